@@ -1,0 +1,40 @@
+# Everything from a machine that has only Python, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: check test lint figures constraints clean
+
+check: $(VENV)/.installed  ## install, then check every claim
+	$(BIN)/linreg-lora check
+
+test: $(VENV)/.installed-dev  ## install the dev extra, then run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## what pre-commit runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+figures: $(VENV)/.installed  ## redraw figures/
+	$(BIN)/linreg-lora figures --out figures
+
+constraints:  ## pin what a fresh install of all extras gives today
+	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,cluster]'
+	$(VENV)-constraints/bin/python -m pip freeze --exclude linreg-lora > constraints.txt
+	rm -rf $(VENV)-constraints
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist

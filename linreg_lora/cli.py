@@ -1,0 +1,142 @@
+"""The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim is not, 2 could not run."""
+
+import itertools
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from linreg_lora import __version__
+from linreg_lora.errors import InvalidInput, LinregLoraError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Checks what theory says about LoRA against full fine-tuning, in linear regression.",
+)
+
+
+#: The base of every complaint about the command line; typer keeps click in different places in different versions.
+_ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+class Method(StrEnum):
+    MONTE_CARLO = "monte-carlo"
+    THEORY = "theory"
+    BOTH = "both"
+
+
+class TableFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"linreg-lora {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def risk(
+    n: Annotated[int, typer.Option(help="Number of samples.")],
+    dx: Annotated[int, typer.Option(help="Input dimension.")],
+    dy: Annotated[int, typer.Option(help="Output dimension.")],
+    noise_std: Annotated[float, typer.Option(help="Noise standard deviation sigma.")],
+    spectrum: Annotated[str, typer.Option(help="Singular values of the task shift, as in 3,2,1.")],
+    ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1,2,3. Default: all.")] = None,
+    ridge: Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")] = 0.0,
+    input_spectrum: Annotated[
+        str | None, typer.Option(help="Variances of the dx inputs, in the order of the shift's directions.")
+    ] = None,
+    noise_spectrum: Annotated[str | None, typer.Option(help="Relative noise variances of the dy outputs.")] = None,
+    method: Annotated[Method, typer.Option(help="Simulate, compute, or both.")] = Method.BOTH,
+    trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Expected excess risk of LoRA and FFT on one problem."""
+    import numpy as np
+
+    from linreg_lora import reports
+    from linreg_lora.problem import Problem
+    from linreg_lora.risk_curve import valid_ranks
+
+    problem = Problem(
+        n=n,
+        dx=dx,
+        dy=dy,
+        spectrum=tuple(_numbers("spectrum", spectrum, float)),
+        noise_std=noise_std,
+        ridge=ridge,
+        input_covariance=None
+        if input_spectrum is None
+        else np.array(_numbers("input-spectrum", input_spectrum, float)),
+        noise_covariance=None
+        if noise_spectrum is None
+        else np.array(_numbers("noise-spectrum", noise_spectrum, float)),
+    )
+    chosen = valid_ranks(None if ranks is None else _numbers("ranks", ranks, int), problem)
+    simulated = computed = None
+    if method is not Method.THEORY:
+        from linreg_lora.console import progress
+        from linreg_lora.simulation import monte_carlo
+
+        with progress("drawing", trials) as advance:
+            simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
+    if method is not Method.MONTE_CARLO:
+        from linreg_lora.theory.curve import risk_curve
+
+        computed = risk_curve(problem, chosen)
+    render = reports.risk_json if output is TableFormat.JSON else reports.risk_table
+    render(problem, chosen, simulated, computed)
+
+
+def _numbers(field: str, text: str, kind: type) -> list:
+    expected = f"comma-separated {'integers' if kind is int else 'numbers'}, as in 3,2,1"
+    try:
+        return [kind(part) for part in text.split(",")] if text.strip() else []
+    except ValueError:
+        raise InvalidInput(field, expected, text) from None
+
+
+def main() -> None:
+    """Entry point: every failure is one line on standard error and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except _ClickException as error:
+        _fail(_complaint(error))
+    except (LinregLoraError, OSError) as error:
+        _fail(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted")
+    else:
+        sys.exit(code or 0)
+
+
+def _complaint(error: Exception) -> str:
+    """The parser's message, with the value it received when it names only the option."""
+    message = error.format_message()  # type: ignore[attr-defined]
+    names = getattr(getattr(error, "param", None), "opts", [])
+    for option, value in itertools.pairwise(sys.argv[1:]):
+        if option in names and value not in message:
+            return f"{message}, received {value!r}"
+    return message
+
+
+def _fail(message: str) -> None:
+    if message.strip():
+        print("linreg-lora: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,86 @@
+"""Writing for people and for files: tables, progress, and files that are never half written."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from linreg_lora.errors import InvalidInput
+
+#: A progress bar appears only for work that lasts longer than this many seconds.
+_PROGRESS_DELAY = 2.0
+
+
+def print_table(table: object) -> None:
+    """Print a rich renderable to standard output; wide enough not to cut numbers when it is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error after two seconds of work; nothing when that is not a terminal.
+
+    Yields a function to call with the number of steps just done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(label, total=total)
+    began = time.monotonic()
+
+    def advance(steps: int) -> None:
+        bar.advance(task, steps)
+        if time.monotonic() - began > _PROGRESS_DELAY:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all: to a temporary file beside it, then rename."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block succeeds and removed when it does not.
+
+    Raises `InvalidInput` where the folder cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise InvalidInput("out", "a path in a folder that can be written", str(path), str(error)) from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise InvalidInput("out", "a path that can be written", str(path), str(error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Fine-tuning methods, one file each: data in, update D out."""

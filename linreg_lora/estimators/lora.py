@@ -1,0 +1,68 @@
+"""LoRA in closed form: rank-constrained least squares on the residual, every rank from one factorisation.
+
+The minimum-norm minimiser of ||R - D X||_F^2 over rank(D) <= r is
+
+    D_r = trunc_r( D_FFT S^{1/2} ) (S^{1/2})^+ = U_r U_r^T D_FFT,      S = X X^T,
+
+where U_r holds the top-r left singular vectors of the whitened residual B = R Q (`estimators.fft`), whose Gram matrix
+B B^T is that of F = D_FFT X. The first form is Proposition 2 of arXiv 2605.19018; the second needs one symmetric
+eigendecomposition for all ranks. With ridge (penalty eta ||D||_F^2 on the product) the same holds with D_eta and
+B B^T = R X^T (X X^T + eta I)^{-1} X R^T.
+
+The minimiser is unique iff r >= rank(F) or sigma_r(F) > sigma_{r+1}(F).
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.estimators import fft
+
+
+def left_singular_basis(
+    whitened: Float[Array, "... dy k"], design_rank: int, *, squared: bool = True
+) -> Float[Array, "... dy q"]:
+    """Left singular vectors of B, strongest first; q = min(dy, `design_rank`), the rank of B.
+
+    `squared` takes them from an eigendecomposition of the smaller Gram matrix, which is faster but loses directions
+    below about 1e-8 of the strongest; False takes a singular value decomposition. Use False when the noise is
+    that small against the shift.
+    """
+    dy, k = whitened.shape[-2:]
+    q = min(dy, design_rank)
+    if not squared:
+        return jnp.linalg.svd(whitened, full_matrices=False)[0][..., :q]
+    if dy <= k:
+        return jnp.linalg.eigh(whitened @ whitened.mT)[1][..., : -q - 1 : -1]
+    values, right = jnp.linalg.eigh(whitened.mT @ whitened)
+    return (whitened @ right[..., : -q - 1 : -1]) / jnp.sqrt(values[..., None, : -q - 1 : -1])
+
+
+def truncate(
+    basis: Float[Array, "... dy q"], update: Float[Array, "... dy dx"], rank: int
+) -> Float[Array, "... dy dx"]:
+    """D_r = U_r U_r^T D_FFT from the basis U and the full update."""
+    leading = basis[..., :rank]
+    return leading @ (leading.mT @ update)
+
+
+def fit(
+    inputs: Float[Array, "... dx n"],
+    outputs: Float[Array, "... dy n"],
+    rank: int,
+    pretrained: Float[Array, "... dy dx"] | None = None,
+    ridge: float | Array | None = None,
+) -> Float[Array, "... dy dx"]:
+    """The LoRA update D_r of one rank; the fine-tuned map is A0 + D_r.
+
+    `inputs` X, `outputs` Y, `rank` r in 0..min(n, dx, dy), `pretrained` A0, `ridge` eta (None: ridgeless). Uses a
+    singular value decomposition, so small directions keep their accuracy. Raises `InvalidInput` for another rank.
+    """
+    dx, n = inputs.shape[-2:]
+    largest = min(n, dx, outputs.shape[-2])
+    if not 0 <= rank <= largest:
+        raise InvalidInput("rank", f"an integer in 0..min(n, dx, dy) = {largest}", rank)
+    inverse = fft.pseudo_inverse(inputs, ridge)
+    whitened = inverse.whiten(fft.residual(inputs, outputs, pretrained))
+    basis = left_singular_basis(whitened, inverse.rank, squared=False)
+    return truncate(basis, whitened @ inverse.whitening, rank)

@@ -1,0 +1,44 @@
+"""Excess risk of an update against the planted shift: population risk, not training error.
+
+risk(D) = ||(D - Delta) Sigma^{1/2}||_F^2
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def excess_risk(
+    update: Float[Array, "... dy dx"],
+    shift: Float[Array, "... dy dx"],
+    sigma_sqrt: Float[Array, "dx dx"] | None = None,
+) -> Float[Array, "..."]:
+    """||(D - Delta) Sigma^{1/2}||_F^2, in squared units of y; `sigma_sqrt` None means Sigma = I."""
+    return jnp.sum(_scaled(update - shift, sigma_sqrt) ** 2, axis=(-2, -1))
+
+
+def excess_risk_path(
+    basis: Float[Array, "... dy q"],
+    update: Float[Array, "... dy dx"],
+    shift: Float[Array, "... dy dx"],
+    sigma_sqrt: Float[Array, "dx dx"] | None = None,
+) -> Float[Array, "... ranks"]:
+    """Excess risk of D_r = U_r U_r^T D for r = 0..q, without forming any D_r.
+
+        risk(D_r) = sum_{i<=r} ||u_i^T (D - Delta) C||^2 + sum_{i>r} ||u_i^T Delta C||^2
+                    + ||(I - U U^T) Delta C||_F^2,            C = Sigma^{1/2}
+
+    `basis` U (orthonormal columns), `update` D. All terms are positive: nothing cancels.
+    """
+    full, target = _scaled(update, sigma_sqrt), _scaled(shift, sigma_sqrt)
+    kept, missed = basis.mT @ full, basis.mT @ target
+    error = jnp.sum((kept - missed) ** 2, axis=-1)
+    loss = jnp.sum(missed**2, axis=-1)
+    outside = jnp.sum((target - basis @ missed) ** 2, axis=(-2, -1))
+    zero = jnp.zeros_like(error[..., :1])
+    learned = jnp.concatenate([zero, jnp.cumsum(error, axis=-1)], axis=-1)
+    unlearned = jnp.concatenate([jnp.cumsum(loss[..., ::-1], axis=-1)[..., ::-1], zero], axis=-1)
+    return learned + unlearned + outside[..., None]
+
+
+def _scaled(matrix: Float[Array, "... dy dx"], sigma_sqrt: Float[Array, "dx dx"] | None) -> Float[Array, "... dy dx"]:
+    return matrix if sigma_sqrt is None else matrix @ sigma_sqrt

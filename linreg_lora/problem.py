@@ -1,0 +1,283 @@
+"""The problem: a linear map, pretrained and shifted, to be recovered from n noisy samples.
+
+    y = (A0 + Delta) x + eps,    x ~ N(0, Sigma) in R^dx,    eps ~ N(0, Sigma_eps) in R^dy,    n samples
+
+A `Problem` only describes: it validates, names its regime and says which moments of the risk exist. It holds
+NumPy data and never imports JAX.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
+
+
+class Regime(StrEnum):
+    """Where n lies against the interpolation threshold n = rank(Sigma)."""
+
+    OVERDETERMINED = "overdetermined"
+    THRESHOLD = "threshold"
+    UNDERDETERMINED = "underdetermined"
+
+
+class Moments(StrEnum):
+    """Which moments of a risk exist."""
+
+    FINITE = "mean and variance exist"
+    NO_VARIANCE = "the variance is infinite, so no standard error exists"
+    NO_MEAN = "the mean is infinite"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """Multivariate linear regression from a pretrained map, with a planted task shift.
+
+    | argument           | symbol             | meaning                                                           |
+    |--------------------|--------------------|-------------------------------------------------------------------|
+    | `n`                | n                  | number of samples                                                 |
+    | `dx`, `dy`         | dx, dy             | input and output dimension                                        |
+    | `spectrum`         | s_1 >= s_2 >= ...  | singular values of Delta; Delta = diag(s) unless `task_shift`     |
+    | `noise_std`        | sigma              | noise standard deviation, in units of y                           |
+    | `input_covariance` | Sigma              | None: identity; length-dx vector: diag(vector); dx x dx matrix    |
+    | `noise_covariance` | Sigma_eps/sigma^2  | None: identity; length-dy vector; dy x dy matrix; shape only      |
+    | `ridge`            | eta                | penalty eta ||D||_F^2 on the update (added to the sum of squares) |
+    | `task_shift`       | Delta              | explicit dy x dx matrix, instead of `spectrum`                    |
+    | `pretrained`       | A0                 | dy x dx; no excess risk of an additive method depends on it       |
+
+    The noise covariance is Sigma_eps = sigma^2 * `noise_covariance`, so that a sweep over `noise_std` scales it.
+    An input covariance given as a vector is in the basis of Delta's right singular vectors, in any order: entry
+    i is the variance of the input direction that s_i acts on. Singular covariances are allowed; directions
+    without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma).
+
+    Instances are immutable and compare by value. Raises `InvalidInput` with field, expected and received.
+    """
+
+    n: int
+    dx: int
+    dy: int
+    spectrum: tuple[float, ...] | None = None
+    noise_std: float
+    input_covariance: np.ndarray | None = None
+    noise_covariance: np.ndarray | None = None
+    ridge: float = 0.0
+    task_shift: np.ndarray | None = None
+    pretrained: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        put = functools.partial(object.__setattr__, self)
+        for name in ("n", "dx", "dy"):
+            put(name, validation.positive_integer(name, getattr(self, name)))
+        for name in ("noise_std", "ridge"):
+            put(name, validation.nonnegative_number(name, getattr(self, name)))
+        shape = (self.dy, self.dx)
+        put("task_shift", validation.matrix("task_shift", self.task_shift, shape))
+        put("pretrained", validation.matrix("pretrained", self.pretrained, shape))
+        put("input_covariance", validation.covariance("input_covariance", self.input_covariance, self.dx))
+        put("noise_covariance", validation.covariance("noise_covariance", self.noise_covariance, self.dy))
+        put("spectrum", self._consistent_spectrum())
+
+    def _consistent_spectrum(self) -> tuple[float, ...]:
+        size = min(self.dx, self.dy)
+        if self.task_shift is None:
+            if self.spectrum is None:
+                raise InvalidInput("spectrum", "the singular values of the task shift", "nothing",
+                                   "give spectrum=(...) or task_shift=matrix; () means no shift")  # fmt: skip
+            return validation.spectrum("spectrum", self.spectrum, size)
+        values = np.linalg.svd(self.task_shift, compute_uv=False)
+        if self.spectrum is not None:
+            given = np.zeros(size)
+            stated = validation.spectrum("spectrum", self.spectrum, size)
+            given[: len(stated)] = stated
+            if not np.allclose(given, values, rtol=1e-8, atol=1e-8 * max(1.0, values[0])):
+                raise InvalidInput("spectrum", "the singular values of task_shift", stated,
+                                   "leave spectrum out when task_shift is given")  # fmt: skip
+        return tuple(values.tolist())
+
+    # -- the matrices ---------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def shift(self) -> np.ndarray:
+        """Delta, dy x dx: `task_shift`, or diag(spectrum)."""
+        if self.task_shift is not None:
+            return self.task_shift
+        delta = np.zeros((self.dy, self.dx))
+        index = np.arange(len(self.spectrum or ()))
+        delta[index, index] = self.spectrum
+        return delta
+
+    @functools.cached_property
+    def sigma(self) -> np.ndarray:
+        """Sigma, the dx x dx input covariance."""
+        return np.eye(self.dx) if self.input_covariance is None else _as_matrix(self.input_covariance)
+
+    @functools.cached_property
+    def sigma_eps(self) -> np.ndarray:
+        """Sigma_eps = noise_std^2 * noise_covariance, the dy x dy noise covariance."""
+        shape = np.eye(self.dy) if self.noise_covariance is None else _as_matrix(self.noise_covariance)
+        return self.noise_std**2 * shape
+
+    @functools.cached_property
+    def sigma_sqrt(self) -> np.ndarray:
+        """Sigma^{1/2}, symmetric."""
+        return _symmetric_sqrt(self.sigma)
+
+    @functools.cached_property
+    def sigma_eps_sqrt(self) -> np.ndarray:
+        """Sigma_eps^{1/2}, symmetric."""
+        return _symmetric_sqrt(self.sigma_eps)
+
+    @functools.cached_property
+    def noise_trace(self) -> float:
+        """Tr(Sigma_eps), the noise power over all outputs."""
+        shape = self.noise_covariance
+        if shape is None:
+            return self.noise_std**2 * self.dy
+        return self.noise_std**2 * float(np.sum(shape) if shape.ndim == 1 else np.trace(shape))
+
+    @functools.cached_property
+    def pretrained_risk(self) -> float:
+        """Excess risk of not adapting, ||Delta Sigma^{1/2}||_F^2: the risk at rank 0."""
+        covariance = self.input_covariance
+        if self.task_shift is None and (covariance is None or covariance.ndim == 1):
+            values = np.asarray(self.spectrum)
+            return float(np.sum(values**2 * (1.0 if covariance is None else covariance[: len(values)])))
+        return float(np.sum((self.shift @ self.sigma_sqrt) ** 2))
+
+    @functools.cached_property
+    def isotropic_scale(self) -> float | None:
+        """c where Sigma = c I with c > 0, else None."""
+        return _isotropic_scale(self.input_covariance)
+
+    @functools.cached_property
+    def has_isotropic_noise(self) -> bool:
+        """Whether Sigma_eps is a multiple of the identity (true without noise)."""
+        return self.noise_trace == 0.0 or _isotropic_scale(self.noise_covariance) is not None
+
+    # -- where the problem lies -----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def input_rank(self) -> int:
+        """rank(Sigma): dx for a full-rank covariance. The interpolation threshold is at n = input_rank."""
+        if self.input_covariance is None:
+            return self.dx
+        covariance = self.input_covariance
+        values = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
+        return int(np.sum(values > self.dx * np.finfo(float).eps * np.max(values)))
+
+    @property
+    def distance_from_threshold(self) -> int:
+        """n - rank(Sigma); negative when underdetermined."""
+        return self.n - self.input_rank
+
+    @property
+    def regime(self) -> Regime:
+        """Overdetermined, underdetermined, or exactly at the interpolation threshold."""
+        if self.distance_from_threshold == 0:
+            return Regime.THRESHOLD
+        return Regime.OVERDETERMINED if self.distance_from_threshold > 0 else Regime.UNDERDETERMINED
+
+    @property
+    def max_rank(self) -> int:
+        """min(n, dx, dy), with rank(Sigma) for dx: at this rank LoRA is FFT."""
+        return min(self.n, self.input_rank, self.dy)
+
+    @property
+    def tail_index(self) -> float:
+        """Tail index a of the risk of FFT and of LoRA with rank >= 1: E risk^k is finite iff k < a.
+
+            a = (|n - rank(Sigma)| + 1) / 2    for ridgeless estimators and noise;  inf otherwise
+
+        Without noise the ridgeless update is a projection of Delta, with ridge X^+ is bounded: all moments exist.
+        """
+        if self.ridge > 0 or self.noise_trace == 0:
+            return math.inf
+        return (abs(self.distance_from_threshold) + 1) / 2
+
+    @property
+    def moments(self) -> Moments:
+        """Which moments of the risk of FFT and LoRA (rank >= 1) exist."""
+        if self.tail_index <= 1:
+            return Moments.NO_MEAN
+        return Moments.NO_VARIANCE if self.tail_index <= 2 else Moments.FINITE
+
+    @property
+    def moments_note(self) -> str:
+        """One line on the moments, with the numbers that decide; empty when mean and variance exist."""
+        if self.moments is Moments.FINITE:
+            return ""
+        least = 1 if self.moments is Moments.NO_MEAN else 3
+        size = "dx" if self.input_rank == self.dx else "rank(Sigma)"
+        return (
+            f"{self.moments} (|n - {size}| > {least} is needed, here n = {self.n} and {size} = {self.input_rank}); "
+            "move n or set ridge > 0"
+        )
+
+    # -- values ---------------------------------------------------------------------------------------------
+
+    def replace(self, **changes: Any) -> "Problem":
+        """A copy with some fields changed, validated anew. A new `spectrum` replaces an explicit `task_shift`."""
+        if "spectrum" in changes and "task_shift" not in changes:
+            changes["task_shift"] = None
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if changes.get("task_shift", fields["task_shift"]) is not None and "spectrum" not in changes:
+            fields["spectrum"] = None
+        return Problem(**{**fields, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON-ready values; None fields are left out."""
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                out[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        if self.task_shift is None:
+            out["spectrum"] = list(self.spectrum or ())
+        else:
+            del out["spectrum"]
+        return out
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the fields: the identity of this problem in seeds, caches and provenance."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, validation.frozen(value) if isinstance(value, np.ndarray) else value)
+
+
+def _as_matrix(covariance: np.ndarray) -> np.ndarray:
+    return np.diag(covariance) if covariance.ndim == 1 else covariance
+
+
+def _symmetric_sqrt(matrix: np.ndarray) -> np.ndarray:
+    if np.count_nonzero(matrix - np.diag(np.diagonal(matrix))) == 0:
+        return np.diag(np.sqrt(np.diagonal(matrix)))
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+
+def _isotropic_scale(covariance: np.ndarray | None) -> float | None:
+    """c where the covariance is c I, c > 0, else None; None as input means the identity."""
+    if covariance is None:
+        return 1.0
+    scale = float(covariance.flat[0])
+    reference = np.full(len(covariance), scale) if covariance.ndim == 1 else scale * np.eye(len(covariance))
+    return scale if scale > 0 and np.array_equal(covariance, reference) else None

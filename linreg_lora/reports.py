@@ -1,0 +1,101 @@
+"""Risk curves as tables for people and as JSON for programs."""
+
+import json
+import math
+
+import numpy as np
+
+from linreg_lora.console import print_table
+from linreg_lora.problem import Problem
+from linreg_lora.risk_curve import RiskCurve
+
+
+def risk_json(problem: Problem, ranks: np.ndarray, simulated: RiskCurve | None, computed: RiskCurve | None) -> None:
+    """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
+    fft: dict[str, object] = {}
+    out: dict[str, object] = {
+        "problem": {**problem.to_dict(), "regime": str(problem.regime), "moments": str(problem.moments)},
+        "ranks": ranks.tolist(),
+    }
+    if simulated is not None:
+        assert simulated.stderr is not None
+        assert simulated.difference_stderr is not None
+        out["monte_carlo"] = {
+            "mean": _values(simulated.risk),
+            "stderr": _values(simulated.stderr),
+            "trials": simulated.trials,
+            "seed": simulated.seed,
+            "difference": _values(simulated.difference),
+            "difference_stderr": _values(simulated.difference_stderr),
+            "note": "; ".join(simulated.notes),
+        }
+        fft["monte_carlo"] = {"mean": _value(simulated.fft_risk), "stderr": _value(simulated.fft_stderr)}
+    if computed is not None:
+        out["theory"] = {
+            "risk": _values(computed.risk),
+            "formula": computed.formula,
+            "note": "; ".join(computed.notes),
+        }
+        fft["theory"] = {"risk": _value(computed.fft_risk), "formula": computed.formula}
+    out["fft"] = fft
+    print(json.dumps(out, indent=2, allow_nan=False))
+
+
+def risk_table(problem: Problem, ranks: np.ndarray, simulated: RiskCurve | None, computed: RiskCurve | None) -> None:
+    """Print a table, one line a rank and one for FFT."""
+    from rich.table import Table
+
+    table = Table(
+        title=f"Excess risk, {problem.regime}: n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, "
+        f"noise std {problem.noise_std:g}, ridge {problem.ridge:g}",
+        title_justify="left",
+    )
+    table.add_column("method")
+    table.add_column("rank", justify="right")
+    if simulated is not None:
+        for name in (
+            f"simulated ({simulated.trials} draws)",
+            "standard error",
+            "LoRA - FFT",
+            "standard error ",
+        ):
+            table.add_column(name, justify="right")
+    if computed is not None:
+        table.add_column("theory", justify="right")
+    for i, rank in enumerate(ranks):
+        row = ["LoRA", str(rank)]
+        if simulated is not None:
+            assert simulated.stderr is not None
+            assert simulated.difference_stderr is not None
+            row += [_number(simulated.risk[i]), _number(simulated.stderr[i])]
+            row += [_number(simulated.difference[i]), _number(simulated.difference_stderr[i])]
+        if computed is not None:
+            row.append(_number(computed.risk[i]))
+        table.add_row(*row)
+    row = ["FFT", "-"]
+    if simulated is not None:
+        assert simulated.fft_stderr is not None
+        row += [_number(simulated.fft_risk), _number(simulated.fft_stderr), "-", "-"]
+    if computed is not None:
+        row.append(_number(computed.fft_risk))
+    table.add_row(*row, style="bold")
+    notes = [note for curve in (simulated, computed) if curve is not None for note in curve.notes]
+    if computed is not None:
+        notes.append(f"FFT by formula: {computed.formula}")
+    table.caption = "\n".join(dict.fromkeys(notes))
+    table.caption_justify = "left"
+    print_table(table)
+
+
+def _values(array: np.ndarray) -> list[float | None]:
+    return [_value(x) for x in array]
+
+
+def _value(x: float | None) -> float | None:
+    return float(x) if x is not None and math.isfinite(x) else None
+
+
+def _number(x: float) -> str:
+    if math.isnan(x):
+        return "none"
+    return f"{x:.5g}" if math.isfinite(x) else ("infinite" if x > 0 else "-infinite")

@@ -1,0 +1,84 @@
+"""Risk against rank, with FFT beside it: what theory and simulation both return."""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Moments, Problem
+
+Method = Literal["monte-carlo", "theory"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RiskCurve:
+    """Expected excess risk of LoRA at each rank, and of FFT on the same problem.
+
+    | field                 | meaning                                                                              |
+    |-----------------------|--------------------------------------------------------------------------------------|
+    | `ranks`               | LoRA ranks r; rank 0 is the pretrained map, rank min(n, dx, dy) is FFT               |
+    | `risk`                | E risk(D_r), in squared units of y; inf where the mean does not exist, nan: unknown  |
+    | `stderr`              | its standard error; 0 for exact values, nan where none exists; None for theory       |
+    | `fft_risk`            | E risk(D_FFT)                                                                        |
+    | `fft_stderr`          | its standard error (None for theory)                                                 |
+    | `difference`          | E [risk(D_r) - risk(D_FFT)], paired on the same draws; negative: LoRA wins           |
+    | `difference_stderr`   | its standard error (None for theory)                                                 |
+    | `moments`             | which moments exist at ranks >= 1 (rank 0 is exact)                                  |
+    | `formula`             | how the values were obtained                                                         |
+    | `notes`               | what is missing, and why; empty when nothing is                                      |
+    """
+
+    problem: Problem
+    method: Method
+    ranks: Int[np.ndarray, "k"]
+    risk: Float[np.ndarray, "k"]
+    stderr: Float[np.ndarray, "k"] | None
+    fft_risk: float
+    fft_stderr: float | None
+    difference: Float[np.ndarray, "k"]
+    difference_stderr: Float[np.ndarray, "k"] | None
+    moments: Moments
+    formula: str
+    notes: tuple[str, ...] = ()
+    trials: int | None = None
+    seed: int | None = None
+
+    @property
+    def best_rank(self) -> int:
+        """The rank of least risk among those listed; ties go to the smaller rank."""
+        if not np.any(np.isfinite(self.risk)):
+            raise InvalidInput("risk", "at least one finite value", "none", "; ".join(self.notes))
+        return int(self.ranks[np.nanargmin(self.risk)])
+
+    def at(self, ranks: Any) -> "RiskCurve":
+        """The same curve at some of its ranks, in the order given."""
+        chosen = valid_ranks(ranks, self.problem)
+        place = {int(rank): i for i, rank in enumerate(self.ranks)}
+        missing = [int(r) for r in chosen if int(r) not in place]
+        if missing:
+            raise InvalidInput("ranks", f"ranks of this curve ({self.ranks.tolist()})", missing)
+        index = np.array([place[int(r)] for r in chosen], dtype=int)
+        return dataclasses.replace(
+            self,
+            ranks=self.ranks[index],
+            risk=self.risk[index],
+            stderr=None if self.stderr is None else self.stderr[index],
+            difference=self.difference[index],
+            difference_stderr=None if self.difference_stderr is None else self.difference_stderr[index],
+        )
+
+
+def valid_ranks(ranks: Any, problem: Problem) -> Int[np.ndarray, "k"]:
+    """`ranks` as an integer array, every one in 0..min(n, dx, dy); None means all of them."""
+    if ranks is None:
+        return np.arange(problem.max_rank + 1)
+    expected = f"integers in 0..{problem.max_rank} (the largest is min(n, dx, dy), where LoRA is FFT)"
+    array = np.atleast_1d(np.asarray(ranks))
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise InvalidInput("ranks", expected, ranks)
+    outside = array[(array < 0) | (array > problem.max_rank)]
+    if outside.size:
+        raise InvalidInput("ranks", expected, outside.tolist())
+    return array.astype(int)

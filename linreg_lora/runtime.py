@@ -1,0 +1,66 @@
+"""The numerical environment: float64, one XLA thread pool that cannot deadlock, a compilation cache.
+
+Importing `linreg_lora` calls `configure`, so the command line, worker processes, tests and notebooks all run
+in the same environment. Everything is set through environment variables, before JAX is imported; nothing here
+imports JAX.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+#: XLA's CPU client hangs when two batched LAPACK calls run at the same time on its thread pool, whether inside
+#: one program or from two threads (jax 0.10). One thread per client avoids it; parallelism is by process.
+_ENVIRONMENT = {
+    "PJRT_NPROC": "1",
+    "JAX_ENABLE_X64": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+_device_lock = threading.Lock()
+
+
+def cache_dir() -> Path:
+    """Folder for compiled programs, in the user's cache folder (`LINREG_LORA_CACHE` overrides it)."""
+    override = os.environ.get("LINREG_LORA_CACHE")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("linreg-lora"))
+
+
+def configure() -> None:
+    """Set the environment once. Idempotent; effective also when the user imported JAX first.
+
+    When JAX is already imported, float64 and the cache are switched on through its configuration, but its
+    thread pool can no longer be chosen. Draws then stay safe because every draw chains its LAPACK calls by
+    data dependencies and `exclusive_device` admits one thread at a time.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["JAX_ENABLE_X64"] = "1"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "xla"))
+    if "jax" in sys.modules:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@contextlib.contextmanager
+def exclusive_device() -> Iterator[None]:
+    """Hold the device: one thread of this process runs compiled linear algebra, on one BLAS thread.
+
+    One BLAS thread, because at these sizes more only get in each other's way, and because results must not
+    depend on how many processes share the work: a threaded factorisation rounds differently.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _device_lock, threadpool_limits(limits=1, user_api="blas"):
+        yield

@@ -1,0 +1,1 @@
+"""Samplers: a problem in, random designs and residuals out."""

@@ -1,0 +1,210 @@
+"""From a problem to a sampler: the smallest exact reduction, and one draw from it.
+
+`plan` chooses the sampler and computes, once per problem, the arrays it needs. `draw` is a pure JAX function of these
+arrays and a key; n, noise, spectrum and ridge are traced values, so problems that differ in nothing else share one
+compiled program (for n >= dx; below, n is a shape).
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.estimators import fft
+from linreg_lora.problem import Problem
+from linreg_lora.sampling import gaussian, sufficient
+
+Sampler = Literal["explicit", "overdetermined", "underdetermined"]
+SAMPLERS = ("auto", "explicit", "sufficient")
+
+#: Below this noise-to-shift ratio the directions of Delta are read from B itself: B B^T would square it away.
+_SQUARED_SAFE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Shapes and choices that a compiled program is specialised to."""
+
+    sampler: Sampler
+    n: int
+    """Columns of the drawn design; 0 where the program does not depend on n."""
+    rest: int
+    """Rows that stand for the directions Delta does not see (underdetermined sampler)."""
+    squared: bool
+    """Whether left singular vectors may come from the Gram matrix."""
+
+
+class Parameters(NamedTuple):
+    """The reduced problem's arrays. None entries are part of the program's structure."""
+
+    shift: Array
+    """Delta in reduced coordinates, dy x p."""
+    sigma_sqrt: Array | None
+    """Sigma^{1/2} in reduced coordinates, p x p; None: identity."""
+    noise_root: Array
+    """sigma (scalar) or Sigma_eps^{1/2} (dy x dy)."""
+    noise_trace: Array
+    """Tr(Sigma_eps)."""
+    ridge: Array | None
+    dof: Array
+    """Degrees of freedom of the Bartlett factor."""
+    pretrained: Array | None
+    """A0, only where outputs are drawn explicitly."""
+
+
+class Draw(NamedTuple):
+    """One random design with its residual, ready for the estimators.
+
+    `whitened` B = R Q and `signal`, its mean given the design (noise removed), dy x k.
+    """
+
+    inverse: fft.PseudoInverse
+    whitened: Float[Array, "dy k"]
+    signal: Float[Array, "dy k"]
+
+
+def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
+    """The layout and parameters that sample `problem`.
+
+    `sampler`: "explicit" draws all data; "sufficient" draws sufficient statistics and refuses where none are known
+    (n < dx with anisotropic inputs); "auto" takes sufficient statistics where they exist.
+    """
+    if sampler not in SAMPLERS:
+        raise InvalidInput("sampler", f"one of {', '.join(SAMPLERS)}", sampler)
+    reduced = _without_null_inputs(problem)
+    overdetermined = reduced.n >= reduced.dx
+    exists = overdetermined or reduced.isotropic_scale is not None
+    if sampler == "sufficient" and not exists:
+        raise InvalidInput("sampler", "auto or explicit for n < dx with anisotropic inputs", sampler,
+                           "no sufficient statistic smaller than the data is known there")  # fmt: skip
+    if sampler == "explicit" or not exists:
+        return _explicit(reduced)
+    return _overdetermined(reduced) if overdetermined else _underdetermined(reduced)
+
+
+def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
+    """One draw. `parameters` may hold traced values; `layout` is static."""
+    if layout.sampler == "explicit":
+        return _draw_explicit(layout, parameters, key)
+    key_design, key_noise = jax.random.split(key)
+    shift, root = parameters.shift, parameters.sigma_sqrt
+    if layout.sampler == "overdetermined":
+        factor = sufficient.bartlett_factor(key_design, shift.shape[1], parameters.dof)
+        design = factor if root is None else root @ factor
+        triangular = root is None and parameters.ridge is None
+    else:
+        rho = shift.shape[1] - layout.rest
+        design = sufficient.tall_design(key_design, layout.n, rho, layout.rest, parameters.dof)
+        triangular = False
+    inverse = fft.pseudo_inverse_of_lower(design) if triangular else fft.pseudo_inverse(design, parameters.ridge)
+    signal = shift @ design
+    noise = gaussian.noise(key_noise, (shift.shape[0], design.shape[1]), parameters.noise_root)
+    return Draw(inverse, inverse.whiten(signal + noise), inverse.whiten(signal))
+
+
+def _draw_explicit(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
+    shift, pretrained = parameters.shift, parameters.pretrained
+    target = shift if pretrained is None else pretrained + shift
+    data = gaussian.sample(key, layout.n, target, parameters.sigma_sqrt, parameters.noise_root)
+    inverse = fft.pseudo_inverse(data.inputs, parameters.ridge)
+    observed = fft.residual(data.inputs, data.outputs, pretrained)
+    return Draw(inverse, inverse.whiten(observed), inverse.whiten(shift @ data.inputs))
+
+
+def _explicit(problem: Problem) -> tuple[Layout, Parameters]:
+    sigma_sqrt = None if problem.input_covariance is None else problem.sigma_sqrt
+    layout = Layout("explicit", problem.n, 0, _squared_is_safe(problem))
+    return layout, _parameters(problem, problem.shift, sigma_sqrt, problem.ridge, pretrained=problem.pretrained)
+
+
+def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:
+    """Ridgeless risks see (Sigma, Delta) only through Delta Sigma^{1/2}; with ridge Sigma stays, up to its scale."""
+    layout = Layout("overdetermined", 0, 0, _squared_is_safe(problem))
+    scale = problem.isotropic_scale
+    if scale is not None:
+        shift = np.sqrt(scale) * _diagonal_shift(problem)
+        return layout, _parameters(problem, shift, None, problem.ridge / scale, problem.n)
+    if problem.ridge > 0:
+        return layout, _parameters(problem, problem.shift, problem.sigma_sqrt, problem.ridge, problem.n)
+    shift = problem.shift @ problem.sigma_sqrt
+    if problem.has_isotropic_noise:
+        shift = _rectangular_diagonal(np.linalg.svd(shift, compute_uv=False), problem.dy, problem.dx)
+    return layout, _parameters(problem, shift, None, 0.0, problem.n)
+
+
+def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
+    scale = problem.isotropic_scale
+    assert scale is not None, "the underdetermined sampler is exact for isotropic inputs only"
+    values = np.trim_zeros(np.asarray(problem.spectrum), "b")
+    rho = len(values)
+    dof = problem.dx - rho
+    rest = min(problem.n, dof)
+    layout = Layout("underdetermined", problem.n, rest, _squared_is_safe(problem))
+    shift = np.zeros((problem.dy, rho + rest))
+    if problem.has_isotropic_noise:
+        shift[:rho, :rho] = np.diag(values)
+    else:
+        shift[:, :rho] = np.linalg.svd(problem.shift)[0][:, :rho] * values
+    return layout, _parameters(problem, np.sqrt(scale) * shift, None, problem.ridge / scale, dof)
+
+
+def _parameters(
+    problem: Problem,
+    shift: np.ndarray,
+    sigma_sqrt: np.ndarray | None,
+    ridge: float,
+    dof: int = 0,
+    pretrained: np.ndarray | None = None,
+) -> Parameters:
+    isotropic = problem.has_isotropic_noise
+    noise_root = np.sqrt(problem.noise_trace / problem.dy) if isotropic else problem.sigma_eps_sqrt
+    return Parameters(
+        shift=jnp.asarray(shift),
+        sigma_sqrt=None if sigma_sqrt is None else jnp.asarray(sigma_sqrt),
+        noise_root=jnp.asarray(noise_root),
+        noise_trace=jnp.asarray(problem.noise_trace),
+        ridge=jnp.asarray(ridge) if ridge > 0 else None,
+        dof=jnp.asarray(float(dof)),
+        pretrained=None if pretrained is None else jnp.asarray(pretrained),
+    )
+
+
+def _diagonal_shift(problem: Problem) -> np.ndarray:
+    """Delta, or diag(s) where rotating the outputs leaves the noise as it is."""
+    if not problem.has_isotropic_noise:
+        return problem.shift
+    return _rectangular_diagonal(np.asarray(problem.spectrum), problem.dy, problem.dx)
+
+
+def _rectangular_diagonal(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    matrix = np.zeros((rows, columns))
+    matrix[np.arange(len(values)), np.arange(len(values))] = values
+    return matrix
+
+
+def _squared_is_safe(problem: Problem) -> bool:
+    strongest = np.sqrt(problem.pretrained_risk)
+    return bool(np.sqrt(problem.noise_trace) > _SQUARED_SAFE * strongest)
+
+
+def _without_null_inputs(problem: Problem) -> Problem:
+    """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest."""
+    if problem.input_rank == problem.dx:
+        return problem
+    values, vectors = np.linalg.eigh(problem.sigma)
+    kept, basis = values[-problem.input_rank :], vectors[:, -problem.input_rank :]
+    return Problem(
+        n=problem.n,
+        dx=problem.input_rank,
+        dy=problem.dy,
+        noise_std=problem.noise_std,
+        input_covariance=kept,
+        noise_covariance=problem.noise_covariance,
+        ridge=problem.ridge,
+        task_shift=problem.shift @ basis,
+        pretrained=None if problem.pretrained is None else problem.pretrained @ basis,
+    )

@@ -1,0 +1,210 @@
+"""Monte Carlo: draws of a problem to a risk curve with standard errors.
+
+Draw i of a run is a function of the seed and of i alone. Draws are computed in chunks of one fixed, compiled size and
+merged in order, so results are equal to the bit for any batch size; a batch is only how many draws are in flight.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linreg_lora import runtime, validation
+from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora.estimators import lora
+from linreg_lora.estimators.risk import excess_risk, excess_risk_path
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import RiskCurve, valid_ranks
+from linreg_lora.running_moments import RunningMoments
+from linreg_lora.sampling.plan import Draw, Layout, Parameters, draw, plan
+
+#: Floats that one chunk may hold in its largest arrays: small enough for the cache, large enough to amortise a call.
+_CHUNK_FLOATS = 2**18
+_LARGEST_CHUNK = 64
+
+Progress = Callable[[int], None]
+
+
+class Risks(NamedTuple):
+    """Excess risks of single draws.
+
+    `lora`: risk(D_r), r = 0..min(n, dx, dy); the last is FFT. `fft_given_design`: E[risk(D_FFT) | X], the noise
+    integrated exactly (Rao-Blackwell).
+    """
+
+    lora: Float[np.ndarray, "draws ranks"]
+    fft_given_design: Float[np.ndarray, "draws"]
+
+    @property
+    def fft(self) -> Float[np.ndarray, "draws"]:
+        """risk(D_FFT) of each draw."""
+        return self.lora[:, -1]
+
+
+def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto") -> Risks:
+    """The risks of `trials` draws, one row each. Holds them all in memory; `monte_carlo` does not."""
+    chunks = list(_chunks(problem, trials, seed, sampler, batch_size=trials))
+    return Risks(np.concatenate([c.lora for c in chunks]), np.concatenate([c.fft_given_design for c in chunks]))
+
+
+def monte_carlo(
+    problem: Problem,
+    *,
+    trials: int,
+    seed: int,
+    ranks: object = None,
+    sampler: str = "auto",
+    batch_size: int = 1024,
+    progress: Progress | None = None,
+) -> RiskCurve:
+    """Expected excess risk of LoRA and FFT by simulation, with standard errors.
+
+    `trials` draws (at least 2) from `seed`; `ranks` default to all of 0..min(n, dx, dy); `sampler` is auto, explicit or
+    sufficient (`sampling.plan`). FFT, and LoRA at full rank, are averaged over the noise exactly; rank 0 is exact.
+    `difference` pairs LoRA and FFT on the same draws. `progress` is called with the number of draws just done.
+
+    Where the mean is infinite nothing is drawn: the risk is inf. Where only the variance is infinite the mean comes
+    without a standard error (nan). `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
+    """
+    chosen = valid_ranks(ranks, problem)
+    trials = validation.positive_integer("trials", trials)
+    if trials < 2:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    if problem.moments is Moments.NO_MEAN:
+        return _without_mean(problem, chosen, trials, seed)
+    moments = None
+    for chunk in _chunks(problem, trials, seed, sampler, batch_size):
+        rows = np.column_stack([chunk.lora, chunk.lora - chunk.fft[:, None], chunk.fft_given_design])
+        part = RunningMoments.of(rows)
+        moments = part if moments is None else moments.merge(part)
+        if progress is not None:
+            progress(part.count)
+    assert moments is not None
+    return _curve(problem, moments, trials, seed).at(chosen)
+
+
+def _curve(problem: Problem, moments: RunningMoments, trials: int, seed: int) -> RiskCurve:
+    size = problem.max_rank + 1
+    mean, stderr = moments.mean.copy(), moments.stderr
+    if problem.moments is Moments.NO_VARIANCE:
+        stderr = np.full_like(stderr, np.nan)
+    risk, risk_stderr = mean[:size], stderr[:size].copy()
+    risk[-1], risk_stderr[-1] = mean[-1], stderr[-1]
+    risk[0], risk_stderr[0] = problem.pretrained_risk, 0.0
+    return RiskCurve(
+        problem=problem,
+        method="monte-carlo",
+        ranks=np.arange(size),
+        risk=risk,
+        stderr=risk_stderr,
+        fft_risk=float(mean[-1]),
+        fft_stderr=float(stderr[-1]),
+        difference=mean[size:-1],
+        difference_stderr=stderr[size:-1],
+        moments=problem.moments,
+        formula="mean over draws; FFT averaged over the noise exactly",
+        notes=(problem.moments_note,) if problem.moments_note else (),
+        trials=trials,
+        seed=seed,
+    )
+
+
+def _without_mean(problem: Problem, ranks: np.ndarray, trials: int, seed: int) -> RiskCurve:
+    exact = ranks == 0
+    return RiskCurve(
+        problem=problem,
+        method="monte-carlo",
+        ranks=ranks,
+        risk=np.where(exact, problem.pretrained_risk, np.inf),
+        stderr=np.where(exact, 0.0, np.nan),
+        fft_risk=np.inf,
+        fft_stderr=np.nan,
+        difference=np.where(exact, -np.inf, np.nan),
+        difference_stderr=np.full(len(ranks), np.nan),
+        moments=problem.moments,
+        formula="none: no draw was made",
+        notes=(problem.moments_note,),
+        trials=trials,
+        seed=seed,
+    )
+
+
+# -- draws ------------------------------------------------------------------------------------------------------
+
+
+def _chunks(problem: Problem, trials: int, seed: int, sampler: str, batch_size: int) -> Iterator[Risks]:
+    trials = validation.positive_integer("trials", trials)
+    batch_size = validation.positive_integer("batch_size", batch_size)
+    layout, parameters = plan(problem, sampler)
+    size = _chunk_size(layout, parameters)
+    key = jax.random.key(_valid_seed(seed))
+    starts = range(0, trials, size)
+    in_flight = max(1, batch_size // size)
+    for first in range(0, len(starts), in_flight):
+        group = starts[first : first + in_flight]
+        with runtime.exclusive_device():
+            pending = [_chunk(layout, size, parameters, key, start) for start in group]
+            done = [(np.asarray(path), np.asarray(fft)) for path, fft in pending]
+        for start, (path, fft) in zip(group, done, strict=True):
+            kept = min(size, trials - start)
+            _require_finite(problem, path[:kept], fft[:kept], start)
+            yield Risks(path[:kept], fft[:kept])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _chunk(
+    layout: Layout, size: int, parameters: Parameters, key: Array, start: Array | int
+) -> tuple[Float[Array, "size ranks"], Float[Array, "size"]]:
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(size))
+    return jax.vmap(lambda k: _risks_of_draw(layout, parameters, k))(keys)
+
+
+def _risks_of_draw(
+    layout: Layout, parameters: Parameters, key: Array
+) -> tuple[Float[Array, "ranks"], Float[Array, ""]]:
+    sampled = draw(layout, parameters, key)
+    whitening = sampled.inverse.whitening
+    basis = lora.left_singular_basis(sampled.whitened, sampled.inverse.rank, squared=layout.squared)
+    path = excess_risk_path(basis, sampled.whitened @ whitening, parameters.shift, parameters.sigma_sqrt)
+    return path, _fft_risk_given_design(sampled, parameters)
+
+
+def _fft_risk_given_design(sampled: Draw, parameters: Parameters) -> Float[Array, ""]:
+    """E[risk(D_FFT) | X] = ||(Delta X X^+ - Delta) Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ||X^+ Sigma^{1/2}||_F^2."""
+    inverse, root = sampled.inverse, parameters.sigma_sqrt
+    spread = inverse.whitening if root is None else inverse.whitening @ root
+    if inverse.coordinates is not None:
+        spread = inverse.coordinates @ spread
+    bias = excess_risk(sampled.signal @ inverse.whitening, parameters.shift, root)
+    return bias + parameters.noise_trace * jnp.sum(spread**2)
+
+
+def _chunk_size(layout: Layout, parameters: Parameters) -> int:
+    """Draws per compiled call: a power of two that depends on the problem's shapes only."""
+    dy, dx = parameters.shift.shape
+    columns = layout.n or dx
+    floats = dx * columns + dy * columns + dy * dx
+    size = _LARGEST_CHUNK
+    while size > 1 and size * floats > _CHUNK_FLOATS:
+        size //= 2
+    return size
+
+
+def _valid_seed(seed: object) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise InvalidInput("seed", "an integer in 0..2^63-1", seed)
+    return int(seed)
+
+
+def _require_finite(problem: Problem, path: np.ndarray, fft: np.ndarray, start: int) -> None:
+    bad = ~(np.all(np.isfinite(path), axis=1) & np.isfinite(fft))
+    if np.any(bad):
+        raise NumericalFailure(
+            f"risk: expected finite values, received {int(np.sum(bad))} draws that are not, first draw "
+            f"{start + int(np.argmax(bad))}; the {problem.regime} problem n = {problem.n}, dx = {problem.dx}, "
+            f"dy = {problem.dy} may be numerically singular: move n away from dx or set ridge > 0"
+        )

@@ -1,0 +1,1 @@
+"""Exact and asymptotic results, one file each: a problem in, numbers out."""

@@ -1,0 +1,83 @@
+"""Checks of single values, each refused in one line: field, expected, received."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from linreg_lora.errors import InvalidInput
+
+
+def positive_integer(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InvalidInput(field, "an integer >= 1", value)
+    return int(value)
+
+
+def nonnegative_number(field: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InvalidInput(field, "a finite number >= 0", value)
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidInput(field, "a finite number >= 0", value)
+    return float(value)
+
+
+def real_array(field: str, value: object, expected: str) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InvalidInput(field, expected, value) from None
+    if not np.all(np.isfinite(array)):
+        raise InvalidInput(field, f"{expected}, all finite", value)
+    return array
+
+
+def spectrum(field: str, value: Sequence[float], size: int) -> tuple[float, ...]:
+    expected = f"at most min(dx, dy) = {size} singular values, non-negative and non-increasing"
+    array = real_array(field, value, expected)
+    if array.ndim != 1:
+        raise InvalidInput(field, expected, value)
+    if len(array) > size:
+        raise InvalidInput(field, expected, f"{len(array)} values")
+    if np.any(array < 0):
+        raise InvalidInput(field, expected, value, "drop the signs: they belong to the singular vectors")
+    if np.any(np.diff(array) > 0):
+        raise InvalidInput(field, expected, value, "sort it from large to small")
+    return tuple(array.tolist())
+
+
+def matrix(field: str, value: object, shape: tuple[int, int]) -> np.ndarray | None:
+    if value is None:
+        return None
+    expected = f"a dy x dx = {shape[0]} x {shape[1]} matrix"
+    array = real_array(field, value, expected)
+    if array.shape != shape:
+        raise InvalidInput(field, expected, f"shape {array.shape}")
+    return frozen(array)
+
+
+def covariance(field: str, value: object, size: int) -> np.ndarray | None:
+    if value is None:
+        return None
+    expected = f"{size} variances or a {size} x {size} symmetric positive semidefinite matrix, not zero"
+    array = real_array(field, value, expected)
+    if array.shape not in ((size,), (size, size)):
+        raise InvalidInput(field, expected, f"shape {array.shape}")
+    if array.ndim == 1:
+        values = array
+    else:
+        asymmetry = float(np.max(np.abs(array - array.T)))
+        if asymmetry > 1e-12 * np.max(np.abs(array)):
+            raise InvalidInput(field, expected, f"asymmetry {asymmetry:.3g}", "use (C + C.T) / 2")
+        array = (array + array.T) / 2
+        values = np.linalg.eigvalsh(array)
+    if np.min(values) < -size * np.finfo(float).eps * np.max(np.abs(values)):
+        raise InvalidInput(field, expected, f"smallest eigenvalue {np.min(values):.3g}")
+    if np.max(values) <= 0:
+        raise InvalidInput(field, expected, "zero")
+    return frozen(array)
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,211 @@
+"""Monte Carlo: reference values, reproducibility to the bit, and honesty where moments do not exist."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from comparisons import assert_means_agree, critical_z
+
+from linreg_lora import draw_risks, monte_carlo
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.running_moments import RunningMoments
+from linreg_lora.sampling.plan import plan
+from linreg_lora.simulation import _chunk_size
+from linreg_lora.spectra import exponential
+from linreg_lora.theory.fft import fft_risk
+
+# Independent simulation of the same quantities: problem, ranks, mean, standard error.
+REFERENCE = [
+    (
+        Problem(n=400, dx=60, dy=50, spectrum=(3, 2, 1), noise_std=1.0),
+        [1, 2, 3, 8, 16],
+        [5.3363, 1.6267, 0.9655, 3.4051, 5.9422],
+        [0.0029, 0.0032, 0.0042, 0.0074, 0.0101],
+    ),
+    (
+        Problem(n=200, dx=40, dy=40, spectrum=exponential(40, 0.5, 5.0), noise_std=0.5),
+        [1, 2, 3, 4],
+        [14.7681, 5.6478, 2.3406, 1.1898],
+        [0.0066, 0.0033, 0.0024, 0.0023],
+    ),
+    (
+        Problem(n=40, dx=100, dy=60, spectrum=(6, 4, 2), noise_std=1.0),
+        [1, 2, 3, 8, 16],
+        [42.9986, 38.0517, 38.4918, 50.7073, 63.0340],
+        [0.1271, 0.1393, 0.1433, 0.1519, 0.1608],
+    ),
+    (
+        Problem(n=60, dx=60, dy=50, spectrum=(3, 2, 1.5), noise_std=1.0, ridge=10.0),
+        [1, 3, 10],
+        [9.7024, 8.0555, 20.5917],
+        [0.0443, 0.0539, 0.0636],
+    ),
+]
+COMPARISONS = sum(len(ranks) for _, ranks, _, _ in REFERENCE)
+
+
+@pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"n={case[0].n},dx={case[0].dx}")
+def test_reference_values(case):
+    """|difference| <= z joint standard errors, family-wise level 1e-6 over all 17 entries (z = 5.5)."""
+    problem, ranks, mean, stderr = case
+    curve = monte_carlo(problem, trials=1024, seed=20, ranks=ranks)
+    assert_means_agree(curve.risk, curve.stderr, mean, stderr, COMPARISONS)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(n=60, dx=20, dy=15, spectrum=(2.0, 1.0), noise_std=1.5),
+        Problem(n=15, dx=40, dy=12, spectrum=(2.0, 1.0), noise_std=1.5, input_covariance=np.full(40, 0.25)),
+    ],
+    ids=["overdetermined", "underdetermined"],
+)
+def test_fft_theory_and_both_fft_averages_agree(problem):
+    """Raw and Rao-Blackwellised means against the exact formula; the second has the smaller standard error."""
+    risks = draw_risks(problem, trials=4096, seed=3)
+    exact = fft_risk(problem).risk
+    for sample in (risks.fft, risks.fft_given_design):
+        assert_means_agree(sample.mean(), sample.std() / 64, exact, 0.0, 4)
+    assert risks.fft_given_design.std() < 0.9 * risks.fft.std()
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 100, 5000])
+@pytest.mark.parametrize("n", [30, 6])
+def test_results_do_not_depend_on_the_batch_size_to_the_bit(batch_size, n):
+    problem = Problem(n=n, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
+    layout, parameters = plan(problem)
+    trials = 3 * _chunk_size(layout, parameters) - 7
+    reference = monte_carlo(problem, trials=trials, seed=5)
+    curve = monte_carlo(problem, trials=trials, seed=5, batch_size=batch_size)
+    for name in ("risk", "stderr", "difference", "difference_stderr", "fft_risk", "fft_stderr"):
+        assert np.array_equal(getattr(curve, name), getattr(reference, name)), name
+
+
+def test_more_trials_extend_the_same_draws():
+    problem = Problem(n=30, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
+    few, many = (draw_risks(problem, trials=trials, seed=5) for trials in (70, 200))
+    assert np.array_equal(few.lora, many.lora[:70])
+
+
+def test_seeds_differ():
+    problem = Problem(n=30, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
+    first, second = (draw_risks(problem, trials=10, seed=seed).fft for seed in (0, 1))
+    assert not np.any(np.isin(first, second))
+
+
+def test_the_pretrained_map_leaves_explicit_risks_unchanged():
+    problem = Problem(n=30, dx=8, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
+    moved = problem.replace(pretrained=10 * np.random.default_rng(0).standard_normal((9, 8)))
+    first, second = (draw_risks(p, trials=64, seed=5, sampler="explicit").lora for p in (problem, moved))
+    np.testing.assert_allclose(first, second, rtol=1e-9)
+
+
+def test_paired_differences_are_sharper_than_the_difference_of_two_means():
+    problem = Problem(n=30, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0)
+    risks = draw_risks(problem, trials=512, seed=5)
+    curve = monte_carlo(problem, trials=512, seed=5)
+    unpaired = np.hypot(risks.lora[:, 1].std(), risks.fft.std()) / np.sqrt(512)
+    assert curve.difference_stderr[1] < unpaired
+    np.testing.assert_allclose(curve.difference[1], np.mean(risks.lora[:, 1] - risks.fft), rtol=1e-12)
+    assert curve.difference[-1] == 0.0
+    assert curve.difference_stderr[-1] == 0.0
+
+
+def test_rank_zero_and_full_rank_are_the_pretrained_map_and_fft():
+    problem = Problem(n=30, dx=12, dy=9, spectrum=(4.0, 1.0), noise_std=1.0)
+    curve = monte_carlo(problem, trials=16, seed=5)
+    assert curve.risk[0] == 17.0
+    assert curve.stderr[0] == 0.0
+    assert curve.risk[-1] == curve.fft_risk
+
+
+@pytest.mark.parametrize("n", [11, 12, 13])
+def test_no_mean_is_printed_within_one_sample_of_the_threshold(n):
+    curve = monte_carlo(Problem(n=n, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0), trials=100, seed=0)
+    assert curve.moments is Moments.NO_MEAN
+    assert curve.risk[0] == 16.0
+    assert np.all(np.isinf(curve.risk[1:]))
+    assert np.all(np.isnan(curve.stderr[1:]))
+    assert curve.fft_risk == np.inf
+    assert np.isnan(curve.fft_stderr)
+    assert np.all(np.isnan(curve.difference[1:]))
+    assert "the mean is infinite" in curve.notes[0]
+
+
+@pytest.mark.parametrize("n", [9, 10, 14, 15])
+def test_no_standard_error_is_printed_within_three_samples_of_the_threshold(n):
+    curve = monte_carlo(Problem(n=n, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0), trials=100, seed=0)
+    assert curve.moments is Moments.NO_VARIANCE
+    assert np.all(np.isfinite(curve.risk))
+    assert np.all(np.isnan(curve.stderr[1:]))
+    assert np.all(np.isnan(curve.difference_stderr[1:]))
+    assert np.isnan(curve.fft_stderr)
+    assert "no standard error exists" in curve.notes[0]
+
+
+@pytest.mark.parametrize("change", [{"ridge": 1.0}, {"noise_std": 0.0}], ids=["ridge", "no noise"])
+def test_all_moments_exist_at_the_threshold_with_ridge_or_without_noise(change):
+    problem = Problem(n=12, dx=12, dy=9, spectrum=(4.0, 2.0), noise_std=1.0).replace(**change)
+    curve = monte_carlo(problem, trials=100, seed=0)
+    assert curve.moments is Moments.FINITE
+    assert np.all(np.isfinite(curve.stderr))
+
+
+def test_noiseless_problems_keep_small_directions():
+    """Without noise and n >= dx LoRA is the truncated shift: small singular values must survive."""
+    spectrum = (1.0, 1e-3, 1e-6, 1e-9, 1e-11)
+    curve = monte_carlo(Problem(n=40, dx=8, dy=6, spectrum=spectrum, noise_std=0.0), trials=16, seed=0)
+    # U_r minimises ||F - U U^T F|| under the sample covariance, not Sigma: a condition-number factor of the tail.
+    tails = np.array([sum(s**2 for s in spectrum[r:]) for r in range(6)])
+    assert np.all(curve.risk[:5] <= 10 * tails[:5])
+    assert np.all(curve.risk[:5] >= tails[:5] * (1 - 1e-9))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"trials": 1}, "trials: expected at least 2"),
+        ({"trials": 0}, "trials: expected an integer >= 1, received 0"),
+        ({"seed": -1}, "seed: expected an integer"),
+        ({"ranks": [10]}, r"ranks: expected integers in 0..9 .*received \[10\]"),
+        ({"ranks": [1.5]}, "ranks: expected integers"),
+        ({"batch_size": 0}, "batch_size: expected an integer >= 1"),
+    ],
+)
+def test_bad_requests_are_refused(kwargs, message):
+    problem = Problem(n=30, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0)
+    with pytest.raises(InvalidInput, match=message):
+        monte_carlo(problem, **{"trials": 10, "seed": 0, **kwargs})
+
+
+def test_running_moments_merge_to_the_moments_of_the_whole():
+    rows = np.random.default_rng(0).exponential(size=(1000, 3))
+    merged = RunningMoments.of(rows[:1])
+    for part in (rows[1:300], rows[300:303], rows[303:]):
+        merged = merged.merge(RunningMoments.of(part))
+    whole = RunningMoments.of(rows)
+    for name in ("mean", "second", "third", "stderr", "skewness"):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-10)
+    assert merged.count == 1000
+
+
+@pytest.mark.parametrize("first_import", ["linreg_lora", "jax"])
+def test_two_threads_draw_without_hanging(first_import):
+    """JAX's CPU runtime can deadlock on concurrent LAPACK calls; also when the user imports JAX first."""
+    script = f"""
+        import {first_import}
+        from concurrent.futures import ThreadPoolExecutor
+        from linreg_lora import Problem, monte_carlo
+        problems = [Problem(n=n, dx=30, dy=25, spectrum=(2.0,), noise_std=1.0) for n in (60, 15)] * 2
+        with ThreadPoolExecutor(2) as pool:
+            curves = list(pool.map(lambda p: monte_carlo(p, trials=256, seed=0), problems))
+        assert (curves[0].risk == curves[2].risk).all()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+
+
+def test_critical_value_is_the_stated_one():
+    assert abs(critical_z(COMPARISONS) - 5.43) < 0.01
