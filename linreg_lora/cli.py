@@ -3,6 +3,7 @@
 import itertools
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,12 @@ class Method(StrEnum):
 class TableFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
+
+
+class ReportFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    JUNIT = "junit"
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,6 +109,32 @@ def risk(
         computed = risk_curve(problem, chosen)
     render = reports.risk_json if output is TableFormat.JSON else reports.risk_table
     render(problem, chosen, simulated, computed)
+
+
+@app.command()
+def check(
+    claims: Annotated[Path | None, typer.Option(help="Claims file. Default: the package's own.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Ids of the claims to check; repeat it for several.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
+) -> None:
+    """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
+    from linreg_lora.claims import report
+    from linreg_lora.claims.check import check as run
+    from linreg_lora.claims.check import default_path, select
+    from linreg_lora.claims.schema import load
+    from linreg_lora.console import print_table, progress
+
+    path = claims or default_path()
+    with progress("checking", len(select(load(path), only or []))) as advance:
+        judgements = run(path, only=only or [], seed=seed, progress=advance)
+    if output is ReportFormat.TABLE:
+        print_table(report.table(judgements))
+        typer.echo(report.summary(judgements))
+    else:
+        typer.echo(report.to_json(judgements, seed) if output is ReportFormat.JSON else report.to_junit(judgements))
+    if not all(j.as_expected for j in judgements):
+        raise typer.Exit(1)
 
 
 def _numbers(field: str, text: str, kind: type) -> list:

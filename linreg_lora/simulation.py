@@ -21,6 +21,7 @@ from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import Draw, Layout, Parameters, draw, plan
+from linreg_lora.seeds import valid_seed
 
 #: Floats that one chunk may hold in its largest arrays: small enough for the cache, large enough to amortise a call.
 _CHUNK_FLOATS = 2**18
@@ -141,7 +142,7 @@ def _chunks(problem: Problem, trials: int, seed: int, sampler: str, batch_size: 
     batch_size = validation.positive_integer("batch_size", batch_size)
     layout, parameters = plan(problem, sampler)
     size = _chunk_size(layout, parameters)
-    key = jax.random.key(_valid_seed(seed))
+    key = jax.random.key(valid_seed(seed))
     starts = range(0, trials, size)
     in_flight = max(1, batch_size // size)
     for first in range(0, len(starts), in_flight):
@@ -192,12 +193,6 @@ def _chunk_size(layout: Layout, parameters: Parameters) -> int:
     while size > 1 and size * floats > _CHUNK_FLOATS:
         size //= 2
     return size
-
-
-def _valid_seed(seed: object) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise InvalidInput("seed", "an integer in 0..2^63-1", seed)
-    return int(seed)
 
 
 def _require_finite(problem: Problem, path: np.ndarray, fft: np.ndarray, start: int) -> None:

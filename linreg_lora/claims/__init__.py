@@ -1,0 +1,1 @@
+"""The claims file, the experiments that test it, and the verdicts."""

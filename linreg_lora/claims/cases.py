@@ -1,0 +1,64 @@
+"""From a claim's domain to the cases it is checked on."""
+
+import numpy as np
+
+from linreg_lora import spectra
+from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.claims.schema import Claim, GaussianDesign, Shape, SpectrumFamily
+from linreg_lora.problem import Problem
+from linreg_lora.seeds import derived_seed
+
+#: Seeds of the fixed random matrices that a domain may ask for; the claim is about all of them, one is as good as any.
+_BASIS_SEED, _PRETRAINED_SEED = 1, 2
+
+
+def cases(claim: Claim) -> list[Problem | MatrixSize]:
+    """Every problem, or every matrix size, of the claim's domain."""
+    domain = claim.domain
+    if isinstance(domain, GaussianDesign):
+        return [_problem(domain, shape, noise_std) for shape in domain.shapes for noise_std in domain.noise_std]
+    return [MatrixSize(rows, columns) for rows, columns in domain.sizes]
+
+
+def describe(case: Problem | MatrixSize) -> str:
+    """One short line that tells a claim's cases apart."""
+    if isinstance(case, MatrixSize):
+        return f"{case.rows} x {case.columns}"
+    return f"n={case.n} dx={case.dx} dy={case.dy} sigma={case.noise_std:g}"
+
+
+def seed_of(case: Problem | MatrixSize, seed: int) -> int:
+    """A seed for this case's draws: equal cases share their draws, different cases do not."""
+    identity = case.fingerprint if isinstance(case, Problem) else repr(case)
+    return derived_seed(seed, identity)
+
+
+def _problem(domain: GaussianDesign, shape: Shape, noise_std: float) -> Problem:
+    pretrained = None
+    if domain.pretrained:
+        pretrained = np.random.default_rng(_PRETRAINED_SEED).standard_normal((shape.dy, shape.dx))
+    return Problem(
+        n=shape.n,
+        dx=shape.dx,
+        dy=shape.dy,
+        spectrum=_spectrum(domain.spectrum, min(shape.dx, shape.dy)),
+        noise_std=noise_std,
+        input_covariance=_covariance(shape.dx, domain.input_condition, domain.input_scale),
+        noise_covariance=_covariance(shape.dy, domain.noise_condition, 1.0),
+        pretrained=pretrained,
+    )
+
+
+def _spectrum(family: SpectrumFamily, size: int) -> spectra.Spectrum:
+    if family.family == "low-rank":
+        return spectra.low_rank(family.rank or 1, family.scale)
+    shape = spectra.power_law if family.family == "power-law" else spectra.exponential
+    return shape(size, family.rate or 0.0, family.scale)
+
+
+def _covariance(size: int, condition: float, scale: float) -> np.ndarray | None:
+    if condition == 1:
+        return None if scale == 1 else np.full(size, scale)
+    values = scale * np.geomspace(condition**-0.5, condition**0.5, size)
+    basis = np.linalg.qr(np.random.default_rng(_BASIS_SEED).standard_normal((size, size)))[0]
+    return (basis * values) @ basis.T

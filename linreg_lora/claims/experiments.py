@@ -1,0 +1,261 @@
+"""Experiments that claims name: each draws from a case and returns what was measured.
+
+What a claim is about comes from this package's samplers and estimators; what it is compared with (`context`) comes from
+plain NumPy on the same draws, so that a bug in one is not hidden by the other.
+"""
+
+import functools
+
+import numpy as np
+
+from linreg_lora import runtime
+from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate
+from linreg_lora.problem import Problem
+
+_EPS = np.finfo(float).eps
+
+
+# -- risks from sufficient statistics -----------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=32)
+def _risks(problem: Problem, trials: int, seed: int):
+    from linreg_lora.simulation import draw_risks
+
+    return draw_risks(problem, trials=trials, seed=seed)
+
+
+@register_experiment("fft-risk")
+def fft_risk(problem: Problem, trials: int, seed: int) -> Sample:
+    """Excess risk of FFT, raw and with the noise integrated exactly given the design."""
+    risks = _risks(problem, trials, seed)
+    return Sample(np.column_stack([risks.fft, risks.fft_given_design]), columns=("raw", "given the design"))
+
+
+@register_experiment("lora-minus-fft")
+def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) - risk(D_FFT) on the same draws, r = `rank`."""
+    risks = _risks(problem, trials, seed)
+    context = {"fft": risks.fft, "rank": np.asarray(rank)}
+    return Sample((risks.lora[:, int(rank)] - risks.fft)[:, None], context)
+
+
+# -- explicit data ------------------------------------------------------------------------------------------------
+
+
+def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler."""
+    import jax
+    import jax.numpy as jnp
+
+    from linreg_lora.sampling import gaussian
+
+    target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
+    arrays = [jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt)]
+    sample = jax.jit(jax.vmap(lambda key: gaussian.sample(key, problem.n, *arrays)))
+    with runtime.exclusive_device():
+        data = sample(jax.random.split(jax.random.key(seed), trials))
+        return np.asarray(data.inputs), np.asarray(data.outputs)
+
+
+def _fft_updates(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    import jax
+
+    from linreg_lora.estimators import fft
+
+    with runtime.exclusive_device():
+        return np.asarray(jax.jit(lambda x, y: fft.fit(x, y, _pretrained(problem)))(x, y))
+
+
+def _lora_updates(problem: Problem, x: np.ndarray, y: np.ndarray, rank: int) -> np.ndarray:
+    import jax
+
+    from linreg_lora.estimators import lora
+
+    with runtime.exclusive_device():
+        return np.asarray(jax.jit(lambda x, y: lora.fit(x, y, rank, _pretrained(problem)))(x, y))
+
+
+def _pretrained(problem: Problem):
+    import jax.numpy as jnp
+
+    return None if problem.pretrained is None else jnp.asarray(problem.pretrained)
+
+
+def _residual(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return y if problem.pretrained is None else y - problem.pretrained @ x
+
+
+def _rounding(x: np.ndarray, squared: bool = False) -> np.ndarray:
+    """Relative rounding error that solving with X may leave: eps * size * cond(X), or cond(X)^2."""
+    condition = np.linalg.cond(x)
+    return _EPS * sum(x.shape[1:]) * (condition**2 if squared else condition)
+
+
+def _norms(matrices: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.sum(matrices**2, axis=(-2, -1)))
+
+
+@register_experiment("fft-update")
+def fft_update(problem: Problem, trials: int, seed: int) -> Sample:
+    """D_FFT of explicit data; context: the data and A0."""
+    x, y = _data(problem, trials, seed)
+    updates = _fft_updates(problem, x, y)
+    context = {"x": x, "y": y, "residual": _residual(problem, x, y)}
+    return Sample(updates, context, tolerance=_rounding(x, squared=True), scale=_norms(updates))
+
+
+@register_experiment("lora-update")
+def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """D_r of explicit data, r = `rank`; the tolerance grows with the inverse gap sigma_r - sigma_{r+1} of F."""
+    x, y = _data(problem, trials, seed)
+    r = int(rank)
+    updates = _lora_updates(problem, x, y, r)
+    residual = _residual(problem, x, y)
+    fitted = residual @ np.linalg.pinv(x) @ x
+    s = np.linalg.svd(fitted, compute_uv=False)
+    context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r)}
+    tolerance = _rounding(x, squared=True) * s[:, 0] / (s[:, r - 1] - s[:, r])
+    return Sample(updates, context, tolerance=tolerance, scale=_norms(updates))
+
+
+@register_experiment("lora-training-loss")
+def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """||R - D_r X||_F^2 of explicit data, r = `rank`."""
+    x, y = _data(problem, trials, seed)
+    r = int(rank)
+    residual = _residual(problem, x, y)
+    loss = _norms(residual - _lora_updates(problem, x, y, r) @ x) ** 2
+    context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r)}
+    return Sample(loss, context, tolerance=_rounding(x, squared=True), scale=_norms(residual) ** 2)
+
+
+@register_experiment("fft-risk-explicit")
+def fft_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
+    """Excess risk of FFT on explicit data; context: traces of the design, by the normal equations in NumPy."""
+    x, y = _data(problem, trials, seed)
+    error = (_fft_updates(problem, x, y) - problem.shift) @ problem.sigma_sqrt
+    if problem.n >= problem.dx:
+        inverse = np.linalg.inv(x @ x.mT)
+        unseen = np.zeros_like(inverse)
+    else:
+        gram = np.linalg.inv(x.mT @ x)
+        inverse = x @ gram @ gram @ x.mT
+        unseen = np.eye(problem.dx) - x @ gram @ x.mT
+    context = {
+        "trace_sigma_inverse": np.einsum("ij,tji->t", problem.sigma, inverse),
+        "trace_inverse": np.einsum("tii->t", inverse),
+        "unseen_shift": _norms(problem.shift @ unseen @ problem.sigma_sqrt) ** 2,
+        "unseen_shift_unweighted": _norms(problem.shift @ unseen) ** 2,
+    }
+    return Sample((_norms(error) ** 2)[:, None], context)
+
+
+@register_experiment("gradient-descent")
+def gradient_descent(problem: Problem, trials: int, seed: int, *, steps: float, relative_step: float) -> Sample:
+    """`steps` steps of gradient descent from A0 on (1/2)||Y - A X||_F^2, step size `relative_step` * 2 / lambda_max.
+
+    The tolerance is the contraction that remains: max_i |1 - step lambda_i|^steps over nonzero lambda_i, plus rounding.
+    """
+    x, y = _data(problem, trials, seed)
+    gram = x @ x.mT
+    rank = min(problem.n, problem.dx)
+    values = np.linalg.eigvalsh(gram)[:, -rank:]
+    step = relative_step * 2 / values[:, -1]
+    update = descend(problem, x, y, step, int(steps), slope=1.0)
+    contraction = np.max(np.abs(1 - step[:, None] * values), axis=1) ** int(steps)
+    residual = _residual(problem, x, y)
+    context = {"x": x, "y": y, "residual": residual, "step": step, "steps": np.asarray(int(steps))}
+    return Sample(update, context, tolerance=contraction + _rounding(x, squared=True), scale=_norms(update))
+
+
+def descend(problem: Problem, x: np.ndarray, y: np.ndarray, step: np.ndarray, steps: int, slope: float) -> np.ndarray:
+    """Iterate A - A0 after `steps` gradient steps on (slope/2) ||Y - A X||_F^2, from A = A0."""
+    start = np.zeros((problem.dy, problem.dx)) if problem.pretrained is None else problem.pretrained
+    a = np.broadcast_to(start, (len(x), *start.shape)).copy()
+    rate = (slope * step)[:, None, None]
+    for _ in range(steps):
+        a -= rate * ((a @ x - y) @ x.mT)
+    return a - start
+
+
+@register_experiment("seen-share", bounded=True)
+def seen_share(problem: Problem, trials: int, seed: int) -> Sample:
+    """||Delta P||_F^2 / ||Delta||_F^2, P the projector on the column space of X (in input space)."""
+    x, _ = _data(problem, trials, seed)
+    basis = np.linalg.qr(x)[0]
+    return Sample((_norms(problem.shift @ basis) ** 2 / np.sum(problem.shift**2))[:, None])
+
+
+@register_experiment("rank-constrained-risk")
+def rank_constrained_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D) for updates D of rank r = `rank`: LoRA's, the best one there is, and perturbations of the best."""
+    x, y = _data(problem, trials, seed)
+    r = int(rank)
+    fitted = _lora_updates(problem, x, y, r)
+    root = problem.sigma_sqrt
+    u, s, vt = np.linalg.svd(problem.shift @ root)
+    left, right = u[:, :r] * s[:r], np.linalg.solve(root, vt[:r].T).T
+    rng = np.random.default_rng(seed)
+    size = np.geomspace(1e-6, 1, trials)[:, None, None]
+    near = (left + size * rng.standard_normal((trials, *left.shape))) @ right
+    updates = np.concatenate([fitted, (left @ right)[None], near])
+    risk = _norms((updates - problem.shift) @ root) ** 2
+    tolerance = np.full(len(risk), _EPS * problem.dx * np.linalg.cond(problem.sigma))
+    context = {"rank": np.asarray(r)}
+    return Sample(risk, context, tolerance=tolerance, scale=np.full(len(risk), problem.pretrained_risk))
+
+
+# -- matrices -----------------------------------------------------------------------------------------------------
+
+
+@register_predicate("matrix-pairs")
+def matrix_pairs(rows: int, columns: int) -> bool:
+    """Pairs T + N, at least 3 x 3 so that a truncation has something to keep and something to lose."""
+    return min(rows, columns) >= 3
+
+
+@register_predicate("gaussian-matrices")
+def gaussian_matrices(rows: int, columns: int) -> bool:
+    """Matrices with iid N(0, 1) entries, at least 2 x 2."""
+    return min(rows, columns) >= 2
+
+
+@register_experiment("truncation-error", bounded=True)
+def truncation_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """||trunc_r(T + N) - T||_2 over adversarial pairs: half random, half with N that swaps directions r and r + 1.
+
+    A swap lowers sigma_r(T) and raises sigma_{r+1}(T) by ||N||_2 each, so that truncation keeps the wrong one.
+    """
+    rng, r = np.random.default_rng(seed), int(rank)
+    rows, columns = size
+    k = min(rows, columns)
+    u = np.linalg.qr(rng.standard_normal((trials, rows, k)))[0]
+    v = np.linalg.qr(rng.standard_normal((trials, columns, k)))[0]
+    s = -np.sort(-(rng.exponential(size=(trials, k)) ** rng.uniform(0.5, 2, (trials, 1))), axis=1)
+    half = trials // 2
+    swap = np.zeros((trials, k))
+    gap = s[:half, r - 1] - s[:half, r]
+    strength = gap / 2 * rng.uniform(0.9, 1.5, half) + 1e-12
+    swap[:half, r - 1], swap[:half, r] = -strength, strength
+    t = (u * s[:, None]) @ v.mT
+    noise = (u * swap[:, None]) @ v.mT
+    noise[half:] = rng.standard_normal((trials - half, rows, columns)) * rng.exponential(size=(trials - half, 1, 1))
+    mu, ms, mvt = np.linalg.svd(t + noise, full_matrices=False)
+    error = (mu[..., :r] * ms[:, None, :r]) @ mvt[:, :r] - t
+    size_of_noise = np.linalg.norm(noise, 2, axis=(-2, -1))
+    scale = s[:, 0] + size_of_noise
+    return Sample(
+        np.linalg.norm(error, 2, axis=(-2, -1)),
+        {"next_singular_value": s[:, r], "noise_norm": size_of_noise},
+        tolerance=np.full(trials, 10 * _EPS * (rows + columns)),
+        scale=scale,
+    )
+
+
+@register_experiment("squared-spectral-norm", bounded=True)
+def squared_spectral_norm(size: MatrixSize, trials: int, seed: int) -> Sample:
+    """||G||_2^2, G iid N(0, 1): sub-exponential, all moments exist."""
+    draws = np.random.default_rng(seed).standard_normal((trials, *size))
+    gram = draws @ draws.mT if size.rows <= size.columns else draws.mT @ draws
+    return Sample(np.linalg.eigvalsh(gram)[:, -1:])

@@ -1,0 +1,247 @@
+"""One claim, its evidence, and a verdict. Every kind has its own test.
+
+    identity       |mean - prediction| within its critical value, and small discrepancies detectable
+    upper_bound    mean <= prediction, unless significantly above;  lower_bound: the reverse
+    qualitative    mean significantly below the prediction (a margin of the critical value in standard errors)
+    pathwise       the relation holds on every draw, up to the rounding error its conditioning allows
+
+A verdict is `inconclusive` when the draws are too few to find the discrepancy that the claim states (`detects`), or to
+reject a rival: a check that nothing could have failed is not evidence.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from linreg_lora.claims import registry, statistics
+from linreg_lora.claims.cases import cases, describe, seed_of
+from linreg_lora.claims.registry import Sample
+from linreg_lora.claims.schema import Claim, Kind, Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One test: a statistic of one case against the claim's prediction, or a rival's."""
+
+    case: str
+    column: str
+    verdict: Verdict
+    rejected: bool
+    power: float
+    """Probability of rejecting the prediction if the truth were the claim's (rivals), or of finding a discrepancy of
+    `detects` (the claim's own)."""
+    detectable: float
+    """Relative discrepancy found with probability 0.99; for pathwise claims the rounding error allowed."""
+    trials_needed: int
+    """Draws that would find a discrepancy of `detects`."""
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RivalJudgement:
+    """A rival is rejected when at least one comparison of the claim rejects it; `comparison` is the sharpest."""
+
+    prediction: str
+    mistake: str
+    rejected: bool
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with its verdict and all that led to it."""
+
+    claim: Claim
+    verdict: Verdict
+    reason: str
+    comparisons: list[Comparison] = field(repr=False)
+    rivals: list[RivalJudgement] = field(repr=False)
+    seconds: float
+
+    @property
+    def as_expected(self) -> bool:
+        return self.verdict is self.claim.expected
+
+    @property
+    def power(self) -> float:
+        """The least power of any comparison of the claim."""
+        return min(c.power for c in self.comparisons)
+
+    @property
+    def detectable(self) -> float:
+        """The largest relative discrepancy that some comparison needs to be found with probability 0.99."""
+        return max(c.detectable for c in self.comparisons)
+
+
+def judge(claim: Claim, seed: int) -> Judgement:
+    """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws."""
+    began = time.monotonic()
+    experiment = registry.experiment(claim.experiment.name)
+    measured = [
+        (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
+        for case in cases(claim)
+    ]
+    compare = _compare_pathwise if claim.kind is Kind.PATHWISE else _compare_means
+    own, *rivals = (
+        [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
+        for name in [claim.prediction, *(rival.prediction for rival in claim.rivals)]
+    )
+    judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
+    verdict, reason = _conclude(claim, own, judged)
+    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began)
+
+
+def _judge_rival(rival, comparisons: list[Comparison]) -> RivalJudgement:
+    sharpest = max(comparisons, key=lambda c: (c.rejected, c.power))
+    return RivalJudgement(rival.prediction, rival.mistake, sharpest.rejected, sharpest)
+
+
+def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement]) -> tuple[Verdict, str]:
+    for verdict in (Verdict.FAILS, Verdict.INCONCLUSIVE):
+        for c in own:
+            if c.verdict is verdict:
+                where = " ".join(part for part in (c.case, c.column) if part)
+                if verdict is Verdict.FAILS:
+                    return verdict, f"the evidence is against it at {where}"
+                return verdict, f"too few draws at {where}: {c.trials_needed} would decide"
+    for rival in rivals:
+        if not rival.rejected:
+            return Verdict.INCONCLUSIVE, f"the rival {rival.prediction} is not rejected"
+        if rival.comparison.power < statistics.POWER:
+            return Verdict.INCONCLUSIVE, f"power {rival.comparison.power:.3f} against the rival {rival.prediction}"
+    return Verdict.HOLDS, ""
+
+
+# -- tests on means -----------------------------------------------------------------------------------------------
+
+
+def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) -> list[Comparison]:
+    statistic = sample.statistic
+    level = claim.false_alarm / (n_cases * statistic.shape[1])
+    predict = registry.prediction(name)
+    own = name == claim.prediction
+    predicted = np.broadcast_to(np.asarray(predict(case, sample), dtype=float), statistic.shape)
+    truth = registry.prediction(claim.prediction)
+    claimed = np.broadcast_to(np.asarray(truth(case, sample), dtype=float), statistic.shape)
+    out = []
+    for i, column in enumerate(sample.columns):
+        value = float(np.mean(predicted[:, i]))
+        test = statistics.mean_test(statistic[:, i] - predicted[:, i], value, level)
+        scale = _scale(claim, test, float(np.mean(statistic[:, i])), sample)
+        detectable = test.detectable / scale
+        if own:
+            power = statistics.power_against(claim.detects * scale, test.stderr, test.critical)
+        else:
+            gap = float(np.mean(predicted[:, i] - (statistic if _one_sided(claim) else claimed)[:, i]))
+            power = statistics.power_against(gap, test.stderr, test.critical)
+        numbers = {
+            "mean": test.mean,
+            "predicted": value,
+            "stderr": test.stderr,
+            "z": test.z,
+            "critical": test.critical,
+            "trials": test.trials,
+        }
+        if claim.kind in (Kind.UPPER_BOUND, Kind.LOWER_BOUND):
+            numbers["slack"] = value / test.mean if claim.kind is Kind.UPPER_BOUND else test.mean / value
+        out.append(
+            Comparison(
+                case=describe(case),
+                column=column,
+                verdict=_verdict_on_mean(claim, test, detectable),
+                rejected=_rejects(claim, test) if not own else False,
+                power=power,
+                detectable=detectable,
+                trials_needed=_trials_needed(test, detectable, claim.detects),
+                numbers=numbers,
+            )
+        )
+    return out
+
+
+def _one_sided(claim: Claim) -> bool:
+    """Whether a rival's distance is from what was measured, because the claim itself asserts no value."""
+    return claim.kind is not Kind.IDENTITY
+
+
+def _scale(claim: Claim, test: statistics.MeanTest, mean: float, sample: Sample) -> float:
+    """What relative discrepancies are relative to: the predicted value, or FFT's risk where that may be zero."""
+    if claim.kind is Kind.QUALITATIVE:
+        return float(np.mean(sample.context["fft"])) if "fft" in sample.context else abs(mean)
+    return abs(test.predicted)
+
+
+def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float) -> Verdict:
+    above, below = test.z > test.critical, test.z < -test.critical
+    if claim.kind is Kind.QUALITATIVE:
+        if below:
+            return Verdict.HOLDS
+        return Verdict.FAILS if above else Verdict.INCONCLUSIVE
+    contradicted = {
+        Kind.IDENTITY: above or below,
+        Kind.UPPER_BOUND: above,
+        Kind.LOWER_BOUND: below,
+    }[claim.kind]
+    if contradicted:
+        return Verdict.FAILS
+    return Verdict.HOLDS if detectable <= claim.detects else Verdict.INCONCLUSIVE
+
+
+def _rejects(claim: Claim, test: statistics.MeanTest) -> bool:
+    above, below = test.z > test.critical, test.z < -test.critical
+    return {Kind.UPPER_BOUND: above, Kind.LOWER_BOUND: below}.get(claim.kind, above or below)
+
+
+def _trials_needed(test: statistics.MeanTest, detectable: float, wanted: float) -> int:
+    if not np.isfinite(detectable):
+        return 10 * test.trials
+    return statistics.trials_needed(test.trials, detectable, wanted)
+
+
+# -- pathwise tests -----------------------------------------------------------------------------------------------
+
+
+def _compare_pathwise(claim: Claim, name: str, case, sample: Sample, n_cases: int) -> list[Comparison]:
+    """Relative excess of every draw over its rounding tolerance; a matrix statistic counts by its Frobenius norm.
+
+    Nearly all draws must be conditioned well enough to show a discrepancy of `detects`.
+    """
+    assert sample.tolerance is not None, f"{claim.experiment.name} measures no tolerance"
+    assert sample.scale is not None, f"{claim.experiment.name} measures no scale"
+    own = name == claim.prediction
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = sample.statistic - np.asarray(registry.prediction(name)(case, sample))
+        if difference.ndim > 1:
+            difference = np.sqrt(np.sum(difference**2, axis=tuple(range(1, difference.ndim))))
+        relative = difference / sample.scale
+    excess = {"equals": np.abs(relative), "at-most": relative, "at-least": -relative}[claim.relation or "equals"]
+    excess = np.where(np.isnan(excess), np.inf, excess)
+    violated = excess > sample.tolerance
+    share = float(np.mean(violated))
+    informative = sample.tolerance <= claim.detects
+    allowed = float(np.max(sample.tolerance[informative], initial=0.0)) if np.any(informative) else np.inf
+    if own and np.any(violated):
+        verdict = Verdict.FAILS
+    else:
+        verdict = Verdict.HOLDS if np.mean(informative) >= statistics.POWER else Verdict.INCONCLUSIVE
+    trials = len(violated)
+    numbers = {
+        "worst": float(np.max(excess)),
+        "tolerance": allowed,
+        "violated_share": share,
+        "rarest_violation_found": statistics.rarest_violation_found(trials),
+        "trials": trials,
+    }
+    return [
+        Comparison(
+            case=describe(case),
+            column="",
+            verdict=verdict,
+            rejected=not own and bool(np.any(violated)),
+            power=1 - (1 - share) ** trials if not own else float(np.mean(informative)),
+            detectable=allowed,
+            trials_needed=trials,
+            numbers=numbers,
+        )
+    ]

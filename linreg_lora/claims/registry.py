@@ -1,0 +1,105 @@
+"""Names that a claims file may use, and the functions behind them.
+
+    prediction   (case, sample) -> value(s) that the claim asserts for the sample's statistic
+    experiment   (case, trials, seed, *, settings...) -> Sample
+    predicate    (rows, columns) -> whether a matrix family admits the size
+
+A *case* is one problem of a claim's domain: a `Problem`, or a `MatrixSize`. Functions register themselves by decorator
+in `predictions` and `experiments`; neither imports JAX before an experiment runs.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from linreg_lora.errors import InvalidInput
+
+
+class MatrixSize(NamedTuple):
+    """A case of a matrix family."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an experiment measured, one entry a draw along the first axis.
+
+    `statistic` is what the claim is about; `context` holds what predictions may use; `tolerance` is the rounding error
+    that each draw's conditioning allows, relative to `scale` (pathwise claims only). `columns` names the statistic's
+    second axis where it has one.
+    """
+
+    statistic: np.ndarray
+    context: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tolerance: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    columns: tuple[str, ...] = ("",)
+
+
+class RegisteredExperiment(NamedTuple):
+    """`bounded`: all moments of the statistic exist wherever it is measured. `settings`: names of its settings."""
+
+    run: Callable[..., Sample]
+    bounded: bool
+    settings: tuple[str, ...]
+
+
+Prediction = Callable[[Any, Sample], Any]
+Predicate = Callable[[int, int], bool]
+_Function = TypeVar("_Function", bound=Callable)
+
+_predictions: dict[str, Prediction] = {}
+_experiments: dict[str, RegisteredExperiment] = {}
+_predicates: dict[str, Predicate] = {}
+
+
+def register_prediction(name: str) -> Callable[[_Function], _Function]:
+    """Decorator: make a prediction available to claims files as `name`."""
+    return lambda function: _put(_predictions, name, function)
+
+
+def register_experiment(name: str, *, bounded: bool = False) -> Callable[[_Function], _Function]:
+    """Decorator: make an experiment available to claims files as `name`."""
+
+    def register(function: _Function) -> _Function:
+        settings = tuple(inspect.signature(function).parameters)[3:]
+        _experiments[name] = RegisteredExperiment(function, bounded, settings)
+        return function
+
+    return register
+
+
+def register_predicate(name: str) -> Callable[[_Function], _Function]:
+    """Decorator: make a predicate available to claims files as `name`."""
+    return lambda function: _put(_predicates, name, function)
+
+
+def prediction(name: str) -> Prediction:
+    return _find("prediction", name, _predictions)
+
+
+def experiment(name: str) -> RegisteredExperiment:
+    return _find("experiment", name, _experiments)
+
+
+def predicate(name: str) -> Predicate:
+    return _find("predicate", name, _predicates)
+
+
+def _put(table: dict[str, Any], name: str, function: _Function) -> _Function:
+    table[name] = function
+    return function
+
+
+def _find(what: str, name: str, table: dict[str, Any]) -> Any:
+    for module in ("predictions", "experiments"):
+        importlib.import_module(f"linreg_lora.claims.{module}")
+    if name not in table:
+        raise InvalidInput(what, f"one of {', '.join(sorted(table))}", name)
+    return table[name]

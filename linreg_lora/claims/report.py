@@ -1,0 +1,144 @@
+"""Judgements as a table, as JSON and as JUnit XML."""
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from linreg_lora.claims.judge import Comparison, Judgement
+from linreg_lora.claims.schema import Kind, Verdict
+
+_STYLE = {Verdict.HOLDS: "green", Verdict.FAILS: "bold red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def table(judgements: list[Judgement]) -> Any:
+    """A rich table: one line a claim, with its rivals' fate, error rates and sharpness."""
+    from rich.table import Table
+
+    out = Table(title="Claims", title_justify="left", row_styles=["", "dim"])
+    for name in ("claim", "source", "kind", "verdict"):
+        out.add_column(name, overflow="fold")
+    for name in ("worst |z|", "false alarm", "power", "detects", "rivals rejected", "s"):
+        out.add_column(name, justify="right")
+    for j in judgements:
+        rejected = sum(rival.rejected for rival in j.rivals)
+        verdict = j.verdict if j.as_expected else f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
+        out.add_row(
+            j.claim.id,
+            _source(j),
+            j.claim.kind,
+            f"[{_STYLE[j.verdict]}]{verdict}[/]",
+            _worst(j),
+            "0" if j.claim.false_alarm == 0 else f"{j.claim.false_alarm:.0e}",
+            _probability(j.power),
+            _sharpness(j.detectable),
+            f"{rejected} of {len(j.rivals)}",
+            f"{j.seconds:.1f}",
+        )
+    return out
+
+
+def summary(judgements: list[Judgement]) -> str:
+    """One line: how many are as expected, and the family-wise false-alarm level of the run."""
+    expected = sum(j.as_expected for j in judgements)
+    level = sum(j.claim.false_alarm for j in judgements)
+    return (
+        f"{expected} of {len(judgements)} claims as expected; false-alarm level of the whole run {level:.1e}; "
+        f"{sum(r.rejected for j in judgements for r in j.rivals)} of {sum(len(j.rivals) for j in judgements)} rivals "
+        "rejected"
+    )
+
+
+def to_json(judgements: list[Judgement], seed: int) -> str:
+    """One object; `claims` is the list. Numbers that are infinite or undefined are null."""
+    content = {
+        "seed": seed,
+        "as_expected": all(j.as_expected for j in judgements),
+        "false_alarm": sum(j.claim.false_alarm for j in judgements),
+        "claims": [_claim(j) for j in judgements],
+    }
+    return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+
+def to_junit(judgements: list[Judgement]) -> str:
+    """JUnit XML: a test case a claim, failed when it is not as expected."""
+    failures = sum(not j.as_expected for j in judgements)
+    suite = ET.Element(
+        "testsuite",
+        name="linreg-lora check",
+        tests=str(len(judgements)),
+        failures=str(failures),
+        errors="0",
+        time=f"{sum(j.seconds for j in judgements):.3f}",
+    )
+    for j in judgements:
+        case = ET.SubElement(suite, "testcase", classname=j.claim.kind, name=j.claim.id, time=f"{j.seconds:.3f}")
+        if not j.as_expected:
+            message = f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
+            ET.SubElement(case, "failure", message=message).text = json.dumps(_finite(_claim(j)), indent=2)
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _claim(j: Judgement) -> dict[str, Any]:
+    claim = j.claim
+    return {
+        "id": claim.id,
+        "title": claim.title,
+        "source": claim.source.model_dump(),
+        "statement": claim.statement,
+        "kind": claim.kind,
+        "verdict": j.verdict,
+        "expected": claim.expected,
+        "reason": j.reason,
+        "evidence": [_comparison(c) for c in j.comparisons],
+        "power": {
+            "level": j.power,
+            "detects": j.detectable,
+            "detects_stated": claim.detects,
+            "false_alarm": claim.false_alarm,
+        },
+        "rivals": [
+            {
+                "prediction": rival.prediction,
+                "mistake": rival.mistake,
+                "rejected": rival.rejected,
+                "power": rival.comparison.power,
+                "evidence": _comparison(rival.comparison),
+            }
+            for rival in j.rivals
+        ],
+        "seconds": j.seconds,
+    }
+
+
+def _comparison(c: Comparison) -> dict[str, Any]:
+    return {"case": c.case, "column": c.column, "verdict": c.verdict, "detects": c.detectable, **c.numbers}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _source(j: Judgement) -> str:
+    source = j.claim.source
+    how = {"printed": "", "reading": " (as read)", "own": " (ours)"}[source.status]
+    return f"{source.paper.removeprefix('arXiv ')} {source.locator}{how}"
+
+
+def _worst(j: Judgement) -> str:
+    if j.claim.kind is Kind.PATHWISE:
+        return "-"
+    return f"{max(abs(c.numbers['z']) for c in j.comparisons):.1f}"
+
+
+def _probability(p: float) -> str:
+    return ">0.9999" if p > 0.9999 else f"{p:.4f}"
+
+
+def _sharpness(relative: float) -> str:
+    return f"{100 * relative:.2g} %" if relative >= 1e-4 else f"{relative:.0e}"

@@ -1,0 +1,271 @@
+"""The claims file: what a claim must state before it can be checked.
+
+A claims file is data. Names in it (predictions, experiments, predicates) are looked up in `registry`; nothing in it is
+ever evaluated. Anything else than a well-formed file is refused in one line: field, expected, received.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from linreg_lora.claims import registry
+from linreg_lora.errors import InvalidInput
+
+#: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
+LEAST_DISTANCE_OF_MEANS = 16
+
+
+class Kind(StrEnum):
+    """How a claim is tested (`judge`)."""
+
+    IDENTITY = "identity"
+    UPPER_BOUND = "upper_bound"
+    LOWER_BOUND = "lower_bound"
+    PATHWISE = "pathwise"
+    QUALITATIVE = "qualitative"
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    INCONCLUSIVE = "inconclusive"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Where the claim is made. `reading`: the source's text was not at hand, and `note` says what we take it to say."""
+
+    paper: str
+    locator: str
+    status: Literal["printed", "reading", "own"] = "printed"
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _readings_are_explained(self) -> "Source":
+        if self.status == "reading" and not self.note:
+            raise ValueError("a note that says how the source is read, because its status is reading")
+        return self
+
+
+class Shape(_Strict):
+    """Sizes of a Gaussian design problem."""
+
+    n: int = Field(ge=1)
+    dx: int = Field(ge=1)
+    dy: int = Field(ge=1)
+
+
+class SpectrumFamily(_Strict):
+    """A spectrum by family: low-rank (rank, scale), power-law (rate, scale) or exponential (rate, scale)."""
+
+    family: Literal["low-rank", "power-law", "exponential"]
+    rank: int | None = Field(default=None, ge=1)
+    rate: float | None = Field(default=None, ge=0)
+    scale: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_its_parameter(self) -> "SpectrumFamily":
+        needed = "rank" if self.family == "low-rank" else "rate"
+        if getattr(self, needed) is None:
+            raise ValueError(f"a {needed}, because the family is {self.family}")
+        return self
+
+
+class GaussianDesign(_Strict):
+    """A family of regression problems: every shape with every noise level.
+
+    `least_distance` bounds |n - dx| from below. Covariances have eigenvalues spaced evenly in logarithm with the given
+    condition number around `input_scale` (or 1), in a random basis; `pretrained` draws A0 iid N(0, 1).
+    """
+
+    regime: Literal["overdetermined", "underdetermined"]
+    least_distance: int = Field(ge=1)
+    shapes: list[Shape] = Field(min_length=1)
+    spectrum: SpectrumFamily
+    noise_std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    input_scale: float = Field(default=1.0, gt=0)
+    input_condition: float = Field(default=1.0, ge=1)
+    noise_condition: float = Field(default=1.0, ge=1)
+    pretrained: bool = False
+
+    @model_validator(mode="after")
+    def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
+        for shape in self.shapes:
+            gap = shape.n - shape.dx if self.regime == "overdetermined" else shape.dx - shape.n
+            if gap < self.least_distance:
+                raise ValueError(
+                    f"{self.regime} shapes with |n - dx| >= least_distance = {self.least_distance}, "
+                    f"not n = {shape.n}, dx = {shape.dx}"
+                )
+        return self
+
+
+class MatrixFamily(_Strict):
+    """Matrices of the given sizes, drawn so that the registered predicate holds."""
+
+    predicate: str
+    sizes: list[tuple[int, int]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _predicate_admits_the_sizes(self) -> "MatrixFamily":
+        admits = registry.predicate(self.predicate)
+        for rows, columns in self.sizes:
+            if not admits(rows, columns):
+                raise ValueError(f"sizes that {self.predicate} admits, not {rows} x {columns}")
+        return self
+
+
+def _domain_type(value: Any) -> str:
+    predicate = value.get("predicate") if isinstance(value, dict) else getattr(value, "predicate", None)
+    return "MatrixFamily" if predicate is not None else "GaussianDesign"
+
+
+Domain = Annotated[
+    Annotated[GaussianDesign, Tag("GaussianDesign")] | Annotated[MatrixFamily, Tag("MatrixFamily")],
+    Discriminator(_domain_type),
+]
+
+
+class Experiment(_Strict):
+    """A registered experiment, the number of its draws, and its numeric settings."""
+
+    name: str
+    trials: int = Field(ge=2)
+    settings: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_registered(self) -> "Experiment":
+        known = registry.experiment(self.name).settings
+        unknown = sorted(set(self.settings) - set(known))
+        if unknown:
+            raise ValueError(f"settings of {self.name}: {', '.join(known) or 'none'}; not {unknown[0]}")
+        return self
+
+
+class Rival(_Strict):
+    """A plausible wrong prediction that the same data must reject."""
+
+    prediction: str
+    mistake: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_registered(self) -> "Rival":
+        registry.prediction(self.prediction)
+        return self
+
+
+class Claim(_Strict):
+    """One statement, the domain it is made for, and what it takes to believe it.
+
+    `false_alarm`: probability that a true claim is judged otherwise, over all its comparisons. `detects`: relative
+    discrepancy that must be found with probability 0.99; for pathwise claims the relative rounding allowed on any draw.
+    `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction.
+    """
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    title: str = Field(min_length=1)
+    source: Source
+    statement: str = Field(min_length=1)
+    kind: Kind
+    expected: Verdict
+    domain: Domain
+    prediction: str
+    experiment: Experiment
+    false_alarm: float = Field(ge=0, le=1e-3)
+    detects: float = Field(gt=0, lt=1)
+    relation: Literal["equals", "at-most", "at-least"] | None = None
+    rivals: list[Rival] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_testable(self) -> "Claim":
+        registry.prediction(self.prediction)
+        if (self.kind is Kind.PATHWISE) != (self.relation is not None):
+            raise ValueError("a relation for pathwise claims, and only for these")
+        if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
+            raise ValueError("false_alarm: 0 for pathwise claims, which test no mean, and only for these")
+        if any(rival.prediction == self.prediction for rival in self.rivals):
+            raise ValueError("rivals that differ from the claim's own prediction")
+        if self.kind is Kind.PATHWISE or registry.experiment(self.experiment.name).bounded:
+            return self
+        domain = self.domain
+        if isinstance(domain, GaussianDesign) and domain.least_distance < LEAST_DISTANCE_OF_MEANS:
+            raise ValueError(
+                f"domain.least_distance >= {LEAST_DISTANCE_OF_MEANS}, so that 8 moments exist and the tail of the mean "
+                f"can be trusted, not {domain.least_distance}"
+            )
+        return self
+
+
+class ClaimsFile(_Strict):
+    """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum."""
+
+    schema_version: Literal[1]
+    family_wise_level: float = Field(gt=0, le=1e-3)
+    claims: list[Claim] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ids_are_unique_and_levels_add_up(self) -> "ClaimsFile":
+        repeated = [claim_id for claim_id, count in Counter(c.id for c in self.claims).items() if count > 1]
+        if repeated:
+            raise ValueError(f"claims: unique ids, not {repeated[0]!r} twice")
+        total = sum(c.false_alarm for c in self.claims)
+        if total > self.family_wise_level * (1 + 1e-9):
+            raise ValueError(f"family_wise_level: at least the sum of the claims' false_alarm, {total:.3g}")
+        return self
+
+
+def load(path: Path) -> ClaimsFile:
+    """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput("claims file", "a readable UTF-8 file", str(path), str(error)) from None
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput("claims file", "YAML without duplicate keys", str(path), _where(error)) from None
+    return parse(content)
+
+
+def parse(content: Any) -> ClaimsFile:
+    """Validate the content of a claims file."""
+    if not isinstance(content, dict):
+        raise InvalidInput("claims file", "a mapping with schema_version, family_wise_level and claims", content)
+    try:
+        return ClaimsFile.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise _first_problem(error, content) from None
+
+
+def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInput:
+    problem = error.errors()[0]
+    path = [part for part in problem["loc"] if part not in ("GaussianDesign", "MatrixFamily")]
+    field = ".".join(str(part) for part in path) or "claims file"
+    if len(path) > 1 and path[0] == "claims" and isinstance(path[1], int):
+        claim = content["claims"][path[1]]
+        name = claim.get("id") if isinstance(claim, dict) else None
+        field += f" ({name})" if isinstance(name, str) else ""
+    context = problem.get("ctx", {}).get("error")
+    if isinstance(context, InvalidInput):
+        return InvalidInput(f"{field}.{context.field}", context.expected, context.received, context.remedy)
+    expected = problem["msg"].removeprefix("Value error, ")
+    received = "nothing" if problem["type"] == "missing" else problem["input"]
+    return InvalidInput(field, expected[:1].lower() + expected[1:], received)
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    text = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"line {mark.line + 1}: {text}" if mark is not None else str(text)
