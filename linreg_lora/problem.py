@@ -157,9 +157,9 @@ class Problem:
         return _isotropic_scale(self.input_covariance)
 
     @functools.cached_property
-    def has_isotropic_noise(self) -> bool:
-        """Whether Sigma_eps is a multiple of the identity (true without noise)."""
-        return self.noise_trace == 0.0 or _isotropic_scale(self.noise_covariance) is not None
+    def isotropic_noise_scale(self) -> float | None:
+        """c where Sigma_eps = c sigma^2 I with c > 0 (1 where sigma = 0), else None."""
+        return 1.0 if self.noise_std == 0 else _isotropic_scale(self.noise_covariance)
 
     # -- where the problem lies -----------------------------------------------------------------------------
 

@@ -168,10 +168,9 @@ def _risks_of_draw(
     layout: Layout, parameters: Parameters, key: Array
 ) -> tuple[Float[Array, "ranks"], Float[Array, ""]]:
     sampled = draw(layout, parameters, key)
-    whitening = sampled.inverse.whitening
-    basis = lora.left_singular_basis(sampled.whitened, sampled.inverse.rank, squared=layout.squared)
-    path = excess_risk_path(basis, sampled.whitened @ whitening, parameters.shift, parameters.sigma_sqrt)
-    return path, _fft_risk_given_design(sampled, parameters)
+    path = lora.path(sampled.inverse, sampled.whitened, squared=layout.squared)
+    risks = excess_risk_path(path.basis, path.update, parameters.shift, parameters.sigma_sqrt)
+    return risks, _fft_risk_given_design(sampled, parameters)
 
 
 def _fft_risk_given_design(sampled: Draw, parameters: Parameters) -> Float[Array, ""]:

@@ -88,16 +88,16 @@ def test_squared_and_direct_bases_give_the_same_updates(shape, ridge):
     x, y, _, _ = map(jnp.asarray, dataset(*shape))
     inverse = fft.pseudo_inverse(x, ridge)
     whitened = inverse.whiten(y)
-    update = whitened @ inverse.whitening
-    fast = lora.left_singular_basis(whitened, inverse.rank, squared=True)
-    direct = lora.left_singular_basis(whitened, inverse.rank, squared=False)
-    assert fast.shape == direct.shape == (shape[2], min(shape))
-    for rank in range(fast.shape[1] + 1):
+    fast, direct = (lora.path(inverse, whitened, squared=squared) for squared in (True, False))
+    assert fast.basis.shape == direct.basis.shape == (shape[2], min(shape))
+    values = np.linalg.svd(whitened, compute_uv=False)[: min(shape)]
+    gaps = np.append(-np.diff(values), values[-1])
+    for rank in range(min(shape) + 1):
+        # A direction of B B^T is accurate to eps sigma_1^2 / (gap of squares); 100 covers the dimensions.
+        gap = values[-1] if rank == 0 else gaps[rank - 1]
+        accuracy = 100 * np.finfo(float).eps * (values[0] / min(gap, values[-1])) ** 2
         np.testing.assert_allclose(
-            lora.truncate(fast, update, rank),
-            lora.truncate(direct, update, rank),
-            rtol=0,
-            atol=1e-8 * float(jnp.linalg.norm(update)),
+            fast.truncate(rank), direct.truncate(rank), rtol=0, atol=accuracy * float(jnp.linalg.norm(direct.update))
         )
 
 
@@ -109,13 +109,10 @@ def test_risk_path_is_the_risk_of_each_truncated_update(shape, ridge):
     root = jnp.asarray(np.diag(rng.uniform(0.5, 2.0, shape[1])))
     inverse = fft.pseudo_inverse(x, ridge)
     whitened = inverse.whiten(fft.residual(x, y, pretrained))
-    basis = lora.left_singular_basis(whitened, inverse.rank)
-    path = excess_risk_path(basis, whitened @ inverse.whitening, shift, root)
-    direct = [
-        excess_risk(lora.truncate(basis, whitened @ inverse.whitening, rank), shift, root)
-        for rank in range(basis.shape[1] + 1)
-    ]
-    np.testing.assert_allclose(path, direct, rtol=1e-12)
+    path = lora.path(inverse, whitened, squared=True)
+    risks = excess_risk_path(path.basis, path.update, shift, root)
+    direct = [excess_risk(path.truncate(rank), shift, root) for rank in range(min(shape) + 1)]
+    np.testing.assert_allclose(risks, direct, rtol=1e-12)
 
 
 def test_estimators_accept_batches():

@@ -44,7 +44,7 @@ def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 
 
 def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler."""
+    """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler as `simulation` draws them."""
     import jax
     import jax.numpy as jnp
 
@@ -52,9 +52,10 @@ def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndar
 
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     arrays = [jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt)]
-    sample = jax.jit(jax.vmap(lambda key: gaussian.sample(key, problem.n, *arrays)))
+    sample = jax.jit(jax.vmap(lambda i: gaussian.sample(jax.random.fold_in(key, i), problem.n, *arrays)))
+    key = jax.random.key(seed)
     with runtime.exclusive_device():
-        data = sample(jax.random.split(jax.random.key(seed), trials))
+        data = sample(jnp.arange(trials))
         return np.asarray(data.inputs), np.asarray(data.outputs)
 
 
@@ -92,6 +93,12 @@ def _rounding(x: np.ndarray, squared: bool = False) -> np.ndarray:
     return _EPS * sum(x.shape[1:]) * (condition**2 if squared else condition)
 
 
+def _truncation_rounding(x: np.ndarray, residual: np.ndarray, rank: int) -> np.ndarray:
+    """Relative rounding error of D_r: that of solving with X, times (sigma_1^2 / gap of squares) of F at the rank."""
+    s = np.linalg.svd(residual @ np.linalg.pinv(x) @ x, compute_uv=False)
+    return _rounding(x, squared=True) * s[:, 0] ** 2 / (s[:, rank - 1] ** 2 - s[:, rank] ** 2)
+
+
 def _norms(matrices: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(matrices**2, axis=(-2, -1)))
 
@@ -112,11 +119,8 @@ def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sam
     r = int(rank)
     updates = _lora_updates(problem, x, y, r)
     residual = _residual(problem, x, y)
-    fitted = residual @ np.linalg.pinv(x) @ x
-    s = np.linalg.svd(fitted, compute_uv=False)
     context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r)}
-    tolerance = _rounding(x, squared=True) * s[:, 0] / (s[:, r - 1] - s[:, r])
-    return Sample(updates, context, tolerance=tolerance, scale=_norms(updates))
+    return Sample(updates, context, tolerance=_truncation_rounding(x, residual, r), scale=_norms(updates))
 
 
 @register_experiment("lora-training-loss")
@@ -128,6 +132,19 @@ def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float)
     loss = _norms(residual - _lora_updates(problem, x, y, r) @ x) ** 2
     context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r)}
     return Sample(loss, context, tolerance=_rounding(x, squared=True), scale=_norms(residual) ** 2)
+
+
+@register_experiment("lora-risk-explicit")
+def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) of each draw as Monte Carlo computes it; context: the same draws' data, drawn again from their keys."""
+    from linreg_lora.simulation import draw_risks
+
+    r = int(rank)
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler="explicit").lora[:, r]
+    x, y = _data(problem, trials, seed)
+    residual = _residual(problem, x, y)
+    context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r)}
+    return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
 
 
 @register_experiment("fft-risk-explicit")

@@ -176,6 +176,24 @@ def lora_update_from_zero(problem: Problem, sample: Sample) -> np.ndarray:
     return lora_update_whitened(problem, Sample(sample.statistic, context))
 
 
+@register_prediction("lora-risk.whitened")
+def lora_risk_whitened(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk of the whitening formula on the same data."""
+    return _risk(problem, lora_update_whitened(problem, sample))
+
+
+@register_prediction("lora-risk.unwhitened")
+def lora_risk_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk of truncating D_FFT itself."""
+    return _risk(problem, lora_update_unwhitened(problem, sample))
+
+
+@register_prediction("lora-risk.from-zero")
+def lora_risk_from_zero(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk of the whitening formula with A0 left in the residual."""
+    return _risk(problem, lora_update_from_zero(problem, sample))
+
+
 @register_prediction("lora-training-loss.eckart-young")
 def lora_loss_eckart_young(problem: Problem, sample: Sample) -> np.ndarray:
     """The least loss that any rank-r update can have: ||R (I - P)||_F^2 + sum_{i>r} sigma_i(R P)^2."""
@@ -192,6 +210,10 @@ def lora_loss_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
     """The loss of truncating D_FFT itself."""
     error = sample.context["residual"] - lora_update_unwhitened(problem, sample) @ sample.context["x"]
     return np.sum(error**2, axis=(-2, -1))
+
+
+def _risk(problem: Problem, updates: np.ndarray) -> np.ndarray:
+    return np.sum(((updates - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))
 
 
 def _truncate(matrix: np.ndarray, rank: int) -> np.ndarray:

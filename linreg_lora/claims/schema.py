@@ -252,11 +252,11 @@ def parse(content: Any) -> ClaimsFile:
 def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInput:
     problem = error.errors()[0]
     path = [part for part in problem["loc"] if part not in ("GaussianDesign", "MatrixFamily")]
-    field = ".".join(str(part) for part in path) or "claims file"
     if len(path) > 1 and path[0] == "claims" and isinstance(path[1], int):
         claim = content["claims"][path[1]]
         name = claim.get("id") if isinstance(claim, dict) else None
-        field += f" ({name})" if isinstance(name, str) else ""
+        path[1] = name if isinstance(name, str) else path[1]
+    field = ".".join(str(part) for part in path) or "claims file"
     context = problem.get("ctx", {}).get("error")
     if isinstance(context, InvalidInput):
         return InvalidInput(f"{field}.{context.field}", context.expected, context.received, context.remedy)

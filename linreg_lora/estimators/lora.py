@@ -12,6 +12,8 @@ B B^T = R X^T (X X^T + eta I)^{-1} X R^T.
 The minimiser is unique iff r >= rank(F) or sigma_r(F) > sigma_{r+1}(F).
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -19,8 +21,25 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import fft
 
 
+class LoraPath(NamedTuple):
+    """LoRA at every rank: D_r = U_r U_r^T D, with `basis` U (strongest first) and `update` D, the full update."""
+
+    basis: Float[Array, "... dy q"]
+    update: Float[Array, "... dy dx"]
+
+    def truncate(self, rank: int) -> Float[Array, "... dy dx"]:
+        """D_r of one rank."""
+        leading = self.basis[..., :rank]
+        return leading @ (leading.mT @ self.update)
+
+
+def path(inverse: fft.PseudoInverse, whitened: Float[Array, "... dy k"], *, squared: bool) -> LoraPath:
+    """LoRA at every rank from the factored design and the residual B; `squared` as in `left_singular_basis`."""
+    return LoraPath(left_singular_basis(whitened, inverse.rank, squared=squared), whitened @ inverse.whitening)
+
+
 def left_singular_basis(
-    whitened: Float[Array, "... dy k"], design_rank: int, *, squared: bool = True
+    whitened: Float[Array, "... dy k"], design_rank: int, *, squared: bool
 ) -> Float[Array, "... dy q"]:
     """Left singular vectors of B, strongest first; q = min(dy, `design_rank`), the rank of B.
 
@@ -36,14 +55,6 @@ def left_singular_basis(
         return jnp.linalg.eigh(whitened @ whitened.mT)[1][..., : -q - 1 : -1]
     values, right = jnp.linalg.eigh(whitened.mT @ whitened)
     return (whitened @ right[..., : -q - 1 : -1]) / jnp.sqrt(values[..., None, : -q - 1 : -1])
-
-
-def truncate(
-    basis: Float[Array, "... dy q"], update: Float[Array, "... dy dx"], rank: int
-) -> Float[Array, "... dy dx"]:
-    """D_r = U_r U_r^T D_FFT from the basis U and the full update."""
-    leading = basis[..., :rank]
-    return leading @ (leading.mT @ update)
 
 
 def fit(
@@ -64,5 +75,4 @@ def fit(
         raise InvalidInput("rank", f"an integer in 0..min(n, dx, dy) = {largest}", rank)
     inverse = fft.pseudo_inverse(inputs, ridge)
     whitened = inverse.whiten(fft.residual(inputs, outputs, pretrained))
-    basis = left_singular_basis(whitened, inverse.rank, squared=False)
-    return truncate(basis, whitened @ inverse.whitening, rank)
+    return path(inverse, whitened, squared=False).truncate(rank)

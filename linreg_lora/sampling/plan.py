@@ -131,7 +131,7 @@ def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     if problem.ridge > 0:
         return layout, _parameters(problem, problem.shift, problem.sigma_sqrt, problem.ridge, problem.n)
     shift = problem.shift @ problem.sigma_sqrt
-    if problem.has_isotropic_noise:
+    if problem.isotropic_noise_scale is not None:
         shift = _rectangular_diagonal(np.linalg.svd(shift, compute_uv=False), problem.dy, problem.dx)
     return layout, _parameters(problem, shift, None, 0.0, problem.n)
 
@@ -145,7 +145,7 @@ def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     rest = min(problem.n, dof)
     layout = Layout("underdetermined", problem.n, rest, _squared_is_safe(problem))
     shift = np.zeros((problem.dy, rho + rest))
-    if problem.has_isotropic_noise:
+    if problem.isotropic_noise_scale is not None:
         shift[:rho, :rho] = np.diag(values)
     else:
         shift[:, :rho] = np.linalg.svd(problem.shift)[0][:, :rho] * values
@@ -160,8 +160,8 @@ def _parameters(
     dof: int = 0,
     pretrained: np.ndarray | None = None,
 ) -> Parameters:
-    isotropic = problem.has_isotropic_noise
-    noise_root = np.sqrt(problem.noise_trace / problem.dy) if isotropic else problem.sigma_eps_sqrt
+    noise_scale = problem.isotropic_noise_scale
+    noise_root = problem.sigma_eps_sqrt if noise_scale is None else problem.noise_std * np.sqrt(noise_scale)
     return Parameters(
         shift=jnp.asarray(shift),
         sigma_sqrt=None if sigma_sqrt is None else jnp.asarray(sigma_sqrt),
@@ -175,7 +175,7 @@ def _parameters(
 
 def _diagonal_shift(problem: Problem) -> np.ndarray:
     """Delta, or diag(s) where rotating the outputs leaves the noise as it is."""
-    if not problem.has_isotropic_noise:
+    if problem.isotropic_noise_scale is None:
         return problem.shift
     return _rectangular_diagonal(np.asarray(problem.spectrum), problem.dy, problem.dx)
 

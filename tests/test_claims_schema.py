@@ -1,0 +1,161 @@
+"""The claims file: every malformed one is refused in one line, and the package's own is complete."""
+
+import copy
+
+import pytest
+
+from linreg_lora.claims import registry
+from linreg_lora.claims.cases import cases
+from linreg_lora.claims.check import default_path, select
+from linreg_lora.claims.schema import Kind, load, parse
+from linreg_lora.errors import InvalidInput
+
+CLAIM = {
+    "id": "example",
+    "title": "An example",
+    "source": {"paper": "arXiv 2605.19018", "locator": "Proposition 3"},
+    "statement": "E risk = ...",
+    "kind": "identity",
+    "expected": "holds",
+    "domain": {
+        "regime": "overdetermined",
+        "least_distance": 16,
+        "shapes": [{"n": 40, "dx": 20, "dy": 10}],
+        "spectrum": {"family": "low-rank", "rank": 2, "scale": 1.0},
+        "noise_std": [1.0],
+    },
+    "prediction": "fft.overdetermined",
+    "experiment": {"name": "fft-risk", "trials": 64},
+    "false_alarm": 1e-7,
+    "detects": 0.1,
+    "rivals": [{"prediction": "fft.overdetermined.classical", "mistake": "dx / n"}],
+}
+
+
+def document(**changes):
+    content = {"schema_version": 1, "family_wise_level": 1e-6, "claims": [copy.deepcopy(CLAIM)]}
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        target = content["claims"][0]
+        for part in parents:
+            target = target[int(part) if part.isdigit() else part]
+        target[last] = value
+    return content
+
+
+def test_the_example_is_a_claims_file():
+    assert parse(document()).claims[0].id == "example"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"prediction": "fft.magic"},
+            "claims.example.prediction: expected one of .*fft.overdet.*received fft.magic",
+        ),
+        ({"experiment__name": "magic"}, r"experiment: expected one of .*fft-risk.*, received magic"),
+        ({"experiment__settings": {"rank": 2}}, "settings of fft-risk: none; not rank"),
+        ({"experiment__trials": 1}, "experiment.trials: expected input should be greater than or equal to 2"),
+        ({"rivals": []}, "rivals: expected list should have at least 1 item"),
+        ({"rivals__0__prediction": "fft.overdetermined"}, "rivals that differ from the claim's own prediction"),
+        ({"rivals__0__prediction": "fft.magic"}, "prediction: expected one of"),
+        ({"kind": "obvious"}, "kind: expected input should be 'identity'"),
+        ({"expected": "maybe"}, "expected: expected input should be 'holds'"),
+        ({"domain__shapes": [{"n": 20, "dx": 20, "dy": 10}]}, "not n = 20, dx = 20"),
+        ({"domain__shapes": [{"n": 30, "dx": 20, "dy": 10}]}, "least_distance = 16"),
+        ({"domain__shapes": [{"n": 0, "dx": 20, "dy": 10}]}, "n: expected input should be greater than or equal to 1"),
+        ({"domain__regime": "underdetermined"}, "underdetermined shapes"),
+        ({"domain__least_distance": 8}, "domain.least_distance >= 16, so that 8 moments exist"),
+        ({"domain__noise_std": [0.0]}, "noise_std.0: expected input should be greater than 0"),
+        ({"domain__spectrum": {"family": "low-rank"}}, "expected a rank, because the family is low-rank"),
+        ({"domain": {"predicate": "magic", "sizes": [[3, 3]]}}, "predicate: expected one of"),
+        ({"domain": {"predicate": "matrix-pairs", "sizes": [[2, 3]]}}, "not 2 x 3"),
+        ({"false_alarm": 0}, "false_alarm: 0 for pathwise claims"),
+        ({"false_alarm": 1e-4}, "family_wise_level: at least the sum"),
+        ({"relation": "equals"}, "a relation for pathwise claims, and only for these"),
+        ({"detects": 0}, "detects: expected input should be greater than 0"),
+        ({"id": "Not an id"}, "id: expected string should match pattern"),
+        ({"surprise": 1}, "surprise: expected extra inputs are not permitted"),
+        ({"source": {"paper": "x", "locator": "y", "status": "reading"}}, "a note that says how the source is read"),
+    ],
+)
+def test_a_malformed_claim_is_refused_in_one_line(changes, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        parse(document(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_field_is_named():
+    content = document()
+    del content["claims"][0]["rivals"]
+    with pytest.raises(InvalidInput, match=r"claims.example.rivals: expected field required, received nothing"):
+        parse(content)
+
+
+def test_a_duplicate_id_is_refused():
+    content = document()
+    content["claims"].append(copy.deepcopy(CLAIM))
+    with pytest.raises(InvalidInput, match="claims: unique ids, not 'example' twice"):
+        parse(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- just\n- a list\n", "claims file: expected a mapping"),
+        ("", "claims file: expected a mapping"),
+        ("a: 1\na: 2\n", "line 2: found duplicate key"),
+        ("a: [1\n", "YAML without duplicate keys"),
+        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        ("schema_version: 2\nfamily_wise_level: 1e-6\nclaims: []\n", "schema_version: expected input should be 1"),
+        ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: []\n", "claims: expected list should have at least 1"),
+        ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: 3\n", "claims: expected input should be a valid list"),
+    ],
+)
+def test_other_yaml_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_file_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="claims file: expected a readable UTF-8 file"):
+        load(tmp_path / "missing.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInput, match="claims file: expected a readable UTF-8 file"):
+        load(binary)
+
+
+def test_the_packaged_claims_are_complete():
+    claims = load(default_path())
+    locators = {claim.source.locator for claim in claims.claims}
+    wanted = (
+        {f"Proposition {i}" for i in (1, 2, 3, 5, 7)}
+        | {f"Lemma {i}" for i in (2, 4, 5, 6)}
+        | {"Theorem 1", "Theorem 3"}
+    )
+    assert wanted <= locators
+    regimes = {c.domain.regime for c in claims.claims if c.kind is Kind.QUALITATIVE}
+    assert regimes == {"overdetermined", "underdetermined"}
+    assert claims.family_wise_level <= 1e-6
+    prop2 = [c for c in claims.claims if c.source.locator == "Proposition 2"]
+    assert any("unwhitened" in rival.prediction for claim in prop2 for rival in claim.rivals)
+    explicit = [c for c in claims.claims if c.source.locator in ("Proposition 1", "Proposition 2")]
+    assert all(case.pretrained is not None for claim in explicit for case in cases(claim))
+
+
+def test_selecting_an_unknown_claim_names_the_known_ones():
+    with pytest.raises(InvalidInput, match=r"only: expected ids of claims .*prop3-.*received nonsense"):
+        select(load(default_path()), ["nonsense"])
+
+
+def test_every_registered_name_is_used_by_the_packaged_claims():
+    """A prediction that no claim names is dead code."""
+    claims = load(default_path()).claims
+    used = {c.prediction for c in claims} | {rival.prediction for c in claims for rival in c.rivals}
+    assert set(registry._predictions) == used
+    assert set(registry._experiments) == {c.experiment.name for c in claims}
