@@ -26,6 +26,9 @@ class NumericalFailure(LinregLoraError):
 
 
 def _brief(value: object, limit: int = 80) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4300 digits
+        text = "an integer of thousands of digits"
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

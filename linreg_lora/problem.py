@@ -111,28 +111,30 @@ class Problem:
         delta = np.zeros((self.dy, self.dx))
         index = np.arange(len(self.spectrum or ()))
         delta[index, index] = self.spectrum
-        return delta
+        return validation.frozen(delta)
 
     @functools.cached_property
     def sigma(self) -> np.ndarray:
         """Sigma, the dx x dx input covariance."""
-        return np.eye(self.dx) if self.input_covariance is None else _as_matrix(self.input_covariance)
+        return validation.frozen(
+            np.eye(self.dx) if self.input_covariance is None else _as_matrix(self.input_covariance)
+        )
 
     @functools.cached_property
     def sigma_eps(self) -> np.ndarray:
         """Sigma_eps = noise_std^2 * noise_covariance, the dy x dy noise covariance."""
         shape = np.eye(self.dy) if self.noise_covariance is None else _as_matrix(self.noise_covariance)
-        return self.noise_std**2 * shape
+        return validation.frozen(self.noise_std**2 * shape)
 
     @functools.cached_property
     def sigma_sqrt(self) -> np.ndarray:
         """Sigma^{1/2}, symmetric."""
-        return _symmetric_sqrt(self.sigma)
+        return validation.frozen(_symmetric_sqrt(self.sigma))
 
     @functools.cached_property
     def sigma_eps_sqrt(self) -> np.ndarray:
         """Sigma_eps^{1/2}, symmetric."""
-        return _symmetric_sqrt(self.sigma_eps)
+        return validation.frozen(_symmetric_sqrt(self.sigma_eps))
 
     @functools.cached_property
     def noise_trace(self) -> float:
@@ -149,6 +151,8 @@ class Problem:
         if self.task_shift is None and (covariance is None or covariance.ndim == 1):
             values = np.asarray(self.spectrum)
             return float(np.sum(values**2 * (1.0 if covariance is None else covariance[: len(values)])))
+        if covariance is None or covariance.ndim == 1:
+            return float(np.sum(self.shift**2 * (1.0 if covariance is None else covariance)))
         return float(np.sum((self.shift @ self.sigma_sqrt) ** 2))
 
     @functools.cached_property
@@ -264,7 +268,7 @@ class Problem:
 
 
 def _as_matrix(covariance: np.ndarray) -> np.ndarray:
-    return np.diag(covariance) if covariance.ndim == 1 else covariance
+    return np.diag(covariance).copy() if covariance.ndim == 1 else covariance
 
 
 def _symmetric_sqrt(matrix: np.ndarray) -> np.ndarray:

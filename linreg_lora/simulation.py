@@ -75,6 +75,7 @@ def monte_carlo(
     trials = validation.positive_integer("trials", trials)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    seed = valid_seed(seed)
     if problem.moments is Moments.NO_MEAN:
         return _without_mean(problem, chosen, trials, seed)
     moments = None

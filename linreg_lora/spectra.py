@@ -5,6 +5,7 @@ from jaxtyping import Float
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.seeds import valid_seed
 
 Spectrum = tuple[float, ...]
 
@@ -41,7 +42,7 @@ def gaussian_factors(dx: int, dy: int, rank: int, seed: int) -> Float[np.ndarray
     )
     if rank > min(dx, dy):
         raise InvalidInput("rank", f"at most min(dx, dy) = {min(dx, dy)}", rank)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(valid_seed(seed))
     return rng.standard_normal((dy, rank)) @ rng.standard_normal((rank, dx)) / np.sqrt(rank)
 
 
@@ -50,12 +51,14 @@ def from_matrix(matrix: object, rank: int | None = None) -> Spectrum:
     array = validation.real_array("matrix", matrix, "a real matrix")
     if array.ndim != 2:
         raise InvalidInput("matrix", "a real matrix", f"shape {array.shape}")
+    if rank is not None:
+        rank = validation.nonnegative_integer("rank", rank)
     return tuple(np.linalg.svd(array, compute_uv=False)[:rank].tolist())
 
 
 def stable_rank(spectrum: Spectrum) -> float:
     """Stable rank ||Delta||_F^2 / ||Delta||_2^2 = sum_i s_i^2 / s_1^2; 0 for the zero shift."""
-    values = np.asarray(validation.spectrum("spectrum", spectrum, len(spectrum)))
+    values = np.asarray(validation.spectrum("spectrum", spectrum, np.size(spectrum)))
     if len(values) == 0 or values[0] == 0:
         return 0.0
     return float(np.sum((values / values[0]) ** 2))
@@ -66,9 +69,10 @@ def effective_rank(spectrum: Spectrum) -> float:
 
     Source: Roy and Vetterli, "The effective rank: a measure of effective dimensionality", 2007.
     """
-    values = np.asarray(validation.spectrum("spectrum", spectrum, len(spectrum)))
+    values = np.asarray(validation.spectrum("spectrum", spectrum, np.size(spectrum)))
     total = np.sum(values)
     if total == 0:
         return 0.0
-    p = values[values > 0] / total
+    p = values / total
+    p = p[p > 0]
     return float(np.exp(-np.sum(p * np.log(p))))

@@ -7,28 +7,53 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput
 
+#: Larger magnitudes overflow when squared and summed; larger integers are not exact in float64.
+LARGEST = 1e100
+_LARGEST_INTEGER = 2**53
+
 
 def positive_integer(field: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidInput(field, "an integer >= 1", value)
+    return _integer(field, value, 1)
+
+
+def nonnegative_integer(field: str, value: object) -> int:
+    return _integer(field, value, 0)
+
+
+def _integer(field: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InvalidInput(field, f"an integer >= {least}", value)
+    if value > _LARGEST_INTEGER:
+        raise InvalidInput(field, "an integer <= 2^53", value)
     return int(value)
 
 
 def nonnegative_number(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidInput(field, "a finite number >= 0", value)
-    if not (math.isfinite(value) and value >= 0):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number < math.inf:
         raise InvalidInput(field, "a finite number >= 0", value)
-    return float(value)
+    if number > LARGEST:
+        raise InvalidInput(field, f"a number <= {LARGEST:g}", value)
+    return number + 0.0
 
 
 def real_array(field: str, value: object, expected: str) -> np.ndarray:
     try:
-        array = np.array(value, dtype=float)
-    except (TypeError, ValueError):
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError
+        array = np.array(array, dtype=float) + 0.0
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInput(field, expected, value) from None
     if not np.all(np.isfinite(array)):
         raise InvalidInput(field, f"{expected}, all finite", value)
+    if np.any(np.abs(array) > LARGEST):
+        raise InvalidInput(field, f"{expected}, no entry above {LARGEST:g}", value)
     return array
 
 
@@ -75,6 +100,8 @@ def covariance(field: str, value: object, size: int) -> np.ndarray | None:
         raise InvalidInput(field, expected, f"smallest eigenvalue {np.min(values):.3g}")
     if np.max(values) <= 0:
         raise InvalidInput(field, expected, "zero")
+    if array.ndim == 1 or np.count_nonzero(array - np.diag(np.diagonal(array))) == 0:
+        array = np.clip(array, 0, None)
     return frozen(array)
 
 

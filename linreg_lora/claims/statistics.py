@@ -42,10 +42,7 @@ def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTes
     stderr = std / math.sqrt(trials)
     skewness = float(scipy.stats.skew(deviations)) if std > 0 else 0.0
     critical = critical_value(level, trials, skewness)
-    if stderr == 0:
-        z = 0.0 if mean == 0 else math.copysign(math.inf, mean)
-    else:
-        z = mean / stderr
+    z = (math.copysign(math.inf, mean) if mean else 0.0) if stderr == 0 else mean / stderr
     return MeanTest(mean + predicted, predicted, stderr, z, critical, detectable(stderr, critical), trials)
 
 

@@ -23,7 +23,7 @@ class FFTRisk(NamedTuple):
 
     @property
     def risk(self) -> float:
-        return self.bias + self.variance
+        return math.inf if math.isinf(self.variance) else self.bias + self.variance
 
 
 def fft_risk(problem: Problem) -> FFTRisk:
@@ -92,9 +92,11 @@ def equivalent(problem: Problem) -> FFTRisk:
     values, shift_energy = _input_modes(problem)
     kappa = effective_regularisation(values, problem.n, problem.ridge)
     share = values / (values + kappa)
+    rest = kappa / (values + kappa)
     df2 = float(np.sum(share**2))
-    bias = float(np.sum(kappa**2 * values / (values + kappa) ** 2 * shift_energy)) / (1 - df2 / problem.n)
-    return FFTRisk(bias, problem.noise_trace * df2 / (problem.n - df2), EQUIVALENT)
+    free = problem.ridge / kappa + float(np.sum(share * rest))  # n - df2 without cancellation
+    bias = float(np.sum(values * rest**2 * shift_energy)) * problem.n / free
+    return FFTRisk(bias, problem.noise_trace * df2 / free, EQUIVALENT)
 
 
 def effective_regularisation(values: np.ndarray, n: int, ridge: float) -> float:
@@ -104,19 +106,22 @@ def effective_regularisation(values: np.ndarray, n: int, ridge: float) -> float:
     Found by bracketing in log kappa; the residual is checked to 1e-9 n.
     """
     positive = values[values > 0]
+    surplus = n - len(positive)
+    if ridge == 0 and surplus >= 0:
+        raise InvalidInput("n", f"n < rank(Sigma) = {len(positive)} or ridge > 0", n)
 
     def excess(log_kappa: float) -> float:
+        """n - eta/kappa - sum l/(l + kappa), written as (n - rank) + sum kappa/(l + kappa) - eta/kappa."""
         kappa = math.exp(log_kappa)
-        return n - ridge / kappa - float(np.sum(positive / (positive + kappa)))
+        return surplus + kappa * float(np.sum(1 / (positive + kappa))) - ridge / kappa
 
-    total = float(np.sum(positive))
-    # n kappa = eta + kappa df1 <= eta + Tr(Sigma) bounds kappa above. Below, n <= df1 + eta/kappa.
-    high = math.log((total + ridge) / n) + 1.0
-    low = high - 1.0
-    while excess(low) > 0:
-        low -= 2.0
-        if low < -650:
-            raise InvalidInput("n", f"n < rank(Sigma) = {len(positive)} or ridge > 0", n)
+    high = math.log((float(np.sum(positive)) + ridge) / n) + 1.0
+    if ridge > 0:
+        low = math.log(ridge) - math.log(n) - 1.0
+    else:
+        low = high - 1.0
+        while excess(low) > 0:
+            low -= 2.0
     kappa = math.exp(float(scipy.optimize.brentq(excess, low, high, xtol=1e-14)))  # pyright: ignore[reportArgumentType]
     if not abs(residual := excess(math.log(kappa))) <= 1e-9 * n:
         raise NumericalFailure(
