@@ -10,7 +10,7 @@ check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check
 
 test: $(VENV)/.installed-dev  ## install the dev extra, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .

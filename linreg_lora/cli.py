@@ -1,6 +1,5 @@
 """The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim is not, 2 could not run."""
 
-import itertools
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -137,6 +136,25 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures. Default: all.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("figures"),
+    trials: Annotated[int, typer.Option(help="Monte Carlo draws of each point.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
+) -> None:
+    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON."""
+    from linreg_lora import figures
+    from linreg_lora.console import progress
+
+    for name in figures.select(names or []):
+        with progress(name, figures.module(name).CELLS) as advance:
+            paths = figures.regenerate(name, out, trials=trials, seed=seed, workers=workers, progress=advance)
+        for path in paths:
+            typer.echo(path)
+
+
 def _numbers(field: str, text: str, kind: type) -> list:
     expected = f"comma-separated {'integers' if kind is int else 'numbers'}, as in 3,2,1"
     try:
@@ -153,6 +171,8 @@ def main() -> None:
         _fail(_complaint(error))
     except (LinregLoraError, OSError) as error:
         _fail(str(error))
+    except MemoryError:
+        _fail("out of memory: lower n, dx or dy")
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted")
     else:
@@ -163,9 +183,15 @@ def _complaint(error: Exception) -> str:
     """The parser's message, with the value it received when it names only the option."""
     message = error.format_message()  # type: ignore[attr-defined]
     names = getattr(getattr(error, "param", None), "opts", [])
-    for option, value in itertools.pairwise(sys.argv[1:]):
-        if option in names and value not in message:
-            return f"{message}, received {value!r}"
+    words = sys.argv[1:]
+    last = None
+    for i, word in enumerate(words):
+        if word in names and i + 1 < len(words):
+            last = words[i + 1]
+        elif "=" in word and word.split("=", 1)[0] in names:
+            last = word.split("=", 1)[1]
+    if last is not None and repr(last) not in message:
+        return f"{message}, received {last!r}"
     return message
 
 

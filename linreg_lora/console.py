@@ -78,9 +78,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise InvalidInput("out", "a path that can be written", str(path), str(error)) from None
+        try:
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except OSError as error:
+            raise InvalidInput("out", "a path that can be written", str(path), str(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def writable_folder(path: Path) -> None:
+    """Make the folder if it is missing. Raises `InvalidInput` where that, or writing into it, is impossible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InvalidInput("out", "a folder that can be written", str(path), str(error)) from None

@@ -10,14 +10,14 @@ import itertools
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import linreg_lora
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import Method, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
@@ -136,6 +136,8 @@ def _run(
         for future in as_completed(futures):
             results[futures[future]] = future.result()
             progress(1)
+    except BrokenExecutor as error:
+        raise LinregLoraError(f"sweep: a worker died ({error}); use fewer workers or smaller problems") from None
     finally:
         for future in futures:
             future.cancel()

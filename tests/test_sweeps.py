@@ -1,13 +1,13 @@
 """Grids: shape, values, independence of the executor, and refusals."""
 
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from linreg_lora import Problem, local_processes, monte_carlo, sweep
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.seeds import derived_seed
 from linreg_lora.spectra import exponential
 from linreg_lora.theory.fft import fft_risk
@@ -130,3 +130,17 @@ def test_progress_is_told_every_cell():
 def test_bad_grids_are_refused_before_anything_runs(axes, changes, message):
     with pytest.raises(InvalidInput, match=message):
         sweep(BASE, axes, **{"ranks": [0], **changes})
+
+
+class Dying(Executor):
+    """Every task dies with its worker."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        future.set_exception(BrokenExecutor("killed"))
+        return future
+
+
+def test_a_dead_worker_is_one_line():
+    with pytest.raises(LinregLoraError, match="a worker died"):
+        sweep(BASE, {"n": [40]}, ranks=[0], executor=Dying())

@@ -1,0 +1,131 @@
+"""Expected excess risk against dx / n across the interpolation threshold: LoRA of four ranks, and FFT.
+
+The setting of arXiv 2605.19018, figure 10a: dx = dy = 100, Sigma = I, weak noise sigma = 1, and a task shift of rank 4
+made of two Gaussian factors, of which only the singular values matter here.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linreg_lora import spectra
+from linreg_lora.figures import style
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.sweeps import sweep
+from linreg_lora.theory.fft import fft_risk
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: n = 10 * 1.2^k, up to 1000.
+SAMPLE_SIZES = tuple(sorted({round(10 * 1.2**k) for k in range(26)}))
+#: Cells of the sweep that `data` runs.
+CELLS = len(SAMPLE_SIZES)
+
+_DIMENSION = 100
+_NOISE_STD = 1.0
+_SHIFT_RANK, _SHIFT_SEED = 4, 0
+_RANKS = (1, 2, 4, 8)
+
+
+def setting(n: int, dimension: int = _DIMENSION) -> Problem:
+    """The figure's problem with n samples; dx = dy = `dimension` (at least 4)."""
+    shift = spectra.gaussian_factors(dimension, dimension, _SHIFT_RANK, _SHIFT_SEED)
+    spectrum = spectra.from_matrix(shift, _SHIFT_RANK)
+    return Problem(n=n, dx=dimension, dy=dimension, spectrum=spectrum, noise_std=_NOISE_STD)
+
+
+def data(
+    trials: int,
+    seed: int,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    sample_sizes: Sequence[int] = SAMPLE_SIZES,
+    dimension: int = _DIMENSION,
+) -> "xr.Dataset":
+    """The figure's numbers: a `sweep` over n, and FFT's exact risk at every n in between.
+
+    `sample_sizes`: n, increasing; `dimension`: dx = dy >= 4. To the variables of `sweep` this adds `fft_exact`
+    (n_exact), nan where the mean is infinite, and the attribute `dx`.
+    """
+    problem = setting(sample_sizes[0], dimension)
+    dataset = sweep(
+        problem, {"n": sample_sizes}, ranks=_RANKS, trials=trials, seed=seed, executor=executor, progress=progress
+    )
+    dataset["n"].attrs["long_name"] = "number of samples"
+    every_n = np.arange(min(sample_sizes), max(sample_sizes) + 1)
+    exact = np.array([fft_risk(problem.replace(n=int(n))).risk for n in every_n])
+    dataset = dataset.assign_coords(n_exact=("n_exact", every_n, {"long_name": "number of samples"}))
+    dataset["fft_exact"] = (
+        "n_exact",
+        np.where(np.isfinite(exact), exact, np.nan),
+        {
+            "long_name": "exact expected excess risk of FFT; nan where the mean is infinite",
+            "units": "squared units of y",
+        },
+    )
+    return dataset.assign_attrs(dx=dimension)
+
+
+def draw(dataset: "xr.Dataset") -> "Figure":
+    """The figure of `data`'s dataset.
+
+    Lines through LoRA's means guide the eye and break at the threshold. A hollow marker is a mean without a standard
+    error, because the variance is infinite; where the mean is infinite too there is a shaded band and no marker.
+    """
+    simulated = dataset.sel(computed_by="monte-carlo")
+    with style.applied():
+        figure, axes = style.single_panel()
+        axes.set(xscale="log", yscale="log")
+        axes.plot(
+            dataset.attrs["dx"] / dataset["n_exact"],
+            dataset["fft_exact"],
+            color=style.REFERENCE.color,
+            linestyle=style.REFERENCE.linestyle,
+            zorder=3,
+            label="FFT, exact theory",
+        )
+        points = style.REFERENCE._replace(linestyle="none")
+        _plot_means(axes, simulated, "fft_risk", "fft_stderr", points, zorder=3, label="FFT, simulated")
+        for rank, series in zip(dataset["rank"].values, style.COMPARED, strict=True):
+            lora = simulated.sel(rank=rank)
+            _plot_means(axes, lora, "risk", "stderr", series, zorder=2, label=f"LoRA, rank {rank}")
+        _mark_threshold(axes, dataset.attrs["dx"])
+        axes.set_xlabel("dx / n  (input dimension per sample)")
+        axes.set_ylabel("expected excess risk")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def _plot_means(
+    axes: "Axes", points: "xr.Dataset", mean: str, stderr: str, series: style.Series, zorder: float, label: str
+) -> None:
+    """Simulated means with error bars, in one colour; the line through them is interrupted at n = dx."""
+    n, dx = points["n"].values, points.attrs["dx"]
+    value = points[mean].where(np.isfinite(points[mean])).values
+    threshold = int(np.searchsorted(n, dx))
+    look = {"color": series.color, "marker": series.marker, "zorder": zorder}
+    x, y = dx / np.insert(n, threshold, dx), np.insert(value, threshold, np.nan)
+    axes.plot(x, y, linestyle=series.linestyle, label=label, **look)
+    axes.errorbar(dx / n, value, yerr=points[stderr].values, fmt="none", ecolor=series.color, zorder=zorder)
+    moments = points["moments"]
+    hollow = moments.values == moments.attrs["flag_meanings"].split().index(Moments.NO_VARIANCE.name.lower())
+    axes.plot(dx / n[hollow], value[hollow], linestyle="none", markerfacecolor="white", **look)
+
+
+def _mark_threshold(axes: "Axes", dx: int) -> None:
+    """Where n = dx, the band |n - dx| <= 1 without a mean, and the names of the regimes on both sides."""
+    axes.axvspan(dx / (dx + 1), dx / (dx - 1), color="0.78", linewidth=0, zorder=0.5, label="no mean exists")
+    axes.axvline(1.0, color=style.ANNOTATION, linestyle=":", linewidth=0.7, zorder=0.6)
+    by_axes, by_data = axes.transAxes, axes.get_xaxis_transform()
+    for x, transform, alignment, text in (
+        (0.0, by_axes, "left", "overdetermined"),
+        (1.0, by_data, "center", "n = dx"),
+        (1.0, by_axes, "right", "underdetermined"),
+    ):
+        axes.text(x, 1.02, text, transform=transform, ha=alignment, color=style.ANNOTATION, fontsize="small")

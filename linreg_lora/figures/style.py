@@ -1,0 +1,95 @@
+"""One look for every figure: legible in one column, without colour vision, and in greyscale."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
+
+#: One column of a two-column paper, in inches; also legible on half a slide.
+COLUMN_WIDTH = 4.6
+#: Dots per inch of the PNG.
+RESOLUTION = 200
+
+_SETTINGS: "dict[RcKeyType, object]" = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4.2,
+    "lines.markeredgewidth": 0.9,
+    "errorbar.capsize": 2.0,
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 8,
+    "legend.handlelength": 2.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    # Embedded TrueType: text stays text. A fixed salt and no dates: the same data give the same bytes.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "linreg-lora",
+}
+
+
+class Series(NamedTuple):
+    """How one series is told apart: colour for most readers, marker and dashes for all."""
+
+    color: str
+    marker: str
+    linestyle: str | tuple[int, tuple[float, ...]]
+
+
+#: The reference method of a figure.
+REFERENCE = Series("black", "o", "-")
+#: The methods compared with it, in order. Colours of Okabe and Ito, arranged from light to dark.
+COMPARED = (
+    Series("#E69F00", "^", (0, (1.0, 1.2))),
+    Series("#56B4E9", "s", (0, (4.0, 1.5))),
+    Series("#D55E00", "v", (0, (4.0, 1.2, 1.0, 1.2))),
+    Series("#0072B2", "D", (0, (6.0, 1.0))),
+)
+#: Lines and bands that are not data.
+ANNOTATION = "0.35"
+
+
+@contextlib.contextmanager
+def applied() -> Iterator[None]:
+    """The style, for the artists made inside the block, whatever the caller's settings; these come back after it."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def single_panel(height: float = 3.5) -> "tuple[Figure, Axes]":
+    """A figure one column wide with one pair of axes; `height` in inches. Opens no window and needs no display."""
+    figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PDF, PNG or SVG, by the suffix of `path`. No dates and no program versions are stored."""
+    unwanted = {
+        ".pdf": ("CreationDate", "Creator", "Producer"),
+        ".png": ("Software",),
+        ".svg": ("Date", "Creator"),
+    }[path.suffix]
+    with applied():
+        figure.savefig(path, dpi=RESOLUTION, metadata=dict.fromkeys(unwanted))

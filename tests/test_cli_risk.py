@@ -1,0 +1,322 @@
+"""`linreg-lora risk`: what it prints, and that every failure is one line and exit code 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linreg_lora import __version__, cli, monte_carlo
+from linreg_lora.problem import Problem
+
+COMMAND = Path(sys.executable).with_name("linreg-lora")
+OPTIONS = {"n": "30", "dx": "6", "dy": "5", "spectrum": "3,2,1", "noise-std": "0.5"}
+
+
+def arguments(*flags, **options):
+    merged = {**OPTIONS, **{name.replace("_", "-"): value for name, value in options.items()}}
+    return ["risk", *(f"--{name}={value}" for name, value in merged.items() if value is not None), *flags]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The command line in this process: exit code, standard output, standard error."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["linreg-lora", *args])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def run_json(run):
+    def call(*args):
+        code, out, err = run(*args, "--format=json")
+        assert (code, err) == (0, "")
+        return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+    return call
+
+
+def installed(*args, timeout=60.0):
+    return subprocess.run([COMMAND, *args], capture_output=True, text=True, timeout=timeout)
+
+
+def assert_one_line(code, out, err):
+    assert code == 2
+    assert out == ""
+    assert err.startswith("linreg-lora: ")
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+
+
+# -- output -----------------------------------------------------------------------------------------------------
+
+
+def test_the_installed_command_prints_the_documented_json():
+    done = installed(*arguments("--format=json", ranks="0,1,5", trials="32", seed="4"))
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert set(result) == {"problem", "ranks", "monte_carlo", "theory", "fft"}
+    assert result["ranks"] == [0, 1, 5]
+    assert {"mean", "stderr", "trials"} <= set(result["monte_carlo"])
+    assert {"risk", "formula"} <= set(result["theory"])
+    curve = monte_carlo(
+        Problem(n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5), trials=32, seed=4, ranks=[0, 1, 5]
+    )
+    assert result["monte_carlo"]["mean"] == curve.risk.tolist()
+    assert result["monte_carlo"]["stderr"] == curve.stderr.tolist()
+    assert result["monte_carlo"]["trials"] == 32
+    assert result["monte_carlo"]["seed"] == 4
+
+
+def test_json_holds_the_problem_and_both_methods(run_json):
+    result = run_json(*arguments(trials="32", input_spectrum="1,2,3,4,5,6"))
+    assert result["problem"]["regime"] == "overdetermined"
+    assert result["problem"]["moments"] == "mean and variance exist"
+    assert result["ranks"] == [0, 1, 2, 3, 4, 5]
+    simulated, theory = result["monte_carlo"], result["theory"]
+    for name in ("mean", "stderr", "difference", "difference_stderr"):
+        assert len(simulated[name]) == 6
+    assert len(theory["risk"]) == 6
+    assert simulated["mean"][0] == theory["risk"][0] == 9 * 1 + 4 * 2 + 1 * 3
+    assert simulated["mean"][5] == result["fft"]["monte_carlo"]["mean"]
+    assert theory["risk"][5] == result["fft"]["theory"]["risk"]
+    assert theory["formula"] == result["fft"]["theory"]["formula"] != ""
+    assert simulated["note"] == ""
+
+
+def test_every_option_reaches_the_problem(run_json):
+    options = {"ridge": "0.5", "input_spectrum": "1,2,3,4,5,6", "noise_spectrum": "1,2,1,2,1"}
+    described = run_json(*arguments(method="theory", **options))["problem"]
+    assert described.pop("regime") == "overdetermined"
+    assert described.pop("moments") == "mean and variance exist"
+    assert Problem(**described) == Problem(
+        n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5, ridge=0.5,
+        input_covariance=np.arange(1.0, 7), noise_covariance=[1, 2, 1, 2, 1],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "absent"), [("theory", "theory", "monte_carlo"), ("monte-carlo", "monte_carlo", "theory")]
+)
+def test_a_single_method_prints_only_its_own(run_json, method, key, absent):
+    result = run_json(*arguments(method=method, trials="16", ranks="1"))
+    assert key in result
+    assert absent not in result
+    assert set(result["fft"]) == {key}
+
+
+@pytest.mark.parametrize("n", [5, 6, 7])
+def test_json_has_nulls_and_a_note_where_no_mean_exists(run_json, n):
+    result = run_json(*arguments(n=n, trials="16"))
+    assert result["problem"]["moments"] == "the mean is infinite"
+    pretrained, *others = result["monte_carlo"]["mean"]
+    assert pretrained == 14.0
+    assert set(others) == {None}
+    assert set(result["monte_carlo"]["stderr"][1:]) == {None}
+    assert result["theory"]["risk"] == [14.0, *[None] * len(others)]
+    assert result["fft"]["monte_carlo"] == {"mean": None, "stderr": None}
+    assert result["fft"]["theory"]["risk"] is None
+    for method in ("monte_carlo", "theory"):
+        note = result[method]["note"]
+        assert "the mean is infinite" in note
+        assert f"here n = {n} and dx = 6" in note
+        assert "no formula" not in note
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_json_has_means_without_standard_errors_where_only_the_variance_is_infinite(run_json, n):
+    result = run_json(*arguments(n=n, trials="16", method="monte-carlo"))
+    assert None not in result["monte_carlo"]["mean"]
+    assert result["monte_carlo"]["stderr"][0] == 0.0
+    assert set(result["monte_carlo"]["stderr"][1:]) == {None}
+    assert "no standard error exists" in result["monte_carlo"]["note"]
+
+
+def test_the_table_says_that_the_mean_is_infinite(run):
+    code, out, err = run(*arguments(n="6", trials="16"))
+    assert (code, err) == (0, "")
+    assert "the mean is infinite" in " ".join(out.split())
+    [row] = [line for line in out.splitlines() if "FFT" in line and "│" in line]
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["infinite", "none"]
+    assert row.split("│")[-2].strip() == "infinite"
+
+
+def test_the_table_has_a_line_for_every_rank_and_one_for_fft(run):
+    code, out, err = run(*arguments(method="theory", ranks="0,5"))
+    assert (code, err) == (0, "")
+    assert "Excess risk, overdetermined: n = 30, dx = 6, dy = 5, noise std 0.5, ridge 0" in " ".join(out.split())
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    value = f"{0.25 * 5 * 6 / 23:.5g}"
+    assert rows[-3:] == [["LoRA", "0", "14"], ["LoRA", "5", value], ["FFT", "-", value]]
+
+
+@pytest.mark.parametrize("spectrum", ["", " "])
+def test_an_empty_spectrum_is_no_shift(run_json, spectrum):
+    result = run_json(*arguments(spectrum=spectrum, method="theory", ranks="0"))
+    assert result["theory"]["risk"] == [0.0]
+
+
+def test_theory_needs_no_jax():
+    script = (
+        "import sys\n"
+        f"sys.argv = ['linreg-lora', *{arguments('--method=theory')!r}]\n"
+        "from linreg_lora.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_version_and_help(run):
+    done = installed("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"linreg-lora {__version__}\n", "")
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    assert "risk" in out
+    code, out, err = run("risk", "--help")
+    assert (code, err) == (0, "")
+    for option in ("--n", "--dx", "--dy", "--noise-std", "--spectrum", "--ranks", "--ridge", "--method", "--format"):
+        assert option in out
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------
+
+REFUSED = [
+    *[({name: value}, f"{name}: expected an integer >= 1, received {value}")
+      for name in ("n", "dx", "dy") for value in ("0", "-3")],
+    *[({name: value}, f"'--{name}'")
+      for name in ("n", "dx", "dy", "trials", "seed") for value in ("abc", "1.5", "nan", "")],
+    *[({name: value}, f"{name.replace('-', '_')}: expected a finite number >= 0, received {float(value)}")
+      for name in ("noise-std", "ridge") for value in ("-1", "nan", "inf")],
+    *[({name: "abc"}, f"'--{name}'") for name in ("noise-std", "ridge")],
+    ({"spectrum": "nan,1"}, "spectrum: expected"),
+    ({"spectrum": "inf"}, "all finite, received (inf,)"),
+    ({"spectrum": "2,-1"}, "received (2.0, -1.0); drop the signs"),
+    ({"spectrum": "1,2"}, "received (1.0, 2.0); sort it from large to small"),
+    ({"spectrum": "1,1,1,1,1,1"}, "at most min(dx, dy) = 5 singular values, "),
+    ({"spectrum": "abc"}, "spectrum: expected comma-separated numbers, as in 3,2,1, received abc"),
+    ({"spectrum": "3,,1"}, "received 3,,1"),
+    ({"spectrum": "3;2\n1"}, "received 3;2 1"),
+    ({"input-spectrum": "1,2"}, "expected 6 variances or a 6 x 6 symmetric"),
+    ({"input-spectrum": "1,1,1,1,1,-1"}, "smallest eigenvalue -1"),
+    ({"input-spectrum": "1,1,1,1,1,nan"}, "all finite"),
+    ({"input-spectrum": "0,0,0,0,0,0"}, "received zero"),
+    ({"input-spectrum": "a,b"}, "input-spectrum: expected comma-separated numbers, as in 3,2,1, received a,b"),
+    ({"noise-spectrum": "1,2"}, "expected 5 variances"),
+    ({"noise-spectrum": "1,1,1,1,-1"}, "smallest eigenvalue -1"),
+    ({"noise-spectrum": "x"}, "noise-spectrum: expected comma-separated numbers"),
+    ({"ranks": "6"}, "ranks: expected integers in 0..5 (the largest is min(n, dx, dy), where LoRA is FFT)"),
+    ({"ranks": "-1,2"}, "received [-1]"),
+    ({"ranks": "1.5"}, "ranks: expected comma-separated integers, as in 3,2,1, received 1.5"),
+    ({"ranks": "abc"}, "received abc"),
+    ({"ranks": ""}, "ranks: expected integers in 0..5"),
+    ({"ranks": "99999999999999999999"}, "received [99999999999999999999]"),
+    ({"trials": "1"}, "trials: expected at least 2, so that a standard error exists, received 1"),
+    ({"trials": "0"}, "trials: expected an integer >= 1, received 0"),
+    ({"seed": "-1"}, "seed: expected an integer in 0..2^63-1, received -1"),
+    ({"seed": "9" * 30}, "seed: expected an integer in 0..2^63-1"),
+    ({"method": "guess"}, "'guess' is not one of 'monte-carlo', 'theory', 'both'"),
+    ({"format": "xml"}, "'xml' is not one of 'table', 'json'"),
+    *[({name: None}, f"Missing option '--{name}'") for name in OPTIONS],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "fragment"), REFUSED, ids=[str(options) for options, _ in REFUSED])
+def test_bad_options_are_one_line(run, options, fragment):
+    code, out, err = run(*arguments(**options))
+    assert_one_line(code, out, err)
+    assert fragment in err
+
+
+@pytest.mark.parametrize(
+    ("args", "fragment"),
+    [
+        (["guess"], "No such command 'guess'"),
+        ([""], "No such command ''"),
+        (["--guess"], "No such option: --guess"),
+        (arguments("--guess"), "No such option: --guess"),
+        (arguments("--nois", "1"), "No such option: --nois"),
+        (arguments("extra"), "unexpected extra argument"),
+        (arguments("--ridge"), "'--ridge' requires an argument"),
+    ],
+    ids=["command", "no command", "root option", "option", "abbreviation", "argument", "no value"],
+)
+def test_unknown_words_are_one_line(run, args, fragment):
+    code, out, err = run(*args)
+    assert_one_line(code, out, err)
+    assert fragment in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        arguments("--n", "abc"),
+        arguments(n="abc"),
+        arguments("--n", "12", "--n", "abc"),
+        ["risk", "--n", "12", *arguments()[1:], "--n=abc"],
+    ],
+    ids=["two words", "one word", "given twice", "given twice, one word"],
+)
+def test_complaints_about_a_number_show_the_number(run, args):
+    code, out, err = run(*args)
+    assert_one_line(code, out, err)
+    assert err.endswith("received 'abc'\n")
+
+
+@pytest.mark.parametrize("options", [{"seed": "-1"}, {"trials": "1"}, {"trials": "0"}], ids=str)
+@pytest.mark.parametrize("n", ["6", "30"])
+def test_bad_requests_are_refused_also_where_nothing_is_drawn(run, n, options):
+    assert_one_line(*run(*arguments(n=n, **options)))
+
+
+def assert_answer_or_one_line(code, out, err):
+    if code == 0:
+        assert err == ""
+        json.loads(out)
+    else:
+        assert_one_line(code, out, err)
+
+
+LARGE = "1" + "0" * 15
+EDGES = {
+    "noise-std": {"noise-std": "1e200"},
+    "noise-spectrum": {"noise-spectrum": "1e308,1e308,1e308,1e308,1e308"},
+    "spectrum": {"spectrum": "1e200"},
+    "n": {"n": "1" + "0" * 400},
+    "large ridge": {"ridge": "1e308"},
+    "tiny ridge": {"ridge": "1e-300"},
+    "tiny ridge at the threshold": {"n": "6", "ridge": "1e-300"},
+    "dimensions": {"n": LARGE, "dx": LARGE, "dy": LARGE},
+}
+
+
+@pytest.mark.parametrize("options", EDGES.values(), ids=EDGES)
+def test_numbers_at_the_edge_of_the_float_range_end_in_an_answer_or_one_line(run, options):
+    assert_answer_or_one_line(*run(*arguments("--method=theory", "--format=json", **options)))
+
+
+def test_input_variances_at_the_edge_of_the_float_range_end_at_all():
+    """In a process of its own, with a time limit: the search for kappa must not run for ever."""
+    done = installed(
+        *arguments("--method=theory", "--format=json", "--input-spectrum=" + "1e308," * 5 + "1", ridge="1"), timeout=10
+    )
+    assert_answer_or_one_line(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "args", [arguments(n="0"), arguments(spectrum="1,2"), arguments(n="abc"), ["guess"]], ids=lambda args: args[-1]
+)
+def test_the_installed_command_fails_in_one_line(args):
+    done = installed(*args)
+    assert_one_line(done.returncode, done.stdout, done.stderr)

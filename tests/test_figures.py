@@ -1,0 +1,296 @@
+"""The figures: their numbers against exact theory, what is drawn of them, and bytes that do not change on redrawing."""
+
+import contextlib
+import functools
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+from comparisons import assert_means_agree, critical_z
+
+from linreg_lora import __version__, cli, figures
+from linreg_lora.errors import InvalidInput
+from linreg_lora.figures import risk_vs_sample_size, style
+from linreg_lora.problem import Moments
+from linreg_lora.theory.fft import fft_risk
+
+NAME = "risk-vs-sample-size-weak-noise"
+COMMITTED = Path(__file__).parent.parent / "figures"
+DIMENSION = 24
+#: One n far below the threshold, one without a variance, one without a mean, two far above.
+SAMPLE_SIZES = (8, 22, 24, 48, 96)
+#: The mean of a heavy-tailed risk is compared with theory only where 8 moments exist, so that z is nearly normal.
+LEAST_DISTANCE = 16
+
+small_data = functools.partial(risk_vs_sample_size.data, sample_sizes=SAMPLE_SIZES, dimension=DIMENSION)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return small_data(512, seed=1)
+
+
+@pytest.fixture(scope="module")
+def axes(dataset):
+    (axes,) = risk_vs_sample_size.draw(dataset).axes
+    return axes
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------
+
+
+def trusted_fft(dataset):
+    """n, mean and standard error of FFT's simulated risk where a test on the mean is valid."""
+    simulated = dataset.sel(computed_by="monte-carlo")
+    far = np.abs(dataset["n"].values - dataset.attrs["dx"]) >= LEAST_DISTANCE
+    return dataset["n"].values[far], simulated["fft_risk"].values[far], simulated["fft_stderr"].values[far]
+
+
+def test_simulated_fft_agrees_with_exact_theory_and_rejects_its_rival(dataset):
+    """Family-wise level 1e-6 over 3 means. The rival n - dx for n - dx - 1 fails on the same data."""
+    n, mean, stderr = trusted_fft(dataset)
+    assert n.tolist() == [8, 48, 96]
+    exact = np.array([fft_risk(risk_vs_sample_size.setting(int(k), DIMENSION)).risk for k in n])
+    assert_means_agree(mean, stderr, exact, 0.0)
+    rival = DIMENSION**2 / (48 - DIMENSION)
+    assert abs(mean[1] - rival) > critical_z(3) * stderr[1]
+
+
+def test_exact_curve_has_every_n_and_no_value_where_no_mean_exists(dataset):
+    n, exact = dataset["n_exact"].values, dataset["fft_exact"].values
+    assert n.tolist() == list(range(8, 97))
+    assert n[np.isnan(exact)].tolist() == [23, 24, 25]
+    on_grid = dataset["fft_risk"].sel(computed_by="theory").values
+    np.testing.assert_array_equal(np.where(np.isfinite(on_grid), on_grid, np.nan), exact[np.isin(n, SAMPLE_SIZES)])
+
+
+def test_setting_is_the_published_one():
+    problem = risk_vs_sample_size.setting(1000)
+    assert (problem.dx, problem.dy, problem.noise_std, len(problem.spectrum)) == (100, 100, 1.0, 4)
+    assert problem.input_covariance is None
+    sizes = risk_vs_sample_size.SAMPLE_SIZES
+    assert sizes[:4] == (10, 12, 14, 17)
+    assert sizes[-1] <= 1000 < 1.2 * sizes[-1]
+
+
+# -- artists ------------------------------------------------------------------------------------------------------
+
+
+def labelled_lines(axes):
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def test_axes_say_what_they_show(axes):
+    assert axes.get_xlabel() == "dx / n  (input dimension per sample)"
+    assert axes.get_ylabel() == "expected excess risk"
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.get_title() == ""
+    assert {text.get_text() for text in axes.texts} == {"overdetermined", "n = dx", "underdetermined"}
+
+
+def test_every_series_is_in_the_legend_and_told_apart_without_colour(axes):
+    lora = [f"LoRA, rank {rank}" for rank in (1, 2, 4, 8)]
+    names = ["FFT, exact theory", "FFT, simulated", *lora]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [*names, "no mean exists"]
+    lines = labelled_lines(axes)
+    assert list(lines) == names
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 6
+    assert len({lines[name].get_marker() for name in lora}) == 4
+
+
+def test_curves_are_the_data_and_break_at_the_threshold(axes, dataset):
+    simulated = dataset.sel(computed_by="monte-carlo")
+    for name, line in labelled_lines(axes).items():
+        x, y = line.get_data()
+        assert not np.any(np.isfinite(y[x == 1.0])), name
+        assert np.sum(x == 1.0) >= 1, name
+        if name == "FFT, exact theory":
+            continue
+        drawn = simulated["fft_risk"] if name.startswith("FFT") else simulated["risk"].sel(rank=int(name[-1]))
+        kept = np.isfinite(drawn.values)
+        np.testing.assert_array_equal(x[np.isfinite(y)], DIMENSION / dataset["n"].values[kept])
+        np.testing.assert_array_equal(y[np.isfinite(y)], drawn.values[kept])
+
+
+def test_threshold_is_a_dotted_line_in_a_band_where_no_mean_exists(axes):
+    (line,) = [line for line in axes.lines if list(line.get_xdata()) == [1.0, 1.0]]
+    assert line.get_linestyle() == ":"
+    (band,) = axes.patches
+    left, right = band.get_x(), band.get_x() + band.get_width()
+    np.testing.assert_allclose([left, right], [DIMENSION / (DIMENSION + 1), DIMENSION / (DIMENSION - 1)])
+
+
+def test_a_mean_without_standard_error_is_hollow_and_has_no_error_bar(axes, dataset):
+    no_variance = dataset["n"].values[dataset["moments"].values == list(Moments).index(Moments.NO_VARIANCE)]
+    assert no_variance.tolist() == [22]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[DIMENSION / 22]] * 5
+    assert all(np.isfinite(line.get_ydata()).all() for line in hollow)
+    assert len(axes.collections) == 5
+    for bars in axes.collections:
+        x = [segment[0, 0] for segment in bars.get_segments() if len(segment)]
+        assert x == [DIMENSION / n for n in (8, 48, 96)]
+
+
+def test_the_callers_style_neither_changes_the_figure_nor_is_changed(dataset, tmp_path):
+    style.save(risk_vs_sample_size.draw(dataset), tmp_path / "plain.png")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 5, "savefig.transparent": True}):
+        before = dict(matplotlib.rcParams)
+        style.save(risk_vs_sample_size.draw(dataset), tmp_path / "restyled.png")
+        assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "restyled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def read_all(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_redrawing_gives_the_same_bytes(dataset, tmp_path):
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    figures.write(NAME, dataset, tmp_path / "first")
+    figures.write(NAME, dataset, tmp_path / "second")
+    figures.write(NAME, xr.load_dataset(tmp_path / "first" / f"{NAME}.nc", engine="h5netcdf"), tmp_path / "third")
+    first, second, third = (read_all(tmp_path / name) for name in ("first", "second", "third"))
+    assert sorted(first) == [f"{NAME}.{suffix}" for suffix in ("json", "nc", "pdf", "png")]
+    assert second == first
+    assert {k: v for k, v in third.items() if not k.endswith(".nc")} == {
+        k: v for k, v in first.items() if not k.endswith(".nc")
+    }
+
+
+def test_the_pdf_embeds_its_fonts_and_has_no_date(dataset, tmp_path):
+    figures.write(NAME, dataset, tmp_path)
+    pdf = (tmp_path / f"{NAME}.pdf").read_bytes()
+    assert b"/Subtype /Type3" not in pdf
+    assert b"/FontFile2" in pdf
+    assert b"/CreationDate" not in pdf
+
+
+def test_svg_has_the_same_bytes_and_no_date_too(dataset, tmp_path):
+    for name in ("first.svg", "second.svg"):
+        style.save(risk_vs_sample_size.draw(dataset), tmp_path / name)
+    first, second = read_all(tmp_path).values()
+    assert first == second
+    assert b"<dc:date>" not in first
+    assert b">expected excess risk</text>" in first
+
+
+def test_regenerate_writes_data_pictures_and_provenance(dataset, tmp_path, monkeypatch):
+    """In this process and through an executor: the same data, and one step of progress a cell."""
+    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    asked = []
+
+    @contextlib.contextmanager
+    def threads(workers):
+        asked.append(workers)
+        with ThreadPoolExecutor(workers) as executor:
+            yield executor
+
+    monkeypatch.setattr(figures, "local_processes", threads)
+    for workers, folder in ((1, tmp_path / "new" / "alone"), (2, tmp_path / "together")):
+        steps = []
+        paths = figures.regenerate(NAME, folder, trials=512, seed=1, workers=workers, progress=steps.append)
+        assert paths == [folder / f"{NAME}.{suffix}" for suffix in ("nc", "pdf", "png", "json")]
+        assert steps == [1] * len(SAMPLE_SIZES)
+        xr.testing.assert_identical(xr.load_dataset(paths[0], engine="h5netcdf"), dataset)
+    assert asked == [2]
+    assert read_all(tmp_path / "together") == read_all(tmp_path / "new" / "alone")
+
+
+def test_provenance_repeats_the_run(dataset):
+    content = figures.provenance(NAME, dataset)
+    assert content == {
+        "figure": NAME,
+        "command": f"linreg-lora figures {NAME} --trials 512 --seed 1",
+        "trials": 512,
+        "seed": 1,
+        "problems_sha256": dataset.attrs["problems_sha256"],
+        "versions": {
+            "linreg-lora": __version__,
+            **{package: version(package) for package in ("jax", "jaxlib", "numpy", "matplotlib")},
+        },
+    }
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_committed_figure_is_what_the_code_makes(name):
+    """Its data redraw, its provenance is its own, and its FFT means agree with theory (family-wise level 1e-6)."""
+    stored = xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf")
+    figures.module(name).draw(stored)
+    provenance = json.loads((COMMITTED / f"{name}.json").read_text())
+    assert {**provenance, "versions": None} == {**figures.provenance(name, stored), "versions": None}
+    assert {path.suffix for path in COMMITTED.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
+    n, mean, stderr = trusted_fft(stored)
+    assert len(n) > 20
+    exact = [fft_risk(risk_vs_sample_size.setting(int(k))).risk for k in n]
+    assert_means_agree(mean, stderr, exact, 0.0)
+
+
+def test_what_the_readme_says_of_the_picture():
+    """Ranks 4 and 8 beat FFT and ranks 1 and 2 lose to it at every n, on paired draws; level 1e-6 over all of them."""
+    stored = xr.load_dataset(COMMITTED / f"{NAME}.nc", engine="h5netcdf").sel(computed_by="monte-carlo")
+    z = (stored["difference"] / stored["difference_stderr"]).sel(rank=[1, 2, 4, 8]).values
+    assert np.all(z[:, :2] > critical_z(z.size))
+    assert np.all(z[:, 2:] < -critical_z(z.size))
+
+
+# -- command ------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_selected_once_and_in_order():
+    assert figures.select([]) == list(figures.NAMES)
+    assert figures.select([NAME, NAME]) == [NAME]
+    with pytest.raises(InvalidInput, match=f"figure: expected one of {NAME}, received nonsense"):
+        figures.select(["nonsense"])
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["linreg-lora", "figures", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
+def test_command_writes_into_a_new_folder_and_names_the_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    folder = tmp_path / "some" / "folder"
+    assert run_main(monkeypatch, NAME, "--out", folder, "--trials", 64, "--workers", 1) == 0
+    printed = capsys.readouterr().out.split()
+    assert sorted(printed) == sorted(str(path) for path in folder.iterdir())
+    assert len(printed) == 4
+
+
+def test_unknown_figure_is_one_line_and_exit_code_2():
+    command = [sys.executable, "-c", "from linreg_lora.cli import main; main()", "figures", "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"linreg-lora: figure: expected one of {NAME}, received nonsense\n"
+
+
+def test_folder_that_cannot_be_written_is_refused_before_any_draw(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(risk_vs_sample_size, "data", None)
+    (tmp_path / "file").write_text("in the way")
+    assert run_main(monkeypatch, NAME, "--out", tmp_path / "file" / "folder") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("linreg-lora: out: expected a folder that can be written, received ")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--workers", 0), ("--trials", 1), ("--seed", -1)])
+def test_bad_settings_are_one_line(option, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    assert run_main(monkeypatch, NAME, "--out", tmp_path, "--workers", 1, option, value) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

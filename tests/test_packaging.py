@@ -1,0 +1,96 @@
+"""What is shipped: a wheel that works away from its source tree, and one version everywhere."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from linreg_lora import __version__
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, cwd):
+    """Standard output of a command run in another folder, with nothing of this tree on the path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A fresh environment with the wheel in it; its dependencies are those of the environment that runs the tests."""
+    folder = tmp_path_factory.mktemp("fresh")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def test_wheel_contains_the_claims_and_the_license(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "linreg_lora/paper_claims.yaml" in names
+    assert f"linreg_lora-{__version__}.dist-info/licenses/LICENSE" in names
+    assert not [name for name in names if name.startswith(("tests", "notebooks", "figures"))]
+    for source in (ROOT / "linreg_lora").rglob("*.py"):
+        assert source.relative_to(ROOT).as_posix() in names
+
+
+def test_installed_copy_checks_its_own_claims_from_any_folder(installed, tmp_path):
+    program = installed / "bin" / "linreg-lora"
+    assert run(program, "--version", cwd=tmp_path) == f"linreg-lora {__version__}\n"
+    verdicts = json.loads(run(program, "check", "--only", "prop7-rank-bound", "--format", "json", cwd=tmp_path))
+    assert verdicts["as_expected"]
+    assert [claim["id"] for claim in verdicts["claims"]] == ["prop7-rank-bound"]
+    code = "from linreg_lora.claims.check import default_path; print(default_path())"
+    path = Path(run(installed / "bin" / "python", "-c", code, cwd=tmp_path).strip())
+    assert path.is_relative_to(installed)
+    assert path.read_bytes() == (ROOT / "paper_claims.yaml").read_bytes()
+
+
+def test_installed_metadata_have_the_version(installed, tmp_path):
+    code = "import importlib.metadata as metadata; print(metadata.version('linreg-lora'))"
+    assert run(installed / "bin" / "python", "-c", code, cwd=tmp_path) == f"{__version__}\n"
+
+
+def test_citation_has_the_version():
+    citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
+    assert str(citation["version"]) == __version__
+
+
+def test_changelog_has_a_section_for_what_is_here():
+    sections = re.findall(r"^## \[?(\S+?)\]?(?: |$)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[0] in ("Unreleased", __version__)
+
+
+def test_every_dependency_of_the_extras_is_pinned():
+    """`make test` installs with these pins: an unpinned dependency would change under us."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    names = {canonical(re.split(r"[\[<>=!~ ]", requirement)[0]) for requirement in wanted} - {project["name"]}
+    pinned = {canonical(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert names <= pinned
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,84 @@
+"""What the README and CONTRIBUTING.md tell people to run does run, and what they point to is there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "figures" / "README.md"]
+
+by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def blocks(language):
+    pattern = rf"^```{language}\n(.*?)^```$"
+    return [
+        block for path in DOCUMENTS for block in re.findall(pattern, path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    ]
+
+
+COMMANDS = [shlex.split(line[2:]) for block in blocks("console") for line in block.splitlines() if line[:2] == "$ "]
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_example_runs(code, tmp_path):
+    lines = run("-W", "error", "-c", code, cwd=tmp_path).splitlines()
+    assert len(lines) == code.count("print(")
+    assert "the mean is infinite" in lines[-1]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "linreg-lora"], ids=shlex.join)
+def test_commands_run(command, tmp_path):
+    printed = run("-c", "from linreg_lora.cli import main; main()", *command[1:], cwd=tmp_path)
+    assert "FFT" in printed
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "make"], ids=shlex.join)
+def test_make_targets_exist(command):
+    (target,) = command[1:]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_no_command_goes_unseen():
+    assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit"}
+    assert ["make", "check"] in COMMANDS
+    assert ["make", "test"] in COMMANDS
+    assert len(blocks("python")) == 1
+
+
+def test_every_command_is_in_the_readme_and_the_reverse():
+    from linreg_lora.cli import app
+
+    named = re.findall(r"^\| `linreg-lora (\w+)`", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert sorted(named) == sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+
+
+@by_document
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_picture_of_the_house_shows_every_room():
+    """Every top-level module, every subpackage and every file of claims/ is named, and no name is made up."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (picture,) = re.findall(r"^    linreg_lora/\n(.*?)^    figures/", text, flags=re.MULTILINE | re.DOTALL)
+    package = ROOT / "linreg_lora"
+    named = set(re.findall(r"\b(\w+\.py)\b", picture))
+    assert named <= {path.name for path in package.rglob("*.py")}
+    shown = [*package.glob("*.py"), *package.glob("claims/*.py")]
+    assert {path.name for path in shown} <= named | {"__init__.py"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert folders == set(re.findall(r"^      (\w+)/", picture, flags=re.MULTILINE))

@@ -1,0 +1,210 @@
+"""The numerical environment, the cost of importing, errors, and files that are never half written."""
+
+import json
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from linreg_lora import console, runtime
+from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure, TheoryUnavailable
+
+COMMAND = Path(sys.executable).with_name("linreg-lora")
+SETTINGS = ("PJRT_NPROC", "JAX_ENABLE_X64", "JAX_COMPILATION_CACHE_DIR", "LINREG_LORA_CACHE")
+
+
+def in_fresh_process(script, **environment):
+    """Run a script without this process's settings; it prints one JSON value."""
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**clean, **environment}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# -- importing --------------------------------------------------------------------------------------------------
+
+
+def test_importing_the_package_imports_nothing_slow():
+    loaded = in_fresh_process("import json, sys, linreg_lora; print(json.dumps(sorted(sys.modules)))")
+    assert not {"jax", "jaxlib", "numpy", "xarray", "matplotlib", "scipy", "sympy", "pydantic"} & set(loaded)
+
+
+def test_problems_spectra_and_fft_theory_need_no_jax():
+    script = """
+        import json, sys
+        import linreg_lora.problem, linreg_lora.spectra, linreg_lora.theory.fft
+        risk = linreg_lora.theory.fft.fft_risk(linreg_lora.Problem(n=60, dx=20, dy=5, spectrum=(3,), noise_std=2)).risk
+        print(json.dumps([risk, sorted(sys.modules)]))
+    """
+    risk, loaded = in_fresh_process(script)
+    assert risk == pytest.approx(400 / 39, rel=1e-15)
+    assert not {"jax", "jaxlib", "xarray", "matplotlib", "sympy"} & set(loaded)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_command_line_answers_within_half_a_second(option):
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([COMMAND, option], check=True, capture_output=True, timeout=60)
+        seconds.append(time.perf_counter() - began)
+    assert statistics.median(seconds) < 0.5, seconds
+
+
+# -- environment ------------------------------------------------------------------------------------------------
+
+PRINT_SETTINGS = f"""
+    import json, os, linreg_lora
+    print(json.dumps({{name: os.environ.get(name) for name in {SETTINGS!r}}}))
+"""
+
+
+def test_importing_sets_float64_one_thread_pool_and_a_cache(tmp_path):
+    settings = in_fresh_process(PRINT_SETTINGS, LINREG_LORA_CACHE=str(tmp_path))
+    assert settings["PJRT_NPROC"] == "1"
+    assert settings["JAX_ENABLE_X64"] == "1"
+    assert settings["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "xla")
+
+
+def test_the_users_settings_are_kept_except_for_float64():
+    settings = in_fresh_process(PRINT_SETTINGS, PJRT_NPROC="2", JAX_ENABLE_X64="0", JAX_COMPILATION_CACHE_DIR="/other")
+    assert settings["PJRT_NPROC"] == "2"
+    assert settings["JAX_ENABLE_X64"] == "1"
+    assert settings["JAX_COMPILATION_CACHE_DIR"] == "/other"
+
+
+def test_float64_and_the_cache_are_on_when_jax_was_imported_first(tmp_path):
+    script = """
+        import json
+        import jax
+        before = jax.config.jax_enable_x64
+        from linreg_lora import Problem, draw_risks
+        risks = draw_risks(Problem(n=9, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0), trials=2, seed=0)
+        after = jax.config.jax_enable_x64
+        print(json.dumps([before, after, jax.config.jax_compilation_cache_dir, str(risks.lora.dtype)]))
+    """
+    before, after, cache, dtype = in_fresh_process(script, LINREG_LORA_CACHE=str(tmp_path))
+    assert (before, after) == (False, True)
+    assert cache == str(tmp_path / "xla")
+    assert dtype == "float64"
+    assert any((tmp_path / "xla").iterdir())
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("LINREG_LORA_CACHE", str(tmp_path))
+    assert runtime.cache_dir() == tmp_path
+    monkeypatch.delenv("LINREG_LORA_CACHE")
+    assert runtime.cache_dir().name == "linreg-lora"
+
+
+def test_one_thread_at_a_time_holds_the_device():
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        with runtime.exclusive_device():
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+# -- errors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("n", "an integer >= 1", 0),
+        InvalidInput("spectrum", "numbers", (1.0, 2.0), "sort it"),
+        TheoryUnavailable("rank: no formula"),
+        NumericalFailure("kappa: expected a residual below 1e-9 n, received 1"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_survive_pickling(error):
+    """They cross process boundaries in sweeps."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+    assert isinstance(again, LinregLoraError)
+
+
+def test_invalid_input_is_a_value_error_of_one_line():
+    error = InvalidInput("matrix", "a matrix", [[1.0, 2.0]] * 100, "give less")
+    assert isinstance(error, ValueError)
+    assert str(InvalidInput("n", "an integer >= 1", "a\nb\u2028c")) == "n: expected an integer >= 1, received a b c"
+    assert str(error).startswith("matrix: expected a matrix, received [[1.0, 2.0], [1.0")
+    assert str(error).endswith("...; give less")
+    assert len(str(error)) < 140
+
+
+# -- files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_complete(tmp_path):
+    target = tmp_path / "data.json"
+    with console.atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".json"
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+    console.write_atomically(target, b"newer")
+    assert target.read_bytes() == b"newer"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    target = tmp_path / "data.json"
+    target.write_text("old")
+
+    def write():
+        with console.atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for target in (tmp_path / "missing" / "data.json", file / "data.json", Path("/proc/data.json")):
+        with pytest.raises(
+            InvalidInput, match=r"^out: expected a path in a folder that can be written, received /"
+        ) as caught:
+            console.write_atomically(target, b"content")
+        assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
+    target = tmp_path / "data.json"
+    target.mkdir()
+    with pytest.raises(InvalidInput, match=r"^out: expected a path that can be written, received /"):
+        console.write_atomically(target, b"content")
+    assert list(tmp_path.iterdir()) == [target]
