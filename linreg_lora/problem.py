@@ -235,6 +235,24 @@ class Problem:
             fields["spectrum"] = None
         return Problem(**{**fields, **changes})
 
+    def without_null_inputs(self) -> "Problem":
+        """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest."""
+        if self.input_rank == self.dx:
+            return self
+        values, vectors = np.linalg.eigh(self.sigma)
+        kept, basis = values[-self.input_rank :], vectors[:, -self.input_rank :]
+        return Problem(
+            n=self.n,
+            dx=self.input_rank,
+            dy=self.dy,
+            noise_std=self.noise_std,
+            input_covariance=kept,
+            noise_covariance=self.noise_covariance,
+            ridge=self.ridge,
+            task_shift=self.shift @ basis,
+            pretrained=None if self.pretrained is None else self.pretrained @ basis,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values; None fields are left out."""
         out: dict[str, Any] = {}

@@ -81,7 +81,7 @@ def risk_table(problem: Problem, ranks: np.ndarray, simulated: RiskCurve | None,
     table.add_row(*row, style="bold")
     notes = [note for curve in (simulated, computed) if curve is not None for note in curve.notes]
     if computed is not None:
-        notes.append(f"FFT by formula: {computed.formula}")
+        notes.append(f"by formula: {computed.formula}")
     table.caption = "\n".join(dict.fromkeys(notes))
     table.caption_justify = "left"
     print_table(table)

@@ -165,7 +165,7 @@ def test_an_empty_spectrum_is_no_shift(run_json, spectrum):
     assert result["theory"]["risk"] == [0.0]
 
 
-def test_theory_needs_no_jax():
+def test_theory_of_fft_needs_no_jax():
     script = (
         "import sys\n"
         f"sys.argv = ['linreg-lora', *{arguments('--method=theory')!r}]\n"

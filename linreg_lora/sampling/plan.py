@@ -75,7 +75,7 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     """
     if sampler not in SAMPLERS:
         raise InvalidInput("sampler", f"one of {', '.join(SAMPLERS)}", sampler)
-    reduced = _without_null_inputs(problem)
+    reduced = problem.without_null_inputs()
     overdetermined = reduced.n >= reduced.dx
     exists = overdetermined or reduced.isotropic_scale is not None
     if sampler == "sufficient" and not exists:
@@ -189,22 +189,3 @@ def _rectangular_diagonal(values: np.ndarray, rows: int, columns: int) -> np.nda
 def _squared_is_safe(problem: Problem) -> bool:
     strongest = np.sqrt(problem.pretrained_risk)
     return bool(np.sqrt(problem.noise_trace) > _SQUARED_SAFE * strongest)
-
-
-def _without_null_inputs(problem: Problem) -> Problem:
-    """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest."""
-    if problem.input_rank == problem.dx:
-        return problem
-    values, vectors = np.linalg.eigh(problem.sigma)
-    kept, basis = values[-problem.input_rank :], vectors[:, -problem.input_rank :]
-    return Problem(
-        n=problem.n,
-        dx=problem.input_rank,
-        dy=problem.dy,
-        noise_std=problem.noise_std,
-        input_covariance=kept,
-        noise_covariance=problem.noise_covariance,
-        ridge=problem.ridge,
-        task_shift=problem.shift @ basis,
-        pretrained=None if problem.pretrained is None else problem.pretrained @ basis,
-    )

@@ -2,32 +2,35 @@
 
 import numpy as np
 
-from linreg_lora.errors import TheoryUnavailable
+from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory.fft import fft_risk
 
-LORA_UNAVAILABLE = (
-    "no formula for LoRA at ranks strictly between 0 and min(n, dx, dy) is implemented yet; use --method monte-carlo"
-)
 
+def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True) -> RiskCurve:
+    """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
-def risk_curve(problem: Problem, ranks: object = None) -> RiskCurve:
-    """Expected excess risk by formula: rank 0 exactly, rank min(n, dx, dy) as FFT, nan in between.
-
-    The ranks in between need the deterministic equivalent of LoRA, which this version does not have; `notes` say so.
+    Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on
+    to. Where the mean is infinite the risk is inf. A rank whose equations were not solved is nan. `notes` say all this.
     """
     chosen = valid_ranks(ranks, problem)
     full = fft_risk(problem)
-    risk = np.full(len(chosen), np.inf if problem.moments is Moments.NO_MEAN else np.nan)
-    risk[chosen == problem.max_rank] = full.risk
-    risk[chosen == 0] = problem.pretrained_risk
-    notes = [problem.moments_note] if problem.moments is Moments.NO_MEAN else []
-    if np.any(np.isnan(risk)):
-        notes.append(LORA_UNAVAILABLE)
-    difference = np.full(len(chosen), np.nan)
-    if np.isfinite(full.risk):
-        difference = risk - full.risk
+    formula, notes = full.formula, []
+    if problem.moments is Moments.NO_MEAN:
+        risk = np.where(chosen == 0, problem.pretrained_risk, np.inf)
+        notes.append(problem.moments_note)
+    elif np.all((chosen == 0) | (chosen == problem.max_rank)):
+        risk = np.where(chosen == 0, problem.pretrained_risk, full.risk)
+    else:
+        risk, formula = np.full(len(chosen), np.nan), f"LoRA: deterministic equivalent; FFT: {full.formula}"
+        try:
+            risk, note = _equivalent(problem, chosen, correction)
+            notes += [note] if note else []
+        except NumericalFailure as failure:
+            notes.append(str(failure))
+            risk[chosen == 0], risk[chosen == problem.max_rank] = problem.pretrained_risk, full.risk
+    difference = risk - full.risk if np.isfinite(full.risk) else np.full(len(chosen), np.nan)
     return RiskCurve(
         problem=problem,
         method="theory",
@@ -39,14 +42,19 @@ def risk_curve(problem: Problem, ranks: object = None) -> RiskCurve:
         difference=difference,
         difference_stderr=None,
         moments=problem.moments,
-        formula=full.formula,
+        formula=formula,
         notes=tuple(notes),
     )
 
 
-def lora_risk(problem: Problem, rank: int) -> float:
-    """Expected excess risk of LoRA at one rank; raises `TheoryUnavailable` where no formula is implemented."""
-    value = float(risk_curve(problem, [rank]).risk[0])
-    if np.isnan(value):
-        raise TheoryUnavailable(f"rank: {LORA_UNAVAILABLE}")
-    return value
+def _equivalent(problem: Problem, ranks: np.ndarray, correction: bool) -> tuple[np.ndarray, str]:
+    from linreg_lora.theory.equivalent import equivalent
+
+    found = equivalent(problem, ranks, correction=correction)
+    notes = []
+    if correction and not found.corrected:
+        notes.append("LoRA by formula comes without its finite-size correction: the full-size blocks are too large")
+    if found.corrected and np.any(found.flagged):
+        listed = ", ".join(str(rank) for rank in found.ranks[found.flagged])
+        notes.append(f"just below a spectral edge the correction may overshoot: rank {listed}")
+    return found.risk, "; ".join(notes)
