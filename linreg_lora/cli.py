@@ -118,14 +118,16 @@ def check(
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
-    from linreg_lora.claims import report
     from linreg_lora.claims.check import check as run
     from linreg_lora.claims.check import default_path, select
     from linreg_lora.claims.schema import load
     from linreg_lora.console import print_table, progress
 
     path = claims or default_path()
-    with progress("checking", len(select(load(path), only or []))) as advance:
+    selected = select(load(path), only or [])
+    from linreg_lora.claims import report
+
+    with progress("checking", len(selected)) as advance:
         judgements = run(path, only=only or [], seed=seed, progress=advance)
     if output is ReportFormat.TABLE:
         print_table(report.table(judgements))

@@ -20,7 +20,7 @@ def print_table(table: object) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=160)
+        console = Console(width=200)
     console.print(table)
 
 

@@ -53,11 +53,12 @@ class Problem:
     | `pretrained`       | A0                 | dy x dx; no excess risk of an additive method depends on it       |
 
     The noise covariance is Sigma_eps = sigma^2 * `noise_covariance`, so that a sweep over `noise_std` scales it.
-    An input covariance given as a vector is in the basis of Delta's right singular vectors, in any order: entry
-    i is the variance of the input direction that s_i acts on. Singular covariances are allowed; directions
-    without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma).
+    An input covariance given as a vector is diagonal in the coordinates of Delta's columns, in any order: with
+    `spectrum`, entry i is the variance of the input direction that s_i acts on. Singular covariances are allowed;
+    directions without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma).
 
-    Instances are immutable and compare by value. Raises `InvalidInput` with field, expected and received.
+    Instances are immutable and compare by value; `sampling.plan` turns them into JAX pytrees (`Parameters`). Raises
+    `InvalidInput` with field, expected and received.
     """
 
     n: int
@@ -175,6 +176,15 @@ class Problem:
         covariance = self.input_covariance
         values = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
         return int(np.sum(values > self.dx * np.finfo(float).eps * np.max(values)))
+
+    @functools.cached_property
+    def smallest_variance(self) -> float:
+        """The smallest positive eigenvalue of Sigma."""
+        if self.input_covariance is None:
+            return 1.0
+        covariance = self.input_covariance
+        values = np.sort(covariance) if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
+        return float(values[-self.input_rank])
 
     @property
     def distance_from_threshold(self) -> int:

@@ -26,6 +26,7 @@ from linreg_lora.seeds import valid_seed
 #: Floats that one chunk may hold in its largest arrays: small enough for the cache, large enough to amortise a call.
 _CHUNK_FLOATS = 2**18
 _LARGEST_CHUNK = 64
+_DRAWS_THAT_FEEL_THE_RIDGE = 30
 
 Progress = Callable[[int], None]
 
@@ -92,7 +93,8 @@ def monte_carlo(
 def _curve(problem: Problem, moments: RunningMoments, trials: int, seed: int) -> RiskCurve:
     size = problem.max_rank + 1
     mean, stderr = moments.mean.copy(), moments.stderr
-    if problem.moments is Moments.NO_VARIANCE:
+    unfelt = _unfelt_ridge(problem, trials)
+    if problem.moments is Moments.NO_VARIANCE or unfelt:
         stderr = np.full_like(stderr, np.nan)
     risk, risk_stderr = mean[:size], stderr[:size].copy()
     risk[-1], risk_stderr[-1] = mean[-1], stderr[-1]
@@ -109,9 +111,29 @@ def _curve(problem: Problem, moments: RunningMoments, trials: int, seed: int) ->
         difference_stderr=stderr[size:-1],
         moments=problem.moments,
         formula="mean over draws; FFT averaged over the noise exactly",
-        notes=(problem.moments_note,) if problem.moments_note else (),
+        notes=tuple(note for note in (problem.moments_note, unfelt) if note),
         trials=trials,
         seed=seed,
+    )
+
+
+def _unfelt_ridge(problem: Problem, trials: int) -> str:
+    """A note where the draws cannot see the ridge that makes their moments finite, else empty.
+
+    Within three samples of the threshold only the ridge bounds the variance. A draw feels it when the smallest
+    eigenvalue of X X^T falls below eta, which has a probability of order p = (eta dx / l_min)^((|n - dx| + 1) / 2),
+    l_min the smallest variance. With fewer than 30 such draws to expect, a standard error would describe some other
+    problem.
+    """
+    gap = abs(problem.distance_from_threshold)
+    if problem.ridge == 0 or problem.noise_trace == 0 or gap > 3:
+        return ""
+    share = min(1.0, problem.ridge * problem.input_rank / problem.smallest_variance) ** ((gap + 1) / 2)
+    if trials * share >= _DRAWS_THAT_FEEL_THE_RIDGE:
+        return ""
+    return (
+        f"no standard error: near the threshold n = {problem.input_rank} a ridge of {problem.ridge:g} is felt by a "
+        f"share of some {share:.1g} of the draws, too few of {trials}; raise ridge or trials"
     )
 
 
@@ -148,9 +170,13 @@ def _chunks(problem: Problem, trials: int, seed: int, sampler: str, batch_size: 
     in_flight = max(1, batch_size // size)
     for first in range(0, len(starts), in_flight):
         group = starts[first : first + in_flight]
-        with runtime.exclusive_device():
-            pending = [_chunk(layout, size, parameters, key, start) for start in group]
-            done = [(np.asarray(path), np.asarray(fft)) for path, fft in pending]
+        try:
+            with runtime.exclusive_device():
+                pending = [_chunk(layout, size, parameters, key, start) for start in group]
+                done = [(np.asarray(path), np.asarray(fft)) for path, fft in pending]
+        except jax.errors.JaxRuntimeError as error:
+            reason = str(error).split(chr(10), 1)[0]
+            raise NumericalFailure(f"n, dx, dy: expected a problem that can be drawn here, received {reason}") from None
         for start, (path, fft) in zip(group, done, strict=True):
             kept = min(size, trials - start)
             _require_finite(problem, path[:kept], fft[:kept], start)

@@ -73,6 +73,11 @@ def sweep(
     valid_seed(seed)
     trials = validation.positive_integer("trials", trials)
     names = list(axes)
+    for name, values in axes.items():
+        if name in ("rank", "computed_by", *_BY_RANK, *_FFT, "moments"):
+            raise InvalidInput("axes", "names other than the dataset's own", name, "call the axis true_rank, say")
+        if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+            raise InvalidInput("axes", f"a sequence of values for {name}", values)
     shape = tuple(len(axes[name]) for name in names)
     if not names or 0 in shape:
         raise InvalidInput("axes", "at least one axis, each with at least one value", dict(axes))

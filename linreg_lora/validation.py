@@ -8,7 +8,7 @@ import numpy as np
 from linreg_lora.errors import InvalidInput
 
 #: Larger magnitudes overflow when squared and summed; larger integers are not exact in float64.
-LARGEST = 1e100
+LARGEST = 1e30
 _LARGEST_INTEGER = 2**53
 
 

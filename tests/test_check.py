@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_claims_schema import document
 
-from linreg_lora import cli
+from linreg_lora import cli, simulation
 from linreg_lora.claims import experiments, registry
 from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.judge import judge
@@ -16,8 +16,10 @@ from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.schema import Verdict, parse
 from linreg_lora.estimators import fft as fft_estimator
 from linreg_lora.estimators import lora
+from linreg_lora.estimators.risk import excess_risk_path
 from linreg_lora.problem import Problem
-from linreg_lora.sampling import gaussian, sufficient
+from linreg_lora.running_moments import RunningMoments
+from linreg_lora.sampling import gaussian, plan, sufficient
 from linreg_lora.theory import fft as fft_theory
 
 FAST = ["prop7-rank-bound", "lemma2-truncation", "lemma4-spectral-norm"]
@@ -39,10 +41,12 @@ def planted(monkeypatch):
         ones = np.ones(trials)
         return Sample(ones, {}, tolerance=np.full(trials, 1e-9), scale=ones)
 
-    for name, function in (("planted", run), ("planted-exact", exact)):
-        monkeypatch.setitem(registry._experiments, name, registry.RegisteredExperiment(function, True, ()))
+    for name, function, pathwise in (("planted", run, False), ("planted-exact", exact, True)):
+        registered = registry.RegisteredExperiment(function, Problem, pathwise, True, ())
+        monkeypatch.setitem(registry._experiments, name, registered)
     for value in (0.5, 0.98, 1.0, 1.001, 1.02, 1.5):
-        monkeypatch.setitem(registry._predictions, f"value-{value}", lambda problem, sample, v=value: v)
+        registered = registry.RegisteredPrediction(lambda problem, sample, v=value: v, Problem)
+        monkeypatch.setitem(registry._predictions, f"value-{value}", registered)
 
 
 def planted_claim(kind, prediction, rivals, trials=1600, **changes):
@@ -74,6 +78,7 @@ def planted_claim(kind, prediction, rivals, trials=1600, **changes):
         ("lower_bound", 0.5, [1.5], {}, Verdict.HOLDS, ""),
         ("lower_bound", 1.5, [1.02], {}, Verdict.FAILS, "the evidence is against it"),
         ("qualitative", 1.5, [0.5], {}, Verdict.HOLDS, ""),
+        ("qualitative", 1.5, [0.5], {"detects": 1e-4}, Verdict.INCONCLUSIVE, "would decide"),
         ("qualitative", 0.5, [1.5], {}, Verdict.FAILS, "the evidence is against it"),
         ("qualitative", 1.001, [0.5], {}, Verdict.INCONCLUSIVE, "too few draws"),
         ("pathwise", 1.0, [1.5], {"relation": "equals"}, Verdict.HOLDS, ""),
@@ -99,7 +104,10 @@ def test_an_expected_failure_is_as_expected(planted):
 
 
 def test_a_sample_of_nan_decides_nothing(planted, monkeypatch):
-    broken = registry.RegisteredExperiment(lambda p, trials, seed: Sample(np.full((trials, 1), np.nan)), True, ())
+    def run(problem, trials, seed):
+        return Sample(np.full((trials, 1), np.nan))
+
+    broken = registry.RegisteredExperiment(run, Problem, False, True, ())
     monkeypatch.setitem(registry._experiments, "planted", broken)
     assert judge(planted_claim("identity", 1.0, [1.5]), seed=0).verdict is Verdict.INCONCLUSIVE
 
@@ -206,6 +214,52 @@ def bug_no_whitening(patch):
     patch.setattr(lora, "path", wrong)
 
 
+def bug_no_whitening_of_sufficient_draws(patch):
+    exact = simulation._risks_of_draw
+
+    def wrong(layout, parameters, key):
+        if layout.sampler == "explicit":
+            return exact(layout, parameters, key)
+        sampled = plan.draw(layout, parameters, key)
+        update = sampled.whitened @ sampled.inverse.whitening
+        basis = lora.left_singular_basis(update, sampled.inverse.rank, squared=False)
+        return excess_risk_path(basis, update, parameters.shift, parameters.sigma_sqrt), exact(layout, parameters, key)[
+            1
+        ]
+
+    patch.setattr(simulation, "_risks_of_draw", wrong)
+
+
+def bug_covariance_left_out_of_the_reduction(patch):
+    exact = plan._overdetermined
+
+    def wrong(problem):
+        layout, parameters = exact(problem)
+        return layout, parameters._replace(shift=jax.numpy.asarray(problem.shift))
+
+    patch.setattr(plan, "_overdetermined", wrong)
+
+
+def bug_unseen_directions_too_strong(patch):
+    exact = sufficient.tall_design
+
+    def wrong(key, n, rho, rest, dof):
+        design = exact(key, n, rho, rest, dof)
+        return design.at[rho:].multiply(2.0) if rest < n else design
+
+    patch.setattr(sufficient, "tall_design", wrong)
+
+
+def bug_ridge_not_square_rooted(patch):
+    exact = fft_estimator.pseudo_inverse
+    patch.setattr(fft_estimator, "pseudo_inverse", lambda x, ridge=None: exact(x, None if ridge is None else ridge**2))
+
+
+def bug_stderr_of_one_draw(patch):
+    exact = RunningMoments.stderr.fget
+    patch.setattr(RunningMoments, "stderr", property(lambda self: exact(self) * np.sqrt(self.count)))
+
+
 def bug_variance_for_std(patch):
     exact = gaussian.noise
     patch.setattr(
@@ -242,6 +296,11 @@ BUGS = [
         ["prop1-fft-closed-form", "prop1-fft-nearest-to-pretrained", "prop2-lora-closed-form"],
     ),
     (bug_weakest_directions_first, ["prop2-lora-simulated-risk"]),
+    (bug_no_whitening_of_sufficient_draws, ["sufficient-draws-overdetermined", "sufficient-draws-underdetermined"]),
+    (bug_covariance_left_out_of_the_reduction, ["sufficient-law-overdetermined"]),
+    (bug_unseen_directions_too_strong, ["sufficient-law-underdetermined"]),
+    (bug_ridge_not_square_rooted, ["ridge-lora-closed-form"]),
+    (bug_stderr_of_one_draw, ["monte-carlo-summary"]),
     (bug_bias_without_unseen_share, ["prop5-fft-underdetermined-scaled"]),
 ]
 

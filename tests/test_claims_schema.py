@@ -56,6 +56,18 @@ def test_the_example_is_a_claims_file():
         ),
         ({"experiment__name": "magic"}, r"experiment: expected one of .*fft-risk.*, received magic"),
         ({"experiment__settings": {"rank": 2}}, "settings of fft-risk: none; not rank"),
+        ({"experiment": {"name": "lora-minus-fft", "trials": 9}}, "settings of lora-minus-fft: rank; not none"),
+        (
+            {"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 1.5}}},
+            "an integer >= 1, not 1.5",
+        ),
+        ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 0}}}, "an integer >= 1, not 0"),
+        ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 10}}}, "integer in 1..9, not 10"),
+        ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": float("nan")}}}, "finite number"),
+        ({"experiment": {"name": "fft-update", "trials": 9}}, "an experiment that measures means, for kind identity"),
+        ({"experiment": {"name": "squared-spectral-norm", "trials": 9}}, "is about MatrixSize"),
+        ({"prediction": "truncation.once-noise"}, "truncation.once-noise is about MatrixSize"),
+        ({"domain": {"predicate": "gaussian-matrices", "sizes": [[3, 3]]}}, "fft-risk is about Problem"),
         ({"experiment__trials": 1}, "experiment.trials: expected input should be greater than or equal to 2"),
         ({"rivals": []}, "rivals: expected list should have at least 1 item"),
         ({"rivals__0__prediction": "fft.overdetermined"}, "rivals that differ from the claim's own prediction"),
@@ -72,7 +84,7 @@ def test_the_example_is_a_claims_file():
         ({"domain": {"predicate": "magic", "sizes": [[3, 3]]}}, "predicate: expected one of"),
         ({"domain": {"predicate": "matrix-pairs", "sizes": [[2, 3]]}}, "not 2 x 3"),
         ({"false_alarm": 0}, "false_alarm: 0 for pathwise claims"),
-        ({"false_alarm": 1e-4}, "family_wise_level: at least the sum"),
+        ({"false_alarm": 1e-4}, "family_wise_level: expected at least the sum"),
         ({"relation": "equals"}, "a relation for pathwise claims, and only for these"),
         ({"detects": 0}, "detects: expected input should be greater than 0"),
         ({"id": "Not an id"}, "id: expected string should match pattern"),
@@ -96,7 +108,7 @@ def test_a_missing_field_is_named():
 def test_a_duplicate_id_is_refused():
     content = document()
     content["claims"].append(copy.deepcopy(CLAIM))
-    with pytest.raises(InvalidInput, match="claims: unique ids, not 'example' twice"):
+    with pytest.raises(InvalidInput, match="claims: expected unique ids, received 'example' twice"):
         parse(content)
 
 
@@ -106,7 +118,7 @@ def test_a_duplicate_id_is_refused():
         ("- just\n- a list\n", "claims file: expected a mapping"),
         ("", "claims file: expected a mapping"),
         ("a: 1\na: 2\n", "line 2: found duplicate key"),
-        ("a: [1\n", "YAML without duplicate keys"),
+        ("a: [1\n", "YAML, without duplicate keys or tags"),
         ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
         ("schema_version: 2\nfamily_wise_level: 1e-6\nclaims: []\n", "schema_version: expected input should be 1"),
         ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: []\n", "claims: expected list should have at least 1"),
@@ -144,7 +156,8 @@ def test_the_packaged_claims_are_complete():
     assert claims.family_wise_level <= 1e-6
     prop2 = [c for c in claims.claims if c.source.locator == "Proposition 2"]
     assert any("unwhitened" in rival.prediction for claim in prop2 for rival in claim.rivals)
-    explicit = [c for c in claims.claims if c.source.locator in ("Proposition 1", "Proposition 2")]
+    printed = [c for c in claims.claims if c.source.status == "printed"]
+    explicit = [c for c in printed if c.source.locator in ("Proposition 1", "Proposition 2")]
     assert all(case.pretrained is not None for claim in explicit for case in cases(claim))
 
 

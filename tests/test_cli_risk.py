@@ -168,7 +168,7 @@ def test_an_empty_spectrum_is_no_shift(run_json, spectrum):
 def test_theory_of_fft_needs_no_jax():
     script = (
         "import sys\n"
-        f"sys.argv = ['linreg-lora', *{arguments('--method=theory')!r}]\n"
+        f"sys.argv = ['linreg-lora', *{arguments('--method=theory', ranks=0)!r}]\n"
         "from linreg_lora.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    print('jax' in sys.modules)"

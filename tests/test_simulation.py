@@ -154,6 +154,13 @@ def test_all_moments_exist_at_the_threshold_with_ridge_or_without_noise(change):
     assert np.all(np.isfinite(curve.stderr))
 
 
+@pytest.mark.parametrize(("ridge", "known"), [(1e-12, False), (1e-6, False), (1.0, True)])
+def test_no_standard_error_is_printed_where_the_draws_cannot_see_the_ridge(ridge, known):
+    curve = monte_carlo(Problem(n=12, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0, ridge=ridge), trials=100, seed=0)
+    assert np.all(np.isfinite(curve.stderr[1:])) == known
+    assert bool(curve.notes) != known
+
+
 def test_noiseless_problems_keep_small_directions():
     """Without noise and n >= dx LoRA is the truncated shift: small singular values must survive."""
     spectrum = (1.0, 1e-3, 1e-6, 1e-9, 1e-11)

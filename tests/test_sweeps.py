@@ -117,6 +117,8 @@ def test_progress_is_told_every_cell():
     [
         ({}, {}, "axes: expected at least one axis"),
         ({"n": []}, {}, "axes: expected at least one axis, each with at least one value"),
+        ({"rank": [1]}, {}, "axes: expected names other than the dataset's own, received rank"),
+        ({"n": 5}, {}, "axes: expected a sequence of values for n, received 5"),
         ({"magic": [1]}, {}, "axes: expected names that the problem takes"),
         ({"n": [10, 0]}, {}, "n: expected an integer >= 1, received 0"),
         ({"n": [10]}, {"ranks": []}, "ranks: expected a list of integers >= 0"),

@@ -46,6 +46,7 @@ def _problem(domain: GaussianDesign, shape: Shape, noise_std: float) -> Problem:
         input_covariance=_covariance(shape.dx, domain.input_condition, domain.input_scale),
         noise_covariance=_covariance(shape.dy, domain.noise_condition, 1.0),
         pretrained=pretrained,
+        ridge=domain.ridge,
     )
 
 

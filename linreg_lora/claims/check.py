@@ -3,10 +3,13 @@
 import importlib.resources
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from linreg_lora.claims.judge import Judgement, judge
 from linreg_lora.claims.schema import Claim, ClaimsFile, load
 from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from linreg_lora.claims.judge import Judgement
 
 
 def default_path() -> Path:
@@ -29,14 +32,17 @@ def check(
     only: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Judgement]:
+) -> "list[Judgement]":
     """Judge the claims of a file (default: the package's own), in its order.
 
     `only`: ids; `seed`: of all draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
     that is not a claims file.
     """
+    claims = select(load(path or default_path()), only)
+    from linreg_lora.claims.judge import judge
+
     judgements = []
-    for claim in select(load(path or default_path()), only):
+    for claim in claims:
         judgements.append(judge(claim, seed))
         progress(1)
     return judgements

@@ -11,8 +11,11 @@ import numpy as np
 from linreg_lora import runtime
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate
 from linreg_lora.problem import Problem
+from linreg_lora.seeds import derived_seed
 
 _EPS = np.finfo(float).eps
+#: Draws of each run that monte-carlo-summary looks at.
+_SUMMARISED = 100
 
 
 # -- risks from sufficient statistics -----------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def _lora_updates(problem: Problem, x: np.ndarray, y: np.ndarray, rank: int) -> 
     from linreg_lora.estimators import lora
 
     with runtime.exclusive_device():
-        return np.asarray(jax.jit(lambda x, y: lora.fit(x, y, rank, _pretrained(problem)))(x, y))
+        return np.asarray(jax.jit(lambda x, y: lora.fit(x, y, rank, _pretrained(problem), problem.ridge or None))(x, y))
 
 
 def _pretrained(problem: Problem):
@@ -103,7 +106,7 @@ def _norms(matrices: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(matrices**2, axis=(-2, -1)))
 
 
-@register_experiment("fft-update")
+@register_experiment("fft-update", pathwise=True)
 def fft_update(problem: Problem, trials: int, seed: int) -> Sample:
     """D_FFT of explicit data; context: the data and A0."""
     x, y = _data(problem, trials, seed)
@@ -112,7 +115,7 @@ def fft_update(problem: Problem, trials: int, seed: int) -> Sample:
     return Sample(updates, context, tolerance=_rounding(x, squared=True), scale=_norms(updates))
 
 
-@register_experiment("lora-update")
+@register_experiment("lora-update", pathwise=True)
 def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """D_r of explicit data, r = `rank`; the tolerance grows with the inverse gap sigma_r - sigma_{r+1} of F."""
     x, y = _data(problem, trials, seed)
@@ -123,7 +126,7 @@ def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sam
     return Sample(updates, context, tolerance=_truncation_rounding(x, residual, r), scale=_norms(updates))
 
 
-@register_experiment("lora-training-loss")
+@register_experiment("lora-training-loss", pathwise=True)
 def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """||R - D_r X||_F^2 of explicit data, r = `rank`."""
     x, y = _data(problem, trials, seed)
@@ -134,7 +137,7 @@ def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float)
     return Sample(loss, context, tolerance=_rounding(x, squared=True), scale=_norms(residual) ** 2)
 
 
-@register_experiment("lora-risk-explicit")
+@register_experiment("lora-risk-explicit", pathwise=True)
 def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) of each draw as Monte Carlo computes it; context: the same draws' data, drawn again from their keys."""
     from linreg_lora.simulation import draw_risks
@@ -147,11 +150,79 @@ def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float)
     return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
 
 
+@register_experiment("lora-risk-reduced", pathwise=True)
+def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) of each draw from sufficient statistics; context: the same reduced designs and residuals."""
+    import jax
+    import jax.numpy as jnp
+
+    from linreg_lora.sampling import plan
+    from linreg_lora.simulation import draw_risks
+
+    r = int(rank)
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
+    layout, parameters = plan.plan(problem, "sufficient")
+    key = jax.random.key(seed)
+    draws = jax.jit(jax.vmap(lambda i: plan.sample(layout, parameters, jax.random.fold_in(key, i))))
+    with runtime.exclusive_device():
+        x, residual = (np.asarray(part) for part in draws(jnp.arange(trials)))
+    root = np.eye(x.shape[1]) if parameters.sigma_sqrt is None else np.asarray(parameters.sigma_sqrt)
+    context = {"x": x, "residual": residual, "rank": np.asarray(r), "sigma_sqrt": root}
+    context |= {"shift": np.asarray(parameters.shift)}
+    return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
+
+
+@register_experiment("lora-risk-by-sampler")
+def lora_risk_by_sampler(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) from sufficient statistics; context: explicit data of the same problem, drawn independently."""
+    from linreg_lora.simulation import draw_risks
+
+    r = int(rank)
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
+    x, y = _data(problem, trials, derived_seed(seed, "explicit"))
+    context = {"x": x, "y": y, "residual": _residual(problem, x, y), "rank": np.asarray(r)}
+    return Sample(risk[:, None], context)
+
+
+@register_experiment("fft-risk-given-design", pathwise=True)
+def fft_risk_given_design(problem: Problem, trials: int, seed: int) -> Sample:
+    """E[risk(D_FFT) | X] of each draw as Monte Carlo computes it; context as in fft-risk-explicit, on the same X."""
+    from linreg_lora.simulation import draw_risks
+
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler="explicit").fft_given_design
+    x, _ = _data(problem, trials, seed)
+    return Sample(risk, _traces(problem, x), tolerance=_rounding(x, squared=True), scale=risk)
+
+
+@register_experiment("monte-carlo-summary", pathwise=True)
+def monte_carlo_summary(problem: Problem, trials: int, seed: int) -> Sample:
+    """Means and standard errors that `monte_carlo` reports in each of `trials` runs; context: the draws behind them."""
+    from linreg_lora.simulation import draw_risks, monte_carlo
+
+    seeds = [derived_seed(seed, str(run)) for run in range(trials)]
+    ranks = np.arange(1, problem.max_rank)
+    curves = [monte_carlo(problem, trials=_SUMMARISED, seed=s, ranks=ranks) for s in seeds]
+    summary = np.stack([np.concatenate([curve.risk, _known(curve.stderr)]) for curve in curves])
+    draws = np.stack([draw_risks(problem, trials=_SUMMARISED, seed=s).lora[:, 1:-1] for s in seeds])
+    tolerance = np.full(trials, _EPS * _SUMMARISED)
+    return Sample(summary, {"draws": draws}, tolerance=tolerance, scale=np.linalg.norm(summary, axis=1))
+
+
+def _known(values: np.ndarray | None) -> np.ndarray:
+    assert values is not None
+    return values
+
+
 @register_experiment("fft-risk-explicit")
 def fft_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
     """Excess risk of FFT on explicit data; context: traces of the design, by the normal equations in NumPy."""
     x, y = _data(problem, trials, seed)
     error = (_fft_updates(problem, x, y) - problem.shift) @ problem.sigma_sqrt
+    return Sample((_norms(error) ** 2)[:, None], _traces(problem, x))
+
+
+def _traces(problem: Problem, x: np.ndarray) -> dict[str, np.ndarray]:
+    """What the risk of FFT given the design is made of, by the normal equations."""
     if problem.n >= problem.dx:
         inverse = np.linalg.inv(x @ x.mT)
         unseen = np.zeros_like(inverse)
@@ -159,16 +230,15 @@ def fft_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
         gram = np.linalg.inv(x.mT @ x)
         inverse = x @ gram @ gram @ x.mT
         unseen = np.eye(problem.dx) - x @ gram @ x.mT
-    context = {
+    return {
         "trace_sigma_inverse": np.einsum("ij,tji->t", problem.sigma, inverse),
         "trace_inverse": np.einsum("tii->t", inverse),
         "unseen_shift": _norms(problem.shift @ unseen @ problem.sigma_sqrt) ** 2,
         "unseen_shift_unweighted": _norms(problem.shift @ unseen) ** 2,
     }
-    return Sample((_norms(error) ** 2)[:, None], context)
 
 
-@register_experiment("gradient-descent")
+@register_experiment("gradient-descent", pathwise=True)
 def gradient_descent(problem: Problem, trials: int, seed: int, *, steps: float, relative_step: float) -> Sample:
     """`steps` steps of gradient descent from A0 on (1/2)||Y - A X||_F^2, step size `relative_step` * 2 / lambda_max.
 
@@ -204,7 +274,7 @@ def seen_share(problem: Problem, trials: int, seed: int) -> Sample:
     return Sample((_norms(problem.shift @ basis) ** 2 / np.sum(problem.shift**2))[:, None])
 
 
-@register_experiment("rank-constrained-risk")
+@register_experiment("rank-constrained-risk", pathwise=True)
 def rank_constrained_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D) for updates D of rank r = `rank`: LoRA's, the best one there is, and perturbations of the best."""
     x, y = _data(problem, trials, seed)
@@ -238,7 +308,7 @@ def gaussian_matrices(rows: int, columns: int) -> bool:
     return min(rows, columns) >= 2
 
 
-@register_experiment("truncation-error", bounded=True)
+@register_experiment("truncation-error", pathwise=True)
 def truncation_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
     """||trunc_r(T + N) - T||_2 over adversarial pairs: half random, half with N that swaps directions r and r + 1.
 

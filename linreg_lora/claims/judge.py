@@ -17,7 +17,8 @@ import numpy as np
 from linreg_lora.claims import registry, statistics
 from linreg_lora.claims.cases import cases, describe, seed_of
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Claim, Kind, Verdict
+from linreg_lora.claims.schema import Claim, Kind, Rival, Verdict
+from linreg_lora.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Comparison:
     rejected: bool
     power: float
     """Probability of rejecting the prediction if the truth were the claim's (rivals), or of finding a discrepancy of
-    `detects` (the claim's own)."""
+    `detects` (the claim's own); for pathwise claims' own the share of draws conditioned well enough to show one."""
     detectable: float
     """Relative discrepancy found with probability 0.99; for pathwise claims the rounding error allowed."""
     trials_needed: int
@@ -78,21 +79,25 @@ def judge(claim: Claim, seed: int) -> Judgement:
     """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws."""
     began = time.monotonic()
     experiment = registry.experiment(claim.experiment.name)
-    measured = [
-        (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
-        for case in cases(claim)
-    ]
     compare = _compare_pathwise if claim.kind is Kind.PATHWISE else _compare_means
-    own, *rivals = (
-        [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
-        for name in [claim.prediction, *(rival.prediction for rival in claim.rivals)]
-    )
+    try:
+        measured = [
+            (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
+            for case in cases(claim)
+        ]
+        own, *rivals = (
+            [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
+            for name in [claim.prediction, *(rival.prediction for rival in claim.rivals)]
+        )
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
     judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
     verdict, reason = _conclude(claim, own, judged)
     return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began)
 
 
-def _judge_rival(rival, comparisons: list[Comparison]) -> RivalJudgement:
+def _judge_rival(rival: Rival, comparisons: list[Comparison]) -> RivalJudgement:
     sharpest = max(comparisons, key=lambda c: (c.rejected, c.power))
     return RivalJudgement(rival.prediction, rival.mistake, sharpest.rejected, sharpest)
 
@@ -119,11 +124,11 @@ def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement])
 def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) -> list[Comparison]:
     statistic = sample.statistic
     level = claim.false_alarm / (n_cases * statistic.shape[1])
-    predict = registry.prediction(name)
+    predict = registry.prediction(name).value
     own = name == claim.prediction
-    predicted = np.broadcast_to(np.asarray(predict(case, sample), dtype=float), statistic.shape)
-    truth = registry.prediction(claim.prediction)
-    claimed = np.broadcast_to(np.asarray(truth(case, sample), dtype=float), statistic.shape)
+    predicted = _as_columns(predict(case, sample), statistic)
+    truth = registry.prediction(claim.prediction).value
+    claimed = _as_columns(truth(case, sample), statistic)
     out = []
     for i, column in enumerate(sample.columns):
         value = float(np.mean(predicted[:, i]))
@@ -160,6 +165,12 @@ def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) 
     return out
 
 
+def _as_columns(values: object, statistic: np.ndarray) -> np.ndarray:
+    """A prediction (one number, one a draw, or one a draw and column) in the shape of the statistic."""
+    array = np.asarray(values, dtype=float)
+    return np.broadcast_to(array[:, None] if array.ndim == 1 else array, statistic.shape)
+
+
 def _one_sided(claim: Claim) -> bool:
     """Whether a rival's distance is from what was measured, because the claim itself asserts no value."""
     return claim.kind is not Kind.IDENTITY
@@ -176,7 +187,7 @@ def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float)
     above, below = test.z > test.critical, test.z < -test.critical
     if claim.kind is Kind.QUALITATIVE:
         if below:
-            return Verdict.HOLDS
+            return Verdict.HOLDS if detectable <= claim.detects else Verdict.INCONCLUSIVE
         return Verdict.FAILS if above else Verdict.INCONCLUSIVE
     contradicted = {
         Kind.IDENTITY: above or below,
@@ -211,7 +222,10 @@ def _compare_pathwise(claim: Claim, name: str, case, sample: Sample, n_cases: in
     assert sample.scale is not None, f"{claim.experiment.name} measures no scale"
     own = name == claim.prediction
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = sample.statistic - np.asarray(registry.prediction(name)(case, sample))
+        predicted = np.asarray(registry.prediction(name).value(case, sample))
+        if predicted.shape not in ((), sample.statistic.shape):
+            raise ValueError(f"{name} predicts shape {predicted.shape} for a statistic of {sample.statistic.shape}")
+        difference = sample.statistic - predicted
         if difference.ndim > 1:
             difference = np.sqrt(np.sum(difference**2, axis=tuple(range(1, difference.ndim))))
         relative = difference / sample.scale

@@ -73,31 +73,31 @@ def fft_underdetermined_variance_with_scale(problem: Problem, sample: Sample) ->
 def fft_given_design(problem: Problem, sample: Sample) -> np.ndarray:
     """||Delta P_perp Sigma^{1/2}||_F^2 + Tr(Sigma_eps) Tr(Sigma S^+) of each draw; the first term is 0 for n >= dx."""
     draws = sample.context
-    return (draws["unseen_shift"] + problem.noise_trace * draws["trace_sigma_inverse"])[:, None]
+    return draws["unseen_shift"] + problem.noise_trace * draws["trace_sigma_inverse"]
 
 
 @register_prediction("fft.given-design.no-input-covariance")
 def fft_given_design_no_covariance(problem: Problem, sample: Sample) -> np.ndarray:
     draws = sample.context
-    return (draws["unseen_shift"] + problem.noise_trace * draws["trace_inverse"])[:, None]
+    return draws["unseen_shift"] + problem.noise_trace * draws["trace_inverse"]
 
 
 @register_prediction("fft.given-design.largest-noise")
 def fft_given_design_largest_noise(problem: Problem, sample: Sample) -> np.ndarray:
     draws = sample.context
     largest = problem.dy * np.linalg.eigvalsh(problem.sigma_eps)[-1]
-    return (draws["unseen_shift"] + largest * draws["trace_sigma_inverse"])[:, None]
+    return draws["unseen_shift"] + largest * draws["trace_sigma_inverse"]
 
 
 @register_prediction("fft.given-design.unweighted-bias")
 def fft_given_design_unweighted_bias(problem: Problem, sample: Sample) -> np.ndarray:
     draws = sample.context
-    return (draws["unseen_shift_unweighted"] + problem.noise_trace * draws["trace_sigma_inverse"])[:, None]
+    return draws["unseen_shift_unweighted"] + problem.noise_trace * draws["trace_sigma_inverse"]
 
 
 @register_prediction("fft.given-design.no-bias")
 def fft_given_design_no_bias(problem: Problem, sample: Sample) -> np.ndarray:
-    return (problem.noise_trace * sample.context["trace_sigma_inverse"])[:, None]
+    return problem.noise_trace * sample.context["trace_sigma_inverse"]
 
 
 @register_prediction("seen-share.n-over-dx")
@@ -156,17 +156,29 @@ def fft_update_unhalved_loss(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_prediction("lora-update.whitened")
 def lora_update_whitened(problem: Problem, sample: Sample) -> np.ndarray:
-    """trunc_r(D_FFT S^{1/2}) (S^{1/2})^+, with S^{1/2} from the singular value decomposition of X."""
+    """trunc_r(D S^{1/2}) (S^{1/2})^+, from the singular value decomposition of X.
+
+    D is the full update, S = X X^T, or X X^T + eta I with ridge.
+    """
     x, rank = sample.context["x"], int(sample.context["rank"])
     u, s, _ = np.linalg.svd(x, full_matrices=False)
-    root, inverse_root = (u * s[:, None]) @ u.mT, (u / s[:, None]) @ u.mT
-    return _truncate(sample.context["residual"] @ np.linalg.pinv(x) @ root, rank) @ inverse_root
+    root = np.sqrt(s**2 + problem.ridge)[:, None]
+    return _truncate(_full_update(problem, sample) @ (u * root) @ u.mT, rank) @ (u / root) @ u.mT
 
 
 @register_prediction("lora-update.unwhitened")
 def lora_update_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
-    """Truncating D_FFT itself."""
-    return _truncate(sample.context["residual"] @ np.linalg.pinv(sample.context["x"]), int(sample.context["rank"]))
+    """Truncating the full update itself."""
+    return _truncate(_full_update(problem, sample), int(sample.context["rank"]))
+
+
+@register_prediction("lora-update.ridge-after-truncation")
+def lora_update_ridge_after_truncation(problem: Problem, sample: Sample) -> np.ndarray:
+    """Choosing the directions without the penalty: U_r U_r^T D_eta with U from the ridgeless fit."""
+    x, rank = sample.context["x"], int(sample.context["rank"])
+    rows = np.linalg.svd(x, full_matrices=False)[2]
+    leading = np.linalg.svd(sample.context["residual"] @ rows.mT, full_matrices=False)[0][..., :rank]
+    return leading @ leading.mT @ _full_update(problem, sample)
 
 
 @register_prediction("lora-update.from-zero")
@@ -179,19 +191,19 @@ def lora_update_from_zero(problem: Problem, sample: Sample) -> np.ndarray:
 @register_prediction("lora-risk.whitened")
 def lora_risk_whitened(problem: Problem, sample: Sample) -> np.ndarray:
     """The risk of the whitening formula on the same data."""
-    return _risk(problem, lora_update_whitened(problem, sample))
+    return _risk(problem, sample, lora_update_whitened(problem, sample))
 
 
 @register_prediction("lora-risk.unwhitened")
 def lora_risk_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
     """The risk of truncating D_FFT itself."""
-    return _risk(problem, lora_update_unwhitened(problem, sample))
+    return _risk(problem, sample, lora_update_unwhitened(problem, sample))
 
 
 @register_prediction("lora-risk.from-zero")
 def lora_risk_from_zero(problem: Problem, sample: Sample) -> np.ndarray:
     """The risk of the whitening formula with A0 left in the residual."""
-    return _risk(problem, lora_update_from_zero(problem, sample))
+    return _risk(problem, sample, lora_update_from_zero(problem, sample))
 
 
 @register_prediction("lora-training-loss.eckart-young")
@@ -212,8 +224,17 @@ def lora_loss_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
     return np.sum(error**2, axis=(-2, -1))
 
 
-def _risk(problem: Problem, updates: np.ndarray) -> np.ndarray:
-    return np.sum(((updates - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))
+def _full_update(problem: Problem, sample: Sample) -> np.ndarray:
+    """R X^T (X X^T + eta I)^{-1}, by the singular value decomposition of X."""
+    u, s, vt = np.linalg.svd(sample.context["x"], full_matrices=False)
+    return (sample.context["residual"] @ vt.mT * (s / (s**2 + problem.ridge))[:, None]) @ u.mT
+
+
+def _risk(problem: Problem, sample: Sample, updates: np.ndarray) -> np.ndarray:
+    """||(D - Delta) Sigma^{1/2}||_F^2, in the sample's own coordinates where it has some."""
+    shift = sample.context.get("shift", problem.shift)
+    root = sample.context.get("sigma_sqrt", problem.sigma_sqrt)
+    return np.sum(((updates - shift) @ root) ** 2, axis=(-2, -1))
 
 
 def _truncate(matrix: np.ndarray, rank: int) -> np.ndarray:
@@ -229,12 +250,41 @@ def _least_loss(sample: Sample, rank: int) -> np.ndarray:
     return outside + np.sum(np.linalg.svd(fitted, compute_uv=False)[:, rank:] ** 2, axis=-1)
 
 
+@register_prediction("monte-carlo.mean-and-stderr")
+def monte_carlo_mean_and_stderr(problem: Problem, sample: Sample) -> np.ndarray:
+    """Mean and standard deviation of the mean of each run's draws."""
+    return _summary(sample, sample.context["draws"].shape[1])
+
+
+@register_prediction("monte-carlo.mean-and-spread")
+def monte_carlo_mean_and_spread(problem: Problem, sample: Sample) -> np.ndarray:
+    """The standard deviation of one draw for that of the mean."""
+    return _summary(sample, 1)
+
+
+@register_prediction("monte-carlo.next-rank")
+def monte_carlo_next_rank(problem: Problem, sample: Sample) -> np.ndarray:
+    """Each rank's numbers given to its neighbour."""
+    draws = np.roll(sample.context["draws"], 1, axis=2)
+    return _summary(Sample(sample.statistic, {"draws": draws}), draws.shape[1])
+
+
+def _summary(sample: Sample, divisor: int) -> np.ndarray:
+    draws = sample.context["draws"]
+    return np.concatenate([draws.mean(axis=1), draws.std(axis=1, ddof=1) / np.sqrt(divisor)], axis=1)
+
+
 # -- bounds -------------------------------------------------------------------------------------------------------
 
 
 @register_prediction("rank-bound.smallest-variance")
 def rank_bound(problem: Problem, sample: Sample) -> float:
     return float(np.linalg.eigvalsh(problem.sigma)[0]) * _tail(problem, int(sample.context["rank"]))
+
+
+@register_prediction("rank-bound.five-percent-more")
+def rank_bound_five_percent_more(problem: Problem, sample: Sample) -> float:
+    return 1.05 * rank_bound(problem, sample)
 
 
 @register_prediction("rank-bound.largest-variance")
@@ -269,7 +319,8 @@ def truncation_square_as_printed(size: MatrixSize, sample: Sample) -> np.ndarray
 
 @register_prediction("spectral-norm.sum-of-roots")
 def spectral_norm_bound(size: MatrixSize, sample: Sample) -> float:
-    return (np.sqrt(size.rows) + np.sqrt(size.columns)) ** 2 + 1
+    """The smaller of the two bounds."""
+    return min((np.sqrt(size.rows) + np.sqrt(size.columns)) ** 2 + 1, 5.0 * max(size))
 
 
 @register_prediction("spectral-norm.no-cross-term")
@@ -277,9 +328,9 @@ def spectral_norm_no_cross_term(size: MatrixSize, sample: Sample) -> float:
     return size.rows + size.columns + 1.0
 
 
-@register_prediction("spectral-norm.larger-side")
-def spectral_norm_larger_side(size: MatrixSize, sample: Sample) -> float:
-    return float(max(size.rows, size.columns))
+@register_prediction("spectral-norm.single-cross-term")
+def spectral_norm_single_cross_term(size: MatrixSize, sample: Sample) -> float:
+    return size.rows + size.columns + np.sqrt(size.rows * size.columns) + 1
 
 
 # -- LoRA against FFT ---------------------------------------------------------------------------------------------
@@ -294,7 +345,7 @@ def no_difference(problem: Problem, sample: Sample) -> float:
 def parameter_count(problem: Problem, sample: Sample) -> np.ndarray:
     """The risk shrinks by the share of parameters, r (dx + dy) / (dx dy)."""
     rank = float(sample.context["rank"])
-    return (rank * (problem.dx + problem.dy) / (problem.dx * problem.dy) - 1) * sample.context["fft"][:, None]
+    return (rank * (problem.dx + problem.dy) / (problem.dx * problem.dy) - 1) * sample.context["fft"]
 
 
 @register_prediction("difference.tangent-dimension")
@@ -302,4 +353,4 @@ def tangent_dimension(problem: Problem, sample: Sample) -> np.ndarray:
     """The large-n ratio r (dx + dy - r) / (dx dy), taken at finite n."""
     rank = float(sample.context["rank"])
     dimension = rank * (problem.dx + problem.dy - rank)
-    return (dimension / (problem.dx * problem.dy) - 1) * sample.context["fft"][:, None]
+    return (dimension / (problem.dx * problem.dy) - 1) * sample.context["fft"]

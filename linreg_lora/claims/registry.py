@@ -43,33 +43,51 @@ class Sample:
 
 
 class RegisteredExperiment(NamedTuple):
-    """`bounded`: all moments of the statistic exist wherever it is measured. `settings`: names of its settings."""
+    """`case`: what it runs on. `pathwise`: it states a tolerance for every draw; otherwise it measures columns of
+    numbers whose means are tested. `bounded`: all moments of the statistic exist wherever it is measured. `settings`:
+    names of its settings, all of them needed.
+    """
 
     run: Callable[..., Sample]
+    case: type
+    pathwise: bool
     bounded: bool
     settings: tuple[str, ...]
 
 
-Prediction = Callable[[Any, Sample], Any]
+class RegisteredPrediction(NamedTuple):
+    """`case`: what it is about."""
+
+    value: Callable[[Any, Sample], Any]
+    case: type
+
+
 Predicate = Callable[[int, int], bool]
 _Function = TypeVar("_Function", bound=Callable)
 
-_predictions: dict[str, Prediction] = {}
+_predictions: dict[str, RegisteredPrediction] = {}
 _experiments: dict[str, RegisteredExperiment] = {}
 _predicates: dict[str, Predicate] = {}
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
     """Decorator: make a prediction available to claims files as `name`."""
-    return lambda function: _put(_predictions, name, function)
+
+    def register(function: _Function) -> _Function:
+        _predictions[name] = RegisteredPrediction(function, _case_type(function))
+        return function
+
+    return register
 
 
-def register_experiment(name: str, *, bounded: bool = False) -> Callable[[_Function], _Function]:
+def register_experiment(
+    name: str, *, pathwise: bool = False, bounded: bool = False
+) -> Callable[[_Function], _Function]:
     """Decorator: make an experiment available to claims files as `name`."""
 
     def register(function: _Function) -> _Function:
         settings = tuple(inspect.signature(function).parameters)[3:]
-        _experiments[name] = RegisteredExperiment(function, bounded, settings)
+        _experiments[name] = RegisteredExperiment(function, _case_type(function), pathwise, bounded, settings)
         return function
 
     return register
@@ -77,10 +95,15 @@ def register_experiment(name: str, *, bounded: bool = False) -> Callable[[_Funct
 
 def register_predicate(name: str) -> Callable[[_Function], _Function]:
     """Decorator: make a predicate available to claims files as `name`."""
-    return lambda function: _put(_predicates, name, function)
+
+    def register(function: _Function) -> _Function:
+        _predicates[name] = function
+        return function
+
+    return register
 
 
-def prediction(name: str) -> Prediction:
+def prediction(name: str) -> RegisteredPrediction:
     return _find("prediction", name, _predictions)
 
 
@@ -92,9 +115,9 @@ def predicate(name: str) -> Predicate:
     return _find("predicate", name, _predicates)
 
 
-def _put(table: dict[str, Any], name: str, function: _Function) -> _Function:
-    table[name] = function
-    return function
+def _case_type(function: Callable) -> type:
+    """The annotation of the first parameter: `Problem` or `MatrixSize`."""
+    return next(iter(inspect.get_annotations(function).values()))
 
 
 def _find(what: str, name: str, table: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from linreg_lora.claims import registry
 from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
@@ -96,6 +97,7 @@ class GaussianDesign(_Strict):
     input_condition: float = Field(default=1.0, ge=1)
     noise_condition: float = Field(default=1.0, ge=1)
     pretrained: bool = False
+    ridge: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
@@ -140,14 +142,18 @@ class Experiment(_Strict):
 
     name: str
     trials: int = Field(ge=2)
-    settings: dict[str, float] = Field(default_factory=dict)
+    settings: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
-        known = registry.experiment(self.name).settings
-        unknown = sorted(set(self.settings) - set(known))
-        if unknown:
-            raise ValueError(f"settings of {self.name}: {', '.join(known) or 'none'}; not {unknown[0]}")
+        needed = set(registry.experiment(self.name).settings)
+        if set(self.settings) != needed:
+            listed = ", ".join(sorted(needed)) or "none"
+            raise ValueError(f"settings of {self.name}: {listed}; not {', '.join(sorted(self.settings)) or 'none'}")
+        for setting in ("rank", "steps"):
+            value = self.settings.get(setting, 1.0)
+            if not (value >= 1 and value == int(value)):
+                raise ValueError(f"settings.{setting}: an integer >= 1, not {value:g}")
         return self
 
 
@@ -185,9 +191,33 @@ class Claim(_Strict):
     relation: Literal["equals", "at-most", "at-least"] | None = None
     rivals: list[Rival] = Field(min_length=1)
 
+    def _fits_its_domain(self) -> None:
+        """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
+        case = Problem if isinstance(self.domain, GaussianDesign) else registry.MatrixSize
+        experiment = registry.experiment(self.experiment.name)
+        named = [(self.experiment.name, experiment.case)]
+        named += [(p, registry.prediction(p).case) for p in (self.prediction, *(r.prediction for r in self.rivals))]
+        for name, its_case in named:
+            if its_case is not case:
+                raise ValueError(f"names about {case.__name__}, as the domain is; {name} is about {its_case.__name__}")
+        if experiment.pathwise != (self.kind is Kind.PATHWISE):
+            raise ValueError(
+                f"an experiment that measures {'single draws' if self.kind is Kind.PATHWISE else 'means'}, for kind "
+                f"{self.kind}; {self.experiment.name} does not"
+            )
+        rank = self.experiment.settings.get("rank")
+        if rank is not None and rank >= self._largest_rank():
+            raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
+
+    def _largest_rank(self) -> int:
+        """The least min(n, dx, dy), or min(rows, columns), over the domain."""
+        if isinstance(self.domain, GaussianDesign):
+            return min(min(shape.n, shape.dx, shape.dy) for shape in self.domain.shapes)
+        return min(min(size) for size in self.domain.sizes)
+
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":
-        registry.prediction(self.prediction)
+        self._fits_its_domain()
         if (self.kind is Kind.PATHWISE) != (self.relation is not None):
             raise ValueError("a relation for pathwise claims, and only for these")
         if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
@@ -216,10 +246,12 @@ class ClaimsFile(_Strict):
     def _ids_are_unique_and_levels_add_up(self) -> "ClaimsFile":
         repeated = [claim_id for claim_id, count in Counter(c.id for c in self.claims).items() if count > 1]
         if repeated:
-            raise ValueError(f"claims: unique ids, not {repeated[0]!r} twice")
+            raise InvalidInput("claims", "unique ids", f"{repeated[0]!r} twice")
         total = sum(c.false_alarm for c in self.claims)
         if total > self.family_wise_level * (1 + 1e-9):
-            raise ValueError(f"family_wise_level: at least the sum of the claims' false_alarm, {total:.3g}")
+            raise InvalidInput(
+                "family_wise_level", f"at least the sum of the claims' false_alarm, {total:.3g}", self.family_wise_level
+            )
         return self
 
 
@@ -235,7 +267,7 @@ def load(path: Path) -> ClaimsFile:
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInput("claims file", "YAML without duplicate keys", str(path), _where(error)) from None
+        raise InvalidInput("claims file", "YAML, without duplicate keys or tags", str(path), _where(error)) from None
     return parse(content)
 
 
@@ -259,7 +291,8 @@ def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInp
     field = ".".join(str(part) for part in path) or "claims file"
     context = problem.get("ctx", {}).get("error")
     if isinstance(context, InvalidInput):
-        return InvalidInput(f"{field}.{context.field}", context.expected, context.received, context.remedy)
+        inner = context.field if not path else f"{field}.{context.field}" if path[-1] != context.field else field
+        return InvalidInput(inner, context.expected, context.received, context.remedy)
     expected = problem["msg"].removeprefix("Value error, ")
     received = "nothing" if problem["type"] == "missing" else problem["input"]
     return InvalidInput(field, expected[:1].lower() + expected[1:], received)

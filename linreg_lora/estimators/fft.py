@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
+
+from linreg_lora.errors import InvalidInput
 
 
 class PseudoInverse(NamedTuple):
@@ -88,9 +92,22 @@ def fit(
     """The FFT update D_FFT; the fine-tuned map is A0 + D_FFT.
 
     `inputs` X, `outputs` Y, `pretrained` A0, `ridge` eta (None: ridgeless). Source: arXiv 2605.19018, Prop. 1.
+    Raises `InvalidInput` for a negative ridge, and without ridge for a design of deficient rank (checked where the
+    arrays hold values: not under `jax.jit`).
     """
-    inverse = pseudo_inverse(inputs, ridge)
+    inverse = checked_pseudo_inverse(inputs, ridge)
     return inverse.whiten(residual(inputs, outputs, pretrained)) @ inverse.whitening
+
+
+def checked_pseudo_inverse(inputs: Float[Array, "... dx n"], ridge: float | Array | None) -> PseudoInverse:
+    """`pseudo_inverse`, refusing what it would turn into meaningless numbers."""
+    if not isinstance(ridge, Tracer) and ridge is not None and not np.all(np.asarray(ridge) >= 0):
+        raise InvalidInput("ridge", "a number >= 0, or None", ridge)
+    if not isinstance(inputs, Tracer) and ridge is None:
+        rank, full = np.linalg.matrix_rank(np.asarray(inputs)), min(inputs.shape[-2:])
+        if np.any(rank < full):
+            raise InvalidInput("inputs", f"a design of rank min(n, dx) = {full}", f"rank {np.min(rank)}", "use a ridge")
+    return pseudo_inverse(inputs, ridge)
 
 
 def _inverse_of_lower(matrix: Float[Array, "... k k"]) -> Float[Array, "... k k"]:

@@ -71,8 +71,8 @@ def fit(
     """
     dx, n = inputs.shape[-2:]
     largest = min(n, dx, outputs.shape[-2])
-    if not 0 <= rank <= largest:
+    if rank not in range(largest + 1):
         raise InvalidInput("rank", f"an integer in 0..min(n, dx, dy) = {largest}", rank)
-    inverse = fft.pseudo_inverse(inputs, ridge)
+    inverse = fft.checked_pseudo_inverse(inputs, ridge)
     whitened = inverse.whiten(fft.residual(inputs, outputs, pretrained))
     return path(inverse, whitened, squared=False).truncate(rank)

@@ -86,33 +86,38 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     return _overdetermined(reduced) if overdetermined else _underdetermined(reduced)
 
 
-def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
-    """One draw. `parameters` may hold traced values; `layout` is static."""
-    if layout.sampler == "explicit":
-        return _draw_explicit(layout, parameters, key)
-    key_design, key_noise = jax.random.split(key)
+class Reduced(NamedTuple):
+    """One random design and its residual, in reduced coordinates: what the estimators see as data."""
+
+    design: Float[Array, "p m"]
+    residual: Float[Array, "dy m"]
+
+
+def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduced:
+    """One design with its residual. `parameters` may hold traced values; `layout` is static."""
     shift, root = parameters.shift, parameters.sigma_sqrt
+    if layout.sampler == "explicit":
+        pretrained = parameters.pretrained
+        target = shift if pretrained is None else pretrained + shift
+        data = gaussian.sample(key, layout.n, target, root, parameters.noise_root)
+        return Reduced(data.inputs, fft.residual(data.inputs, data.outputs, pretrained))
+    key_design, key_noise = jax.random.split(key)
     if layout.sampler == "overdetermined":
         factor = sufficient.bartlett_factor(key_design, shift.shape[1], parameters.dof)
         design = factor if root is None else root @ factor
-        triangular = root is None and parameters.ridge is None
     else:
         rho = shift.shape[1] - layout.rest
         design = sufficient.tall_design(key_design, layout.n, rho, layout.rest, parameters.dof)
-        triangular = False
-    inverse = fft.pseudo_inverse_of_lower(design) if triangular else fft.pseudo_inverse(design, parameters.ridge)
-    signal = shift @ design
     noise = gaussian.noise(key_noise, (shift.shape[0], design.shape[1]), parameters.noise_root)
-    return Draw(inverse, inverse.whiten(signal + noise), inverse.whiten(signal))
+    return Reduced(design, shift @ design + noise)
 
 
-def _draw_explicit(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
-    shift, pretrained = parameters.shift, parameters.pretrained
-    target = shift if pretrained is None else pretrained + shift
-    data = gaussian.sample(key, layout.n, target, parameters.sigma_sqrt, parameters.noise_root)
-    inverse = fft.pseudo_inverse(data.inputs, parameters.ridge)
-    observed = fft.residual(data.inputs, data.outputs, pretrained)
-    return Draw(inverse, inverse.whiten(observed), inverse.whiten(shift @ data.inputs))
+def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
+    """One draw of `sample`, factored."""
+    design, residual = sample(layout, parameters, key)
+    bartlett = layout.sampler == "overdetermined" and parameters.sigma_sqrt is None and parameters.ridge is None
+    inverse = fft.pseudo_inverse_of_lower(design) if bartlett else fft.pseudo_inverse(design, parameters.ridge)
+    return Draw(inverse, inverse.whiten(residual), inverse.whiten(parameters.shift @ design))
 
 
 def _explicit(problem: Problem) -> tuple[Layout, Parameters]:

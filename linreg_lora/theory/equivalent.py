@@ -163,9 +163,7 @@ def _correction(problem: Problem, limit: bool, x: np.ndarray, x_max: Array) -> n
     """delta N, delta T1, delta T2 at the cuts; in the ridgeless limit by polynomial extrapolation to ridge 0."""
     if not limit:
         return _correction_at(problem, problem.ridge, x, x_max)
-    covariance = np.ones(1) if problem.input_covariance is None else problem.input_covariance
-    variances = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
-    ridges = np.array(_EXTRAPOLATION) * np.min(variances) * (np.sqrt(problem.dx) - np.sqrt(problem.n)) ** 2
+    ridges = np.array(_EXTRAPOLATION) * problem.smallest_variance * (np.sqrt(problem.dx) - np.sqrt(problem.n)) ** 2
     weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
     at_ridges = np.stack([_correction_at(problem, ridge, x, x_max) for ridge in ridges])
     return np.tensordot(np.array(weights), at_ridges, axes=1)

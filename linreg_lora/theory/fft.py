@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
@@ -122,7 +121,9 @@ def effective_regularisation(values: np.ndarray, n: int, ridge: float) -> float:
         low = high - 1.0
         while excess(low) > 0:
             low -= 2.0
-    kappa = math.exp(float(scipy.optimize.brentq(excess, low, high, xtol=1e-14)))  # pyright: ignore[reportArgumentType]
+    from scipy.optimize import brentq
+
+    kappa = math.exp(float(brentq(excess, low, high, xtol=1e-14)))  # pyright: ignore[reportArgumentType]
     if not abs(residual := excess(math.log(kappa))) <= 1e-9 * n:
         raise NumericalFailure(
             f"kappa: expected a residual below 1e-9 n, received {residual:.3g} for n = {n}, ridge = {ridge:g}"
