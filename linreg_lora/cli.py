@@ -111,6 +111,32 @@ def risk(
 
 
 @app.command()
+def crossover(
+    n: Annotated[int, typer.Option(help="Number of samples.")],
+    dx: Annotated[int, typer.Option(help="Input dimension.")],
+    dy: Annotated[int, typer.Option(help="Output dimension.")],
+    noise_std: Annotated[float, typer.Option(help="Noise standard deviation sigma.")],
+    spectrum: Annotated[str, typer.Option(help="Singular values of the task shift, as in 3,2,1.")],
+    rank: Annotated[int, typer.Option(help="LoRA rank.")],
+    over: Annotated[str, typer.Option(help="What to vary: noise_std or n; its own option is then ignored.")],
+    low: Annotated[float, typer.Option(help="Smallest value to look at.")],
+    high: Annotated[float, typer.Option(help="Largest value to look at.")],
+    ridge: Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")] = 0.0,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
+    from linreg_lora import reports
+    from linreg_lora.problem import Problem
+    from linreg_lora.theory import decisions
+
+    values = tuple(_numbers("spectrum", spectrum, float))
+    problem = Problem(n=n, dx=dx, dy=dy, spectrum=values, noise_std=noise_std, ridge=ridge)
+    found = decisions.crossover(problem, rank, over, low, high)
+    render = reports.crossings_json if output is TableFormat.JSON else reports.crossings_text
+    render(found, rank, over)
+
+
+@app.command()
 def check(
     claims: Annotated[Path | None, typer.Option(help="Claims file. Default: the package's own.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Ids of the claims to check; repeat it for several.")] = None,

@@ -8,6 +8,7 @@ import numpy as np
 from linreg_lora.console import print_table
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import RiskCurve
+from linreg_lora.theory.decisions import Crossing
 
 
 def risk_json(problem: Problem, ranks: np.ndarray, simulated: RiskCurve | None, computed: RiskCurve | None) -> None:
@@ -85,6 +86,21 @@ def risk_table(problem: Problem, ranks: np.ndarray, simulated: RiskCurve | None,
     table.caption = "\n".join(dict.fromkeys(notes))
     table.caption_justify = "left"
     print_table(table)
+
+
+def crossings_json(crossings: list[Crossing], rank: int, over: str) -> None:
+    """Print one JSON object; an empty list means no crossing."""
+    print(json.dumps({"rank": rank, "over": over, "crossings": [c._asdict() for c in crossings]}, indent=2))
+
+
+def crossings_text(crossings: list[Crossing], rank: int, over: str) -> None:
+    """Print one line a crossing, or that there is none."""
+    if not crossings:
+        print(f"no crossing: the same method wins at every {over} looked at")
+    for value, winner in crossings:
+        other = "FFT" if winner == "LoRA" else f"LoRA of rank {rank}"
+        first = f"LoRA of rank {rank}" if winner == "LoRA" else "FFT"
+        print(f"{first} wins up to {over} = {value:.6g}, {other} beyond")
 
 
 def _values(array: np.ndarray) -> list[float | None]:

@@ -1,0 +1,81 @@
+"""Best ranks and crossings: consistent with the curves they come from, and with simulation on both sides."""
+
+import json
+
+import numpy as np
+import pytest
+from comparisons import critical_z
+
+from linreg_lora import Problem, cli, monte_carlo
+from linreg_lora.errors import InvalidInput
+from linreg_lora.theory import decisions
+from linreg_lora.theory.curve import risk_curve
+
+PROBLEM = Problem(n=24, dx=60, dy=20, spectrum=(5.0, 4.0, 3.0), noise_std=1.0)
+
+
+def test_the_best_rank_and_the_winning_ranks_are_those_of_the_curve():
+    curve, best = risk_curve(PROBLEM), decisions.best_rank(PROBLEM)
+    assert best.rank == curve.ranks[np.argmin(curve.risk)]
+    assert best.risk == np.min(curve.risk) < best.fft_risk
+    winners = decisions.ranks_that_beat_fft(PROBLEM)
+    assert winners == [r for r in range(20) if curve.risk[r] < curve.fft_risk]
+    assert best.rank in winners
+
+
+def test_without_a_mean_only_the_pretrained_map_beats_fft():
+    assert decisions.ranks_that_beat_fft(PROBLEM.replace(n=60)) == [0]
+
+
+def test_a_crossing_in_noise_changes_the_winner_in_simulation():
+    """Rank 1 misses most of the shift: FFT wins in weak noise.
+
+    Differences at 0.7 and 1.4 times the crossing have opposite signs by more than z standard errors, level 1e-6 in all.
+    """
+    (crossing,) = decisions.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
+    assert crossing.winner_below == "FFT"
+    at = PROBLEM.replace(noise_std=crossing.value)
+    assert risk_curve(at, [1]).difference[0] == pytest.approx(0, abs=1e-3 * risk_curve(at, [1]).fft_risk)
+    z = critical_z(2)
+    for factor, sign in ((0.7, 1), (1.4, -1)):
+        curve = monte_carlo(PROBLEM.replace(noise_std=factor * crossing.value), trials=512, seed=2, ranks=[1])
+        assert sign * curve.difference[0] > z * curve.difference_stderr[0]
+
+
+def test_a_crossing_in_n_is_the_last_n_before_the_change():
+    crossings = decisions.crossover(PROBLEM.replace(spectrum=(3.0, 3.0, 3.0)), 1, "n", 5, 50)
+    assert crossings
+    for crossing in crossings:
+        n = int(crossing.value)
+        before, after = (
+            risk_curve(PROBLEM.replace(spectrum=(3.0, 3.0, 3.0), n=n + step), [1]).difference[0] for step in (0, 1)
+        )
+        assert (before < 0) == (crossing.winner_below == "LoRA")
+        assert (after < 0) != (before < 0)
+
+
+def test_no_crossing_is_an_answer(monkeypatch, capsys):
+    assert decisions.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
+    words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
+    for extra, expected in (([], "no crossing"), (["--format", "json"], None)):
+        monkeypatch.setattr("sys.argv", ["linreg-lora", "crossover", *words.split(), *extra])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert caught.value.code == 0
+        out = capsys.readouterr().out
+        assert out.startswith(expected) if expected else json.loads(out)["crossings"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, "n", 1, 2), "rank: expected an integer in 1..19, received 0"),
+        ((20, "n", 1, 2), "rank: expected an integer in 1..19, received 20"),
+        ((1, "dx", 1, 2), "over: expected noise_std or n, received dx"),
+        ((1, "n", 3, 2), "low, high: expected 0 < low < high"),
+        ((1, "noise_std", 0, 2), "low, high: expected 0 < low < high"),
+    ],
+)
+def test_bad_requests_are_refused(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        decisions.crossover(PROBLEM, *arguments)
