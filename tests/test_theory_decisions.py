@@ -43,13 +43,13 @@ def test_a_crossing_in_noise_changes_the_winner_in_simulation():
 
 
 def test_a_crossing_in_n_is_the_last_n_before_the_change():
-    crossings = decisions.crossover(PROBLEM.replace(spectrum=(3.0, 3.0, 3.0)), 1, "n", 5, 50)
+    """In weak noise FFT wins with few samples, and loses near the threshold, where its variance grows without bound."""
+    weak = PROBLEM.replace(noise_std=0.5)
+    crossings = decisions.crossover(weak, 1, "n", 5, 56)
     assert crossings
     for crossing in crossings:
         n = int(crossing.value)
-        before, after = (
-            risk_curve(PROBLEM.replace(spectrum=(3.0, 3.0, 3.0), n=n + step), [1]).difference[0] for step in (0, 1)
-        )
+        before, after = (risk_curve(weak.replace(n=n + step), [1]).difference[0] for step in (0, 1))
         assert (before < 0) == (crossing.winner_below == "LoRA")
         assert (after < 0) != (before < 0)
 
