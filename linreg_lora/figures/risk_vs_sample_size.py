@@ -75,8 +75,9 @@ def data(
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset.
 
-    Lines through LoRA's means guide the eye and break at the threshold. A hollow marker is a mean without a standard
-    error, because the variance is infinite; where the mean is infinite too there is a shaded band and no marker.
+    Lines are theory and break at the threshold, markers are simulated means. A hollow marker is a mean without a
+    standard error, because the variance is infinite; where the mean is infinite too there is a shaded band and no
+    marker.
     """
     simulated = dataset.sel(computed_by="monte-carlo")
     with style.applied():
@@ -90,11 +91,11 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             zorder=3,
             label="FFT, exact theory",
         )
-        points = style.REFERENCE._replace(linestyle="none")
-        _plot_means(axes, simulated, "fft_risk", "fft_stderr", points, zorder=3, label="FFT, simulated")
+        _plot_means(axes, simulated, "fft_risk", "fft_stderr", style.REFERENCE, zorder=3, label="FFT, simulated")
         for rank, series in zip(dataset["rank"].values, style.COMPARED, strict=True):
-            lora = simulated.sel(rank=rank)
-            _plot_means(axes, lora, "risk", "stderr", series, zorder=2, label=f"LoRA, rank {rank}")
+            theory = dataset["risk"].sel(computed_by="theory", rank=rank).values
+            _plot_curve(axes, dataset["n"].values, theory, dataset.attrs["dx"], series, f"LoRA, rank {rank}")
+            _plot_means(axes, simulated.sel(rank=rank), "risk", "stderr", series, zorder=2.5)
         _mark_threshold(axes, dataset.attrs["dx"])
         axes.set_xlabel("dx / n  (input dimension per sample)")
         axes.set_ylabel("expected excess risk")
@@ -102,20 +103,27 @@ def draw(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
+def _plot_curve(axes: "Axes", n: np.ndarray, risk: np.ndarray, dx: int, series: style.Series, label: str) -> None:
+    """A line by theory, interrupted at n = dx; its entry in the legend shows the marker of the simulated points too."""
+    threshold = int(np.searchsorted(n, dx))
+    x = dx / np.insert(n, threshold, dx)
+    y = np.insert(np.where(np.isfinite(risk), risk, np.nan), threshold, np.nan)
+    look = {"color": series.color, "marker": series.marker, "linestyle": series.linestyle}
+    axes.plot(x, y, label=label, markevery=[], zorder=2, **look)
+
+
 def _plot_means(
-    axes: "Axes", points: "xr.Dataset", mean: str, stderr: str, series: style.Series, zorder: float, label: str
+    axes: "Axes", points: "xr.Dataset", mean: str, stderr: str, series: style.Series, zorder: float, label: str = ""
 ) -> None:
-    """Simulated means with error bars, in one colour; the line through them is interrupted at n = dx."""
+    """Simulated means with error bars, in one colour; hollow where no standard error exists."""
     n, dx = points["n"].values, points.attrs["dx"]
     value = points[mean].where(np.isfinite(points[mean])).values
-    threshold = int(np.searchsorted(n, dx))
-    look = {"color": series.color, "marker": series.marker, "zorder": zorder}
-    x, y = dx / np.insert(n, threshold, dx), np.insert(value, threshold, np.nan)
-    axes.plot(x, y, linestyle=series.linestyle, label=label, **look)
+    look = {"color": series.color, "marker": series.marker, "linestyle": "none", "zorder": zorder}
+    axes.plot(dx / n, value, label=label or "_simulated", **look)
     axes.errorbar(dx / n, value, yerr=points[stderr].values, fmt="none", ecolor=series.color, zorder=zorder)
     moments = points["moments"]
     hollow = moments.values == moments.attrs["flag_meanings"].split().index(Moments.NO_VARIANCE.name.lower())
-    axes.plot(dx / n[hollow], value[hollow], linestyle="none", markerfacecolor="white", **look)
+    axes.plot(dx / n[hollow], value[hollow], markerfacecolor="white", **look)
 
 
 def _mark_threshold(axes: "Axes", dx: int) -> None:
