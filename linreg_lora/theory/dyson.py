@@ -37,7 +37,7 @@ _Function = TypeVar("_Function", bound=Callable)
 
 
 def relaxed(function: _Function) -> _Function:
-    """Decorator: let real numbers meet complex ones, and small blocks broadcast, however strict the session is."""
+    """Decorator: let real numbers meet complex ones, and small blocks broadcast, also where JAX is set to be strict."""
     return jax.numpy_dtype_promotion("standard")(jax.numpy_rank_promotion("allow")(function))
 
 
