@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["claims", "estimators", "figures", "sampling", "spectra", "theory"],
     submod_attrs={
-        "errors": ["InvalidInput", "LinregLoraError", "NumericalFailure", "TheoryUnavailable"],
+        "errors": ["InvalidInput", "LinregLoraError", "NumericalFailure"],
         "simulation": ["Risks", "draw_risks", "monte_carlo"],
         "problem": ["Moments", "Problem", "Regime"],
         "risk_curve": ["RiskCurve"],

@@ -17,10 +17,6 @@ class InvalidInput(LinregLoraError, ValueError):
         return type(self), (self.field, self.expected, self.received, self.remedy)
 
 
-class TheoryUnavailable(LinregLoraError):
-    """A formula that does not exist, or not yet, for the problem at hand."""
-
-
 class NumericalFailure(LinregLoraError):
     """A computation whose result cannot be trusted; says which and by how much."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from linreg_lora import console, runtime
-from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure, TheoryUnavailable
+from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 
 COMMAND = Path(sys.executable).with_name("linreg-lora")
 SETTINGS = ("PJRT_NPROC", "JAX_ENABLE_X64", "JAX_COMPILATION_CACHE_DIR", "LINREG_LORA_CACHE")
@@ -139,7 +139,6 @@ def test_one_thread_at_a_time_holds_the_device():
     [
         InvalidInput("n", "an integer >= 1", 0),
         InvalidInput("spectrum", "numbers", (1.0, 2.0), "sort it"),
-        TheoryUnavailable("rank: no formula"),
         NumericalFailure("kappa: expected a residual below 1e-9 n, received 1"),
     ],
     ids=lambda error: type(error).__name__,

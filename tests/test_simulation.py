@@ -211,7 +211,8 @@ def test_two_threads_draw_without_hanging(first_import):
             curves = list(pool.map(lambda p: monte_carlo(p, trials=256, seed=0), problems))
         assert (curves[0].risk == curves[2].risk).all()
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=120)
+    assert done.returncode == 0
 
 
 def test_critical_value_is_the_stated_one():

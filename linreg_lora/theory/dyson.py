@@ -58,14 +58,13 @@ class Equations:
 class Cut(NamedTuple):
     """What lies above a cut x, one entry a rank.
 
-    `values` of every trace; `density` = -d values / d log x; `states` at the nodes; `residual`, the largest of them;
+    `values` of every trace; `density` = -d values / d log x; `residual`, the largest at its nodes;
     `branch`: whether every node has the sign of imaginary part that a resolvent must have.
     """
 
     x: Float[Array, "m"]
     values: Float[Array, "m traces"]
     density: Float[Array, "m traces"]
-    states: Complex[Array, "m nodes s"]
     residual: Float[Array, "m"]
     branch: Bool[Array, "m"]
 
@@ -148,7 +147,7 @@ def evaluate(equations: Equations, parameters: Any, x: Float[Array, "m"], x_max:
         g = jax.vmap(functools.partial(equations.traces, parameters))(z, states)
         density = x * jnp.imag(g[0]) / jnp.pi
         branch = jnp.all(jnp.imag(g[:, 0]) > -_ROUNDING * jnp.abs(g[:, 0]))
-        return Cut(x, integrate(weights, g), density, states, jnp.max(residual), branch)
+        return Cut(x, integrate(weights, g), density, jnp.max(residual), branch)
 
     return jax.lax.map(one, x, batch_size=cuts_at_once(parameters))
 
