@@ -5,7 +5,7 @@ import numpy as np
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.fft import EQUIVALENT, fft_risk
 
 
 def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True) -> RiskCurve:
@@ -16,28 +16,27 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
     """
     chosen = valid_ranks(ranks, problem)
     full = fft_risk(problem)
-    formula, notes = full.formula, []
+    fft, formula, notes = full.risk, full.formula, []
+    trivial = (chosen == 0) | (chosen == problem.max_rank)
+    risk = np.where(chosen == 0, problem.pretrained_risk, np.where(trivial, fft, np.nan))
     if problem.moments is Moments.NO_MEAN:
         risk = np.where(chosen == 0, problem.pretrained_risk, np.inf)
         notes.append(problem.moments_note)
-    elif np.all((chosen == 0) | (chosen == problem.max_rank)):
-        risk = np.where(chosen == 0, problem.pretrained_risk, full.risk)
-    else:
-        risk, formula = np.full(len(chosen), np.nan), f"LoRA: deterministic equivalent; FFT: {full.formula}"
+    elif not np.all(trivial) or full.formula == EQUIVALENT:
+        formula = f"LoRA: deterministic equivalent; FFT: {full.formula}"
         try:
-            risk, note = _equivalent(problem, chosen, correction)
+            risk, fft, note = _equivalent(problem, chosen, correction)
             notes += [note] if note else []
         except NumericalFailure as failure:
             notes.append(str(failure))
-            risk[chosen == 0], risk[chosen == problem.max_rank] = problem.pretrained_risk, full.risk
-    difference = risk - full.risk if np.isfinite(full.risk) else np.full(len(chosen), np.nan)
+    difference = risk - fft if np.isfinite(fft) else np.full(len(chosen), np.nan)
     return RiskCurve(
         problem=problem,
         method="theory",
         ranks=chosen,
         risk=risk,
         stderr=None,
-        fft_risk=full.risk,
+        fft_risk=fft,
         fft_stderr=None,
         difference=difference,
         difference_stderr=None,
@@ -47,14 +46,14 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
     )
 
 
-def _equivalent(problem: Problem, ranks: np.ndarray, correction: bool) -> tuple[np.ndarray, str]:
+def _equivalent(problem: Problem, ranks: np.ndarray, correction: bool) -> tuple[np.ndarray, float, str]:
     from linreg_lora.theory.equivalent import equivalent
 
     found = equivalent(problem, ranks, correction=correction)
     notes = []
     if correction and not found.corrected:
-        notes.append("LoRA by formula comes without its finite-size correction: the full-size blocks are too large")
+        notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")
     if found.corrected and np.any(found.flagged):
         listed = ", ".join(str(rank) for rank in found.ranks[found.flagged])
         notes.append(f"just below a spectral edge the correction may overshoot: rank {listed}")
-    return found.risk, "; ".join(notes)
+    return found.risk, found.fft_risk, "; ".join(notes)

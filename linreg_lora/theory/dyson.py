@@ -21,11 +21,11 @@ from jaxtyping import Array, Bool, Complex, Float
 
 _NODES = 48
 _DAMPED_STEPS, _NEWTON_STEPS, _NEWTON_TOLERANCE = 60, 30, 1e-14
-_GRID_POINTS, _SEARCH_STEPS = 64, 60
-
 #: Damped steps at each node of the contour after the first.
-_FOLLOWING_STEPS = 2
-_ROUNDING = 1e-9
+_FOLLOWING_STEPS = 1
+#: Cuts that are worked on together where memory allows.
+_LARGEST_CHUNK = 16
+_CHUNK_FLOATS = 2**21
 
 _t, _w = np.polynomial.legendre.leggauss(_NODES)
 _T, _W = (_t + 1) / 2, _w / 2
@@ -43,54 +43,61 @@ def relaxed(function: _Function) -> _Function:
 
 @dataclass(frozen=True)
 class Equations:
-    """A self-consistent equation.
+    """A self-consistent equation state = step(state), with parameters and z.
 
-    `start` at infinity; `damp` (parameters, z, state, steps); `solve` and `traces` (parameters, z, state). The first
-    trace counts directions.
+    `start`: the state at z = infinity; `linearise`: the step and its Jacobian; `traces`: the resolvent traces, the
+    first counts directions; `proper`: whether a state is on the branch that continues from infinity.
     """
 
     start: tuple[complex, ...]
-    damp: Callable[[Any, Array, Array, int], Array]
-    solve: Callable[[Any, Array, Array], tuple[Array, Array]]
+    step: Callable[[Any, Array, Array], Array]
+    linearise: Callable[[Any, Array, Array], tuple[Array, Array]]
     traces: Callable[[Any, Array, Array], Array]
+    proper: Callable[[Array], Array]
 
 
 class Cut(NamedTuple):
-    """What lies above a cut x, one entry a rank.
+    """What lies above cuts x.
 
-    `values` of every trace; `density` = -d values / d log x; `residual`, the largest at its nodes;
-    `branch`: whether every node has the sign of imaginary part that a resolvent must have.
+    `values` of every trace; `density` = -d values / d log x; `residual`, the largest at the nodes of the contour;
+    `branch`: whether every node is on the branch of the resolvent.
     """
 
-    x: Float[Array, "m"]
-    values: Float[Array, "m traces"]
-    density: Float[Array, "m traces"]
-    residual: Float[Array, "m"]
-    branch: Bool[Array, "m"]
+    x: Float[np.ndarray, "m"]
+    values: Float[np.ndarray, "m traces"]
+    density: Float[np.ndarray, "m traces"]
+    residual: Float[np.ndarray, "m"]
+    branch: Bool[np.ndarray, "m"]
 
 
-def damped(step: Callable[[Array], Array], start: Array, steps: int) -> Array:
+def damped(
+    equations: Equations, parameters: Any, z: Complex[Array, ""], start: Complex[Array, "s"], steps: int
+) -> Complex[Array, "s"]:
     """Damped fixed-point steps: slow, but off the real axis they stay on the branch that continues from infinity."""
-    return jax.lax.fori_loop(0, steps, lambda _, y: (y + step(y)) / 2, start)
+    return jax.lax.fori_loop(0, steps, lambda _, y: (y + equations.step(parameters, z, y)) / 2, start)
 
 
 def newton(
-    excess: Callable[[Array], Array], start: Complex[Array, "s"]
+    equations: Equations, parameters: Any, z: Complex[Array, ""], start: Complex[Array, "s"]
 ) -> tuple[Complex[Array, "s"], Float[Array, ""]]:
-    """A root of a holomorphic function by Newton's method, and its residual; never raises."""
-    jacobian = jax.jacfwd(excess, holomorphic=True)
+    """A fixed point by Newton's method, and its residual |step(state) - state|; never raises."""
+    unit = jnp.eye(start.shape[0])
 
     def unfinished(carry: tuple) -> Array:
-        steps, _, value = carry
-        return (steps < _NEWTON_STEPS) & (jnp.max(jnp.abs(value)) > _NEWTON_TOLERANCE)
+        steps, _, excess, _ = carry
+        return (steps < _NEWTON_STEPS) & (jnp.max(jnp.abs(excess)) > _NEWTON_TOLERANCE)
+
+    def linearise(y: Array) -> tuple[Array, Array]:
+        value, jacobian = equations.linearise(parameters, z, y)
+        return value - y, jacobian - unit
 
     def improve(carry: tuple) -> tuple:
-        steps, y, value = carry
-        y = y - _solve_small(jacobian(y), value)
-        return steps + 1, y, excess(y)
+        steps, y, excess, jacobian = carry
+        y = y - _solve_small(jacobian, excess)
+        return steps + 1, y, *linearise(y)
 
-    _, root, value = jax.lax.while_loop(unfinished, improve, (0, start, excess(start)))
-    return root, jnp.max(jnp.abs(value))
+    _, root, excess, _ = jax.lax.while_loop(unfinished, improve, (0, start, *linearise(start)))
+    return root, jnp.max(jnp.abs(excess))
 
 
 def _solve_small(matrix: Complex[Array, "s s"], right: Complex[Array, "s"]) -> Complex[Array, "s"]:
@@ -99,7 +106,7 @@ def _solve_small(matrix: Complex[Array, "s s"], right: Complex[Array, "s"]) -> C
         return right / matrix[0]
     a, b, c = matrix.T
     columns = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)])
-    return columns @ right / jnp.sum(a * columns[0])
+    return jnp.sum(columns * right, axis=1) / jnp.sum(a * columns[0])
 
 
 @relaxed
@@ -117,83 +124,49 @@ def integrate(weights: Complex[Array, "nodes"], g: Complex[Array, "nodes traces"
 
 
 @relaxed
-def solve_on_contour(equations: Equations, parameters: Any, z: Complex[Array, "nodes"]) -> tuple[Array, Array]:
-    """States and residuals at the nodes of a contour.
+def solve_on_contour(equations: Equations, parameters: Any, z: Complex[Array, "nodes"]) -> tuple[Array, Array, Array]:
+    """States at the nodes of a contour, the largest residual, and whether all are on the branch of the resolvent.
 
     The node farthest from the spectrum is reached from infinity by damped steps. The solution is then followed along
     the contour, each node from the linear extrapolation of the two before it, so that it stays on its branch.
     """
-    far = jnp.array(equations.start)
 
     def follow(carry: tuple, here: tuple) -> tuple:
         before, last = carry
         z, ratio = here
-        start = equations.damp(parameters, z, last + ratio * (last - before), _FOLLOWING_STEPS)
-        state, residual = equations.solve(parameters, z, start)
+        start = damped(equations, parameters, z, last + ratio * (last - before), _FOLLOWING_STEPS)
+        state, residual = newton(equations, parameters, z, start)
         return (last, state), (state, residual)
 
-    first = equations.damp(parameters, z[-1], far, _DAMPED_STEPS)
+    first = damped(equations, parameters, z[-1], jnp.array(equations.start), _DAMPED_STEPS)
     _, (states, residuals) = jax.lax.scan(follow, (first, first), (z[::-1], jnp.asarray(_RATIOS)))
-    return states[::-1], residuals[::-1]
+    return states[::-1], jnp.max(residuals), jnp.all(jax.vmap(equations.proper)(states))
 
 
-@relaxed
-def evaluate(equations: Equations, parameters: Any, x: Float[Array, "m"], x_max: Float[Array, ""]) -> Cut:
+def evaluate(equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], x_max: float | int) -> Cut:
     """Everything above each of the cuts `x`."""
+    return Cut(x, *on_cuts(_evaluate, equations, parameters, x, x_max))
 
-    def one(x: Array) -> Cut:
-        z, weights = contour(x, x_max)
-        states, residual = solve_on_contour(equations, parameters, z)
-        g = jax.vmap(functools.partial(equations.traces, parameters))(z, states)
-        density = x * jnp.imag(g[0]) / jnp.pi
-        branch = jnp.all(jnp.imag(g[:, 0]) > -_ROUNDING * jnp.abs(g[:, 0]))
-        return Cut(x, integrate(weights, g), density, jnp.max(residual), branch)
 
-    return jax.lax.map(one, x, batch_size=cuts_at_once(parameters))
+def on_cuts(
+    function: Callable, equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], x_max: float | int
+) -> list[np.ndarray]:
+    """function(equations, parameters, x, x_max) of many cuts, in compiled chunks of one size."""
+    floats = max(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(parameters))
+    size = int(np.clip(_CHUNK_FLOATS // (_NODES * floats), 1, _LARGEST_CHUNK))
+    padded = np.pad(np.asarray(x, dtype=float), (0, -len(x) % size), mode="edge").reshape(-1, size)
+    done = [function(equations, parameters, jnp.asarray(chunk), jnp.asarray(float(x_max))) for chunk in padded]
+    return [np.concatenate(parts)[: len(x)] for parts in zip(*done, strict=True)]
 
 
 @relaxed
 @functools.partial(jax.jit, static_argnums=0)
-def find_cuts(
-    equations: Equations,
-    parameters: Any,
-    ranks: Float[Array, "m"],
-    x_max: Float[Array, ""],
-    x_min: Float[Array, ""],
-    tolerance: Float[Array, ""],
-) -> Cut:
-    """The cuts that keep `ranks` directions: value_0(x) = rank within `tolerance`, all ranks at once.
+def _evaluate(equations: Equations, parameters: Any, x: Float[Array, "m"], x_max: Float[Array, ""]) -> tuple:
+    def one(x: Array) -> tuple:
+        z, weights = contour(x, x_max)
+        states, residual, branch = solve_on_contour(equations, parameters, z)
+        g = jax.vmap(functools.partial(equations.traces, parameters))(z, states)
+        density = x * jnp.imag(g[0]) / jnp.pi
+        return integrate(weights, g), density, residual, branch
 
-    A logarithmic grid from `x_min` to `x_max` brackets every rank; Newton's method in log x, whose slope is the
-    density, then closes in, falling back on bisection where it leaves the bracket. On a spectral gap any cut serves.
-    """
-    grid = jnp.exp(jnp.linspace(jnp.log(x_min), jnp.log(0.999 * x_max), _GRID_POINTS))
-    at_grid = evaluate(equations, parameters, grid, x_max)
-    above = at_grid.values[:, 0][None, :] > ranks[:, None]
-    last_above = jnp.max(jnp.where(above, jnp.arange(_GRID_POINTS), 0), axis=1)
-    low = jnp.clip(last_above, 0, _GRID_POINTS - 2)
-    first = Cut(*(part[low + 1] for part in at_grid))
-
-    def unfinished(carry: tuple) -> Array:
-        steps, _, _, cut = carry
-        return (steps < _SEARCH_STEPS) & jnp.any(jnp.abs(cut.values[:, 0] - ranks) > tolerance)
-
-    def close_in(carry: tuple) -> tuple:
-        steps, lower, upper, cut = carry
-        excess, u = cut.values[:, 0] - ranks, jnp.log(cut.x)
-        lower, upper = jnp.where(excess > 0, u, lower), jnp.where(excess > 0, upper, u)
-        guess = u + excess / cut.density[:, 0]
-        inside = (guess > lower) & (guess < upper)
-        guess = jnp.where(inside, guess, (lower + upper) / 2)
-        done = jnp.abs(excess) <= tolerance
-        x = jnp.where(done, cut.x, jnp.exp(guess))
-        return steps + 1, lower, upper, evaluate(equations, parameters, x, x_max)
-
-    bracket = jnp.log(grid)
-    return jax.lax.while_loop(unfinished, close_in, (0, bracket[low], bracket[low + 1], first))[3]
-
-
-def cuts_at_once(parameters: Any) -> int:
-    """Cuts that are worked on together: as many as keep a node's matrices within some 64 MB."""
-    floats = max(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(parameters))
-    return int(max(1, 2**21 // (_NODES * floats)))
+    return jax.vmap(one)(x)

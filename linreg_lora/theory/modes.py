@@ -1,9 +1,12 @@
-"""A problem's covariances as the smallest blocks that the Dyson equation needs.
+"""A problem's covariances as the smallest blocks that the self-consistent equation needs.
 
 Where Delta, Sigma and Sigma_eps are diagonal in matching bases, each pair of an input and an output direction is a
 2 x 2 block; equal blocks are counted, not repeated. That covers isotropic inputs and noise with any Delta, every
 ridgeless problem with n > dx and isotropic noise (only the singular values of Delta Sigma^{1/2} matter there), and
-diagonal covariances. Anything else is one block of full size.
+diagonal covariances. In general the directions that Delta couples form one block of matrices (`coupling`).
+
+A pretraining covariance Sigma_pre may be any matrix: flipping the sign of a mode leaves the law of the data as it is,
+so the mean of D^T h D is diagonal in the modes, and only the diagonal of Sigma_pre counts.
 """
 
 from typing import NamedTuple
@@ -12,15 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from linreg_lora.problem import Problem, Regime
+from linreg_lora.theory.coupling import couple
 from linreg_lora.theory.fft import effective_regularisation
-from linreg_lora.theory.pencil import Pencil
+from linreg_lora.theory.pencil import Blocks, Pencil
 from linreg_lora.theory.ridgeless import Ridgeless
+
+#: Sigma_pre: None for the identity, a vector for a diagonal, or a matrix.
+Pretraining = np.ndarray | None
 
 
 class Modes(NamedTuple):
     """Independent modes: `variance` l, `strength` s and `noise` e of each distinct mode, and how many `copies` it has.
 
     A mode is a pair (input and output), or an input alone (e = 0, `has_output` false), or an output alone (l = 0).
+    `pretraining`: the mean of v^T Sigma_pre v over the copies' input directions v.
     """
 
     variance: np.ndarray
@@ -29,66 +37,66 @@ class Modes(NamedTuple):
     has_input: np.ndarray
     has_output: np.ndarray
     copies: np.ndarray
+    pretraining: np.ndarray
 
 
-def modes(problem: Problem) -> Modes | None:
+def modes(problem: Problem, pretraining: Pretraining = None) -> Modes | None:
     """The modes of a problem whose inputs have full rank; None where its matrices do not share their bases."""
-    invariant = problem.ridge == 0 and problem.regime is Regime.OVERDETERMINED
+    invariant = _is_invariant(problem)
     scale, noise = problem.isotropic_scale, problem.isotropic_noise_scale
     if noise is not None and (invariant or scale is not None):
-        if scale is None:
-            variance, strengths = 1.0, np.linalg.svd(problem.shift @ problem.sigma_sqrt, compute_uv=False)
-        else:
-            variance, strengths = scale, np.asarray(problem.spectrum)
-        return _isotropic_modes(problem, strengths, variance, noise * problem.noise_std**2)
+        return _isotropic_modes(problem, pretraining, noise * problem.noise_std**2)
     covariances = (problem.input_covariance, problem.noise_covariance)
     if problem.task_shift is None and all(c is None or c.ndim == 1 for c in covariances):
-        return _diagonal_modes(problem, invariant)
+        return _diagonal_modes(problem, pretraining, invariant)
     return None
 
 
-def pencil(problem: Problem, ridge: float) -> Pencil:
-    """The Dyson pencil of a problem, with `ridge` in place of its own (0: overdetermined problems only)."""
-    found = modes(problem)
-    if found is None:
-        return _full_pencil(problem, ridge)
-    l, s, e = found.variance, found.strength, found.noise  # noqa: E741
-    size = _padded(len(l))
-    covariance, dummy, weights = np.zeros((size, 2, 2)), np.ones((size, 2)), np.zeros((3, size, 2, 2))
-    k = len(l)
-    covariance[:k, 0, 0], covariance[:k, 1, 1] = l, l * s**2 + e
-    covariance[:k, 0, 1] = covariance[:k, 1, 0] = l * s
-    dummy[:k, 0], dummy[:k, 1] = ~found.has_input, ~found.has_output
-    weights[0, :k, 1, 1] = -1.0 * found.has_output
-    weights[1, :k, 0, 0] = -l
-    weights[2, :k, 1, 0] = s * l
-    count = np.zeros(size)
-    count[:k] = found.copies
-    return _as_pencil(problem, ridge, covariance, np.array([0.0, 1.0]), dummy, count, weights)
+def pencil(problem: Problem, ridge: float, pretraining: Pretraining = None) -> Pencil:
+    """The pencil of a problem, with `ridge` in place of its own (0: overdetermined problems only)."""
+    found = modes(problem, pretraining)
+    parts = (_scalars(found),) if found is not None else _matrices(problem, pretraining)
+    return Pencil(jnp.asarray(float(problem.n)), jnp.asarray(float(ridge)), parts)
 
 
-def ridgeless(problem: Problem) -> Ridgeless:
+def ridgeless(problem: Problem, pretraining: Pretraining = None) -> Ridgeless:
     """The ridgeless limit of an underdetermined problem, for any Sigma and Sigma_eps."""
-    found = modes(problem)
+    found = modes(problem, pretraining)
     if found is not None:
-        values = np.repeat(found.variance, np.where(found.has_input, found.copies, 0).astype(int))
-        kappa = effective_regularisation(values, problem.n, 0.0)
-        df2 = float(np.sum((values / (values + kappa)) ** 2))
+        values, has_input = found.variance, found.has_input
+        kappa = effective_regularisation(np.repeat(values[has_input], found.copies[has_input]), problem.n, 0.0)
+        share = found.copies * values / (values + kappa) ** 2
+        df2, df2_pretraining = np.sum(share * values), np.sum(share * found.pretraining)
         keep = found.has_output
         l, s, e, count = (a[keep] for a in (found.variance, found.strength, found.noise, found.copies))  # noqa: E741
-        eigenvalues, first, second = l * s**2 + e, s**2 * l**2 / (l + kappa), s**2 * l**3 / (l + kappa) ** 2
+        eigenvalues, first = l * s**2 + e, s**2 * l**2 / (l + kappa)
+        weight = s**2 * l**2 / (l + kappa) ** 2
+        second, second_pretraining = weight * l, weight * found.pretraining[keep]
     else:
         values, basis = np.linalg.eigh(problem.sigma)
         kappa = effective_regularisation(np.clip(values, 0, None), problem.n, 0.0)
-        df2 = float(np.sum((values / (values + kappa)) ** 2))
+        before = basis.T @ _as_matrix(pretraining, problem.dx) @ basis
+        df2 = np.sum((values / (values + kappa)) ** 2)
+        df2_pretraining = np.sum(np.diag(before) * values / (values + kappa) ** 2)
         rotated = problem.shift @ basis
         eigenvalues, vectors = np.linalg.eigh((rotated * values) @ rotated.T + problem.sigma_eps)
-        energy = (vectors.T @ rotated) ** 2
-        first, second = energy @ (values**2 / (values + kappa)), energy @ (values**3 / (values + kappa) ** 2)
+        seen = vectors.T @ rotated
+        filtered = seen * (values / (values + kappa))
+        first, second = seen**2 @ (values**2 / (values + kappa)), filtered**2 @ values
+        second_pretraining = np.sum((filtered @ before) * filtered, axis=1)
         count = np.ones(problem.dy)
     size = _padded(len(eigenvalues))
-    padded = [np.pad(a, (0, size - len(a))) for a in (eigenvalues, first, second, count)]
-    return Ridgeless(jnp.asarray(float(problem.n)), jnp.asarray(df2), *(jnp.asarray(a, dtype=float) for a in padded))
+    columns = (eigenvalues, first, second, second_pretraining, count)
+    padded = (jnp.asarray(np.pad(a, (0, size - len(a))), dtype=float) for a in columns)
+    return Ridgeless(*(jnp.asarray(float(a)) for a in (problem.n, df2, df2_pretraining)), *padded)
+
+
+def largest_block(problem: Problem) -> int:
+    """Directions, inputs and outputs together, in the largest block: what the finite-size correction costs."""
+    if modes(problem) is not None:
+        return 2
+    sigma, shift, _ = _reduced(problem, None)
+    return sum(couple(sigma, shift, problem.sigma_eps).shift.shape)
 
 
 def largest_eigenvalue_bound(problem: Problem) -> float:
@@ -106,52 +114,120 @@ def largest_eigenvalue_bound(problem: Problem) -> float:
     return float(1.6 * (strength * (n + dx) + np.sqrt(noise) * (n + dy)) ** 2)
 
 
-def _isotropic_modes(problem: Problem, strengths: np.ndarray, variance: float, noise: float) -> Modes:
-    pairs = min(problem.dx, problem.dy)
-    values, counts = np.unique(strengths[strengths > 0], return_counts=True)
-    rest = pairs - int(np.sum(counts))
-    inputs, outputs = problem.dx - pairs, problem.dy - pairs
-    rows = [(variance, s, noise, True, True, c) for s, c in zip(values, counts, strict=True)]
-    rows += [(variance, 0.0, noise, True, True, rest)] if rest else []
-    rows += [(variance, 0.0, 0.0, True, False, inputs)] if inputs else []
-    rows += [(0.0, 0.0, noise, False, True, outputs)] if outputs else []
+def _is_invariant(problem: Problem) -> bool:
+    """Whether Sigma matters through Delta Sigma^{1/2} alone."""
+    return problem.ridge == 0 and problem.regime is Regime.OVERDETERMINED
+
+
+def _isotropic_modes(problem: Problem, pretraining: Pretraining, noise: float) -> Modes:
+    variance, shift = problem.isotropic_scale, problem.task_shift
+    if variance is None:
+        variance, shift = 1.0, problem.shift @ problem.sigma_sqrt
+        pretraining = _whitened(problem, pretraining)
+    if shift is None:
+        strengths = np.zeros(min(problem.dx, problem.dy))
+        strengths[: len(problem.spectrum or ())] = problem.spectrum
+        forgotten = _diagonal(pretraining, problem.dx)
+    elif pretraining is None:
+        strengths, forgotten = np.linalg.svd(shift, compute_uv=False), np.ones(problem.dx)
+    else:
+        _, strengths, right = np.linalg.svd(shift)
+        forgotten = np.sum((right @ _as_matrix(pretraining, problem.dx)) * right, axis=1)
+    active = int(np.count_nonzero(strengths > 0))
+    pairs, dx, dy = len(strengths), problem.dx, problem.dy
+    values, index, counts = np.unique(strengths[:active], return_inverse=True, return_counts=True)
+    means = np.bincount(index, forgotten[:active], len(values)) / np.maximum(counts, 1)
+    rest = float(np.mean(forgotten[active:])) if dx > active else 0.0
+    rows = [(variance, s, noise, True, True, c, m) for s, c, m in zip(values, counts, means, strict=True)]
+    rows += [(variance, 0.0, noise, True, True, pairs - active, rest)] if pairs > active else []
+    rows += [(variance, 0.0, 0.0, True, False, dx - pairs, rest)] if dx > pairs else []
+    rows += [(0.0, 0.0, noise, False, True, dy - pairs, 0.0)] if dy > pairs else []
     return Modes(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def _diagonal_modes(problem: Problem, invariant: bool) -> Modes:
+def _diagonal_modes(problem: Problem, pretraining: Pretraining, invariant: bool) -> Modes:
     size, pairs = max(problem.dx, problem.dy), min(problem.dx, problem.dy)
-    table = np.zeros((size, 5))
+    table, forgotten = np.zeros((size, 5)), np.zeros(size)
     table[: problem.dx, 0] = 1.0 if problem.input_covariance is None else problem.input_covariance
     spectrum = np.asarray(problem.spectrum)
     table[: len(spectrum), 1] = spectrum
     shape = 1.0 if problem.noise_covariance is None else problem.noise_covariance
     table[: problem.dy, 2] = problem.noise_std**2 * shape
     table[: problem.dx, 3], table[: problem.dy, 4] = 1, 1
+    forgotten[: problem.dx] = _diagonal(pretraining, problem.dx)
     if invariant:
         table[:pairs, 1] *= np.sqrt(table[:pairs, 0])
+        forgotten[: problem.dx] /= table[: problem.dx, 0]
         table[: problem.dx, 0] = 1.0
-    rows, counts = np.unique(table, axis=0, return_counts=True)
-    return Modes(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3] > 0, rows[:, 4] > 0, counts)
+    rows, index, counts = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    means = np.bincount(index.ravel(), forgotten) / counts
+    return Modes(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3] > 0, rows[:, 4] > 0, counts, means)
 
 
-def _full_pencil(problem: Problem, ridge: float) -> Pencil:
-    invariant = ridge == 0
-    sigma = np.eye(problem.dx) if invariant else problem.sigma
-    shift = problem.shift @ problem.sigma_sqrt if invariant else problem.shift
-    cross = shift @ sigma
-    covariance = np.block([[sigma, cross.T], [cross, cross @ shift.T + problem.sigma_eps]])
-    dx, size = problem.dx, problem.dx + problem.dy
-    weights = np.zeros((3, 1, size, size))
-    weights[0, 0, dx:, dx:] = -np.eye(problem.dy)
-    weights[1, 0, :dx, :dx] = -sigma
-    weights[2, 0, dx:, :dx] = cross
-    outputs = np.repeat([0.0, 1.0], [dx, problem.dy])
-    return _as_pencil(problem, ridge, covariance[None], outputs, np.zeros((1, size)), np.ones(1), weights)
+def _scalars(found: Modes) -> Blocks:
+    """Modes as vectors, padded with modes that are counted zero times."""
+    l, s, e = found.variance, found.strength, found.noise  # noqa: E741
+    spare = (0, _padded(len(l)) - len(l))
+    columns = (l, l * s, l * s**2 + e, found.pretraining)
+    inputs, cross, outputs, pretraining = (jnp.asarray(np.pad(a, spare), dtype=float) for a in columns)
+    no_input, no_output = (
+        jnp.asarray(np.pad(~has, spare, constant_values=True)) for has in (found.has_input, found.has_output)
+    )
+    copies = jnp.asarray(np.pad(found.copies, spare), dtype=float)
+    return Blocks(inputs, cross, outputs, pretraining, (no_input, no_output), copies)
 
 
-def _as_pencil(problem: Problem, ridge: float, *arrays: np.ndarray) -> Pencil:
-    numbers = (jnp.asarray(float(value)) for value in (problem.n, ridge))
-    return Pencil(*numbers, *(jnp.asarray(array, dtype=float) for array in arrays))
+def _matrices(problem: Problem, pretraining: Pretraining) -> tuple[Blocks, ...]:
+    """The directions that Delta couples as matrices, all others as scalars."""
+    sigma, shift, before = _reduced(problem, pretraining)
+    block = couple(sigma, shift, problem.sigma_eps)
+    cross = block.variances[:, None] * block.shift.T
+    outputs = block.shift @ cross + np.diag(block.noise)
+    forgotten = block.inputs.T @ before @ block.inputs
+    matrices = Blocks(
+        inputs=jnp.asarray(block.variances),
+        cross=jnp.asarray(cross),
+        outputs=jnp.asarray(outputs),
+        pretraining=jnp.asarray(forgotten),
+        absent=(jnp.zeros(len(block.variances), dtype=bool), jnp.zeros(len(block.noise), dtype=bool)),
+        copies=None,
+    )
+    alone = np.sum((before @ block.other_inputs) * block.other_inputs, axis=0)
+    l, e = block.other_variances, block.other_noise  # noqa: E741
+    is_input = np.arange(len(l) + len(e)) < len(l)
+    rest = Modes(
+        variance=np.pad(l, (0, len(e))),
+        strength=np.zeros(len(is_input)),
+        noise=np.pad(e, (len(l), 0)),
+        has_input=is_input,
+        has_output=~is_input,
+        copies=np.ones(len(is_input), dtype=int),
+        pretraining=np.pad(alone, (0, len(e))),
+    )
+    return matrices, _scalars(rest)
+
+
+def _reduced(problem: Problem, pretraining: Pretraining) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sigma, Delta and Sigma_pre, in coordinates with Sigma = I where Sigma matters through Delta Sigma^{1/2} alone."""
+    if _is_invariant(problem):
+        return np.eye(problem.dx), problem.shift @ problem.sigma_sqrt, _whitened(problem, pretraining)
+    return problem.sigma, problem.shift, _as_matrix(pretraining, problem.dx)
+
+
+def _whitened(problem: Problem, pretraining: Pretraining) -> np.ndarray:
+    """Sigma^{-1/2} Sigma_pre Sigma^{-1/2}."""
+    inverse = np.linalg.inv(problem.sigma_sqrt)
+    return inverse @ _as_matrix(pretraining, problem.dx) @ inverse
+
+
+def _diagonal(pretraining: Pretraining, size: int) -> np.ndarray:
+    if pretraining is None:
+        return np.ones(size)
+    return pretraining if pretraining.ndim == 1 else np.diagonal(pretraining)
+
+
+def _as_matrix(pretraining: Pretraining, size: int) -> np.ndarray:
+    return np.diag(_diagonal(pretraining, size)) if pretraining is None or pretraining.ndim == 1 else pretraining
 
 
 def _padded(count: int) -> int:

@@ -9,56 +9,68 @@ Tr Sigma (Sigma + kappa)^{-1} = n and V22 = Delta Sigma Delta^T + Sigma_eps,
     t12 = (t - S1) / (1 + gamma S1),  beta = 1 + gamma t12,  df2 = Tr Sigma^2 (Sigma + kappa)^{-2}
     kappa1 = (1 + beta^2 S2 - 2 beta S1 + t + gamma t12^2) / (n - df2)
 
-and the traces are -Tr Z (directions), -(df2 kappa1 + beta^2 S2) (energy) and -beta S1 (overlap). Everything is diagonal
-in the eigenbasis of V22, so a node costs one pass over its distinct eigenvalues.
+and the traces are -Tr Z (directions), -(df2 kappa1 + beta^2 S2) (energy) and -beta S1 (overlap). Forgetting is the
+energy with Sigma_pre for one Sigma: df2 becomes Tr Sigma_pre Sigma (Sigma + kappa)^{-2}, and the middle Sigma of S2
+becomes Sigma_pre. Everything is diagonal in the eigenbasis of V22: a node costs one pass over its distinct eigenvalues.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
-from linreg_lora.theory.dyson import Equations, damped, newton
+from linreg_lora.theory.dyson import Equations
+
+_ROUNDING = 1e-12
 
 
 class Ridgeless(NamedTuple):
-    """Eigenvalues of V22 and, on its eigenvectors, the diagonals of the matrices in S1 and S2, with multiplicities."""
+    """Eigenvalues of V22 and, on its eigenvectors, the diagonals of the matrices in S1 and S2, with multiplicities.
+
+    `df2_pretraining` and `second_pretraining` are df2 and the matrix of S2 for Sigma_pre.
+    """
 
     n: Float[Array, ""]
     df2: Float[Array, ""]
+    df2_pretraining: Float[Array, ""]
     eigenvalues: Float[Array, "K"]
     first: Float[Array, "K"]
     second: Float[Array, "K"]
+    second_pretraining: Float[Array, "K"]
     multiplicity: Float[Array, "K"]
 
 
-def iterate(limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]) -> Complex[Array, "1"]:
+def step(limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]) -> Complex[Array, "1"]:
     """One step of gamma -> 1 / (1 - t)."""
-    resolvent = 1 / (z - limit.n * gamma * limit.eigenvalues)
-    return 1 / (1 - jnp.sum(limit.multiplicity * limit.eigenvalues * resolvent))[None]
+    return linearise(limit, z, gamma)[0]
 
 
-def damp(limit: Ridgeless, z: Complex[Array, ""], start: Complex[Array, "1"], steps: int) -> Complex[Array, "1"]:
-    """Damped fixed-point steps from `start`."""
-    return damped(lambda gamma: iterate(limit, z, gamma), start, steps)
+def linearise(
+    limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]
+) -> tuple[Complex[Array, "1"], Complex[Array, "1 1"]]:
+    """The step and its derivative, gamma^2 dt with dt = n Tr (V22 Z)^2."""
+    share = limit.eigenvalues / (z - limit.n * gamma * limit.eigenvalues)
+    found = 1 / (1 - jnp.sum(limit.multiplicity * share))
+    return found[None], (found**2 * limit.n * jnp.sum(limit.multiplicity * share**2))[None, None]
 
 
-def solve(
-    limit: Ridgeless, z: Complex[Array, ""], start: Complex[Array, "1"]
-) -> tuple[Complex[Array, "1"], Float[Array, ""]]:
-    """gamma at z by Newton's method from `start`, and the residual; never raises."""
-    return newton(lambda gamma: iterate(limit, z, gamma) - gamma, start)
-
-
-def traces(limit: Ridgeless, z: Complex[Array, ""], state: Complex[Array, "1"]) -> Complex[Array, "3"]:
-    """The three traces: directions, energy, overlap."""
+def traces(limit: Ridgeless, z: Complex[Array, ""], state: Complex[Array, "1"]) -> Complex[Array, "4"]:
+    """The four traces: directions, energy, overlap, forgetting."""
     gamma = state[0]
     resolvent = limit.multiplicity / (z - limit.n * gamma * limit.eigenvalues)
-    t, s1, s2 = (jnp.sum(part * resolvent) for part in (limit.eigenvalues, limit.first, limit.second))
+    t, s1, s2, s2_pretraining = (
+        jnp.sum(part * resolvent) for part in (limit.eigenvalues, limit.first, limit.second, limit.second_pretraining)
+    )
     t12 = (t - s1) / (1 + gamma * s1)
     beta = 1 + gamma * t12
     kappa1 = (1 + beta**2 * s2 - 2 * beta * s1 + t + gamma * t12**2) / (limit.n - limit.df2)
-    return jnp.stack([-jnp.sum(resolvent), -(limit.df2 * kappa1 + beta**2 * s2), -beta * s1])
+    energy, forgetting = limit.df2 * kappa1 + beta**2 * s2, limit.df2_pretraining * kappa1 + beta**2 * s2_pretraining
+    return jnp.stack([-jnp.sum(resolvent), -energy, -beta * s1, -forgetting])
 
 
-EQUATIONS = Equations((1.0 + 0j,), damp, solve, traces)
+def proper(state: Complex[Array, "1"]) -> Bool[Array, ""]:
+    """Whether Im gamma <= 0: the branch on which the resolvent has the sign that it must have."""
+    return jnp.imag(state[0]) <= _ROUNDING * jnp.abs(state[0])
+
+
+EQUATIONS = Equations((1.0 + 0j,), step, linearise, traces, proper)

@@ -1,0 +1,103 @@
+"""Where to cut a spectrum so that a given number of directions lies above, and where its gaps are."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from linreg_lora.theory.dyson import Cut
+
+_GRID_POINTS, _SEARCH_STEPS = 64, 60
+#: Below this density, in directions per unit of log x and output, a rank may lie on a gap.
+_LOW_DENSITY_PER_OUTPUT = 5e-3
+#: A ratio of its two ends above this is a spectral gap.
+_GAP_RATIO = 1.001
+#: A gap is known when this share of where it may extend to is; cuts tried at once when looking for its ends.
+_KNOWN_SHARE, _PASS = 0.8, 64
+
+Evaluate = Callable[[np.ndarray], Cut]
+
+
+class Cuts(NamedTuple):
+    """One cut a rank, what lies above it, and whether it lies in a spectral gap (then halfway between its ends)."""
+
+    cut: Cut
+    gap: Bool[np.ndarray, "m"]
+
+
+def find_cuts(
+    evaluate: Evaluate, ranks: Float[np.ndarray, "m"], x_min: float, x_max: float, outputs: int, tolerance: float
+) -> Cuts:
+    """The cuts that keep `ranks` directions: value_0(x) = rank within `tolerance`.
+
+    A logarithmic grid from `x_min` to `x_max` brackets every rank. Newton's method in log x, whose slope is the
+    density, then closes in from the nearer end of the bracket, falling back on bisection where it leaves it; every
+    cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway between the ends.
+    """
+    pool = evaluate(np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS))
+    for _ in range(_SEARCH_STEPS):
+        missing = np.min(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1) > tolerance
+        if not np.any(missing):
+            break
+        pool = _merge(pool, evaluate(np.unique(_guesses(pool, ranks[missing]))))
+    nearest = np.argmin(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1)
+    found = Cut(*(part[nearest] for part in pool))
+    gap = np.zeros(len(ranks), dtype=bool)
+    sparse = np.flatnonzero(found.density[:, 0] < _LOW_DENSITY_PER_OUTPUT * outputs)
+    low, high = _ends(evaluate, pool, ranks[sparse], np.log(found.x[sparse]), 5 * tolerance)
+    gap[sparse] = high - low > np.log(_GAP_RATIO)
+    if np.any(gap):
+        middle = np.exp((low + high) / 2)[gap[sparse]]
+        for part, moved in zip(found, evaluate(middle), strict=True):
+            part[gap] = moved
+    return Cuts(found, gap)
+
+
+def _guesses(pool: Cut, ranks: np.ndarray) -> np.ndarray:
+    u, count, slope = np.log(pool.x), pool.values[:, 0], pool.density[:, 0]
+    above = count[None, :] > ranks[:, None]
+    low = np.clip(len(u) - 1 - np.argmax(above[:, ::-1], axis=1), 0, len(u) - 2)
+    low = np.where(np.any(above, axis=1), low, 0)
+    high = low + 1
+    near = np.where(np.abs(count[low] - ranks) < np.abs(count[high] - ranks), low, high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        guess = u[near] + (count[near] - ranks) / slope[near]
+    inside = (guess > u[low]) & (guess < u[high])
+    return np.exp(np.where(inside, guess, (u[low] + u[high]) / 2))
+
+
+def _ends(
+    evaluate: Evaluate, pool: Cut, ranks: np.ndarray, u: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Between which log x the count stays at each rank around u, by multisection of all plateaus at once."""
+    x, count = np.log(pool.x), pool.values[:, 0]
+    outside = np.array(
+        [
+            [np.max(x[count > r + tolerance], initial=x[0]), np.min(x[count < r - tolerance], initial=x[-1])]
+            for r in ranks
+        ]
+    ).reshape(-1, 2)
+    inside = np.stack([u, u], axis=1)
+    for _ in range(_SEARCH_STEPS):
+        known, possible = np.diff(inside)[:, 0], np.diff(outside)[:, 0]
+        open_ = (possible > np.log(_GAP_RATIO)) & (known < _KNOWN_SHARE * possible)
+        if not np.any(open_):
+            break
+        start, stop = inside[open_], outside[open_]
+        points = max(1, _PASS // start.size)
+        shares = np.arange(1, points + 1)[:, None, None] / (points + 1)
+        tried = np.exp(start + shares * (stop - start))
+        counted = evaluate(tried.ravel()).values[:, 0].reshape(tried.shape)
+        on_plateau = np.abs(counted - ranks[open_][:, None]) <= tolerance
+        last = np.sum(np.cumprod(on_plateau, axis=0), axis=0) / (points + 1)
+        width = (stop - start) / (points + 1)
+        inside[open_] = start + last * (stop - start)
+        outside[open_] = inside[open_] + width
+    return inside[:, 0], inside[:, 1]
+
+
+def _merge(pool: Cut, more: Cut) -> Cut:
+    x = np.concatenate([pool.x, more.x])
+    order = np.argsort(x, kind="stable")
+    return Cut(*(np.concatenate(parts)[order] for parts in zip(pool, more, strict=True)))

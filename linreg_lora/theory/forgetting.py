@@ -1,0 +1,121 @@
+"""Forgetting: how far the update moves the model on its pretraining inputs, by theory.
+
+    forgetting(D) = ||D Sigma_pre^{1/2}||_F^2,      Sigma_pre: second moments of the pretraining inputs
+
+The pretrained map is taken to be right on them, so this is the excess risk that fine-tuning causes there.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Moments, Problem, Regime
+from linreg_lora.risk_curve import valid_ranks
+from linreg_lora.theory.equivalent import at_interior_ranks
+from linreg_lora.theory.fft import effective_regularisation
+from linreg_lora.theory.functionals import of_fft
+
+OVERDETERMINED = "||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1), exact"
+UNDERDETERMINED = "Tr Delta E[P Sigma_pre P] Delta^T + Tr(Sigma_eps) Tr(Sigma_pre) n / (c dx (dx - n - 1)), exact"
+EQUIVALENT = "Tr Delta B Sigma_pre B Delta^T + c (Tr(Sigma_eps) + kappa^2 Tr Delta Sigma (Sigma + kappa)^-2 Delta^T), deterministic equivalent"  # fmt: skip  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Expected forgetting of LoRA at some ranks, and of FFT; units of the risk.
+
+    `forgetting` includes the finite-size correction, `raw` does not. Rank 0 forgets nothing; at full rank LoRA is FFT,
+    by `fft_formula`. `gap`: ranks that a spectral gap separates from the next.
+    """
+
+    ranks: Int[np.ndarray, "m"]
+    forgetting: Float[np.ndarray, "m"]
+    raw: Float[np.ndarray, "m"]
+    gap: Bool[np.ndarray, "m"]
+    fft_forgetting: float
+    fft_formula: str
+
+
+def forgetting(
+    problem: Problem,
+    ranks: object = None,
+    pretraining_covariance: np.ndarray | None = None,
+    *,
+    correction: bool = True,
+) -> Forgetting:
+    """E ||D_r Sigma_pre^{1/2}||_F^2 by the deterministic equivalent (`functionals`), T3(x_r) with N(x_r) = r.
+
+    `ranks` in 0..min(n, dx, dy), default all; `pretraining_covariance` Sigma_pre, in the coordinates of Delta's
+    columns: None for the identity, a length-dx vector or a dx x dx matrix, which need not commute with anything. Raises
+    as `equivalent` does, and `InvalidInput` for a singular Sigma, whose null directions the update never sees.
+    """
+    chosen = valid_ranks(ranks, problem)
+    before = validation.covariance("pretraining_covariance", pretraining_covariance, problem.dx)
+    if problem.input_rank < problem.dx:
+        raise InvalidInput(
+            "input_covariance", "full rank", f"rank {problem.input_rank} of {problem.dx}", "drop the null directions"
+        )
+    interior, found = at_interior_ranks(problem, chosen, correction=correction, pretraining=before)
+    raw_full, formula = fft_forgetting(problem, before)
+    full = raw_full
+    if formula == EQUIVALENT and correction:
+        full += float(of_fft(problem, correction=True, pretraining=before).correction[0, 3])
+    values, raw = np.full(problem.max_rank + 1, full), np.full(problem.max_rank + 1, raw_full)
+    values[0] = raw[0] = 0.0
+    raw[interior] = found.raw[:, 3]
+    values[interior] = found.raw[:, 3] + found.correction[:, 3]
+    gap = np.zeros(problem.max_rank + 1, dtype=bool)
+    gap[interior], gap[0] = found.gap, True
+    return Forgetting(chosen, values[chosen], raw[chosen], gap[chosen], full, formula)
+
+
+def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None = None) -> tuple[float, str]:
+    """E ||D_FFT Sigma_pre^{1/2}||_F^2, and which formula gave it.
+
+    Ridgeless, n > dx + 1, exact: D_FFT - Delta = E X^+ and E (X X^T)^{-1} = Sigma^{-1} / (n - dx - 1), so
+
+        ||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1)
+
+    Ridgeless, n < dx - 1, Sigma = c I, exact: D_FFT = Delta P + E X^+ with P a uniformly distributed projection of rank
+    n, for which E[P A P] = (n/dx - b dx) A + b Tr(A) I, b = n (dx - n) / (dx (dx - 1) (dx + 2)), so
+
+        Tr Delta E[P Sigma_pre P] Delta^T + Tr(Sigma_eps) Tr(Sigma_pre) n / (c dx (dx - n - 1))
+
+    Otherwise the deterministic equivalent, with kappa and df2 as for the risk and B = Sigma (Sigma + kappa)^{-1},
+
+        Tr Delta B Sigma_pre B Delta^T + c [ Tr(Sigma_eps) + kappa^2 Tr Delta Sigma (Sigma + kappa)^{-2} Delta^T ],
+        c = Tr Sigma_pre Sigma (Sigma + kappa)^{-2} / (n - df2)
+
+    Derived here; the last from eta Q ~ kappa (Sigma + kappa)^{-1} and eta^2 Q A Q ~ kappa^2 (Sigma + kappa)^{-1} (A + c
+    Sigma) (Sigma + kappa)^{-1} for Q = (X X^T + eta)^{-1}, and Q X X^T Q = d(eta Q) / d eta with d kappa / d eta = 1 /
+    (n - df2). Sigma must have full rank. Inf where the mean does not exist.
+    """
+    if problem.moments is Moments.NO_MEAN:
+        return math.inf, problem.moments_note
+    before = np.ones(problem.dx) if pretraining_covariance is None else pretraining_covariance
+    before = np.diag(before) if before.ndim == 1 else before
+    n, dx, shift = problem.n, problem.dx, problem.shift
+    remembered = float(np.sum((shift @ before) * shift))
+    if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
+        if problem.noise_trace == 0:
+            return remembered, OVERDETERMINED
+        spread = float(np.trace(np.linalg.solve(problem.sigma, before)))
+        return remembered + problem.noise_trace * spread / (n - dx - 1), OVERDETERMINED
+    if problem.ridge == 0 and (scale := problem.isotropic_scale) is not None:
+        b = n * (dx - n) / (dx * (dx - 1) * (dx + 2))
+        signal = (n / dx - b * dx) * remembered + b * float(np.trace(before)) * float(np.sum(shift**2))
+        noise = problem.noise_trace * float(np.trace(before)) * n / dx / scale
+        return signal + (noise / (dx - n - 1) if noise else 0.0), UNDERDETERMINED
+    values, basis = np.linalg.eigh(problem.sigma)
+    kappa = effective_regularisation(values, n, problem.ridge)
+    share, rest = values / (values + kappa), kappa / (values + kappa)
+    rotated, before = shift @ basis, basis.T @ before @ basis
+    free = problem.ridge / kappa + float(np.sum(share * rest))  # n - df2 without cancellation
+    c = float(np.sum(np.diag(before) * share / (values + kappa))) / free
+    missed = float(np.sum(rotated**2 * (rest * kappa * share)))
+    kept = float(np.sum(((rotated * share) @ before) * (rotated * share)))
+    return kept + c * (problem.noise_trace + missed), EQUIVALENT
