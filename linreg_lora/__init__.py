@@ -20,6 +20,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "simulation": ["Risks", "draw_risks", "monte_carlo"],
         "problem": ["Moments", "Problem", "Regime"],
         "risk_curve": ["RiskCurve"],
-        "sweeps": ["local_processes", "sweep"],
+        "grid": ["local_processes"],
+        "phase": ["phase_grid"],
+        "sweeps": ["sweep"],
     },
 )

@@ -34,8 +34,9 @@ def test_every_rank_and_every_gap():
     ranks = np.arange(1.0, 22.0)
     found = find_cuts(evaluate, ranks, 1e-10, 200.0, 100, 1e-6)
     assert np.max(np.abs(found.cut.values[:, 0] - ranks)) <= 1e-6
-    assert found.gap.tolist() == [True, True] + [False] * 19
+    assert (found.width > 0).tolist() == [True, True] + [False] * 19
     # Halfway in log x, as well as the ends are known (80 %).
+    assert 0.8 * np.log(90 / 60) < found.width[0] <= np.log(90 / 60)
     for x, low, high in zip(found.cut.x, (60, 10), (90, 50), strict=False):
         assert abs(np.log(x) - np.log(low * high) / 2) < 0.2 * np.log(high / low)
     assert sum(evaluated) < 64 + 8 * len(ranks) + 20 * 64
@@ -46,4 +47,4 @@ def test_narrow_gaps(gap):
     """A gap narrower than 0.1 % does not count."""
     evaluate, _ = semicircles((3, 10, 20), (4, 5, 10 / (1 + gap)))
     found = find_cuts(evaluate, np.array([2.0, 3.0, 5.0]), 1e-10, 50.0, 100, 1e-6)
-    assert found.gap.tolist() == [False, gap > 1e-3, False]
+    assert (found.width > 0).tolist() == [False, gap > 1e-3, False]

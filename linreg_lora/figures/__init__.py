@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import linreg_lora
 from linreg_lora.console import atomic_path, writable_folder, write_atomically
 from linreg_lora.errors import InvalidInput
-from linreg_lora.sweeps import local_processes
+from linreg_lora.grid import local_processes
 
 if TYPE_CHECKING:
     import xarray as xr

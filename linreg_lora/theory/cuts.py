@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from linreg_lora.theory.dyson import Cut
 
@@ -20,10 +20,13 @@ Evaluate = Callable[[np.ndarray], Cut]
 
 
 class Cuts(NamedTuple):
-    """One cut a rank, what lies above it, and whether it lies in a spectral gap (then halfway between its ends)."""
+    """One cut a rank, what lies above it, and the width of the spectral gap that it halves.
+
+    `width` is the difference of log x between the ends of the gap, 0 where there is none.
+    """
 
     cut: Cut
-    gap: Bool[np.ndarray, "m"]
+    width: Float[np.ndarray, "m"]
 
 
 def find_cuts(
@@ -35,23 +38,24 @@ def find_cuts(
     density, then closes in from the nearer end of the bracket, falling back on bisection where it leaves it; every
     cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway between the ends.
     """
-    pool = evaluate(np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS))
+    pool = _solved(evaluate(np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS)))
     for _ in range(_SEARCH_STEPS):
         missing = np.min(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1) > tolerance
         if not np.any(missing):
             break
-        pool = _merge(pool, evaluate(np.unique(_guesses(pool, ranks[missing]))))
+        pool = _merge(pool, _solved(evaluate(np.unique(_guesses(pool, ranks[missing])))))
     nearest = np.argmin(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1)
     found = Cut(*(part[nearest] for part in pool))
-    gap = np.zeros(len(ranks), dtype=bool)
+    width = np.zeros(len(ranks))
     sparse = np.flatnonzero(found.density[:, 0] < _LOW_DENSITY_PER_OUTPUT * outputs)
     low, high = _ends(evaluate, pool, ranks[sparse], np.log(found.x[sparse]), 5 * tolerance)
-    gap[sparse] = high - low > np.log(_GAP_RATIO)
+    width[sparse] = np.where(high - low > np.log(_GAP_RATIO), high - low, 0.0)
+    gap = width > 0
     if np.any(gap):
         middle = np.exp((low + high) / 2)[gap[sparse]]
         for part, moved in zip(found, evaluate(middle), strict=True):
             part[gap] = moved
-    return Cuts(found, gap)
+    return Cuts(found, width)
 
 
 def _guesses(pool: Cut, ranks: np.ndarray) -> np.ndarray:
@@ -95,6 +99,11 @@ def _ends(
         inside[open_] = start + last * (stop - start)
         outside[open_] = inside[open_] + width
     return inside[:, 0], inside[:, 1]
+
+
+def _solved(cut: Cut) -> Cut:
+    """The cuts on the branch of the resolvent: the others say nothing."""
+    return Cut(*(part[cut.branch] for part in cut))
 
 
 def _merge(pool: Cut, more: Cut) -> Cut:

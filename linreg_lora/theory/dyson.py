@@ -128,13 +128,15 @@ def solve_on_contour(equations: Equations, parameters: Any, z: Complex[Array, "n
     """States at the nodes of a contour, the largest residual, and whether all are on the branch of the resolvent.
 
     The node farthest from the spectrum is reached from infinity by damped steps. The solution is then followed along
-    the contour, each node from the linear extrapolation of the two before it, so that it stays on its branch.
+    the contour, each node from the linear extrapolation of the two before it where that is on the branch, else from the
+    last, so that it stays on its branch.
     """
 
     def follow(carry: tuple, here: tuple) -> tuple:
         before, last = carry
         z, ratio = here
-        start = damped(equations, parameters, z, last + ratio * (last - before), _FOLLOWING_STEPS)
+        ahead = last + ratio * (last - before)
+        start = damped(equations, parameters, z, jnp.where(equations.proper(ahead), ahead, last), _FOLLOWING_STEPS)
         state, residual = newton(equations, parameters, z, start)
         return (last, state), (state, residual)
 

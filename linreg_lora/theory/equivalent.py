@@ -19,8 +19,9 @@ from linreg_lora.theory.fft import EQUIVALENT, fft_risk
 from linreg_lora.theory.functionals import Functionals, functionals, of_fft
 from linreg_lora.theory.modes import Pretraining, largest_block
 
-#: The first ranks below a spectral edge, where the correction may overshoot.
-_NEAR_EDGE = 3
+#: Where the correction may overshoot: the first ranks below a spectral edge, and ranks on a gap narrower than this
+#: times d^{-2/3}, d = min(n, dx, dy): a quarter of an edge's fluctuation (Tracy-Widom, 0.8 d^{-2/3} if square).
+_NEAR_EDGE, _NARROW_GAP = 3, 0.2
 #: Problems that couple more directions than this are not corrected: it takes seconds a rank, growing with the cube.
 _LARGEST_CORRECTED = 256
 
@@ -38,9 +39,9 @@ class Equivalent:
     """The deterministic equivalent at some ranks.
 
     `risk` includes the correction where `corrected` says so; `raw` never does. `parts` belong to `raw`. `gap`: ranks
-    that a spectral gap separates from the next; `flagged`: ranks just below a spectral edge, where the correction may
-    overshoot. At rank 0 and at full rank, where LoRA is FFT, `parts` are nan. `fft_risk` is exact where that is known
-    (`theory.fft`), else a deterministic equivalent, corrected as the rest.
+    that a spectral gap separates from the next; `flagged`: ranks just below a spectral edge or on a narrow gap, where
+    the correction may overshoot. At rank 0 and at full rank, where LoRA is FFT, `parts` are nan. `fft_risk` is exact
+    where that is known (`theory.fft`), else a deterministic equivalent, corrected as the rest.
     """
 
     ranks: Int[np.ndarray, "m"]
@@ -72,10 +73,11 @@ def equivalent(problem: Problem, ranks: object = None, *, correction: bool = Tru
     raw[0] = risk[0] = problem.pretrained_risk
     raw[interior] = problem.pretrained_risk + found.raw[:, 1] - 2 * found.raw[:, 2]
     risk[interior] = raw[interior] + found.correction[:, 1] - 2 * found.correction[:, 2]
-    parts, gap = np.full((problem.max_rank + 1, 3), np.nan), np.zeros(problem.max_rank + 1, dtype=bool)
-    parts[interior], gap[interior], gap[0] = found.raw[:, :3], found.gap, True
+    parts, width = np.full((problem.max_rank + 1, 3), np.nan), np.zeros(problem.max_rank + 1)
+    parts[interior], width[interior], width[0] = found.raw[:, :3], found.gap, np.inf
+    gap, narrow = width > 0, width < _NARROW_GAP * problem.max_rank ** (-2 / 3)
     flagged = np.zeros_like(gap)
-    flagged[interior] = [not gap[r] and bool(np.any(gap[max(0, r - _NEAR_EDGE) : r])) for r in interior]
+    flagged[interior] = [narrow[r] and bool(gap[r] or np.any(gap[max(0, r - _NEAR_EDGE) : r])) for r in interior]
     return Equivalent(
         ranks=chosen,
         risk=risk[chosen],

@@ -69,7 +69,7 @@ def forgetting(
     raw[interior] = found.raw[:, 3]
     values[interior] = found.raw[:, 3] + found.correction[:, 3]
     gap = np.zeros(problem.max_rank + 1, dtype=bool)
-    gap[interior], gap[0] = found.gap, True
+    gap[interior], gap[0] = found.gap > 0, True
     return Forgetting(chosen, values[chosen], raw[chosen], gap[chosen], full, formula)
 
 

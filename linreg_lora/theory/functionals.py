@@ -39,11 +39,14 @@ _EXTRAPOLATION = (0.08, 0.04, 0.02, 0.01)
 
 
 class Functionals(NamedTuple):
-    """N, T1, T2 and T3, one row a rank: `raw`, and the finite-size `correction` to add; `gap`: ranks on a gap."""
+    """N, T1, T2 and T3, one row a rank: `raw`, and the finite-size `correction` to add.
+
+    `gap`: the width of the spectral gap that separates a rank from the next, in log x; 0 where there is none.
+    """
 
     raw: Float[np.ndarray, "m 4"]
     correction: Float[np.ndarray, "m 4"]
-    gap: Bool[np.ndarray, "m"]
+    gap: Float[np.ndarray, "m"]
 
 
 def functionals(
@@ -56,17 +59,17 @@ def functionals(
     self-consistent equation or a cut was not solved.
     """
     if not len(ranks):
-        return Functionals(np.empty((0, 4)), np.empty((0, 4)), np.empty(0, dtype=bool))
+        return Functionals(np.empty((0, 4)), np.empty((0, 4)), np.empty(0))
     evaluate, x_max = _evaluator(problem, pretraining)
     outputs = max(100, problem.dy)
     with runtime.exclusive_device():
         found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, _COUNT_PER_OUTPUT * outputs)
         _require_solved(found, ranks, _COUNT_PER_OUTPUT * outputs)
         delta = _correction(problem, found.cut.x, x_max, pretraining) if correction else np.zeros((len(ranks), 4))
-    gap, density = found.gap, found.cut.density
+    gap, density = found.width > 0, found.cut.density
     slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
     raw = found.cut.values + slopes * (ranks - found.cut.values[:, 0])[:, None]
-    return Functionals(raw, delta - slopes * delta[:, :1], gap)
+    return Functionals(raw, delta - slopes * delta[:, :1], found.width)
 
 
 def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
@@ -75,9 +78,9 @@ def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = Non
     x = np.array([-_OUTSIDE * x_max])
     with runtime.exclusive_device():
         cut = evaluate(x)
-        _require_solved(Cuts(cut, np.ones(1, dtype=bool)), cut.values[:, 0], 1.0)
+        _require_solved(Cuts(cut, np.full(1, np.inf)), cut.values[:, 0], 1.0)
         delta = _correction(problem, x, x_max, pretraining) if correction else np.zeros((1, 4))
-    return Functionals(cut.values, delta, np.ones(1, dtype=bool))
+    return Functionals(cut.values, delta, np.full(1, np.inf))
 
 
 def _evaluator(problem: Problem, pretraining: Pretraining) -> tuple[Evaluate, float]:

@@ -1,0 +1,54 @@
+"""Phase grids: the winner and the best rank over a grid of problems."""
+
+import numpy as np
+import pytest
+
+from linreg_lora import Problem, local_processes, phase_grid
+from linreg_lora.errors import InvalidInput
+from linreg_lora.phase import Winner
+from linreg_lora.theory.curve import risk_curve
+
+BASE = Problem(n=60, dx=20, dy=16, spectrum=(3.0, 2.0), noise_std=1.0)
+AXES = {"n": [10, 20, 60], "noise_std": [0.1, 1.0, 30.0]}
+
+
+@pytest.fixture(scope="module")
+def phases():
+    return phase_grid(BASE, AXES)
+
+
+def test_cells_are_the_least_of_their_risk_curves(phases):
+    for n in (10, 60):
+        for noise_std in AXES["noise_std"]:
+            cell = phases.sel(n=n, noise_std=noise_std)
+            curve = risk_curve(BASE.replace(n=n, noise_std=noise_std))
+            assert int(cell.best_rank) == curve.best_rank
+            assert float(cell.best_risk) == np.min(curve.risk)
+            assert float(cell.fft_risk) == curve.fft_risk
+
+
+def test_winners(phases):
+    """Much noise: do not adapt. Some: LoRA at the rank of the shift. No mean at n = dx: rank 0."""
+    names = phases.winner.attrs["flag_meanings"].split()
+    winner = {
+        key: names[int(phases.winner.sel(n=key[0], noise_std=key[1]))] for key in ((60, 1.0), (60, 30.0), (20, 1.0))
+    }
+    assert winner == {(60, 1.0): "lora", (60, 30.0): "pretrained", (20, 1.0): "pretrained"}
+    assert int(phases.best_rank.sel(n=60, noise_std=1.0)) == 2
+    assert np.isinf(phases.fft_risk.sel(n=20)).all()
+
+
+def test_fft_wins_where_the_spectrum_is_flat_and_the_noise_weak():
+    flat = phase_grid(BASE.replace(spectrum=(3.0,) * 16), {"noise_std": [0.1]})
+    assert int(flat.winner[0]) == Winner.FFT.value
+    assert int(flat.best_rank[0]) == 16
+
+
+def test_an_executor_changes_nothing(phases):
+    with local_processes(2) as executor:
+        assert phase_grid(BASE, AXES, executor=executor).identical(phases)
+
+
+def test_reserved_names_are_refused():
+    with pytest.raises(InvalidInput, match="best_rank"):
+        phase_grid(lambda best_rank: BASE, {"best_rank": [1]})
