@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import LinregLoraError
+from linreg_lora.problem import Problem
+from linreg_lora.simulation import monte_carlo
 from linreg_lora.spectra import exponential, power_law
 from linreg_lora.theory.equivalent import equivalent
 
@@ -159,8 +160,8 @@ def table(rows: list[dict]) -> str:
         lines += [
             "",
             f"The median falls like d^{slopes[0]:.2f} raw and d^{slopes[1]:.2f} corrected (as far as simulation noise",
-            f"shows). For d >= 100, {sum(r['corrected'] <= 0.5 for r in large)} of {len(large)} problems have a corrected",
-            "error of at most 0.5 % at every unflagged rank.",
+            f"shows). For d >= 100, {sum(r['corrected'] <= 0.5 for r in large)} of {len(large)} problems have",
+            "a corrected error of at most 0.5 % at every unflagged rank.",
         ]
     return "\n".join(lines) + "\n"
 

@@ -1,17 +1,16 @@
-"""The ridgeless limit of the Dyson equation for n < dx, in closed form up to one scalar.
+"""The ridgeless limit of the self-consistent equation for n < dx, in closed form up to one scalar.
 
-As eta -> 0+ the pencil of `pencil` becomes singular, but its traces have limits. With kappa from
-Tr Sigma (Sigma + kappa)^{-1} = n and V22 = Delta Sigma Delta^T + Sigma_eps,
+As eta -> 0+ the equation of `pencil` becomes singular, n w_00 ~ eta / kappa with Tr Sigma (Sigma + kappa)^{-1} = n, but
+its traces have limits. With V_11 = Delta Sigma Delta^T + Sigma_eps and gamma = -w_11,
 
-    gamma (1 - t) = 1,  Z = (z - n gamma V22)^{-1},  t = Tr V22 Z      (Marchenko-Pastur for R R^T; gamma -> 1 far away)
+    gamma (1 - t) = 1,  Z = (z - n gamma V_11)^{-1},  t = Tr V_11 Z    (Marchenko-Pastur for R R^T; gamma -> 1 far away)
     S1 = Tr[Delta Sigma (Sigma + kappa)^{-1} Sigma Delta^T Z]
     S2 = Tr[Delta Sigma (Sigma + kappa)^{-1} Sigma (Sigma + kappa)^{-1} Sigma Delta^T Z]
-    t12 = (t - S1) / (1 + gamma S1),  beta = 1 + gamma t12,  df2 = Tr Sigma^2 (Sigma + kappa)^{-2}
-    kappa1 = (1 + beta^2 S2 - 2 beta S1 + t + gamma t12^2) / (n - df2)
+    beta = gamma / (1 + gamma S1),  df2 = Tr Sigma^2 (Sigma + kappa)^{-2},  kappa1 = beta^2 (S2 + 1/gamma) / (n - df2)
 
 and the traces are -Tr Z (directions), -(df2 kappa1 + beta^2 S2) (energy) and -beta S1 (overlap). Forgetting is the
 energy with Sigma_pre for one Sigma: df2 becomes Tr Sigma_pre Sigma (Sigma + kappa)^{-2}, and the middle Sigma of S2
-becomes Sigma_pre. Everything is diagonal in the eigenbasis of V22: a node costs one pass over its distinct eigenvalues.
+becomes Sigma_pre. Everything is diagonal in the eigenbasis of V_11: a node costs one pass over its eigenvalues.
 """
 
 from typing import NamedTuple
@@ -25,7 +24,7 @@ _ROUNDING = 1e-12
 
 
 class Ridgeless(NamedTuple):
-    """Eigenvalues of V22 and, on its eigenvectors, the diagonals of the matrices in S1 and S2, with multiplicities.
+    """Eigenvalues of V_11 and, on its eigenvectors, the diagonals of the matrices in S1 and S2, with multiplicities.
 
     `df2_pretraining` and `second_pretraining` are df2 and the matrix of S2 for Sigma_pre.
     """
@@ -48,7 +47,7 @@ def step(limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]) ->
 def linearise(
     limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]
 ) -> tuple[Complex[Array, "1"], Complex[Array, "1 1"]]:
-    """The step and its derivative, gamma^2 dt with dt = n Tr (V22 Z)^2."""
+    """The step and its derivative, gamma^2 dt with dt = n Tr (V_11 Z)^2."""
     share = limit.eigenvalues / (z - limit.n * gamma * limit.eigenvalues)
     found = 1 / (1 - jnp.sum(limit.multiplicity * share))
     return found[None], (found**2 * limit.n * jnp.sum(limit.multiplicity * share**2))[None, None]
@@ -58,12 +57,11 @@ def traces(limit: Ridgeless, z: Complex[Array, ""], state: Complex[Array, "1"]) 
     """The four traces: directions, energy, overlap, forgetting."""
     gamma = state[0]
     resolvent = limit.multiplicity / (z - limit.n * gamma * limit.eigenvalues)
-    t, s1, s2, s2_pretraining = (
-        jnp.sum(part * resolvent) for part in (limit.eigenvalues, limit.first, limit.second, limit.second_pretraining)
+    s1, s2, s2_pretraining = (
+        jnp.sum(part * resolvent) for part in (limit.first, limit.second, limit.second_pretraining)
     )
-    t12 = (t - s1) / (1 + gamma * s1)
-    beta = 1 + gamma * t12
-    kappa1 = (1 + beta**2 * s2 - 2 * beta * s1 + t + gamma * t12**2) / (limit.n - limit.df2)
+    beta = gamma / (1 + gamma * s1)
+    kappa1 = beta**2 * (s2 + 1 / gamma) / (limit.n - limit.df2)
     energy, forgetting = limit.df2 * kappa1 + beta**2 * s2, limit.df2_pretraining * kappa1 + beta**2 * s2_pretraining
     return jnp.stack([-jnp.sum(resolvent), -energy, -beta * s1, -forgetting])
 
