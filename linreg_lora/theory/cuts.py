@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from linreg_lora.theory.dyson import Cut
 
-_GRID_POINTS, _SEARCH_STEPS = 64, 60
+_GRID_POINTS, _GRID_STEP, _SEARCH_STEPS = 64, 16, 60
 #: Below this density, in directions per unit of log x and output, a rank may lie on a gap.
 _LOW_DENSITY_PER_OUTPUT = 5e-3
 #: A ratio of its two ends above this is a spectral gap.
@@ -34,11 +34,11 @@ def find_cuts(
 ) -> Cuts:
     """The cuts that keep `ranks` directions: value_0(x) = rank within `tolerance`.
 
-    A logarithmic grid from `x_min` to `x_max` brackets every rank. Newton's method in log x, whose slope is the
-    density, then closes in from the nearer end of the bracket, falling back on bisection where it leaves it; every
-    cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway between the ends.
+    A logarithmic grid from `x_max` down, at most to `x_min`, brackets every rank. Newton's method in log x, whose slope
+    is the density, then closes in from the nearer end of the bracket, falling back on bisection where it leaves it;
+    every cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway.
     """
-    pool = _solved(evaluate(np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS)))
+    pool = _grid(evaluate, float(np.max(ranks)), x_min, x_max)
     for _ in range(_SEARCH_STEPS):
         missing = np.min(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1) > tolerance
         if not np.any(missing):
@@ -56,6 +56,17 @@ def find_cuts(
         for part, moved in zip(found, evaluate(middle), strict=True):
             part[gap] = moved
     return Cuts(found, width)
+
+
+def _grid(evaluate: Evaluate, most: float, x_min: float, x_max: float) -> Cut:
+    """A logarithmic grid of cuts, from the top to where more than `most` directions are kept."""
+    grid = np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS)[::-1]
+    pool = _solved(evaluate(grid[_GRID_STEP - 1 :: -1]))
+    for part in np.split(grid, range(_GRID_STEP, _GRID_POINTS, _GRID_STEP))[1:]:
+        if np.any(pool.values[:, 0] > most):
+            break
+        pool = _merge(pool, _solved(evaluate(part)))
+    return pool
 
 
 def _guesses(pool: Cut, ranks: np.ndarray) -> np.ndarray:

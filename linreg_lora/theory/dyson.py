@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 _NODES = 48
-_DAMPED_STEPS, _NEWTON_STEPS, _NEWTON_TOLERANCE = 60, 30, 1e-14
-#: Damped steps at each node of the contour after the first.
-_FOLLOWING_STEPS = 1
+_DAMPED_STEPS, _NEWTON_STEPS, _NEWTON_TOLERANCE, _SETTLED = 60, 30, 1e-14, 1e-9
+#: Damped steps before Newton's method at each node after the first; more at each of the further attempts.
+_ATTEMPTS = np.array([1, 8, 64, 512])
 #: Cuts that are worked on together where memory allows.
 _LARGEST_CHUNK = 16
 _CHUNK_FLOATS = 2**21
@@ -71,7 +71,7 @@ class Cut(NamedTuple):
 
 
 def damped(
-    equations: Equations, parameters: Any, z: Complex[Array, ""], start: Complex[Array, "s"], steps: int
+    equations: Equations, parameters: Any, z: Complex[Array, ""], start: Complex[Array, "s"], steps: int | Array
 ) -> Complex[Array, "s"]:
     """Damped fixed-point steps: slow, but off the real axis they stay on the branch that continues from infinity."""
     return jax.lax.fori_loop(0, steps, lambda _, y: (y + equations.step(parameters, z, y)) / 2, start)
@@ -128,16 +128,28 @@ def solve_on_contour(equations: Equations, parameters: Any, z: Complex[Array, "n
     """States at the nodes of a contour, the largest residual, and whether all are on the branch of the resolvent.
 
     The node farthest from the spectrum is reached from infinity by damped steps. The solution is then followed along
-    the contour, each node from the linear extrapolation of the two before it where that is on the branch, else from the
-    last, so that it stays on its branch.
+    the contour, each node from the linear extrapolation of the two before it. Where that leaves the branch, the node is
+    approached from the last one by ever more damped steps, which do not.
     """
+
+    def settle(z: Array, guess: Array, last: Array) -> tuple[Array, Array]:
+        def unsettled(carry: tuple) -> Array:
+            attempt, state, residual = carry
+            return (attempt < len(_ATTEMPTS)) & ~(equations.proper(state) & (residual < _SETTLED))
+
+        def attempt_again(carry: tuple) -> tuple:
+            attempt = carry[0]
+            start = jnp.where((attempt == 0) & equations.proper(guess), guess, last)
+            start = damped(equations, parameters, z, start, jnp.asarray(_ATTEMPTS)[attempt])
+            return attempt + 1, *newton(equations, parameters, z, start)
+
+        _, state, residual = jax.lax.while_loop(unsettled, attempt_again, (0, last, jnp.asarray(jnp.inf)))
+        return state, residual
 
     def follow(carry: tuple, here: tuple) -> tuple:
         before, last = carry
         z, ratio = here
-        ahead = last + ratio * (last - before)
-        start = damped(equations, parameters, z, jnp.where(equations.proper(ahead), ahead, last), _FOLLOWING_STEPS)
-        state, residual = newton(equations, parameters, z, start)
+        state, residual = settle(z, last + ratio * (last - before), last)
         return (last, state), (state, residual)
 
     first = damped(equations, parameters, z[-1], jnp.array(equations.start), _DAMPED_STEPS)
