@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from comparisons import critical_z
+from optht import optht
 
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput
@@ -71,6 +72,20 @@ def test_many_samples_keep_what_the_hard_threshold_of_gavish_and_donoho_keeps():
     # The grid resolves singular values to better than 1e-3, and n is finite: dx / n = 2e-5.
     assert np.min(kept) == pytest.approx(threshold, rel=1e-3)
     assert np.max(dropped) == pytest.approx(threshold, rel=1e-3)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(200, 100), (100, 200), (150, 150)])
+def test_many_samples_keep_as_many_directions_as_optht(dx, dy):
+    """The package `optht` with known noise; it scales the noise by the number of singular values it is given, so they
+    are padded to the larger side. Strengths within 1e-4 of its threshold do not occur on this grid.
+    """
+    problem = Problem(n=10**9, dx=dx, dy=dy, spectrum=(1.0,), noise_std=2.0)
+    strengths = spiked.detection_threshold(problem) * np.linspace(2.5, 1.01, 40)
+    found = spiked.spikes(problem.replace(spectrum=tuple(strengths)))
+    padded = np.pad(found.singular_value, (0, max(dx, dy) - len(strengths)))
+    kept = int(np.sum(found.keep))
+    assert 0 < kept < len(strengths)
+    assert kept == optht(min(dx, dy) / max(dx, dy), padded, sigma=2.0)
 
 
 @pytest.mark.parametrize(
