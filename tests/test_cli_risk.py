@@ -10,6 +10,7 @@ import pytest
 
 from linreg_lora import __version__, cli, monte_carlo
 from linreg_lora.problem import Problem
+from linreg_lora.theory.forgetting import forgetting
 
 COMMAND = Path(sys.executable).with_name("linreg-lora")
 OPTIONS = {"n": "30", "dx": "6", "dy": "5", "spectrum": "3,2,1", "noise-std": "0.5"}
@@ -102,6 +103,28 @@ def test_every_option_reaches_the_problem(run_json):
         n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5, ridge=0.5,
         input_covariance=np.arange(1.0, 7), noise_covariance=[1, 2, 1, 2, 1],
     )  # fmt: skip
+
+
+def test_theory_names_the_best_rank_and_the_winners(run, run_json):
+    result = run_json(*arguments(method="theory"))["theory"]
+    risks = result["risk"]
+    assert result["best_rank"] == int(np.argmin(risks)) == 3
+    assert result["ranks_that_beat_fft"] == [r for r in range(5) if risks[r] < risks[5]]
+    table = run(*arguments(method="theory"))[1]
+    assert "best of these ranks by theory: 3" in " ".join(table.split())
+
+
+def test_forgetting_is_printed_when_asked_for(run, run_json):
+    before = np.array([1.0, 2, 3, 4, 5, 6])
+    options = {"method": "theory", "pretraining_spectrum": ",".join(map(str, before))}
+    result = run_json(*arguments("--forgetting", **options))
+    expected = forgetting(Problem(n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5), None, before)
+    assert result["forgetting"]["theory"] == expected.forgetting.tolist()
+    assert result["fft"]["forgetting"] == expected.fft_forgetting == result["forgetting"]["theory"][-1]
+    assert "forgetting" in run(*arguments("--forgetting", **options))[1]
+    assert "forgetting" not in run_json(*arguments(method="theory"))
+    assert_one_line(*run(*arguments(**options)))
+    assert_one_line(*run(*arguments("--forgetting", **{**options, "pretraining_spectrum": "1,2"})))
 
 
 @pytest.mark.parametrize(
