@@ -18,9 +18,9 @@ def semicircles(*bulks):
         u = (2 * x - low - high) / (high - low)
         return np.where(np.abs(u) < 1, mass * 4 / np.pi / (high - low) * np.sqrt(np.clip(1 - u**2, 0, None)), 0.0)
 
-    def evaluate(x):
+    def evaluate(x, right):
         evaluated.append(len(x))
-        count = sum(above(x, *bulk) for bulk in bulks)
+        count = sum(above(x, *bulk) - above(right, *bulk) for bulk in bulks)
         slope = x * sum(density(x, *bulk) for bulk in bulks)
         ones = np.ones(len(x))
         return Cut(x, count[:, None], slope[:, None], 0 * ones, ones > 0)
@@ -48,3 +48,18 @@ def test_narrow_gaps(gap):
     evaluate, _ = semicircles((3, 10, 20), (4, 5, 10 / (1 + gap)))
     found = find_cuts(evaluate, np.array([2.0, 3.0, 5.0]), 1e-10, 50.0, 100, 1e-6)
     assert (found.width > 0).tolist() == [False, gap > 1e-3, False]
+
+
+def test_values_add_up_over_wide_gaps():
+    """From above a wide gap to its inside, and from there on: as if measured at once, and never across three scales."""
+    evaluate, _ = semicircles((1, 9e5, 1.1e6), (2, 90, 110), (5, 1e-3, 2e-3))
+    ratios = []
+
+    def watched(x, right):
+        ratios.extend(right / x)
+        return evaluate(x, right)
+
+    found = find_cuts(watched, np.arange(1.0, 8.0), 1e-7, 2e6, 100, 1e-6)
+    np.testing.assert_allclose(found.cut.values[:, 0], np.arange(1.0, 8.0), rtol=0, atol=1e-6)
+    assert (found.width > 0).tolist() == [True, False, True, False, False, False, False]
+    assert np.median(ratios) < 100

@@ -87,6 +87,17 @@ def test_many_samples_cost_the_tangent_dimension(problem, rank, limit):
     assert abs(scaled - rank * (problem.dx + problem.dy)) > rank**2 / 2
 
 
+def test_ranks_far_below_strong_directions_keep_their_digits():
+    """n risk has a limit at every rank, approached like dx / n, though the spectrum spans n / dx scales."""
+    first, second, third = (
+        10.0**k
+        * equivalent(Problem(n=10**k, dx=60, dy=50, spectrum=(3.0, 2.0, 1.0), noise_std=1.0), [3, 8, 20, 40]).raw
+        for k in (5, 6, 8)
+    )
+    np.testing.assert_allclose(second, third, rtol=2 * 60 / 10**6)
+    np.testing.assert_allclose(first - third, 10 * (second - third), rtol=0.2, atol=1e-5 * np.max(third))
+
+
 def test_the_analytic_limit_is_the_limit_of_small_ridges():
     problem = REFERENCE[2][0]
     limit = equivalent(problem, [1, 3, 8])

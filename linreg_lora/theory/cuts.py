@@ -16,7 +16,11 @@ _GAP_RATIO = 1.001
 #: A gap is known when this share of where it may extend to is; cuts tried at once when looking for its ends.
 _KNOWN_SHARE, _PASS = 0.8, 64
 
-Evaluate = Callable[[np.ndarray], Cut]
+#: A cut below a wide gap is measured from inside the gap, if that is this many times further up.
+_ANCHOR_RATIO = 2.0
+
+#: What lies between cuts x and points further right.
+Evaluate = Callable[[np.ndarray, np.ndarray], Cut]
 
 
 class Cuts(NamedTuple):
@@ -29,8 +33,31 @@ class Cuts(NamedTuple):
     width: Float[np.ndarray, "m"]
 
 
+class _Above:
+    """What lies above cuts, in steps from one wide gap to the next, so that no contour spans too many scales."""
+
+    def __init__(self, between: Evaluate, x_max: float) -> None:
+        self._between, self._anchors, self._values = between, np.array([x_max]), np.zeros((1, 1))
+
+    def __call__(self, x: np.ndarray) -> Cut:
+        index = np.searchsorted(-self._anchors, -_ANCHOR_RATIO * x, side="right") - 1
+        index = np.maximum(index, 0)
+        cut = self._between(x, self._anchors[index])
+        return cut._replace(values=cut.values + self._values[index])
+
+    def learn(self, pool: Cut, tolerance: float) -> None:
+        """Take as anchors the middle of every three neighbouring cuts of the pool that keep the same directions."""
+        count = pool.values[:, 0]
+        flat = (np.abs(count - np.round(count)) < tolerance) & (count > 0.5)
+        same = np.abs(np.diff(count)) < tolerance
+        middle = np.flatnonzero(flat[1:-1] & same[:-1] & same[1:])[::-1] + 1
+        self._anchors = np.concatenate([self._anchors[:1], pool.x[middle]])
+        nothing = np.zeros((1, pool.values.shape[1]))
+        self._values = np.concatenate([nothing, pool.values[middle]])
+
+
 def find_cuts(
-    evaluate: Evaluate, ranks: Float[np.ndarray, "m"], x_min: float, x_max: float, outputs: int, tolerance: float
+    between: Evaluate, ranks: Float[np.ndarray, "m"], x_min: float, x_max: float, outputs: int, tolerance: float
 ) -> Cuts:
     """The cuts that keep `ranks` directions: value_0(x) = rank within `tolerance`.
 
@@ -38,7 +65,8 @@ def find_cuts(
     is the density, then closes in from the nearer end of the bracket, falling back on bisection where it leaves it;
     every cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway.
     """
-    pool = _grid(evaluate, float(np.max(ranks)), x_min, x_max)
+    evaluate = _Above(between, x_max)
+    pool = _grid(evaluate, float(np.max(ranks)), x_min, x_max, tolerance)
     for _ in range(_SEARCH_STEPS):
         missing = np.min(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1) > tolerance
         if not np.any(missing):
@@ -58,13 +86,14 @@ def find_cuts(
     return Cuts(found, width)
 
 
-def _grid(evaluate: Evaluate, most: float, x_min: float, x_max: float) -> Cut:
+def _grid(evaluate: _Above, most: float, x_min: float, x_max: float, tolerance: float) -> Cut:
     """A logarithmic grid of cuts, from the top to where more than `most` directions are kept."""
     grid = np.geomspace(x_min, 0.999 * x_max, _GRID_POINTS)[::-1]
     pool = _solved(evaluate(grid[_GRID_STEP - 1 :: -1]))
     for part in np.split(grid, range(_GRID_STEP, _GRID_POINTS, _GRID_STEP))[1:]:
         if np.any(pool.values[:, 0] > most):
             break
+        evaluate.learn(pool, tolerance)
         pool = _merge(pool, _solved(evaluate(part)))
     return pool
 
@@ -83,7 +112,7 @@ def _guesses(pool: Cut, ranks: np.ndarray) -> np.ndarray:
 
 
 def _ends(
-    evaluate: Evaluate, pool: Cut, ranks: np.ndarray, u: np.ndarray, tolerance: float
+    evaluate: _Above, pool: Cut, ranks: np.ndarray, u: np.ndarray, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Between which log x the count stays at each rank around u, by multisection of all plateaus at once."""
     x, count = np.log(pool.x), pool.values[:, 0]

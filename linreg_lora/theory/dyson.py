@@ -2,11 +2,11 @@
 
 A resolvent trace g(z) carries a measure on the eigenvalues of F F^T; its share above a cut x is
 
-    value(x) = -(1 / 2 pi i) contour integral of g around (x, x_max), counter-clockwise.
+    value(x) = -(1 / 2 pi i) contour integral of g around (x, infinity), counter-clockwise.
 
-The contour is the circle through x and x_max. By symmetry its upper half suffices, and Gauss-Legendre nodes in t with
-angle pi (1 - t^3) cluster where it crosses the spectrum, at x. The node nearest to x also gives the densities there,
-d value / dx = -Im g(x + i0) / pi.
+The contour is the circle through x and a point above the spectrum. By symmetry its upper half suffices, and
+Gauss-Legendre nodes in t with angle pi (1 - t^p) cluster where it crosses the spectrum, at x, the more the smaller x is
+against the circle. The node nearest to x also gives the densities there, d value / dx = -Im g(x + i0) / pi.
 """
 
 import functools
@@ -26,6 +26,9 @@ _ATTEMPTS = np.array([1, 8, 64, 512])
 #: Cuts that are worked on together where memory allows.
 _LARGEST_CHUNK = 16
 _CHUNK_FLOATS = 2**21
+
+#: Nodes cluster at x like t^p: p at least 3, and such that t = 0.3 is as far from x as x from 0.
+_LEAST_POWER, _LOG_SHARE = 3.0, -np.log(0.3)
 
 _t, _w = np.polynomial.legendre.leggauss(_NODES)
 _T, _W = (_t + 1) / 2, _w / 2
@@ -110,11 +113,13 @@ def _solve_small(matrix: Complex[Array, "s s"], right: Complex[Array, "s"]) -> C
 
 
 @relaxed
-def contour(x: Float[Array, ""], x_max: Float[Array, ""]) -> tuple[Array, Array]:
-    """Nodes z on the upper half circle through x and x_max, and weights: value = -Im(weights . g(z)) / pi."""
-    turn = jnp.exp(1j * jnp.pi * jnp.asarray(1 - _T**3))
-    radius = (x_max - x) / 2
-    return (x_max + x) / 2 + radius * turn, 3j * jnp.pi * jnp.asarray(_W * _T**2) * radius * turn
+def contour(x: Float[Array, ""], right: Float[Array, ""]) -> tuple[Array, Array]:
+    """Nodes z on the upper half circle from x to `right`, and weights: value = -Im(weights . g(z)) / pi."""
+    power = jnp.maximum(_LEAST_POWER, jnp.log(right / jnp.abs(x)) / _LOG_SHARE)
+    t, turned = jnp.asarray(_T), jnp.asarray(_T) ** power
+    turn = jnp.exp(1j * jnp.pi * (1 - turned))
+    radius = (right - x) / 2
+    return (right + x) / 2 + radius * turn, 1j * jnp.pi * power * jnp.asarray(_W) * turned / t * radius * turn
 
 
 @relaxed
@@ -157,30 +162,31 @@ def solve_on_contour(equations: Equations, parameters: Any, z: Complex[Array, "n
     return states[::-1], jnp.max(residuals), jnp.all(jax.vmap(equations.proper)(states))
 
 
-def evaluate(equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], x_max: float | int) -> Cut:
-    """Everything above each of the cuts `x`."""
-    return Cut(x, *on_cuts(_evaluate, equations, parameters, x, x_max))
+def evaluate(equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], right: Float[np.ndarray, "m"]) -> Cut:
+    """What lies between each of the cuts `x` and the right end of its contour, above the spectrum or in a wide gap."""
+    return Cut(x, *on_cuts(_evaluate, equations, parameters, x, right))
 
 
 def on_cuts(
-    function: Callable, equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], x_max: float | int
+    function: Callable, equations: Equations, parameters: Any, x: Float[np.ndarray, "m"], right: Float[np.ndarray, "m"]
 ) -> list[np.ndarray]:
-    """function(equations, parameters, x, x_max) of many cuts, in compiled chunks of one size."""
+    """function(equations, parameters, x, right) of many cuts, in compiled chunks of one size."""
     floats = max(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(parameters))
     size = int(np.clip(_CHUNK_FLOATS // (_NODES * floats), 1, _LARGEST_CHUNK))
-    padded = np.pad(np.asarray(x, dtype=float), (0, -len(x) % size), mode="edge").reshape(-1, size)
-    done = [function(equations, parameters, jnp.asarray(chunk), jnp.asarray(float(x_max))) for chunk in padded]
+    ends = np.stack([x, right]).astype(float)
+    padded = np.pad(ends, ((0, 0), (0, -len(x) % size)), mode="edge").reshape(2, -1, size)
+    done = [function(equations, parameters, *map(jnp.asarray, chunk)) for chunk in padded.swapaxes(0, 1)]
     return [np.concatenate(parts)[: len(x)] for parts in zip(*done, strict=True)]
 
 
 @relaxed
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate(equations: Equations, parameters: Any, x: Float[Array, "m"], x_max: Float[Array, ""]) -> tuple:
-    def one(x: Array) -> tuple:
-        z, weights = contour(x, x_max)
+def _evaluate(equations: Equations, parameters: Any, x: Float[Array, "m"], right: Float[Array, "m"]) -> tuple:
+    def one(x: Array, right: Array) -> tuple:
+        z, weights = contour(x, right)
         states, residual, branch = solve_on_contour(equations, parameters, z)
         g = jax.vmap(functools.partial(equations.traces, parameters))(z, states)
         density = x * jnp.imag(g[0]) / jnp.pi
         return integrate(weights, g), density, residual, branch
 
-    return jax.vmap(one)(x)
+    return jax.vmap(one)(x, right)

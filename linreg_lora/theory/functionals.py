@@ -77,7 +77,7 @@ def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = Non
     evaluate, x_max = _evaluator(problem, pretraining)
     x = np.array([-_OUTSIDE * x_max])
     with runtime.exclusive_device():
-        cut = evaluate(x)
+        cut = evaluate(x, np.array([x_max]))
         _require_solved(Cuts(cut, np.full(1, np.inf)), cut.values[:, 0], 1.0)
         delta = _correction(problem, x, x_max, pretraining) if correction else np.zeros((1, 4))
     return Functionals(cut.values, delta, np.full(1, np.inf))
@@ -88,7 +88,7 @@ def _evaluator(problem: Problem, pretraining: Pretraining) -> tuple[Evaluate, fl
     equations = ridgeless.EQUATIONS if limit else pencil.EQUATIONS
     parameters = ridgeless_of(problem, pretraining) if limit else pencil_of(problem, problem.ridge, pretraining)
     x_max = largest_eigenvalue_bound(problem)
-    return functools.partial(dyson.evaluate, equations, parameters, x_max=x_max), x_max
+    return functools.partial(dyson.evaluate, equations, parameters), x_max
 
 
 def _is_limit(problem: Problem) -> bool:
@@ -107,7 +107,7 @@ def _correction(problem: Problem, x: np.ndarray, x_max: float, pretraining: Pret
 
 def _correction_at(problem: Problem, ridge: float, x: np.ndarray, x_max: float, pretraining: Pretraining) -> np.ndarray:
     parameters = pencil_of(problem, ridge, pretraining)
-    delta, residual, branch = dyson.on_cuts(_corrections, pencil.EQUATIONS, parameters, x, x_max)
+    delta, residual, branch = dyson.on_cuts(_corrections, pencil.EQUATIONS, parameters, x, np.full(len(x), x_max))
     for i in np.flatnonzero(~(residual <= _RESIDUAL) | ~branch):
         raise NumericalFailure(
             f"equivalent: expected a residual below {_RESIDUAL:g} on the branch of the resolvent in the correction, "
@@ -120,15 +120,15 @@ def _correction_at(problem: Problem, ridge: float, x: np.ndarray, x_max: float, 
 @dyson.relaxed
 @functools.partial(jax.jit, static_argnums=0)
 def _corrections(
-    equations: dyson.Equations, parameters: Any, x: Float[Array, "m"], x_max: Float[Array, ""]
+    equations: dyson.Equations, parameters: Any, x: Float[Array, "m"], right: Float[Array, "m"]
 ) -> tuple[Float[Array, "m 4"], Float[Array, "m"], Bool[Array, "m"]]:
-    def one(x: Array) -> tuple[Array, Array, Array]:
-        z, weights = dyson.contour(x, x_max)
+    def one(x: Array, right: Array) -> tuple[Array, Array, Array]:
+        z, weights = dyson.contour(x, right)
         states, residual, branch = dyson.solve_on_contour(equations, parameters, z)
         delta = jax.vmap(functools.partial(pencil.correction, parameters))(z, states)
         return dyson.integrate(weights, delta), residual, branch
 
-    return jax.vmap(one)(x)
+    return jax.vmap(one)(x, right)
 
 
 def _require_solved(found: Cuts, ranks: np.ndarray, tolerance: float) -> None:

@@ -42,7 +42,7 @@ class Blocks(NamedTuple):
     Either K pairs of one input and one output direction, `copies` times each, where every block is a vector of K
     scalars; or one pair of matrices, V_01 of shape (inputs, outputs). `pretraining` is the pretraining covariance on
     the inputs, its mean over directions that are counted together. `absent` marks coordinates that pad a pair: there
-    V = 0 and C = 1, so that they add constants, which no contour integral sees.
+    V = 0 and C = 1, and no trace counts them.
     """
 
     inputs: Float[Array, "i"]
@@ -229,7 +229,8 @@ def _overlaps(part: Blocks, a: list[list[Array]]) -> Complex[Array, "2 2"]:
 
 
 def _traces(part: Blocks, g: list[list[Array]]) -> Complex[Array, "4"]:
-    kept = jnp.trace(g[1][1]) if part.copies is None else jnp.sum(part.copies * g[1][1])
+    present = jnp.where(part.absent[1], 0.0, 1.0)
+    kept = _trace(part, present, g[1][1])
     energy, overlap = _trace(part, part.inputs, g[0][0]), _trace(part, part.cross.T, g[0][1])
     return jnp.stack([-kept, -energy, overlap, -_trace(part, part.pretraining, g[0][0])])
 

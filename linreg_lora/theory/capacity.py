@@ -1,0 +1,211 @@
+"""What a rank costs: its parameters, its dimension, and the variance it leaves when samples are many.
+
+A rank-r update B A has r (dx + dy) entries in its factors, but rank-r matrices form a manifold of dimension
+r (dx + dy - r): the factors are determined up to an r x r gauge. As n grows with dx and dy fixed,
+
+    n (E risk_r - tail_r^2) -> V_r,      tail_r^2 = sum_{i>r} s_i^2,
+
+s_1 >= ... >= s_{r*} > 0 the singular values of Delta Sigma^{1/2}. With Sigma_eps = sigma^2 I,
+
+    r = r*:                     V_r = sigma^2 r (dx + dy - r)
+    r > r*, over-ranking:       V_r = sigma^2 [ r* (dx + dy - r*) + E sum_{i<=r-r*} sigma_i(G)^2 ],
+                                G (dy - r*) x (dx - r*) with iid N(0, 1) entries
+    r < r*, under-ranking:      V_r = sigma^2 r (dx + dy - r) + sum_{i<=r<j<=r*} s_j^2 (s_i^2 + 2 sigma^2) / (s_i^2 - s_j^2)
+    (s_r > s_{r+1})
+
+Between rank 0 and min(dx, dy), where LoRA is FFT, V_r / sigma^2 is the dimension only at r = r*. Over-ranking costs more,
+because the surplus directions choose the largest of the noise. So does under-ranking: the missed directions act as noise,
+also where sigma = 0, and the weaker the gap, the less the data tell the kept directions from the missed.
+
+Derivation, under-ranking. Take Sigma = I and Delta = diag(s). LoRA minimises the empirical loss over the manifold, so
+n (risk - tail^2) -> Tr(H^{-1} J), with H half the Hessian of the population risk on the manifold and J the covariance of
+the score w_p x_q, w = (Delta - Delta_r) x + eps, at the best approximation Delta_r. The tangent entries (p, q), p <= r or
+q <= r, are uncorrelated, with variance sigma^2 + s_p^2 for p > r and sigma^2 otherwise. The curvature of the manifold,
+D_22 = D_21 D_11^{-1} D_12, couples the entries (j, i) and (i, j), i <= r < j, to the block [[1, -s_j/s_i], [-s_j/s_i, 1]],
+whose inverse has the diagonal 1/(1 - s_j^2/s_i^2) twice; so a pair costs (2 sigma^2 + s_j^2) / (1 - s_j^2/s_i^2), which
+is 2 sigma^2 and the summand above. Every other entry costs sigma^2.
+
+For any Sigma_eps, e_p = (U^T Sigma_eps U)_pp replaces sigma^2, U the left singular vectors: output p <= r pays e_p dx,
+p > r pays e_p r, 2 sigma^2 becomes e_i + e_j, and the rows of G get the covariance (U^T Sigma_eps U)_{p,q > r*}.
+Source: derived here.
+"""  # noqa: E501
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
+from linreg_lora.seeds import valid_seed
+from linreg_lora.theory.marchenko_pastur import quantile
+
+#: Numbers drawn at a time.
+_BATCH = 2**21
+#: Singular values that differ by less, in units of the largest, count as equal.
+_ROUNDING = 1e-12
+
+
+class Estimate(NamedTuple):
+    """A mean over draws with its standard error (0: exact)."""
+
+    value: float
+    stderr: float
+
+
+class LargeSampleLimit(NamedTuple):
+    """n (E risk_r - tail_r^2) -> `limit`, in squared units of y, for n -> infinity.
+
+    `tail` is tail_r^2, the limit of the risk itself; `stderr` belongs to `limit` (0: exact; nan: an approximation).
+    `effective_count` is `limit` in units of the noise variance, Tr(Sigma_eps)/dy (inf without noise, nan for 0/0).
+    `dimension` is r (dx + dy - r) and `parameters` r (dx + dy). `formula` says which result was used.
+    """
+
+    rank: int
+    tail: float
+    limit: float
+    stderr: float
+    effective_count: float
+    dimension: int
+    parameters: int
+    formula: str
+
+
+def parameter_count(dx: int, dy: int, rank: int) -> int:
+    """r (dx + dy): the entries of the two factors, B dy x r and A r x dx."""
+    dx, dy, rank = _sizes(dx, dy, rank)
+    return rank * (dx + dy)
+
+
+def tangent_dimension(dx: int, dy: int, rank: int) -> int:
+    """r (dx + dy - r): the dimension of the manifold of rank-r matrices, and of its tangent spaces."""
+    dx, dy, rank = _sizes(dx, dy, rank)
+    return rank * (dx + dy - rank)
+
+
+def large_sample_limit(
+    problem: Problem, rank: int, *, trials: int = 400, seed: int = 0, approximate: bool = False
+) -> LargeSampleLimit:
+    """The limit of n (E risk_r - tail_r^2) as n -> infinity, by the formulas of the module.
+
+    `rank` r in 0..min(dx, dy); n is ignored, and so is the ridge: a fixed penalty moves the risk by O(1/n^2). For
+    r* < r < min(dx, dy) the noise energy is averaged over `trials` draws from `seed`, or, with `approximate` and
+    isotropic noise, taken from the Marchenko-Pastur law (`approximate_noise_energy`).
+
+    Raises `InvalidInput` where s_r = s_{r+1} > 0: the best approximation is not unique, and no limit is known.
+    """
+    reduced = problem.without_null_inputs()
+    dx, dy = reduced.dx, reduced.dy
+    dimension = tangent_dimension(dx, dy, rank)
+    s, noise = _strengths_and_noise(reduced)
+    planted = len(s)
+    e = np.diagonal(noise)
+    kept = min(rank, planted)
+    limit = dx * float(np.sum(e[:kept])) + kept * float(np.sum(e[kept:]))
+    stderr, formula = 0.0, "sigma^2 r (dx + dy - r), exact"
+    if rank < planted:
+        formula = "under-ranking: sigma^2 r (dx + dy - r) + sum s_j^2 (s_i^2 + 2 sigma^2) / (s_i^2 - s_j^2), exact"
+        limit += _mixing(s, e, rank)
+    elif rank > planted:
+        formula = "over-ranking: sigma^2 [r* (dx + dy - r*) + E sum sigma_i(G)^2]"
+        energy, source = _surplus(noise[planted:, planted:], dx - planted, rank - planted, trials, seed, approximate)
+        limit, stderr, formula = limit + energy.value, energy.stderr, f"{formula}, {source}"
+    unit = reduced.noise_trace / dy
+    effective = limit / unit if unit > 0 else math.inf if limit > 0 else math.nan
+    tail = float(np.sum(s[rank:] ** 2))
+    return LargeSampleLimit(rank, tail, limit, stderr, effective, dimension, parameter_count(dx, dy, rank), formula)
+
+
+def noise_energy(
+    rows: int, columns: int, count: int, *, trials: int = 400, seed: int = 0, row_covariance: np.ndarray | None = None
+) -> Estimate:
+    """E sum_{i<=count} sigma_i(C^{1/2} G)^2 by simulation, G rows x columns with iid N(0, 1), C `row_covariance`.
+
+    The norm of G is independent of its direction, so E ||G||_F^2 = rows * columns is integrated exactly and only the
+    share of the largest directions is averaged. Exact for count = 0, and for count >= min(rows, columns), where it is
+    Tr(C) columns. Equal seeds give equal numbers.
+    """
+    rows, columns = validation.positive_integer("rows", rows), validation.positive_integer("columns", columns)
+    count, trials = validation.nonnegative_integer("count", count), validation.positive_integer("trials", trials)
+    covariance = validation.covariance("row_covariance", row_covariance, rows)
+    matrix = np.eye(rows) if covariance is None else np.diag(covariance) if covariance.ndim == 1 else covariance
+    if count == 0 or count >= min(rows, columns):
+        return Estimate(float(np.trace(matrix)) * columns if count else 0.0, 0.0)
+    if trials < 2:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    values, vectors = np.linalg.eigh(matrix)
+    root = None if covariance is None else (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    generator, shares, batch = np.random.default_rng(valid_seed(seed)), [], max(1, _BATCH // (rows * columns))
+    for start in range(0, trials, batch):
+        g = generator.standard_normal((min(batch, trials - start), rows, columns))
+        shaped = g if root is None else root @ g
+        gram = shaped @ shaped.mT if rows <= columns else shaped.mT @ shaped
+        largest = np.linalg.eigvalsh(gram)[:, -count:]
+        shares.append(np.sum(largest, axis=1) / np.sum(g**2, axis=(1, 2)))
+    share = np.concatenate(shares)
+    scale = rows * columns
+    return Estimate(scale * float(np.mean(share)), scale * float(np.std(share, ddof=1)) / math.sqrt(trials))
+
+
+def approximate_noise_energy(rows: int, columns: int, count: int) -> float:
+    """E sum_{i<=count} sigma_i(G)^2 by Marchenko-Pastur quantiles at i - 1/2, for large rows and columns.
+
+    An approximation: each quantile is off by O(1/min(rows, columns)) in units of the law's width, the first most.
+    """
+    if count not in range(min(rows, columns) + 1):
+        raise InvalidInput("count", f"an integer in 0..min(rows, columns) = {min(rows, columns)}", count)
+    if count == min(rows, columns):
+        return float(rows * columns)
+    return sum((quantile(rows, columns, i + 0.5) for i in range(count)), 0.0)
+
+
+def _surplus(
+    noise: np.ndarray, columns: int, count: int, trials: int, seed: int, approximate: bool
+) -> tuple[Estimate, str]:
+    """The noise energy that `count` surplus directions pick up, and how it was found."""
+    rows, variance = len(noise), float(noise[0, 0])
+    isotropic = np.array_equal(noise, variance * np.eye(rows))
+    if count == min(rows, columns) or not np.any(noise):
+        return Estimate(columns * float(np.trace(noise)), 0.0), "exact"
+    if approximate:
+        if not isotropic:
+            raise InvalidInput("approximate", "isotropic noise", "another noise covariance", "simulate instead")
+        return Estimate(variance * approximate_noise_energy(rows, columns, count), math.nan), "Marchenko-Pastur"
+    covariance = None if isotropic else noise
+    found = noise_energy(rows, columns, count, trials=trials, seed=seed, row_covariance=covariance)
+    scale = variance if isotropic else 1.0
+    return Estimate(scale * found.value, scale * found.stderr), f"{trials} draws from seed {seed}"
+
+
+def _mixing(s: np.ndarray, e: np.ndarray, rank: int) -> float:
+    """The summand of under-ranking, over all pairs i <= r < j."""
+    if rank == 0:
+        return 0.0
+    if not s[rank - 1] - s[rank] > _ROUNDING * s[0]:
+        raise InvalidInput("rank", "s_r > s_{r+1}, so that the best approximation is unique", f"rank {rank}, s = {s}")
+    strong, weak = s[:rank, None] ** 2, s[None, rank:] ** 2
+    noise = e[:rank, None] + e[None, rank : len(s)]
+    return float(np.sum(weak * (strong + noise) / (strong - weak)))
+
+
+def _strengths_and_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """The nonzero singular values of Delta Sigma^{1/2}, and the noise covariance in its left singular vectors."""
+    variance = problem.isotropic_noise_scale
+    if variance is not None and problem.isotropic_scale is not None and problem.task_shift is None:
+        s = math.sqrt(problem.isotropic_scale) * np.asarray(problem.spectrum)
+        return s[s > 0], problem.noise_std**2 * variance * np.eye(problem.dy)
+    left, s, _ = np.linalg.svd(problem.shift @ problem.sigma_sqrt)
+    s = s[s > max(problem.dx, problem.dy) * np.finfo(float).eps * s[0]]
+    if variance is not None:
+        return s, problem.noise_std**2 * variance * np.eye(problem.dy)
+    noise = left.T @ problem.sigma_eps @ left
+    return s, (noise + noise.T) / 2
+
+
+def _sizes(dx: int, dy: int, rank: int) -> tuple[int, int, int]:
+    dx, dy = validation.positive_integer("dx", dx), validation.positive_integer("dy", dy)
+    rank = validation.nonnegative_integer("rank", rank)
+    if rank > min(dx, dy):
+        raise InvalidInput("rank", f"an integer in 0..min(dx, dy) = {min(dx, dy)}", rank)
+    return dx, dy, rank
