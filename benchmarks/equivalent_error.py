@@ -150,8 +150,8 @@ def rate_table() -> list[str]:
         "",
         "## Rate",
         "",
-        f"One rank in the middle of the bulk, simulated to {100 * RATE_TARGET:.2g} %. Doubling d halves the raw error and",
-        "divides the corrected one by four, until it is lost in the standard error.",
+        f"One rank in the middle of the bulk, simulated to {100 * RATE_TARGET:.2g} %. Doubling d should halve the raw",
+        "error and divide the corrected one by four, until it is lost in the standard error.",
         "",
         "| family | d | rank | draws | std. error | raw | corrected |",
         "|---|---|---|---|---|---|---|",
@@ -159,9 +159,8 @@ def rate_table() -> list[str]:
     for name in RATE_FAMILIES:
         for d in RATE_DIMENSIONS:
             r = rate(name, d)
-            lines.append(
-                f"| {name} | {d} | {r['rank']} | {r['trials']} | {r['stderr']:.3f} | {r['raw']:.3f} | {r['corrected']:.3f} |"
-            )
+            values = " | ".join(f"{r[key]:.3f}" for key in ("stderr", "raw", "corrected"))
+            lines.append(f"| {name} | {d} | {r['rank']} | {r['trials']} | {values} |")
             print(lines[-1], flush=True)
     return lines
 
