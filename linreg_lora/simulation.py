@@ -196,18 +196,25 @@ def _risks_of_draw(
 ) -> tuple[Float[Array, "ranks"], Float[Array, ""]]:
     sampled = draw(layout, parameters, key)
     path = lora.path(sampled.inverse, sampled.whitened, squared=layout.squared)
-    risks = excess_risk_path(path.basis, path.update, parameters.shift, parameters.sigma_sqrt)
-    return risks, _fft_risk_given_design(sampled, parameters)
+    shift = parameters.shift if parameters.diagonal is None else parameters.diagonal
+    risks = excess_risk_path(path.basis, path.update, shift, parameters.sigma_sqrt)
+    unbiased = layout.sampler == "overdetermined" and parameters.ridge is None
+    return risks, _fft_risk_given_design(sampled, parameters, unbiased=unbiased)
 
 
-def _fft_risk_given_design(sampled: Draw, parameters: Parameters) -> Float[Array, ""]:
-    """E[risk(D_FFT) | X] = ||(Delta X X^+ - Delta) Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ||X^+ Sigma^{1/2}||_F^2."""
+def _fft_risk_given_design(sampled: Draw, parameters: Parameters, *, unbiased: bool) -> Float[Array, ""]:
+    """E[risk(D_FFT) | X] = ||(Delta X X^+ - Delta) Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ||X^+ Sigma^{1/2}||_F^2.
+
+    Ridgeless with n >= dx X X^+ = I: `unbiased`.
+    """
     inverse, root = sampled.inverse, parameters.sigma_sqrt
     spread = inverse.whitening if root is None else inverse.whitening @ root
     if inverse.coordinates is not None:
         spread = inverse.coordinates @ spread
-    bias = excess_risk(sampled.signal @ inverse.whitening, parameters.shift, root)
-    return bias + parameters.noise_trace * jnp.sum(spread**2)
+    variance = parameters.noise_trace * jnp.sum(spread**2)
+    if unbiased:
+        return variance
+    return variance + excess_risk(sampled.signal @ inverse.whitening, parameters.shift, root)
 
 
 def _chunk_size(layout: Layout, parameters: Parameters) -> int:

@@ -19,7 +19,7 @@ def excess_risk(
 def excess_risk_path(
     basis: Float[Array, "... dy q"],
     update: Float[Array, "... dy dx"],
-    shift: Float[Array, "... dy dx"],
+    shift: Float[Array, "... dy dx"] | Float[Array, "k"],
     sigma_sqrt: Float[Array, "dx dx"] | None = None,
 ) -> Float[Array, "... ranks"]:
     """Excess risk of D_r = U_r U_r^T D for r = 0..q, without forming any D_r.
@@ -27,17 +27,29 @@ def excess_risk_path(
         risk(D_r) = sum_{i<=r} ||u_i^T (D - Delta) C||^2 + sum_{i>r} ||u_i^T Delta C||^2
                     + ||(I - U U^T) Delta C||_F^2,            C = Sigma^{1/2}
 
-    `basis` U (orthonormal columns), `update` D. All terms are positive: nothing cancels.
+    `basis` U (orthonormal columns), `update` D, `shift` Delta or, where Sigma = I, its diagonal. All terms are
+    positive: nothing cancels. Where U is square the last is zero.
     """
-    full, target = _scaled(update, sigma_sqrt), _scaled(shift, sigma_sqrt)
-    kept, missed = basis.mT @ full, basis.mT @ target
-    error = jnp.sum((kept - missed) ** 2, axis=-1)
+    kept = basis.mT @ _scaled(update, sigma_sqrt)
+    if shift.ndim == 1:
+        size = shift.shape[0]
+        missed = basis[..., :size, :].mT * shift.reshape((1,) * (basis.ndim - 1) + (-1,))
+        error = jnp.sum(kept[..., size:] ** 2, axis=-1) + jnp.sum((kept[..., :size] - missed) ** 2, axis=-1)
+        target = jnp.diag(shift)
+    else:
+        target = _scaled(shift, sigma_sqrt)
+        missed = basis.mT @ target
+        error = jnp.sum((kept - missed) ** 2, axis=-1)
+        size = basis.shape[-2]
     loss = jnp.sum(missed**2, axis=-1)
-    outside = jnp.sum((target - basis @ missed) ** 2, axis=(-2, -1))
     zero = jnp.zeros_like(error[..., :1])
     learned = jnp.concatenate([zero, jnp.cumsum(error, axis=-1)], axis=-1)
     unlearned = jnp.concatenate([jnp.cumsum(loss[..., ::-1], axis=-1)[..., ::-1], zero], axis=-1)
-    return learned + unlearned + outside[..., None]
+    if basis.shape[-1] == basis.shape[-2]:
+        return learned + unlearned
+    outside = target - basis[..., :size, :] @ missed
+    beyond = jnp.sum((basis[..., size:, :] @ missed) ** 2, axis=(-2, -1))
+    return learned + unlearned + (jnp.sum(outside**2, axis=(-2, -1)) + beyond)[..., None]
 
 
 def _scaled(matrix: Float[Array, "... dy dx"], sigma_sqrt: Float[Array, "dx dx"] | None) -> Float[Array, "... dy dx"]:

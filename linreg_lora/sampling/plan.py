@@ -43,6 +43,8 @@ class Parameters(NamedTuple):
 
     shift: Array
     """Delta in reduced coordinates, dy x p."""
+    diagonal: Array | None
+    """Its diagonal, where it is diagonal, Sigma = I and the data are not drawn explicitly."""
     sigma_sqrt: Array | None
     """Sigma^{1/2} in reduced coordinates, p x p; None: identity."""
     noise_root: Array
@@ -109,7 +111,16 @@ def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduc
         rho = shift.shape[1] - layout.rest
         design = sufficient.tall_design(key_design, layout.n, rho, layout.rest, parameters.dof)
     noise = gaussian.noise(key_noise, (shift.shape[0], design.shape[1]), parameters.noise_root)
-    return Reduced(design, shift @ design + noise)
+    return Reduced(design, shifted(parameters, design) + noise)
+
+
+def shifted(parameters: Parameters, design: Float[Array, "p m"]) -> Float[Array, "dy m"]:
+    """Delta times a design; a scaling of its rows where Delta is diagonal."""
+    diagonal = parameters.diagonal
+    if diagonal is None:
+        return parameters.shift @ design
+    rows = diagonal[:, None] * design[: len(diagonal)]
+    return jnp.pad(rows, ((0, parameters.shift.shape[0] - len(diagonal)), (0, 0)))
 
 
 def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
@@ -117,7 +128,7 @@ def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
     design, residual = sample(layout, parameters, key)
     bartlett = layout.sampler == "overdetermined" and parameters.sigma_sqrt is None and parameters.ridge is None
     inverse = fft.pseudo_inverse_of_lower(design) if bartlett else fft.pseudo_inverse(design, parameters.ridge)
-    return Draw(inverse, inverse.whiten(residual), inverse.whiten(parameters.shift @ design))
+    return Draw(inverse, inverse.whiten(residual), inverse.whiten(shifted(parameters, design)))
 
 
 def _explicit(problem: Problem) -> tuple[Layout, Parameters]:
@@ -130,15 +141,16 @@ def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     """Ridgeless risks see (Sigma, Delta) only through Delta Sigma^{1/2}; with ridge Sigma stays, up to its scale."""
     layout = Layout("overdetermined", 0, 0, _squared_is_safe(problem))
     scale = problem.isotropic_scale
+    diagonal = problem.isotropic_noise_scale is not None
     if scale is not None:
         shift = np.sqrt(scale) * _diagonal_shift(problem)
-        return layout, _parameters(problem, shift, None, problem.ridge / scale, problem.n)
+        return layout, _parameters(problem, shift, None, problem.ridge / scale, problem.n, diagonal=diagonal)
     if problem.ridge > 0:
         return layout, _parameters(problem, problem.shift, problem.sigma_sqrt, problem.ridge, problem.n)
     shift = problem.shift @ problem.sigma_sqrt
-    if problem.isotropic_noise_scale is not None:
+    if diagonal:
         shift = _rectangular_diagonal(np.linalg.svd(shift, compute_uv=False), problem.dy, problem.dx)
-    return layout, _parameters(problem, shift, None, 0.0, problem.n)
+    return layout, _parameters(problem, shift, None, 0.0, problem.n, diagonal=diagonal)
 
 
 def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
@@ -150,11 +162,12 @@ def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     rest = min(problem.n, dof)
     layout = Layout("underdetermined", problem.n, rest, _squared_is_safe(problem))
     shift = np.zeros((problem.dy, rho + rest))
-    if problem.isotropic_noise_scale is not None:
+    diagonal = problem.isotropic_noise_scale is not None
+    if diagonal:
         shift[:rho, :rho] = np.diag(values)
     else:
         shift[:, :rho] = np.linalg.svd(problem.shift)[0][:, :rho] * values
-    return layout, _parameters(problem, np.sqrt(scale) * shift, None, problem.ridge / scale, dof)
+    return layout, _parameters(problem, np.sqrt(scale) * shift, None, problem.ridge / scale, dof, diagonal=diagonal)
 
 
 def _parameters(
@@ -164,11 +177,13 @@ def _parameters(
     ridge: float,
     dof: int = 0,
     pretrained: np.ndarray | None = None,
+    diagonal: bool = False,
 ) -> Parameters:
     noise_scale = problem.isotropic_noise_scale
     noise_root = problem.sigma_eps_sqrt if noise_scale is None else problem.noise_std * np.sqrt(noise_scale)
     return Parameters(
         shift=jnp.asarray(shift),
+        diagonal=jnp.asarray(np.diagonal(shift)) if diagonal else None,
         sigma_sqrt=None if sigma_sqrt is None else jnp.asarray(sigma_sqrt),
         noise_root=jnp.asarray(noise_root),
         noise_trace=jnp.asarray(problem.noise_trace),
