@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "simulation": ["Risks", "draw_risks", "monte_carlo"],
         "problem": ["Moments", "Problem", "Regime"],
         "risk_curve": ["RiskCurve"],
+        "robustness": ["simulate_rise"],
         "grid": ["local_processes"],
         "phase": ["phase_grid"],
         "sweeps": ["sweep"],

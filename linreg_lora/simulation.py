@@ -164,7 +164,7 @@ def _chunks(problem: Problem, trials: int, seed: int, sampler: str, batch_size: 
     trials = validation.positive_integer("trials", trials)
     batch_size = validation.positive_integer("batch_size", batch_size)
     layout, parameters = plan(problem, sampler)
-    size = _chunk_size(layout, parameters)
+    size = chunk_size(layout, parameters)
     key = jax.random.key(valid_seed(seed))
     starts = range(0, trials, size)
     in_flight = max(1, batch_size // size)
@@ -217,7 +217,7 @@ def _fft_risk_given_design(sampled: Draw, parameters: Parameters, *, unbiased: b
     return variance + excess_risk(sampled.signal @ inverse.whitening, parameters.shift, root)
 
 
-def _chunk_size(layout: Layout, parameters: Parameters) -> int:
+def chunk_size(layout: Layout, parameters: Parameters) -> int:
     """Draws per compiled call: a power of two that depends on the problem's shapes only."""
     dy, dx = parameters.shift.shape
     columns = layout.n or dx

@@ -13,7 +13,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import plan
-from linreg_lora.simulation import _chunk_size
+from linreg_lora.simulation import chunk_size
 from linreg_lora.spectra import exponential
 from linreg_lora.theory.fft import fft_risk
 
@@ -77,7 +77,7 @@ def test_fft_theory_and_both_fft_averages_agree(problem):
 def test_results_do_not_depend_on_the_batch_size_to_the_bit(batch_size, n):
     problem = Problem(n=n, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
     layout, parameters = plan(problem)
-    trials = 3 * _chunk_size(layout, parameters) - 7
+    trials = 3 * chunk_size(layout, parameters) - 7
     reference = monte_carlo(problem, trials=trials, seed=5)
     curve = monte_carlo(problem, trials=trials, seed=5, batch_size=batch_size)
     for name in ("risk", "stderr", "difference", "difference_stderr", "fft_risk", "fft_stderr"):
