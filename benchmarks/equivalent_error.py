@@ -25,7 +25,7 @@ from linreg_lora.theory.equivalent import equivalent
 
 RESULTS = Path(__file__).parent / "results"
 TARGET, LARGEST, PILOT, SEED = 1e-3, 20_000, 400, 20_261_122
-RATE_TARGET, RATE_DIMENSIONS = 1.5e-4, (8, 16, 32, 64)
+RATE_TARGET, RATE_DIMENSIONS = 1.5e-4, (12, 24, 48)
 RATE_FAMILIES = (
     "n > dx: low rank, near the threshold",
     "n > dx: half rank",
@@ -66,7 +66,7 @@ def families(d: int) -> dict[str, Problem]:
         "n > dx: two noise levels": over(4 * d, noise_covariance=two),
         "n > dx: Sigma misaligned": over(4 * d, input_covariance=covariance(d)),
         "n < dx: low rank": under(half),
-        "n < dx: low rank, dy < n": under(half, dy=d // 4),
+        "n < dx: low rank, dy < n": under(half, dy=max(3, d // 4)),
         "n < dx: low rank, dy > dx": under(half, dy=2 * d),
         "n < dx: few samples": under(d // 5),
         "n < dx: power law": under(half, spectrum=power),

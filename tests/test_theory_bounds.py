@@ -13,9 +13,10 @@ from jaxtyping import TypeCheckError
 
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory import bounds, extreme_eigenvalues
-from linreg_lora.theory.bounds import Constants, Version, lora_bound, theorem_2, theorem_4
+from linreg_lora.theory import bounds, truncation, wishart
+from linreg_lora.theory.bounds import Constants, lora_bound, theorem_2, theorem_4
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, Source, guaranteed, limit, simulated
+from linreg_lora.theory.truncation import Version
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0]
 OVER = Problem(
@@ -99,9 +100,9 @@ def test_truncation_errors_stay_below_their_bounds(case):
     error = truncated(target + noise, rank) - target
     allowed = slack(target, noise)
     spectral = np.linalg.norm(error, 2)
-    assert spectral <= bounds.truncation_norm(target, noise, rank) + allowed
-    assert spectral**2 <= bounds.squared_truncation_norm(target, noise, rank) + allowed * (spectral + 1)
-    assert np.linalg.norm(error) <= bounds.truncation_error(target, noise, rank) + allowed
+    assert spectral <= truncation.truncation_norm(target, noise, rank) + allowed
+    assert spectral**2 <= truncation.squared_truncation_norm(target, noise, rank) + allowed * (spectral + 1)
+    assert np.linalg.norm(error) <= truncation.truncation_error(target, noise, rank) + allowed
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -111,7 +112,7 @@ def test_low_rank_truncation_errors_stay_below_their_bound(case):
     planted = np.linalg.matrix_rank(target)
     assume(planted <= rank)
     error = np.linalg.norm(truncated(target + noise, rank) - target)
-    bound = bounds.low_rank_truncation_error(target, noise, rank)
+    bound = truncation.low_rank_truncation_error(target, noise, rank)
     assert error <= bound + slack(target, noise)
     assert bound == pytest.approx(np.sqrt(2 * rank + 4 * planted) * np.linalg.norm(noise, 2))
     assert bound <= np.sqrt(6 * rank) * np.linalg.norm(noise, 2) * (1 + 1e-12)
@@ -122,9 +123,9 @@ def test_the_printed_square_is_violated():
     target, noise = np.diag([4 - 1e-3, 2.0]), np.diag([-1.0, 1.0])
     error = np.linalg.norm(truncated(target + noise, 1) - target, 2) ** 2
     assert error == pytest.approx(15.992, abs=1e-3)
-    assert bounds.squared_truncation_norm(target, noise, 1, Version.PRINTED) == pytest.approx(12)
-    assert bounds.squared_truncation_norm(target, noise, 1) == pytest.approx(16)
-    assert bounds.truncation_norm(target, noise, 1) == pytest.approx(4)
+    assert truncation.squared_truncation_norm(target, noise, 1, Version.PRINTED) == pytest.approx(12)
+    assert truncation.squared_truncation_norm(target, noise, 1) == pytest.approx(16)
+    assert truncation.truncation_norm(target, noise, 1) == pytest.approx(4)
 
 
 @pytest.mark.parametrize("copies", [1, 3])
@@ -133,21 +134,23 @@ def test_swapped_directions_come_close_to_the_bounds(copies):
     noise = np.kron(np.eye(copies), np.diag([-1.0, 1.0]))
     target = np.kron(np.eye(copies), np.diag([4 - 1e-6, 2.0]))
     error = truncated(target + noise, copies) - target
-    assert np.linalg.norm(error, 2) == pytest.approx(bounds.truncation_norm(target, noise, copies), rel=1e-5)
-    assert 0.84 <= np.linalg.norm(error) / bounds.truncation_error(target, noise, copies) <= 1
+    assert np.linalg.norm(error, 2) == pytest.approx(truncation.truncation_norm(target, noise, copies), rel=1e-5)
+    assert 0.84 <= np.linalg.norm(error) / truncation.truncation_error(target, noise, copies) <= 1
     target = np.kron(np.eye(copies), np.diag([2 - 1e-6, 0.0]))
     error = truncated(target + noise, copies) - target
     assert np.sum(error**2) == pytest.approx(5 * copies, rel=1e-5)
-    assert bounds.low_rank_truncation_error(target, noise, copies) ** 2 == pytest.approx(6 * copies)
+    assert truncation.low_rank_truncation_error(target, noise, copies) ** 2 == pytest.approx(6 * copies)
 
 
 def test_matrix_bounds_by_hand():
     target, noise = np.diag([5.0, 4.0, 2.0, 1.0]), np.diag([0.5, 0.0, 0.0, 0.0])
-    assert bounds.truncation_norm(target, noise, 2) == pytest.approx(2 + 1)
-    assert bounds.squared_truncation_norm(target, noise, 2) == pytest.approx(2 * 4 + 8 * 0.25)
-    assert bounds.truncation_error(target, noise, 2) == pytest.approx(math.sqrt(5) + 2)
-    assert bounds.truncation_norm(target, noise, 4) == pytest.approx(1)
-    assert bounds.low_rank_truncation_error(np.diag([5.0, 0.0, 0.0, 0.0]), noise, 3) == pytest.approx(math.sqrt(2.5))
+    assert truncation.truncation_norm(target, noise, 2) == pytest.approx(2 + 1)
+    assert truncation.squared_truncation_norm(target, noise, 2) == pytest.approx(2 * 4 + 8 * 0.25)
+    assert truncation.truncation_error(target, noise, 2) == pytest.approx(math.sqrt(5) + 2)
+    assert truncation.truncation_norm(target, noise, 4) == pytest.approx(1)
+    assert truncation.low_rank_truncation_error(np.diag([5.0, 0.0, 0.0, 0.0]), noise, 3) == pytest.approx(
+        math.sqrt(2.5)
+    )
 
 
 # -- the theorems' terms -----------------------------------------------------------------------------------------------
@@ -388,9 +391,9 @@ def test_directions_without_variance_do_not_count():
         (lambda: theorem_2(OVER, 2, guaranteed(UNDER)), "extremes: expected those of this problem"),
         (lambda: bounds.least_risk(OVER, 9), r"rank: expected an integer in 0\.\.8"),
         (lambda: bounds.smallest_variance_bound(OVER, -1), "rank: expected an integer >= 0"),
-        (lambda: bounds.truncation_norm(np.eye(2), np.eye(2), 3), r"rank: expected an integer in 1\.\.2"),
-        (lambda: bounds.truncation_error(np.eye(2), np.full((2, 2), np.nan), 1), "expected finite entries"),
-        (lambda: bounds.low_rank_truncation_error(np.eye(2), np.eye(2), 1), r"at least rank\(target\) = 2"),
+        (lambda: truncation.truncation_norm(np.eye(2), np.eye(2), 3), r"rank: expected an integer in 1\.\.2"),
+        (lambda: truncation.truncation_error(np.eye(2), np.full((2, 2), np.nan), 1), "expected finite entries"),
+        (lambda: truncation.low_rank_truncation_error(np.eye(2), np.eye(2), 1), r"at least rank\(target\) = 2"),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -400,8 +403,8 @@ def test_bad_input_is_refused(call, message):
 
 def test_matrices_of_two_shapes_are_refused():
     with pytest.raises((InvalidInput, TypeCheckError)):
-        bounds.truncation_norm(np.eye(2), np.eye(3), 1)
+        truncation.truncation_norm(np.eye(2), np.eye(3), 1)
 
 
 def test_the_limits_are_those_of_the_propositions():
-    assert limit(OVER).inverse.value == extreme_eigenvalues.inverse_limit(40, 10) == pytest.approx(4.0)
+    assert limit(OVER).inverse.value == wishart.inverse_limit(40, 10) == pytest.approx(4.0)

@@ -10,7 +10,7 @@ from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory import extreme_eigenvalues
+from linreg_lora.theory import wishart
 from linreg_lora.theory.extreme_eigenvalues import Source, guaranteed, limit, simulated
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).standard_normal((30, 30)))[0]
@@ -103,15 +103,15 @@ def test_bounds_of_two_eigenvalues_against_exact_integrals(dof):
     norm = integral((dof - 3) / 2, dof)
     inverse = integral((dof - 5) / 2, dof - 1) / (dof - 1) / norm
     ratio = integral((dof - 5) / 2, dof) / norm
-    assert inverse <= extreme_eigenvalues.inverse_moment(2, dof) <= 1.3 * inverse
-    assert ratio <= extreme_eigenvalues.condition_number(2, dof) <= 8 * ratio
+    assert inverse <= wishart.inverse_moment(2, dof) <= 1.3 * inverse
+    assert ratio <= wishart.condition_number(2, dof) <= 8 * ratio
 
 
 @pytest.mark.parametrize("dof", [3, 4, 10, 100])
 def test_the_bound_of_one_eigenvalue_is_exact_up_to_its_grid(dof):
     exact = 1 / (dof - 2)
-    assert exact <= extreme_eigenvalues.inverse_moment(1, dof) <= 1.006 * exact
-    assert extreme_eigenvalues.condition_number(1, dof) == 1
+    assert exact <= wishart.inverse_moment(1, dof) <= 1.006 * exact
+    assert wishart.condition_number(1, dof) == 1
 
 
 @pytest.mark.parametrize(("size", "dof"), [(20, 24), (40, 200), (60, 3000)])
@@ -119,11 +119,11 @@ def test_the_bounds_of_many_eigenvalues_are_within_a_factor_of_simulation(size, 
     """300 Bartlett factors; level 1e-6 one-sided. Below the trace bound m / (M - m - 1), by more the larger M / m."""
     problem = Problem(n=dof, dx=size, dy=1, spectrum=(), noise_std=1.0)
     found = simulated(problem, draws=300, seed=3)
-    bound = dof * extreme_eigenvalues.inverse_moment(size, dof)
+    bound = dof * wishart.inverse_moment(size, dof)
     slack = critical_z(1) * found.inverse.stderr
     assert found.inverse.value - slack <= bound <= 1.8 * (found.inverse.value + slack)
     assert bound < dof * size / (dof - size - 1)
-    ratio = extreme_eigenvalues.condition_number(size, dof)
+    ratio = wishart.condition_number(size, dof)
     slack = critical_z(1) * found.condition.stderr
     assert found.condition.value - slack <= ratio <= 3 * (found.condition.value + slack)
 
@@ -152,21 +152,21 @@ def test_the_bounds_are_the_integrals_they_state(size, dof):
     quantile = np.exp(-np.interp(-v, log_tail[kept], log_x[kept]))
     inverse = scipy.integrate.trapezoid(quantile * np.exp(-v), v)
     ratio = scipy.integrate.trapezoid(quantile * np.exp(-v) * (edge + np.sqrt(2 * v)) ** 2, v)
-    assert 0.9999 * inverse <= extreme_eigenvalues.inverse_moment(size, dof) <= 1.003 * inverse
-    assert 0.9999 * ratio <= extreme_eigenvalues.condition_number(size, dof) <= 1.02 * ratio
+    assert 0.9999 * inverse <= wishart.inverse_moment(size, dof) <= 1.003 * inverse
+    assert 0.9999 * ratio <= wishart.condition_number(size, dof) <= 1.02 * ratio
 
 
 def test_bounds_survive_underflow():
     """n - dx = 2e4: the density near 0 underflows, and 1/lmin is within a few per cent of its limit."""
-    assert extreme_eigenvalues.inverse_moment(10, 20_000) == pytest.approx(1 / (20_000**0.5 - 10**0.5) ** 2, rel=0.05)
-    assert math.isfinite(extreme_eigenvalues.inverse_moment(1000, 1002))
-    assert math.isfinite(extreme_eigenvalues.condition_number(1000, 1002))
+    assert wishart.inverse_moment(10, 20_000) == pytest.approx(1 / (20_000**0.5 - 10**0.5) ** 2, rel=0.05)
+    assert math.isfinite(wishart.inverse_moment(1000, 1002))
+    assert math.isfinite(wishart.condition_number(1000, 1002))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 9), (9, 4), (100, 80), (1, 1)])
 def test_the_norm_of_gaussian_matrices(rows, columns):
     """400 draws, one-sided at level 1e-6; the bound is at most 10 % above from 80 x 100 on."""
-    bound = extreme_eigenvalues.gaussian_norm(rows, columns)
+    bound = wishart.gaussian_norm(rows, columns)
     draws = np.random.default_rng(4).standard_normal((400, rows, columns))
     squared = np.linalg.norm(draws, 2, axis=(1, 2)) ** 2
     slack = critical_z(1) * squared.std() / 20
@@ -176,9 +176,9 @@ def test_the_norm_of_gaussian_matrices(rows, columns):
 
 
 def test_the_norm_bounds_by_hand():
-    assert extreme_eigenvalues.gaussian_norm(4, 9) == pytest.approx((26, 45))
+    assert wishart.gaussian_norm(4, 9) == pytest.approx((26, 45))
     isotropic = guaranteed(UNDER).noise.value
-    assert isotropic == pytest.approx(1.5**2 * extreme_eigenvalues.gaussian_norm(5, 6).sharp)
+    assert isotropic == pytest.approx(1.5**2 * wishart.gaussian_norm(5, 6).sharp)
     # Tr Sigma_eps = 10, largest 4, min(n, dx) = 9
     problem = Problem(n=20, dx=9, dy=4, spectrum=(), noise_std=1.0, noise_covariance=np.array([4.0, 3.0, 2.0, 1.0]))
     assert guaranteed(problem).noise.value == pytest.approx((math.sqrt(10) + 6) ** 2 + 4)
@@ -218,10 +218,10 @@ def test_the_cost_of_anisotropy():
 
 
 def test_the_limits_by_hand():
-    assert extreme_eigenvalues.inverse_limit(200, 40) == pytest.approx((1 - math.sqrt(0.2)) ** -2)
-    assert extreme_eigenvalues.inverse_limit(9, 16) == pytest.approx(9.0)
-    assert extreme_eigenvalues.inverse_limit(16, 9) == pytest.approx(16.0)
-    assert extreme_eigenvalues.inverse_limit(10, 10) == math.inf
+    assert wishart.inverse_limit(200, 40) == pytest.approx((1 - math.sqrt(0.2)) ** -2)
+    assert wishart.inverse_limit(9, 16) == pytest.approx(9.0)
+    assert wishart.inverse_limit(16, 9) == pytest.approx(16.0)
+    assert wishart.inverse_limit(10, 10) == math.inf
     found = limit(Problem(n=16, dx=9, dy=1, spectrum=(), noise_std=1.0, input_covariance=np.array([3.0] + 8 * [2.0])))
     assert found.condition.value == pytest.approx(3 * 49.0)
     assert found.tail.value == pytest.approx((16 - 2 / 9) * 1.0)
@@ -321,10 +321,10 @@ def test_a_seed_is_a_run():
         (lambda: simulated(OVER, draws=1, seed=0), "draws: expected at least 2"),
         (lambda: simulated(OVER, draws=2, seed=-1), "seed: expected"),
         (lambda: limit(ANISOTROPIC), "input_covariance: expected a multiple of the identity"),
-        (lambda: extreme_eigenvalues.inverse_moment(5, 4), "dof: expected at least size = 5, received 4"),
-        (lambda: extreme_eigenvalues.condition_number(5, 4), "dof: expected at least size = 5, received 4"),
-        (lambda: extreme_eigenvalues.inverse_limit(0, 4), "n: expected an integer >= 1"),
-        (lambda: extreme_eigenvalues.gaussian_norm(3, 0), "columns: expected an integer >= 1"),
+        (lambda: wishart.inverse_moment(5, 4), "dof: expected at least size = 5, received 4"),
+        (lambda: wishart.condition_number(5, 4), "dof: expected at least size = 5, received 4"),
+        (lambda: wishart.inverse_limit(0, 4), "n: expected an integer >= 1"),
+        (lambda: wishart.gaussian_norm(3, 0), "columns: expected an integer >= 1"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -1,4 +1,4 @@
-"""Bounds on the risk of LoRA: of single matrices, and in expectation, with every constant written out.
+"""Bounds on the expected risk of LoRA, with every constant written out.
 
 LoRA truncates M = T + N, signal plus noise, to M_r = trunc_r(M), and its error is that of the truncation seen through
 the design. With C = Sigma^{1/2}, S = X X^T and P the projector on the row space of X:
@@ -15,85 +15,14 @@ ones a bound is an estimate of a bound, with their standard errors; by default t
 
 import dataclasses
 import math
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, guaranteed
-
-# -- single matrices --------------------------------------------------------------------------------------------------
-
-
-class Version(StrEnum):
-    """Constants as the paper prints them, or as its proof gives them when each step is carried through."""
-
-    PRINTED = "printed"
-    CORRECTED = "corrected"
-
-
-def truncation_norm(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, "dy k"], rank: int) -> float:
-    """Bound on the spectral norm of the error of truncating T + N.
-
-        ||M_r - T||_2 <= s_{r+1}(T) + 2 ||N||_2,      M = T + N
-
-    `target` T, `noise` N, `rank` r in 1..min(dy, k). Source: arXiv 2605.19018, Lemma 2.
-    """
-    values, strength = _target_and_noise(target, noise, rank)
-    return _next(values, rank) + 2 * strength
-
-
-def squared_truncation_norm(
-    target: Float[np.ndarray, "dy k"],
-    noise: Float[np.ndarray, "dy k"],
-    rank: int,
-    version: Version = Version.CORRECTED,
-) -> float:
-    """The square of `truncation_norm` with its cross term bounded away.
-
-        ||M_r - T||_2^2 <= 2 s_{r+1}(T)^2 + 8 ||N||_2^2
-
-    The paper prints 4 for 8, which is not a bound: T = diag(3.999, 2), N = diag(-1, 1), r = 1 has 15.992 on the left
-    and 12 on the right. Source: arXiv 2605.19018, eq. 148.
-    """
-    values, strength = _target_and_noise(target, noise, rank)
-    return 2 * _next(values, rank) ** 2 + (4 if version is Version.PRINTED else 8) * strength**2
-
-
-def truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, "dy k"], rank: int) -> float:
-    """Bound on the Frobenius norm of the error of truncating T + N.
-
-        ||M_r - T||_F <= tail_r(T) + 2 sqrt(2r) ||N||_2,      tail_r(T)^2 = sum_{i>r} s_i(T)^2
-
-    Proof: M_r is the best fit of rank r, so ||M - M_r||^2 <= ||M - T_r||^2. With M = T + N, a = ||M_r - T||_F and
-    b = tail_r(T) this is a^2 <= b^2 + 2 <N, M_r - T_r>. The rank of M_r - T_r is at most 2r, so the product is at most
-    c (a + b), c = sqrt(2r) ||N||_2, hence a - b <= 2c. `target` T, `noise` N, `rank` r in 1..min(dy, k).
-    """
-    values, strength = _target_and_noise(target, noise, rank)
-    return _tail(values, rank) ** 0.5 + 2 * math.sqrt(2 * rank) * strength
-
-
-def low_rank_truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, "dy k"], rank: int) -> float:
-    """`truncation_error` where rank(T) <= r: no tail, and a smaller constant.
-
-        ||M_r - T||_F^2 <= (2 r + 4 rank(T)) ||N||_2^2 <= 6 r ||N||_2^2
-
-    Proof: split by the singular spaces U, V of M_r. (M_r - T) V = -N V and U^T (M_r - T) V_perp = U^T N V_perp, in
-    modulus, have rank <= r: r ||N||^2 each. The rest, U_perp^T T V_perp = U_perp^T (M - N) V_perp, has rank at most
-    that of T and norm at most s_{r+1}(M) + ||N|| <= 2 ||N||. The best constant is not known: 5 r is attained
-    (T = diag(2, 0), N = diag(-1, 1), r = 1, in the limit). Returns the bound on the norm, not on its square. Raises
-    `InvalidInput` where rank(T) > r.
-    """
-    values, strength = _target_and_noise(target, noise, rank)
-    planted = _numerical_rank(values, target.shape)
-    if planted > rank:
-        raise InvalidInput("rank", f"at least rank(target) = {planted}", rank, "use truncation_error")
-    return math.sqrt(2 * rank + 4 * planted) * strength
-
+from linreg_lora.theory.truncation import Version, next_value, numerical_rank, require_rank, tail_energy
 
 # -- the paper's theorems ---------------------------------------------------------------------------------------------
 
@@ -196,17 +125,17 @@ def theorem_4(
 
 def _theorem(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None, constants: Constants) -> TheoremBound:
     size = min(problem.n, problem.input_rank)
-    _require_rank(rank, 1, min(size - 1, problem.dy), "the theorem needs 1 <= r < min(n, dx)")
+    require_rank(rank, 1, min(size - 1, problem.dy), "the theorem needs 1 <= r < min(n, dx)")
     extremes = _extremes_of(problem, extremes)
     values = np.asarray(problem.without_null_inputs().spectrum)
-    next_energy, largest = _next(values, rank) ** 2, _largest(problem.input_covariance)
+    next_energy, largest = next_value(values, rank) ** 2, _largest(problem.input_covariance)
     noise = problem.noise_std**2 * _largest(problem.noise_covariance)
     return TheoremBound(
         unseen=constants.unseen * extremes.unseen.value,
         variance=_product(constants.variance * rank * max(size, problem.dy) / problem.n * noise, extremes.inverse),
         design=_product(constants.design * rank * next_energy, extremes.condition),
         direction=constants.direction * rank * next_energy * largest,
-        tail=constants.tail * largest * _tail(values, rank),
+        tail=constants.tail * largest * tail_energy(values, rank),
         constants=constants,
         extremes=extremes,
     )
@@ -234,7 +163,7 @@ class LoraBound(NamedTuple):
 
 
 def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None = None) -> LoraBound:
-    """A bound on E risk(D_r), any n, Sigma and Sigma_eps, from `truncation_error` and `low_rank_truncation_error`.
+    """A bound on E risk(D_r), any n, Sigma and Sigma_eps, from the two lemmas of `truncation`.
 
         n >= dx, or Sigma = c I:  E risk <= unseen + ( sqrt(tail) + sqrt(variance) )^2
         otherwise:                E risk <= ( sqrt(unseen) + sqrt(tail) + sqrt(variance) )^2
@@ -260,14 +189,14 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     threshold, unless both tail and variance are absent. Raises `InvalidInput` for another rank, a ridge, or the
     extremes of another problem.
     """
-    _require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
+    require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)
     values = _whitened_values(problem)
-    planted = _numerical_rank(values, (problem.dy, problem.dx))
+    planted = numerical_rank(values, (problem.dy, problem.dx))
     factor = 2 * rank + 4 * planted if planted <= rank else 8 * rank
     return LoraBound(
         unseen=extremes.unseen.value,
-        tail=_product(_tail(values, rank) if planted > rank else 0.0, extremes.tail),
+        tail=_product(tail_energy(values, rank) if planted > rank else 0.0, extremes.tail),
         variance=_product(factor / problem.n * extremes.noise.value, extremes.inverse),
         orthogonal=problem.n >= problem.input_rank or problem.without_null_inputs().isotropic_scale is not None,
         extremes=extremes,
@@ -284,8 +213,8 @@ def least_risk(problem: Problem, rank: int) -> float:
 
     The truncation of Delta Sigma^{1/2} attains it (Eckart and Young).
     """
-    _require_rank(rank, 0, min(problem.dx, problem.dy))
-    return _tail(_whitened_values(problem), rank)
+    require_rank(rank, 0, min(problem.dx, problem.dy))
+    return tail_energy(_whitened_values(problem), rank)
 
 
 def smallest_variance_bound(problem: Problem, rank: int) -> float:
@@ -295,17 +224,12 @@ def smallest_variance_bound(problem: Problem, rank: int) -> float:
 
     Source: arXiv 2605.19018, Proposition 7.
     """
-    _require_rank(rank, 0, min(problem.dx, problem.dy))
+    require_rank(rank, 0, min(problem.dx, problem.dy))
     smallest = problem.smallest_variance if problem.input_rank == problem.dx else 0.0
-    return smallest * _tail(np.asarray(problem.spectrum), rank)
+    return smallest * tail_energy(np.asarray(problem.spectrum), rank)
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
-
-
-def _require_rank(rank: int, least: int, largest: int, remedy: str = "") -> None:
-    if validation.nonnegative_integer("rank", rank) not in range(least, largest + 1):
-        raise InvalidInput("rank", f"an integer in {least}..{largest}", rank, remedy)
 
 
 def _extremes_of(problem: Problem, extremes: ExtremeEigenvalues | None) -> ExtremeEigenvalues:
@@ -314,29 +238,6 @@ def _extremes_of(problem: Problem, extremes: ExtremeEigenvalues | None) -> Extre
     if extremes.problem != problem:
         raise InvalidInput("extremes", "those of this problem", "those of another", "compute them from this problem")
     return extremes
-
-
-def _target_and_noise(target: np.ndarray, noise: np.ndarray, rank: int) -> tuple[np.ndarray, float]:
-    """Singular values of T, and ||N||_2."""
-    _require_rank(rank, 1, min(target.shape))
-    if noise.shape != target.shape:
-        raise InvalidInput("noise", f"the shape of target, {target.shape}", f"shape {noise.shape}")
-    if not (np.all(np.isfinite(target)) and np.all(np.isfinite(noise))):
-        raise InvalidInput("target, noise", "finite entries", "nan or inf")
-    return np.linalg.svd(target, compute_uv=False), float(np.linalg.norm(noise, 2))
-
-
-def _next(values: np.ndarray, rank: int) -> float:
-    return float(values[rank]) if rank < len(values) else 0.0
-
-
-def _tail(values: np.ndarray, rank: int) -> float:
-    return float(np.sum(values[rank:] ** 2))
-
-
-def _numerical_rank(values: np.ndarray, shape: tuple[int, ...]) -> int:
-    """How many singular values of a matrix of this shape exceed rounding."""
-    return int(np.sum(values > max(shape) * np.finfo(float).eps * np.max(values, initial=0.0)))
 
 
 def _largest(covariance: np.ndarray | None) -> float:
