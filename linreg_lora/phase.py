@@ -54,7 +54,7 @@ def phase(problem: Problem, correction: bool = True) -> Phase:
         return Phase(-1, float("nan"), curve.fft_risk, Winner.UNKNOWN)
     best = curve.best_rank
     winner = Winner.PRETRAINED if best == 0 else Winner.FFT if best == problem.max_rank else Winner.LORA
-    return Phase(best, float(np.min(curve.risk)), curve.fft_risk, winner)
+    return Phase(best, float(curve.risk[best]), curve.fft_risk, winner)
 
 
 def phase_grid(

@@ -141,7 +141,8 @@ def _best_rank(curve: RiskCurve) -> int | None:
 
 def _winners(curve: RiskCurve) -> list[int]:
     """Those of the curve's ranks whose risk is below that of FFT."""
-    below = (curve.risk < curve.fft_risk) & (curve.ranks < curve.problem.max_rank)
+    below = (curve.difference < 0) | ((curve.ranks == 0) & np.isinf(curve.fft_risk))
+    below &= curve.ranks < curve.problem.max_rank
     return [int(rank) for rank in curve.ranks[below]]
 
 

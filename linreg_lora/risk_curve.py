@@ -47,10 +47,14 @@ class RiskCurve:
 
     @property
     def best_rank(self) -> int:
-        """The rank of least risk among those listed; ties go to the smaller rank."""
+        """The rank of least risk among those listed; ties go to the smaller rank.
+
+        By `difference`, where it is known: it is the more accurate comparison, also of LoRA with LoRA at full rank.
+        """
         if not np.any(np.isfinite(self.risk)):
             raise InvalidInput("risk", "at least one finite value", "none", "; ".join(self.notes))
-        return int(self.ranks[np.nanargmin(self.risk)])
+        known = np.array_equal(np.isfinite(self.difference), np.isfinite(self.risk))
+        return int(self.ranks[np.nanargmin(self.difference if known else self.risk)])
 
     def at(self, ranks: Any) -> "RiskCurve":
         """The same curve at some of its ranks, in the order given."""

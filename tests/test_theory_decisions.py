@@ -19,7 +19,7 @@ def test_the_best_rank_and_the_winning_ranks_are_those_of_the_curve():
     assert best.rank == curve.ranks[np.argmin(curve.risk)]
     assert best.risk == np.min(curve.risk) < best.fft_risk
     winners = decisions.ranks_that_beat_fft(PROBLEM)
-    assert winners == [r for r in range(20) if curve.risk[r] < curve.fft_risk]
+    assert winners == [r for r in range(20) if curve.difference[r] < 0]
     assert best.rank in winners
 
 
@@ -54,6 +54,10 @@ def test_a_crossing_in_n_is_the_last_n_before_the_change():
         assert (after < 0) != (before < 0)
 
 
+def test_the_range_of_n_decides_which_ranks_exist_not_the_problems_own_n():
+    assert decisions.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == decisions.crossover(PROBLEM, 3, "n", 40, 50)
+
+
 def test_no_crossing_is_an_answer(monkeypatch, capsys):
     assert decisions.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
     words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
@@ -72,7 +76,11 @@ def test_no_crossing_is_an_answer(monkeypatch, capsys):
         ((0, "n", 1, 2), "rank: expected an integer in 1..19, received 0"),
         ((20, "n", 1, 2), "rank: expected an integer in 1..19, received 20"),
         ((1, "dx", 1, 2), "over: expected noise_std or n, received dx"),
-        ((1, "n", 3, 2), "low, high: expected 0 < low < high"),
+        ((1, "n", 3, 2), "low, high: expected two integers between them"),
+        ((1, "n", 40.2, 40.8), "low, high: expected two integers between them"),
+        ((1, "n", 40, 1e20), "low, high: expected two integers between them, at most"),
+        ((5, "n", 2, 4), "low, high: expected values where LoRA of rank 5 is not FFT and both have a mean"),
+        ((5, "n", 59, 61), "low, high: expected values where LoRA of rank 5 is not FFT and both have a mean"),
         ((1, "noise_std", 0, 2), "low, high: expected 0 < low < high"),
     ],
 )

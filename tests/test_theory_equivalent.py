@@ -5,10 +5,12 @@ import pytest
 from comparisons import critical_z
 
 from linreg_lora import Problem, monte_carlo
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.spectra import exponential
+from linreg_lora.theory import dyson, functionals
 from linreg_lora.theory.curve import risk_curve
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.dyson import Cut
+from linreg_lora.theory.equivalent import equivalent, partial_equivalent
 from linreg_lora.theory.fft import fft_risk
 from linreg_lora.theory.functionals import of_fft
 from linreg_lora.theory.modes import modes
@@ -98,6 +100,111 @@ def test_ranks_far_below_strong_directions_keep_their_digits():
     np.testing.assert_allclose(first - third, 10 * (second - third), rtol=0.2, atol=1e-5 * np.max(third))
 
 
+def test_weak_noise_only_scales_the_risk():
+    """The bulk lies far below the shift's directions: risk / sigma^2 has a limit, approached like sigma^2."""
+    ranks, problem = [2, 6, 12, 18], Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0), noise_std=1e-2)
+    reference, found = (equivalent(problem.replace(noise_std=s), ranks) for s in (1e-2, 2e-4))
+    # 1e-12 ||Delta||^2 may be lost: 13e-12 against 2e-9, and the limit is reached to 1e-4.
+    np.testing.assert_allclose(found.risk / 4e-8, reference.risk / 1e-4, rtol=1e-3)
+
+
+def test_what_is_lost_in_rounding_is_said():
+    problem = Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0), noise_std=1e-5)
+    with pytest.raises(NumericalFailure, match="lost in rounding"):
+        equivalent(problem, [2])
+    found = partial_equivalent(problem, [0, 1, 2, 20])
+    assert np.isnan(found.risk).tolist() == [False, False, True, False]
+    assert set(found.failures) == {2}
+    assert equivalent(problem, [0, 20]).risk[1] == fft_risk(problem).risk
+    curve = risk_curve(problem, [1, 2])
+    assert np.isnan(curve.risk).tolist() == [False, True]
+    assert "lost in rounding" in curve.notes[0]
+
+
+def test_near_full_rank_the_difference_has_the_right_sign():
+    """A flat spectrum near the threshold: the last direction pays. The errors of LoRA and FFT are of second order,
+    1 / (n - dx)^2 = 2 % of FFT's risk each, more than their difference; they cancel. False alarms 1e-6.
+    """
+    problem = Problem(n=27, dx=20, dy=20, spectrum=(2.0,) * 20, noise_std=1.0)
+    found = equivalent(problem, [19, 20])
+    simulated = monte_carlo(problem, trials=4096, seed=3, ranks=[19])
+    assert simulated.difference[0] > critical_z(1) * simulated.difference_stderr[0]
+    assert 0 < found.difference[0] < 2 * simulated.difference[0]
+    assert found.risk[0] < found.fft_risk, "the naive difference has the wrong sign"
+    assert risk_curve(problem).best_rank in (0, 20)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n": 66}, {"n": 60, "ridge": 1e-2}, {"n": 55}], ids=["n near dx", "n = dx, tiny ridge", "n below dx"]
+)
+def test_near_the_threshold_every_rank_is_flagged(changes):
+    problem = Problem(**{"n": 60, "dx": 60, "dy": 50, "spectrum": (3.0, 2.0, 1.5), "noise_std": 1.0, **changes})
+    assert np.all(equivalent(problem, [1, 2, 10, 20]).flagged)
+    assert not np.any(equivalent(problem.replace(n=60, ridge=10.0), [10, 20]).flagged)
+
+
+def test_at_the_threshold_without_ridge_there_is_one_clear_line():
+    problem = Problem(n=30, dx=30, dy=25, spectrum=(3.0, 2.0, 1.0), noise_std=0.0)
+    with pytest.raises(NumericalFailure, match="expected n != dx or ridge > 0"):
+        equivalent(problem, [1])
+    assert equivalent(problem, [0, 25]).risk.tolist() == [14.0, 0.0]
+
+
+def test_inputs_without_variance_do_not_count():
+    small = Problem(n=40, dx=8, dy=6, spectrum=(3.0, 2.0), noise_std=1.0)
+    for n in (40, 5):
+        padded = small.replace(n=n, dx=11, input_covariance=np.repeat([1.0, 0.0], [8, 3]))
+        expected = equivalent(small.replace(n=n), [1, 2, 4])
+        np.testing.assert_allclose(equivalent(padded, [1, 2, 4]).risk, expected.risk, rtol=1e-6)
+
+
+def test_outputs_without_noise_add_no_rank():
+    problem = Problem(n=60, dx=16, dy=12, spectrum=(3.0, 2.0), noise_std=1.0, noise_covariance=np.repeat([0.0, 1.0], 6))
+    found = equivalent(problem, [7, 8, 12])
+    # F has rank 8: six noisy outputs and two that the shift reaches.
+    assert found.risk[0] < found.risk[1] == found.risk[2] == fft_risk(problem).risk
+
+
+def test_blocks_too_large_to_correct_are_flagged(monkeypatch):
+    problem = SIMULATED["n < dx, misaligned"]
+    monkeypatch.setattr("linreg_lora.theory.equivalent._LARGEST_CORRECTED", 10)
+    found = equivalent(problem, [2, 5])
+    assert not found.corrected
+    assert np.array_equal(found.risk, found.raw)
+    assert np.all(found.flagged)
+
+
+@pytest.mark.parametrize(
+    ("residual", "branch", "count", "message"),
+    [
+        (1e-8, True, 3.0, "residual below 1e-09"),
+        (np.nan, True, 3.0, "residual below 1e-09"),
+        (1e-12, False, 3.0, "branch wrong"),
+        (1e-12, True, 3.1, "expected a cut that keeps 3 directions"),
+    ],
+)
+def test_what_was_not_solved_is_a_failure(residual, branch, count, message):
+    values = np.array([[3.0, 0, 0, 0], [count, 0, 0, 0]])
+    cut = Cut(np.ones(2), values, values, np.array([1e-12, residual]), np.array([True, branch]))
+    failures = functionals._failures(cut, np.array([3.0, 3.0]), 1e-6)
+    assert set(failures) == {1}
+    assert message in failures[1]
+
+
+def test_the_correction_is_certified_too(monkeypatch):
+    solved = dyson.on_cuts
+
+    def broken(function, *arguments):
+        found = solved(function, *arguments)
+        if function is functionals._corrections:
+            found[2] = np.zeros_like(found[2])
+        return found
+
+    monkeypatch.setattr(dyson, "on_cuts", broken)
+    with pytest.raises(NumericalFailure, match="in the correction"):
+        equivalent(REFERENCE[0][0], [1])
+
+
 def test_the_analytic_limit_is_the_limit_of_small_ridges():
     problem = REFERENCE[2][0]
     limit = equivalent(problem, [1, 3, 8])
@@ -119,7 +226,7 @@ SIMULATED = {
     "n < dx, input variances": Problem(
         n=16, dx=40, dy=20, spectrum=(5.0, 3.0), noise_std=1.0, input_covariance=np.geomspace(3, 0.3, 40)
     ),
-    "n < dx, misaligned": Problem(n=10, dx=24, dy=12, spectrum=(5.0, 3.0), noise_std=1.0, input_covariance=MISALIGNED),
+    "n < dx, misaligned": Problem(n=9, dx=24, dy=12, spectrum=(5.0, 3.0), noise_std=1.0, input_covariance=MISALIGNED),
     "ridge, dx < n": Problem(n=48, dx=24, dy=24, spectrum=(3.0, 2.0), noise_std=1.0, ridge=6.0),
 }
 
@@ -220,10 +327,13 @@ def test_the_curve_carries_the_equivalent_and_its_warnings():
     curve = risk_curve(problem, [0, 3, 4, 50])
     assert_five_digits(curve.risk[1:2], [0.9662])
     assert curve.risk[[0, 3]].tolist() == [14.0, fft_risk(problem).risk]
-    assert "just below a spectral edge" in curve.notes[0]
+    assert curve.notes == ("the finite-size correction may be off by more than 0.5 %: rank 4",)
     assert curve.formula.startswith("LoRA: deterministic equivalent")
     assert curve.best_rank == 3
-    np.testing.assert_allclose(curve.difference, curve.risk - curve.fft_risk)
+    # Against FFT by the same equivalent: 1 / (n - dx) (1 + 1 / (n - dx)) for 1 / (n - dx - 1).
+    like = fft_risk(problem).risk * (1 - 1 / 340**2)
+    np.testing.assert_allclose(curve.difference[1:3], curve.risk[1:3] - like, rtol=1e-9)
+    assert curve.difference[3] == 0
 
 
 def test_the_curve_is_infinite_where_no_mean_exists():

@@ -12,24 +12,27 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
     """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
     Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on
-    to. Where the mean is infinite the risk is inf. A rank whose equations were not solved is nan. `notes` say all this.
+    to, also for `difference`. Where the mean is infinite the risk is inf. A rank whose equations were not solved is
+    nan. `notes` say all this.
     """
     chosen = valid_ranks(ranks, problem)
     full = fft_risk(problem)
     fft, formula, notes = full.risk, full.formula, []
+    difference = np.full(len(chosen), np.nan)
     trivial = (chosen == 0) | (chosen == problem.max_rank)
     risk = np.where(chosen == 0, problem.pretrained_risk, np.where(trivial, fft, np.nan))
+    if np.isfinite(fft):
+        difference = risk - fft
     if problem.moments is Moments.NO_MEAN:
         risk = np.where(chosen == 0, problem.pretrained_risk, np.inf)
         notes.append(problem.moments_note)
     elif not np.all(trivial) or full.formula == EQUIVALENT:
         formula = f"LoRA: deterministic equivalent; FFT: {full.formula}"
         try:
-            risk, fft, note = _equivalent(problem, chosen, correction)
-            notes += [note] if note else []
+            risk, difference, fft, found = _equivalent(problem, chosen, correction)
+            notes += found
         except NumericalFailure as failure:
             notes.append(str(failure))
-    difference = risk - fft if np.isfinite(fft) else np.full(len(chosen), np.nan)
     return RiskCurve(
         problem=problem,
         method="theory",
@@ -46,14 +49,16 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
     )
 
 
-def _equivalent(problem: Problem, ranks: np.ndarray, correction: bool) -> tuple[np.ndarray, float, str]:
-    from linreg_lora.theory.equivalent import equivalent
+def _equivalent(
+    problem: Problem, ranks: np.ndarray, correction: bool
+) -> tuple[np.ndarray, np.ndarray, float, list[str]]:
+    from linreg_lora.theory.equivalent import partial_equivalent
 
-    found = equivalent(problem, ranks, correction=correction)
-    notes = []
+    found = partial_equivalent(problem, ranks, correction=correction)
+    notes = list(found.failures.values())[:1]
     if correction and not found.corrected:
         notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")
-    if found.corrected and np.any(found.flagged):
+    elif np.any(found.flagged):
         listed = ", ".join(str(rank) for rank in found.ranks[found.flagged])
-        notes.append(f"just below a spectral edge the correction may overshoot: rank {listed}")
-    return found.risk, found.fft_risk, "; ".join(notes)
+        notes.append(f"the finite-size correction may be off by more than 0.5 %: rank {listed}")
+    return found.risk, found.difference, found.fft_risk, notes

@@ -17,7 +17,7 @@ _GAP_RATIO = 1.001
 _KNOWN_SHARE, _PASS = 0.8, 64
 
 #: A cut below a wide gap is measured from inside the gap, if that is this many times further up.
-_ANCHOR_RATIO = 2.0
+_RUNG_RATIO = 2.0
 
 #: What lies between cuts x and points further right.
 Evaluate = Callable[[np.ndarray, np.ndarray], Cut]
@@ -26,32 +26,65 @@ Evaluate = Callable[[np.ndarray, np.ndarray], Cut]
 class Cuts(NamedTuple):
     """One cut a rank, what lies above it, and the width of the spectral gap that it halves.
 
-    `width` is the difference of log x between the ends of the gap, 0 where there is none.
+    `width` is the difference of log x between the ends of the gap, 0 where there is none. `ladder`: see there.
     """
 
     cut: Cut
     width: Float[np.ndarray, "m"]
+    ladder: "Ladder"
 
 
-class _Above:
-    """What lies above cuts, in steps from one wide gap to the next, so that no contour spans too many scales."""
+class Ladder:
+    """Points inside wide gaps, from the top down, with what lies above them: no contour needs to span many scales."""
 
-    def __init__(self, between: Evaluate, x_max: float) -> None:
-        self._between, self._anchors, self._values = between, np.array([x_max]), np.zeros((1, 1))
+    def __init__(self, x_max: float) -> None:
+        self.x = np.array([x_max])
 
-    def __call__(self, x: np.ndarray) -> Cut:
-        index = np.searchsorted(-self._anchors, -_ANCHOR_RATIO * x, side="right") - 1
-        index = np.maximum(index, 0)
-        cut = self._between(x, self._anchors[index])
-        return cut._replace(values=cut.values + self._values[index])
+    def rungs(self, x: Float[np.ndarray, "m"]) -> np.ndarray:
+        """For each cut, the lowest point that is well above it (0: the top)."""
+        return np.maximum(np.searchsorted(-self.x, -_RUNG_RATIO * x, side="right") - 1, 0)
 
-    def learn(self, pool: Cut, tolerance: float) -> None:
-        """Take as anchors the middle of every three neighbouring cuts of the pool that keep the same directions."""
+    def total(self, between: Callable[[np.ndarray, np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+        """What lies above cuts `x`, added up from what lies `between` cuts and points further right."""
+        above = self.rungs(x)
+        used: list[int] = []
+        pending = sorted(set(above.tolist()) - {0}, reverse=True)
+        while pending:
+            rung = pending.pop(0)
+            used.append(rung)
+            upper = int(self.rungs(self.x[rung : rung + 1])[0])
+            if upper and upper not in used and upper not in pending:
+                pending = sorted([*pending, upper], reverse=True)
+        ends = np.concatenate([x, self.x[used]])
+        parts = between(ends, self.x[self.rungs(ends)])
+        at_rung = {0: np.zeros(parts.shape[1])}
+        for k, rung in sorted(enumerate(used), key=lambda pair: pair[1]):
+            at_rung[rung] = parts[len(x) + k] + at_rung[int(self.rungs(self.x[rung : rung + 1])[0])]
+        return parts[: len(x)] + np.stack([at_rung[int(rung)] for rung in above])
+
+    def extend(self, pool: Cut, tolerance: float) -> np.ndarray:
+        """Take the middle of every three neighbouring cuts of the pool that keep the same directions; their places."""
         count = pool.values[:, 0]
         flat = (np.abs(count - np.round(count)) < tolerance) & (count > 0.5)
         same = np.abs(np.diff(count)) < tolerance
         middle = np.flatnonzero(flat[1:-1] & same[:-1] & same[1:])[::-1] + 1
-        self._anchors = np.concatenate([self._anchors[:1], pool.x[middle]])
+        self.x = np.concatenate([self.x[:1], pool.x[middle]])
+        return middle
+
+
+class _Above:
+    """What lies above cuts, by steps down the ladder, whose rungs keep the values that were measured there."""
+
+    def __init__(self, between: Evaluate, x_max: float) -> None:
+        self._between, self.ladder, self._values = between, Ladder(x_max), np.zeros((1, 1))
+
+    def __call__(self, x: np.ndarray) -> Cut:
+        rungs = self.ladder.rungs(x)
+        cut = self._between(x, self.ladder.x[rungs])
+        return cut._replace(values=cut.values + self._values[rungs])
+
+    def learn(self, pool: Cut, tolerance: float) -> None:
+        middle = self.ladder.extend(pool, tolerance)
         nothing = np.zeros((1, pool.values.shape[1]))
         self._values = np.concatenate([nothing, pool.values[middle]])
 
@@ -83,7 +116,7 @@ def find_cuts(
         middle = np.exp((low + high) / 2)[gap[sparse]]
         for part, moved in zip(found, evaluate(middle), strict=True):
             part[gap] = moved
-    return Cuts(found, width)
+    return Cuts(found, width, evaluate.ladder)
 
 
 def _grid(evaluate: _Above, most: float, x_min: float, x_max: float, tolerance: float) -> Cut:

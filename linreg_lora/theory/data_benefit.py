@@ -30,7 +30,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import capacity, frozen
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.fft import distance_from_singular, fft_risk
 
 #: `equivalent` integrates its traces to this share of ||Delta Sigma^{1/2}||^2 + risk.
 _CONTOUR_ACCURACY = 2e-9
@@ -203,8 +203,7 @@ def _distance_from_singular(problem: Problem, rank: int) -> float:
     centre, dx = problem.n + 0.5, problem.input_rank
     above_rank = centre - rank
     if problem.ridge > 0:
-        ridge = problem.ridge / problem.smallest_variance
-        return min(math.hypot(centre - dx + ridge, 2 * math.sqrt(dx * ridge)), above_rank)
+        return min(distance_from_singular(problem, centre), above_rank)
     if problem.regime is Regime.UNDERDETERMINED:
         return min(dx - 1 - centre, above_rank)
     return centre - dx - 1

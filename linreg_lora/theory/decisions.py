@@ -7,12 +7,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.theory.curve import risk_curve
 
 #: Points of the grid on which a crossing is looked for, between the two ends.
 _GRID = 17
+_LARGEST_N = 2**53
 
 
 class BestRank(NamedTuple):
@@ -34,7 +36,8 @@ def best_rank(problem: Problem) -> BestRank:
     """The rank in 0..min(n, dx, dy) whose expected excess risk is least, by theory; ties go to the smaller rank."""
     curve = risk_curve(problem)
     _require_known(curve.risk, curve.notes)
-    return BestRank(curve.best_rank, float(np.min(curve.risk)), curve.fft_risk)
+    best = curve.best_rank
+    return BestRank(best, float(curve.risk[best]), curve.fft_risk)
 
 
 def ranks_that_beat_fft(problem: Problem) -> list[int]:
@@ -56,13 +59,16 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     """
     if over not in ("noise_std", "n"):
         raise InvalidInput("over", "noise_std or n", over)
-    if not (0 < low < high < math.inf):
-        raise InvalidInput("low, high", "0 < low < high", f"{low}, {high}")
+    low, high = validation.nonnegative_number("low", low), validation.nonnegative_number("high", high)
     whole = over == "n"
-    if whole:
+    if whole and high <= _LARGEST_N:
         low, high = math.ceil(low), math.floor(high)
-    if not 1 <= rank < problem.max_rank:
-        raise InvalidInput("rank", f"an integer in 1..{problem.max_rank - 1}", rank)
+    if not 0 < low < high or (whole and high > _LARGEST_N):
+        expected = f"two integers between them, at most {_LARGEST_N:g}" if whole else "0 < low < high"
+        raise InvalidInput("low, high", expected, f"{low:g}, {high:g}")
+    largest = min(problem.input_rank, problem.dy) if whole else problem.max_rank
+    if rank not in range(1, largest):
+        raise InvalidInput("rank", f"an integer in 1..{largest - 1}", rank)
 
     def difference(value: float) -> float:
         changed = problem.replace(**{over: int(value) if whole else float(value)})
@@ -75,6 +81,9 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     grid = np.geomspace(low, high, _GRID)
     values = np.unique(np.round(grid)) if whole else grid
     known = [(float(v), d) for v in values if not math.isnan(d := difference(v))]
+    if not known:
+        reason = f"values where LoRA of rank {rank} is not FFT and both have a mean"
+        raise InvalidInput("low, high", reason, f"{low:g}, {high:g}", "widen the range or set ridge > 0")
     crossings = []
     for (a, at_a), (b, at_b) in itertools.pairwise(known):
         if (at_a < 0) != (at_b < 0):

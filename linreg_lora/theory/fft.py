@@ -131,6 +131,17 @@ def effective_regularisation(values: np.ndarray, n: int, ridge: float) -> float:
     return kappa
 
 
+def distance_from_singular(problem: Problem, samples: float | int) -> float:
+    """How far a number of samples lies from where the risk is singular as a function of it.
+
+    Without ridge from rank(Sigma). With ridge from the complex n = dx - e +- 2i sqrt(dx e), e = eta over the smallest
+    variance, where the spectrum of X X^T + eta I reaches 0. Equivalents are off by the inverse of this distance,
+    relatively, and by its square once corrected.
+    """
+    gap, e = samples - problem.input_rank, problem.ridge / problem.smallest_variance
+    return math.hypot(gap + e, 2 * math.sqrt(problem.input_rank * e))
+
+
 def _input_modes(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues l_i of Sigma and the energy ||Delta v_i||^2 of the shift along each eigenvector."""
     covariance = problem.input_covariance

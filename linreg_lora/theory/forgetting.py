@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory.equivalent import at_interior_ranks
@@ -60,6 +60,9 @@ def forgetting(
             "input_covariance", "full rank", f"rank {problem.input_rank} of {problem.dx}", "drop the null directions"
         )
     interior, found = at_interior_ranks(problem, chosen, correction=correction, pretraining=before)
+    for row, message in found.failures.items():
+        if interior[row] in chosen:
+            raise NumericalFailure(message)
     raw_full, formula = fft_forgetting(problem, before)
     full = raw_full
     if formula == EQUIVALENT and correction:

@@ -24,7 +24,7 @@ from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory import dyson, pencil, ridgeless
-from linreg_lora.theory.cuts import Cuts, Evaluate, find_cuts
+from linreg_lora.theory.cuts import Evaluate, Ladder, find_cuts
 from linreg_lora.theory.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.modes import pencil as pencil_of
 from linreg_lora.theory.modes import ridgeless as ridgeless_of
@@ -42,11 +42,13 @@ class Functionals(NamedTuple):
     """N, T1, T2 and T3, one row a rank: `raw`, and the finite-size `correction` to add.
 
     `gap`: the width of the spectral gap that separates a rank from the next, in log x; 0 where there is none.
+    `failures`: why a row was not solved, by row; its numbers are nan.
     """
 
     raw: Float[np.ndarray, "m 4"]
     correction: Float[np.ndarray, "m 4"]
     gap: Float[np.ndarray, "m"]
+    failures: dict[int, str]
 
 
 def functionals(
@@ -55,32 +57,42 @@ def functionals(
     """The functionals at ranks strictly between 0 and full rank, for inputs of full rank.
 
     `pretraining` is Sigma_pre (None: identity). Without `correction` that part is zero. For n < dx without ridge the
-    analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0. Raises `NumericalFailure` where a
-    self-consistent equation or a cut was not solved.
+    analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
     """
     if not len(ranks):
-        return Functionals(np.empty((0, 4)), np.empty((0, 4)), np.empty(0))
+        return Functionals(np.empty((0, 4)), np.empty((0, 4)), np.empty(0), {})
     evaluate, x_max = _evaluator(problem, pretraining)
     outputs = max(100, problem.dy)
+    tolerance = _COUNT_PER_OUTPUT * outputs
+    delta, failures = np.zeros((len(ranks), 4)), {}
     with runtime.exclusive_device():
-        found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, _COUNT_PER_OUTPUT * outputs)
-        _require_solved(found, ranks, _COUNT_PER_OUTPUT * outputs)
-        delta = _correction(problem, found.cut.x, x_max, pretraining) if correction else np.zeros((len(ranks), 4))
+        found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance)
+        failures |= _failures(found.cut, ranks, tolerance)
+        if correction:
+            delta, more = _correction(problem, found.cut.x, found.ladder, pretraining)
+            failures = more | failures
     gap, density = found.width > 0, found.cut.density
     slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
     raw = found.cut.values + slopes * (ranks - found.cut.values[:, 0])[:, None]
-    return Functionals(raw, delta - slopes * delta[:, :1], found.width)
+    delta = delta - slopes * delta[:, :1]
+    rows = list(failures)
+    raw[rows], delta[rows] = np.nan, np.nan
+    return Functionals(raw, delta, found.width, failures)
 
 
 def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
     """The functionals of FFT itself, one row: a contour around the whole spectrum, zero included."""
     evaluate, x_max = _evaluator(problem, pretraining)
-    x = np.array([-_OUTSIDE * x_max])
+    x, delta, failures = np.array([-_OUTSIDE * x_max]), np.zeros((1, 4)), {}
     with runtime.exclusive_device():
         cut = evaluate(x, np.array([x_max]))
-        _require_solved(Cuts(cut, np.full(1, np.inf)), cut.values[:, 0], 1.0)
-        delta = _correction(problem, x, x_max, pretraining) if correction else np.zeros((1, 4))
-    return Functionals(cut.values, delta, np.full(1, np.inf))
+        failures |= _failures(cut, cut.values[:, 0], 1.0)
+        if correction:
+            delta, more = _correction(problem, x, Ladder(x_max), pretraining)
+            failures = more | failures
+    if failures:
+        raise NumericalFailure(failures[0])
+    return Functionals(cut.values, delta, np.full(1, np.inf), {})
 
 
 def _evaluator(problem: Problem, pretraining: Pretraining) -> tuple[Evaluate, float]:
@@ -95,26 +107,34 @@ def _is_limit(problem: Problem) -> bool:
     return problem.ridge == 0 and problem.regime is Regime.UNDERDETERMINED
 
 
-def _correction(problem: Problem, x: np.ndarray, x_max: float, pretraining: Pretraining) -> np.ndarray:
+def _correction(
+    problem: Problem, x: np.ndarray, ladder: Ladder, pretraining: Pretraining
+) -> tuple[np.ndarray, dict[int, str]]:
     """The functionals of delta G at the cuts; in the ridgeless limit by polynomial extrapolation to ridge 0."""
     if not _is_limit(problem):
-        return _correction_at(problem, problem.ridge, x, x_max, pretraining)
+        return _correction_at(problem, problem.ridge, x, ladder, pretraining)
     ridges = np.array(_EXTRAPOLATION) * problem.smallest_variance * (np.sqrt(problem.dx) - np.sqrt(problem.n)) ** 2
     weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
-    at_ridges = np.stack([_correction_at(problem, ridge, x, x_max, pretraining) for ridge in ridges])
-    return np.tensordot(np.array(weights), at_ridges, axes=1)
+    each = [_correction_at(problem, ridge, x, ladder, pretraining) for ridge in ridges]
+    failures: dict[int, str] = {}
+    for _, more in each:
+        failures = more | failures
+    return np.tensordot(np.array(weights), np.stack([delta for delta, _ in each]), axes=1), failures
 
 
-def _correction_at(problem: Problem, ridge: float, x: np.ndarray, x_max: float, pretraining: Pretraining) -> np.ndarray:
-    parameters = pencil_of(problem, ridge, pretraining)
-    delta, residual, branch = dyson.on_cuts(_corrections, pencil.EQUATIONS, parameters, x, np.full(len(x), x_max))
-    for i in np.flatnonzero(~(residual <= _RESIDUAL) | ~branch):
-        raise NumericalFailure(
-            f"equivalent: expected a residual below {_RESIDUAL:g} on the branch of the resolvent in the correction, "
-            f"received {residual[i]:.3g} (branch {'right' if branch[i] else 'wrong'}) at cut {x[i]:.6g}, ridge "
-            f"{ridge:.3g}; use correction=False"
-        )
-    return delta
+def _correction_at(
+    problem: Problem, ridge: float, x: np.ndarray, ladder: Ladder, pretraining: Pretraining
+) -> tuple[np.ndarray, dict[int, str]]:
+    parameters, failures = pencil_of(problem, ridge, pretraining), {}
+
+    def between(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        delta, residual, branch = dyson.on_cuts(_corrections, pencil.EQUATIONS, parameters, left, right)
+        failures.update(_unsolved(residual, branch, left[: len(x)], f"in the correction, ridge {ridge:.3g}"))
+        if np.any(~(residual[len(x) :] <= _RESIDUAL) | ~branch[len(x) :]):
+            failures.update(dict.fromkeys(range(len(x)), "equivalent: the correction was not solved in a gap above"))
+        return delta
+
+    return ladder.total(between, x), failures
 
 
 @dyson.relaxed
@@ -131,17 +151,21 @@ def _corrections(
     return jax.vmap(one)(x, right)
 
 
-def _require_solved(found: Cuts, ranks: np.ndarray, tolerance: float) -> None:
-    cut = found.cut
-    for i in np.flatnonzero(~(cut.residual <= _RESIDUAL) | ~cut.branch):
-        raise NumericalFailure(
-            f"equivalent: expected a residual below {_RESIDUAL:g} on the branch of the resolvent, received "
-            f"{cut.residual[i]:.3g} (branch {'right' if cut.branch[i] else 'wrong'}) at rank {ranks[i]:.0f}, cut "
-            f"{cut.x[i]:.6g}"
-        )
+def _failures(cut: dyson.Cut, ranks: np.ndarray, tolerance: float) -> dict[int, str]:
+    failures = _unsolved(cut.residual, cut.branch, cut.x, "on the contour")
     error = np.abs(cut.values[:, 0] - ranks)
     for i in np.flatnonzero(~(error <= 5 * tolerance)):
-        raise NumericalFailure(
+        failures[int(i)] = (
             f"equivalent: expected a cut that keeps {ranks[i]:.0f} directions, received one {error[i]:.3g} off at "
-            f"{cut.x[i]:.6g}; the direction may be too weak to resolve: drop rank {ranks[i]:.0f}"
+            f"{cut.x[i]:.6g}; the direction may be too weak to resolve: leave out rank {ranks[i]:.0f}"
         )
+    return failures
+
+
+def _unsolved(residual: np.ndarray, branch: np.ndarray, x: np.ndarray, where: str) -> dict[int, str]:
+    bad = np.flatnonzero(~(residual[: len(x)] <= _RESIDUAL) | ~branch[: len(x)])
+    return {
+        int(i): f"equivalent: expected a residual below {_RESIDUAL:g} on the branch of the resolvent, received "
+        f"{residual[i]:.3g} (branch {'right' if branch[i] else 'wrong'}) {where}, cut {x[i]:.6g}"
+        for i in bad
+    }

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory.coupling import couple
 from linreg_lora.theory.fft import effective_regularisation
@@ -54,6 +55,8 @@ def modes(problem: Problem, pretraining: Pretraining = None) -> Modes | None:
 
 def pencil(problem: Problem, ridge: float, pretraining: Pretraining = None) -> Pencil:
     """The pencil of a problem, with `ridge` in place of its own (0: overdetermined problems only)."""
+    if ridge == 0 and problem.regime is not Regime.OVERDETERMINED:
+        raise InvalidInput("ridge", "a ridge > 0 for n <= dx", 0, "below the threshold use `ridgeless`")
     found = modes(problem, pretraining)
     parts = (_scalars(found),) if found is not None else _matrices(problem, pretraining)
     return Pencil(jnp.asarray(float(problem.n)), jnp.asarray(float(ridge)), parts)
