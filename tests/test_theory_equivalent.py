@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from comparisons import critical_z
+from scipy.integrate import quad
+from scipy.optimize import brentq
 
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
@@ -98,6 +100,23 @@ def test_ranks_far_below_strong_directions_keep_their_digits():
     )
     np.testing.assert_allclose(second, third, rtol=2 * 60 / 10**6)
     np.testing.assert_allclose(first - third, 10 * (second - third), rtol=0.2, atol=1e-5 * np.max(third))
+
+
+def test_without_a_shift_the_spectrum_is_that_of_marchenko_and_pastur():
+    """F is dy x dx noise then, independent of the design: risk_r = (r largest eigenvalues) / (n - dx), by quadrature."""
+    n, dx, dy = 300, 60, 40
+    found = equivalent(Problem(n=n, dx=dx, dy=dy, spectrum=(), noise_std=1.5), [4, 10, 25]).raw
+    low, high = (np.sqrt(dx) - np.sqrt(dy)) ** 2, (np.sqrt(dx) + np.sqrt(dy)) ** 2
+
+    def above(x, power):
+        """Integral of l^power over the eigenvalues l above x, substituting l = high - u^2."""
+        density = lambda u: 2 * u * (high - u * u) ** (power - 1) * np.sqrt(u * u * (high - u * u - low)) / (2 * np.pi)  # noqa: E731
+        return quad(density, 0, np.sqrt(high - x), epsabs=1e-12)[0]
+
+    assert above(low, 0) == pytest.approx(dy, rel=1e-6)
+    for rank, risk in zip([4, 10, 25], found, strict=True):
+        cut = brentq(lambda x, rank=rank: above(x, 0) - rank, low, high)
+        assert risk == pytest.approx(1.5**2 * above(cut, 1) / (n - dx), rel=1e-6)
 
 
 def test_weak_noise_only_scales_the_risk():
