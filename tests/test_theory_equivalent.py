@@ -103,7 +103,7 @@ def test_ranks_far_below_strong_directions_keep_their_digits():
 
 
 def test_without_a_shift_the_spectrum_is_that_of_marchenko_and_pastur():
-    """F is dy x dx noise then, independent of the design: risk_r = (r largest eigenvalues) / (n - dx), by quadrature."""
+    """F is dy x dx noise then, independent of the design: risk_r = (r largest eigenvalues) / (n - dx)."""
     n, dx, dy = 300, 60, 40
     found = equivalent(Problem(n=n, dx=dx, dy=dy, spectrum=(), noise_std=1.5), [4, 10, 25]).raw
     low, high = (np.sqrt(dx) - np.sqrt(dy)) ** 2, (np.sqrt(dx) + np.sqrt(dy)) ** 2
