@@ -234,5 +234,6 @@ def _as_matrix(pretraining: Pretraining, size: int) -> np.ndarray:
 
 
 def _padded(count: int) -> int:
-    """The next power of two, at least 8: problems with similar spectra share one compiled program."""
-    return max(8, 1 << (count - 1).bit_length())
+    """The next of 8, 16, 24, 32, 48, 64, 96, ...: problems with similar spectra share one compiled program."""
+    power = 1 << max(count - 1, 1).bit_length()
+    return max(8, power * 3 // 4 if power > 16 and count <= power * 3 // 4 else power)
