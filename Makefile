@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: check test lint figures constraints clean
+.PHONY: check test faults lint figures constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check
 
-test: $(VENV)/.installed-dev  ## install the dev extra, then run every test
-	$(BIN)/python -m pytest --numprocesses 2
+test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `faults`
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not faults'
+
+faults: $(VENV)/.installed-dev  ## sweeps that are killed, starved and cut off from their cluster: a minute or two
+	$(BIN)/python -m pytest -m faults
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .

@@ -195,6 +195,34 @@ def figures(
             typer.echo(path)
 
 
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The sweep file.")],
+    out: Annotated[Path, typer.Option(help="Dataset to write, as NetCDF.")],
+    journal: Annotated[
+        Path | None, typer.Option(help="Keeps every finished cell. Default: the path of --out with .journal.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the journal, if there is one.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use instead, as tcp://host:port.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is.")] = False,
+) -> None:
+    """Risk curves over a grid of problems. Exit code 1 when a cell failed, 2 when --resume has to finish it."""
+    from linreg_lora import sweep_run
+
+    sweep_run.refuse_both(workers, scheduler)
+    request = sweep_run.Request.of(config, out, journal, resume=resume)
+    if dry_run:
+        typer.echo(sweep_run.plan(request, workers))
+        return
+    failed = sweep_run.run(request, workers, scheduler)
+    typer.echo(out)
+    if failed:
+        for line in failed:
+            typer.echo(f"linreg-lora: failed: {line}", err=True)
+        raise typer.Exit(1)
+
+
 def _problem(
     n: int,
     dx: int,

@@ -5,25 +5,29 @@ the number of workers, the order in which cells finish, or the other cells.
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-import linreg_lora
-from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.executors import local_processes as local_processes
 from linreg_lora.problem import Moments, Problem
 
 Make = Problem | Callable[..., Problem]
 Progress = Callable[[int], None]
 Result = TypeVar("Result")
+
+_UNITS = {"n": "1", "dx": "1", "dy": "1", "noise_std": "units of y"}
+
+#: Cells that an executor has at a time, so that a large grid is not held twice.
+_IN_FLIGHT = 256
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Grid:
     def coordinates(self) -> dict[str, Any]:
         """The axes as coordinates of a Dataset."""
         return {name: _coordinate(name, values) for name, values in self.axes.items()}
+
+    def point(self, cell: int) -> dict[str, Any]:
+        """The axes' values in one cell."""
+        index = np.unravel_index(cell, self.shape)
+        return {name: values[int(i)] for (name, values), i in zip(self.axes.items(), index, strict=True)}
 
     @property
     def identity(self) -> str:
@@ -77,6 +86,50 @@ def grid(make: Make, axes: Mapping[str, Sequence[Any]], reserved: Sequence[str] 
     return Grid(axes, [_problem(make, dict(zip(axes, point, strict=True))) for point in points])
 
 
+class Finished(NamedTuple, Generic[Result]):
+    """A cell that is done: its number and what its task returned, or the error that it raised."""
+
+    cell: int
+    result: Result | None
+    error: Exception | None
+
+
+def finished_cells(
+    task: Callable[..., Result],
+    problems: Sequence[Problem],
+    arguments: tuple,
+    executor: Executor | None,
+    cells: Iterable[int],
+) -> Generator[list[Finished[Result]], None, None]:
+    """task(problems[i], *arguments) for every i of `cells`, yielded as they finish, some at a time.
+
+    `executor` None runs them in this process. A bounded number is submitted at a time (`in_flight` of the executor, if
+    it has one). Closing the iterator cancels what has not begun. Raises `LinregLoraError` when the executor breaks.
+    """
+    if executor is None:
+        for cell in cells:
+            yield [_outcome(cell, functools.partial(task, problems[cell], *arguments))]
+        return
+    waiting = iter(cells)
+    running: dict[Future, int] = {}
+    try:
+        while True:
+            for cell in itertools.islice(waiting, getattr(executor, "in_flight", _IN_FLIGHT) - len(running)):
+                running[executor.submit(task, problems[cell], *arguments)] = cell
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            yield [_outcome(running.pop(future), future.result) for future in done]
+    except (BrokenExecutor, CancelledError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise LinregLoraError(
+            f"sweep: a worker died or what runs the cells is gone ({reason}); a journal can be resumed"
+        ) from None
+    finally:
+        for future in running:
+            future.cancel()
+
+
 def map_cells(
     task: Callable[..., Result],
     problems: Sequence[Problem],
@@ -84,38 +137,25 @@ def map_cells(
     executor: Executor | None,
     progress: Progress,
 ) -> list[Result]:
-    """task(problem, *arguments) of every problem, in order; `executor` None runs them in this process."""
-    if executor is None:
-        results = []
-        for problem in problems:
-            results.append(task(problem, *arguments))
-            progress(1)
-        return results
-    futures: dict[Future, int] = {executor.submit(task, problem, *arguments): i for i, problem in enumerate(problems)}
-    done: dict[int, Result] = {}
+    """task(problem, *arguments) of every problem, in order; raises the first error of any (`finished_cells`)."""
+    results: dict[int, Any] = {}
+    with contextlib.closing(finished_cells(task, problems, arguments, executor, range(len(problems)))) as batches:
+        for batch in batches:
+            for cell, result, error in batch:
+                if error is not None:
+                    raise error
+                results[cell] = result
+                progress(1)
+    return [results[cell] for cell in range(len(problems))]
+
+
+def _outcome(cell: int, call: Callable[[], Result]) -> Finished[Result]:
     try:
-        for future in as_completed(futures):
-            done[futures[future]] = future.result()
-            progress(1)
-    except BrokenExecutor as error:
-        raise LinregLoraError(f"sweep: a worker died ({error}); use fewer workers or smaller problems") from None
-    finally:
-        for future in futures:
-            future.cancel()
-    return [done[i] for i in range(len(problems))]
-
-
-@contextlib.contextmanager
-def local_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """An executor of freshly started processes, one BLAS thread each.
-
-    As with any `multiprocessing` start by spawn, a script that uses it guards its own work with
-    `if __name__ == "__main__"`.
-    """
-    workers = validation.positive_integer("workers", workers)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=linreg_lora.runtime.configure) as executor:
-        yield executor
+        return Finished(cell, call(), None)
+    except (BrokenExecutor, CancelledError):
+        raise
+    except Exception as error:
+        return Finished(cell, None, error)
 
 
 def flagged(long_name: str, flags: Sequence[Any]) -> dict[str, Any]:
@@ -143,6 +183,7 @@ def _problem(make: Make, point: dict[str, Any]) -> Problem:
 def _coordinate(name: str, values: Sequence[Any]) -> tuple:
     """The values where they are numbers or text, else their index, with the values in an attribute."""
     if all(isinstance(v, (int, float, str, np.number)) and not isinstance(v, bool) for v in values):
-        return (name, list(values), {"long_name": name.replace("_", " ")})
+        units = {"units": _UNITS[name]} if name in _UNITS else {}
+        return (name, list(values), {"long_name": name.replace("_", " "), **units})
     plain = [v.tolist() if isinstance(v, np.ndarray) else v for v in values]
     return (name, np.arange(len(values)), {"long_name": f"index of {name}", "values": json.dumps(plain)})

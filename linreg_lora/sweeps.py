@@ -1,16 +1,25 @@
 """Risk curves over a grid of problems, as an xarray Dataset (`grid`)."""
 
+import contextlib
+import json
+import os
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import linreg_lora
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
-from linreg_lora.grid import Grid, Make, grid, map_cells
-from linreg_lora.problem import Problem
+from linreg_lora.console import atomic_path
+from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
+from linreg_lora.executors import versions
+from linreg_lora.grid import Finished, Grid, Make, finished_cells, grid
+from linreg_lora.journal import Entry, Journal
+from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import Method, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
 
@@ -32,6 +41,17 @@ _FFT = {
 }
 
 
+class FailedCells(UserWarning):
+    """Some cells of a sweep failed; the Dataset's variable `failure` says which and why."""
+
+
+class CellResult(NamedTuple):
+    """What a cell comes to: one row of numbers for each method (`_columns`), and the curves' notes."""
+
+    values: np.ndarray
+    notes: tuple[tuple[str, ...], ...]
+
+
 def sweep(
     make: Make,
     axes: Mapping[str, Sequence[Any]],
@@ -42,41 +62,73 @@ def sweep(
     methods: Sequence[Method] = METHODS,
     executor: Executor | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    journal: Path | str | None = None,
+    resume: bool = False,
+    attributes: Mapping[str, str] | None = None,
 ) -> "xr.Dataset":
     """Risk curves over a grid.
 
-    | argument   | meaning                                                                                           |
-    |------------|---------------------------------------------------------------------------------------------------|
-    | `make`     | a Problem whose fields the axes replace, or a function of the axes' values that returns a Problem |
-    | `axes`     | name -> values; the grid is their product, and the names become dimensions                        |
-    | `ranks`    | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell                                     |
-    | `trials`   | Monte Carlo draws of each cell                                                                    |
-    | `methods`  | any of monte-carlo, theory                                                                        |
-    | `executor` | anything with the concurrent.futures.Executor interface (`local_processes`); None: this process   |
-    | `progress` | called with 1 after each cell                                                                     |
+    | argument     | meaning                                                                                         |
+    |--------------|-------------------------------------------------------------------------------------------------|
+    | `make`       | a Problem whose fields the axes replace, or a function from their values to a Problem           |
+    | `axes`       | name -> values; the grid is their product, and the names become dimensions                      |
+    | `ranks`      | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell                                   |
+    | `trials`     | Monte Carlo draws of each cell                                                                  |
+    | `methods`    | any of monte-carlo, theory                                                                      |
+    | `executor`   | anything with the concurrent.futures.Executor interface (`executors`); None: this process       |
+    | `progress`   | called with the number of cells just done, when they are safe in the journal                    |
+    | `journal`    | a file that keeps every finished cell, whatever happens to this process; None: memory alone     |
+    | `resume`     | continue the journal if there is one; its failed cells run again                                |
+    | `attributes` | more attributes of the Dataset                                                                  |
 
     Variables `risk`, `stderr`, `difference`, `difference_stderr` (computed_by, *axes, rank), `fft_risk`, `fft_stderr`
-    (computed_by, *axes) and `moments` (*axes), which says in CF flags which moments exist. `computed_by` lists the
-    methods. The seed of a cell is derived from `seed` and the problem itself. Raises `InvalidInput` for an axis or a
-    cell that makes no problem, naming the cell.
+    (computed_by, *axes), `moments` (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a
+    cell has no numbers, empty where it has. `computed_by` lists the methods. The seed of a cell is derived from `seed`
+    and the problem itself, so the Dataset depends on the arguments above `executor` alone.
+
+    A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
+    for an axis or a cell that makes no problem, naming the cell, and for a journal that cannot be used (`Journal`);
+    `LinregLoraError` when the executor or the disk fails midway, after which the journal can be resumed.
     """
     chosen = _distinct_ranks(ranks)
     methods = _known_methods(methods)
-    valid_seed(seed)
-    trials = validation.positive_integer("trials", trials)
-    cells = grid(make, axes, reserved=("rank", "computed_by", *_BY_RANK, *_FFT, "moments"))
-    curves = map_cells(run_cell, cells.problems, (chosen, trials, seed, methods), executor, progress)
-    return _dataset(cells, chosen, methods, curves, {"trials": trials, "seed": seed})
+    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    cells = grid(make, axes, reserved=("rank", "computed_by", *_BY_RANK, *_FFT, "moments", "failure"))
+    entries: dict[int, Entry] = {}
+    with contextlib.ExitStack() as stack:
+        book = None
+        if journal is not None:
+            header = _header(cells, chosen, trials, seed, methods, attributes or {})
+            book = stack.enter_context(Journal(Path(journal), header, resume=resume))
+            entries = {entry.cell: entry for entry in book.entries() if not entry.failure}
+            _require_cells_of(cells, entries)
+            progress(len(entries))
+        todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
+        arguments = (chosen, trials, seed, methods)
+        batches = finished_cells(run_cell, cells.problems, arguments, executor, todo)
+        stack.enter_context(contextlib.closing(batches))
+        for batch in batches:
+            done = [_entry(cells, finished) for finished in batch]
+            if book is not None:
+                book.add(done)
+            entries.update((entry.cell, entry) for entry in done)
+            progress(len(done))
+    dataset = _dataset(cells, chosen, methods, entries)
+    _warn_of_failures(cells, entries)
+    return dataset.assign_attrs(trials=trials, seed=seed, versions=", ".join(versions()), **(attributes or {}))
 
 
 def run_cell(
     problem: Problem, ranks: tuple[int, ...], trials: int, seed: int, methods: tuple[Method, ...]
-) -> list[RiskCurve]:
-    """One cell, the task that executors run: a risk curve for each method, at those `ranks` that exist."""
+) -> CellResult:
+    """One cell, the task that executors run: a risk curve for each method, at those `ranks` that exist.
+
+    Raises `NumericalFailure` for infinite or unexplained missing values where the mean exists.
+    """
     from linreg_lora.simulation import monte_carlo
     from linreg_lora.theory.curve import risk_curve
 
-    existing = [rank for rank in ranks if rank <= problem.max_rank]
+    existing = [rank for rank in ranks if rank <= problem.max_rank] or [0]
     curves = []
     for method in methods:
         if method == "theory":
@@ -84,46 +136,211 @@ def run_cell(
         else:
             own_seed = derived_seed(seed, problem.fingerprint)
             curves.append(monte_carlo(problem, trials=trials, seed=own_seed, ranks=existing))
-    return curves
+        _require_explained(curves[-1])
+    return CellResult(np.stack([_row(curve, ranks) for curve in curves]), tuple(curve.notes for curve in curves))
+
+
+def write(dataset: "xr.Dataset", path: Path) -> None:
+    """Write a Dataset as netCDF, completely or not at all; equal Datasets give equal bytes on one machine.
+
+    Raises `InvalidInput` where the file cannot be written.
+    """
+    content = dataset.to_netcdf(engine="h5netcdf")  # in memory: on a full disk HDF5 crashes the process
+    with atomic_path(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InvalidInput("out", "a file that can be written", str(path), error.strerror or "") from None
+
+
+def failures(dataset: "xr.Dataset") -> list[str]:
+    """One line for each failed cell of a sweep: where, and why."""
+    found = dataset["failure"]
+    lines = []
+    for index in np.argwhere(found.values != ""):
+        place = {str(name): found[name].values[i] for name, i in zip(found.dims, index, strict=True)}
+        lines.append(f"{_named(place)}: {found.values[tuple(index)]}")
+    return lines
+
+
+class Estimate(NamedTuple):
+    """How much a sweep is: `cells`, `draws` in all, and `seconds` of one process, from the times of `timed` cells."""
+
+    cells: int
+    draws: int
+    seconds: float
+    timed: int
+
+
+def estimate(
+    make: Make,
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    ranks: Sequence[int],
+    trials: int = 400,
+    seed: int = 0,
+    methods: Sequence[Method] = METHODS,
+) -> Estimate:
+    """How long `sweep` would take: the cells of middle and of largest size are run here and timed.
+
+    Each is run twice, so that compiling does not count, with at most 64 draws, whose time is scaled to `trials`. A
+    cell without a mean draws nothing. Raises `InvalidInput` as `sweep` does.
+    """
+    chosen = _distinct_ranks(ranks)
+    methods = _known_methods(methods)
+    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    problems = grid(make, axes).problems
+    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in methods else []
+    by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
+    sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
+    few = min(trials, 64)
+    share = (len(drawing) if methods == ("monte-carlo",) else len(problems)) / len(sample)
+    seconds = 0.0
+    for problem in sample:
+        for method in methods:
+            took = [_timed(run_cell, problem, chosen, few, seed, (method,)) for _ in range(2)][-1]
+            seconds += took * share * (trials / few if method == "monte-carlo" else 1)
+    return Estimate(len(problems), len(drawing) * trials, seconds, len(sample))
+
+
+def _timed(call: Callable[..., object], *arguments: Any) -> float:
+    began = time.perf_counter()
+    with contextlib.suppress(LinregLoraError):
+        call(*arguments)
+    return time.perf_counter() - began
+
+
+# -- a cell's numbers -------------------------------------------------------------------------------------------
+
+
+def _row(curve: RiskCurve, ranks: tuple[int, ...]) -> np.ndarray:
+    """The curve's numbers at `ranks`, variable after variable, then those of FFT; nan where there is none."""
+    place = np.flatnonzero(np.isin(ranks, curve.ranks))
+    known = np.isin(curve.ranks, ranks)
+    by_rank = np.full((len(_BY_RANK), len(ranks)), np.nan)
+    for values, name in zip(by_rank, _BY_RANK, strict=True):
+        if (value := getattr(curve, name)) is not None:
+            values[place] = value[known]
+    fft = [np.nan if (value := getattr(curve, name)) is None else value for name in _FFT]
+    return np.concatenate([by_rank.ravel(), fft])
+
+
+def _require_explained(curve: RiskCurve) -> None:
+    """Values that are infinite or missing where theory does not predict it stop the cell."""
+    exists = curve.moments is not Moments.NO_MEAN
+    values = {
+        "risk": curve.risk, "stderr": curve.stderr, "difference": curve.difference,
+        "difference_stderr": curve.difference_stderr, "fft_risk": curve.fft_risk, "fft_stderr": curve.fft_stderr,
+    }  # fmt: skip
+    for name, value in values.items():
+        if value is None:
+            continue
+        if exists and np.any(np.isinf(value)):
+            raise NumericalFailure(f"{name} ({curve.method}): expected finite values, received an infinite one")
+        if np.any(np.isnan(value)) and not curve.notes:
+            raise NumericalFailure(f"{name} ({curve.method}): expected numbers, received nan without a reason")
+
+
+def _entry(cells: Grid, finished: Finished[CellResult]) -> Entry:
+    fingerprint = cells.problems[finished.cell].fingerprint
+    if finished.result is None:
+        return Entry(finished.cell, fingerprint, b"", "", _reason(finished.error))
+    values, notes = finished.result
+    return Entry(finished.cell, fingerprint, values.astype("<f8").tobytes(), json.dumps(notes), "")
+
+
+def _reason(error: Exception | None) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LinregLoraError) else f"{type(error).__name__}: {text}"
+
+
+def _named(place: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in place.items())
+
+
+def _warn_of_failures(cells: Grid, entries: Mapping[int, Entry]) -> None:
+    failed = [entry for _, entry in sorted(entries.items()) if entry.failure]
+    if failed:
+        first = f"{_named(cells.point(failed[0].cell))}: {failed[0].failure}"
+        message = f"{len(failed)} of {len(entries)} cells failed, the first at {first}"
+        warnings.warn(message, FailedCells, stacklevel=3)
+
+
+# -- the journal's header ---------------------------------------------------------------------------------------
+
+
+def _header(
+    cells: Grid,
+    ranks: tuple[int, ...],
+    trials: int,
+    seed: int,
+    methods: tuple[Method, ...],
+    attributes: Mapping[str, str],
+) -> dict[str, str]:
+    """What the results depend on, most telling first."""
+    axes = {f"axis {name}": json.dumps(_plain(values)) for name, values in cells.axes.items()}
+    return {
+        "seed": str(seed),
+        "trials": str(trials),
+        "ranks": json.dumps(ranks),
+        "methods": json.dumps(methods),
+        "axes": json.dumps(cells.names),
+        **axes,
+        "problems": f"of SHA-256 {cells.identity}",
+        "versions": ", ".join(versions()),
+        **attributes,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float)) else repr(value)
+
+
+def _require_cells_of(cells: Grid, entries: Mapping[int, Entry]) -> None:
+    for cell, entry in entries.items():
+        if cell >= len(cells.problems) or entry.fingerprint != cells.problems[cell].fingerprint:
+            raise InvalidInput("journal", "cells of this sweep", f"another problem as cell {cell}", "start a new one")
+
+
+# -- the dataset ------------------------------------------------------------------------------------------------
 
 
 def _dataset(
-    cells: Grid,
-    ranks: tuple[int, ...],
-    methods: tuple[Method, ...],
-    curves: list[list[RiskCurve]],
-    provenance: dict[str, int],
+    cells: Grid, ranks: tuple[int, ...], methods: tuple[Method, ...], entries: Mapping[int, Entry]
 ) -> "xr.Dataset":
     import xarray as xr
 
-    size, lengths, dimensions = len(cells.problems), (len(methods), *cells.shape), ("computed_by", *cells.names)
-    by_rank = {name: np.full((len(methods), size, len(ranks)), np.nan) for name in _BY_RANK}
-    fft = {name: np.full((len(methods), size), np.nan) for name in _FFT}
-    for cell, of_methods in enumerate(curves):
-        for m, curve in enumerate(of_methods):
-            place = np.flatnonzero(np.isin(ranks, curve.ranks))
-            for name, values in by_rank.items():
-                if (value := getattr(curve, name)) is not None:
-                    values[m, cell, place] = value
-            for name, values in fft.items():
-                if (value := getattr(curve, name)) is not None:
-                    values[m, cell] = value
+    size, width, count = len(cells.problems), len(ranks), len(methods)
+    table = np.full((count, size, len(_BY_RANK) * width + len(_FFT)), np.nan)
+    for cell, entry in entries.items():
+        if not entry.failure:
+            table[:, cell] = np.frombuffer(entry.payload, "<f8").reshape(count, -1)
+    lengths, dimensions = (count, *cells.shape), ("computed_by", *cells.names)
     variables: dict[str, Any] = {"moments": cells.moments}
-    for name, values in by_rank.items():
-        attributes = {"long_name": _BY_RANK[name], "units": _UNITS}
-        variables[name] = ((*dimensions, "rank"), values.reshape(*lengths, len(ranks)), attributes)
-    for name, values in fft.items():
-        variables[name] = (dimensions, values.reshape(lengths), {"long_name": _FFT[name], "units": _UNITS})
+    for i, (name, long_name) in enumerate(_BY_RANK.items()):
+        values = table[:, :, i * width : (i + 1) * width].reshape(*lengths, width)
+        variables[name] = ((*dimensions, "rank"), values, {"long_name": long_name, "units": _UNITS})
+    for i, (name, long_name) in enumerate(_FFT.items(), len(_BY_RANK) * width):
+        values = table[:, :, i].reshape(lengths)
+        variables[name] = (dimensions, values, {"long_name": long_name, "units": _UNITS})
+    reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)
+    variables["failure"] = (cells.names, reasons, {"long_name": "why the cell has no numbers; empty where it has"})
     coordinates: dict[str, Any] = {
         "computed_by": list(methods),
-        "rank": ("rank", list(ranks), {"long_name": "LoRA rank"}),
+        "rank": ("rank", list(ranks), {"long_name": "LoRA rank", "units": "1"}),
     }
     attributes = {
         "Conventions": "CF-1.11",
         "title": "Expected excess risk of LoRA and FFT",
         "source": f"linreg-lora {linreg_lora.__version__}",
         "problems_sha256": cells.identity,
-        **provenance,
     }
     return xr.Dataset(variables, coordinates | cells.coordinates, attributes)
 
@@ -135,6 +352,13 @@ def _distinct_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     if np.any(np.diff(array) <= 0):
         raise InvalidInput("ranks", "increasing ranks", ranks)
     return tuple(int(rank) for rank in array)
+
+
+def _enough_trials(trials: int, methods: tuple[Method, ...]) -> int:
+    trials = validation.positive_integer("trials", trials)
+    if trials < 2 and "monte-carlo" in methods:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    return trials
 
 
 def _known_methods(methods: Sequence[Method]) -> tuple[Method, ...]:

@@ -1,0 +1,313 @@
+"""Sweep files: what they may say, and that everything else is one clear line and leaves nothing behind."""
+
+import contextlib
+import copy
+import io
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from linreg_lora import cli, spectra, sweeps
+from linreg_lora.errors import InvalidInput
+from linreg_lora.grid import grid
+from linreg_lora.sweep_config import Family, load, parse
+
+GOOD = {
+    "problem": {
+        "n": 40,
+        "dx": 6,
+        "dy": 5,
+        "noise_std": 1.0,
+        "spectrum": {"family": "low-rank", "rank": 2, "scale": 3.0},
+        "input_covariance": {"family": "power-law", "exponent": 0.5},
+        "noise_covariance": [1.0, 2.0, 1.0, 1.0, 1.0],
+        "ridge": 0.1,
+    },
+    "axes": {"noise_std": {"log": [0.1, 10, 3]}, "n": [20, 40], "spectrum.rank": {"range": [1, 5, 2]}},
+    "ranks": [0, 1, 2],
+    "trials": 16,
+    "seed": 3,
+    "methods": ["monte-carlo"],
+}
+
+
+def changed(path, value):
+    """GOOD with one value replaced, or removed where the value is None."""
+    content = copy.deepcopy(GOOD)
+    *way, last = path
+    place = content
+    for step in way:
+        place = place[step]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+# -- what a file may say ----------------------------------------------------------------------------------------
+
+
+def test_the_grid_is_that_of_the_file():
+    config = parse(GOOD)
+    assert config.grid_axes == {
+        "noise_std": pytest.approx([0.1, 1.0, 10.0]),
+        "n": [20, 40],
+        "spectrum_rank": [1, 3, 5],
+    }
+    cells = grid(config.make, config.grid_axes)
+    assert cells.shape == (3, 2, 3)
+    problem = cells.problems[-1]
+    assert (problem.n, problem.noise_std, problem.spectrum) == (40, 10.0, (3.0,) * 5)
+    np.testing.assert_allclose(problem.input_covariance, np.arange(1, 7) ** -0.5)
+    assert problem.noise_covariance.tolist() == GOOD["problem"]["noise_covariance"]
+
+
+def test_the_canonical_text_says_the_same_and_forgets_how_it_was_written(tmp_path):
+    config = parse(GOOD)
+    path = tmp_path / "sweep.yaml"
+    path.write_text("# a comment\n" + config.text)
+    assert load(path) == config
+    assert load(path).text == config.text
+    assert parse(dict(reversed(GOOD.items()))).text == config.text
+    assert parse(changed(["seed"], 4)).text != config.text
+
+
+def test_the_documented_example_is_a_sweep_file():
+    config = load(Path(__file__).parent.parent / "docs" / "sweep.yaml")
+    assert len(grid(config.make, config.grid_axes).problems) == 10
+
+
+@pytest.mark.parametrize(
+    ("rule", "values"),
+    [
+        ({"log": [1, 100, 3]}, [1.0, 10.0, 100.0]),
+        ({"linear": [0, 1, 5]}, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ({"range": [1, 7, 2]}, [1.0, 3.0, 5.0, 7.0]),
+        ({"range": [0.1, 0.5, 0.1]}, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        ({"range": [1, 1, 1]}, [1.0]),
+        ([1, 2.5], [1.0, 2.5]),
+    ],
+)
+def test_rules_of_an_axis(rule, values):
+    found = parse(changed(["axes", "noise_std"], rule)).grid_axes["noise_std"]
+    assert found == pytest.approx(values)
+    assert all(isinstance(value, float) for value in found)
+
+
+def test_rules_of_integer_axes_are_rounded_to_distinct_integers():
+    assert parse(changed(["axes", "n"], {"log": [10, 14, 9]})).grid_axes["n"] == [10, 11, 12, 13, 14]
+    assert parse(changed(["ranks"], {"range": [0, 4, 2]})).rank_values == [0, 2, 4]
+
+
+def test_families_are_those_of_spectra():
+    def values(family, size=5, **parameters):
+        return tuple(Family(family=family, **parameters).values(size).tolist())
+
+    assert values("low-rank", rank=2, scale=3.0) == (3.0, 3.0, 0.0, 0.0, 0.0)
+    assert values("power-law", exponent=1.5, scale=2.0) == spectra.power_law(5, 1.5, 2.0)
+    assert values("exponential", rate=0.5) == spectra.exponential(5, 0.5)
+
+
+def test_gaussian_shifts_are_matrices_where_their_directions_matter():
+    family = {"family": "gaussian", "rank": 2, "seed": 7, "scale": 0.5}
+    matrix = 0.5 * spectra.gaussian_factors(6, 5, 2, 7)
+    content = changed(["problem", "spectrum"], family)
+    del content["axes"]["spectrum.rank"]
+    config = parse(content)
+    assert np.array_equal(config.make(noise_std=1.0, n=20).task_shift, matrix)
+    del content["problem"]["input_covariance"], content["problem"]["noise_covariance"]
+    problem = parse(content).make(noise_std=1.0, n=20)
+    assert problem.task_shift is None
+    np.testing.assert_allclose(problem.spectrum, spectra.from_matrix(matrix, 2))
+
+
+def test_a_field_may_be_given_by_its_axis_alone():
+    content = changed(["problem", "n"], None)
+    assert parse(content).make(noise_std=1.0, n=20, spectrum_rank=1).n == 20
+
+
+def test_axes_of_covariances_and_of_spectra():
+    content = changed(
+        ["axes"], {"spectrum": [[1.0], [2.0, 1.0]], "input_covariance": [1.0, {"family": "exponential", "rate": 1.0}]}
+    )
+    config = parse(content)
+    cells = grid(config.make, config.grid_axes)
+    assert [p.spectrum for p in cells.problems] == [(1.0,), (1.0,), (2.0, 1.0), (2.0, 1.0)]
+    assert cells.problems[0].input_covariance.tolist() == [1.0] * 6
+
+
+# -- what it may not --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["problem"], None, "problem: expected a value, received nothing"),
+        (["problem", "dx"], None, "problem.dx: expected a value, received nothing; in the cell noise_std = 0.1"),
+        (["problem", "dx"], "6", "problem.dx: expected a valid integer, received 6; in the cell"),
+        (["problem", "dx"], 0, "problem.dx: expected an integer >= 1, received 0; in the cell"),
+        (["problem", "colour"], 1, "problem: expected fields among n, dx, .*, received colour"),
+        (["problem", "spectrum", "scale"], "3", "problem.spectrum.scale: expected a valid number, received 3"),
+        (["axes", "spectrum.rank"], [2.5], "problem.spectrum.rank: expected a valid integer, .*received 2.5"),
+        (["problem", "spectrum", "family"], "flat", "problem.spectrum.family: expected 'low-rank', .*, received flat"),
+        (["problem", "spectrum", "exponent"], 1.0, "problem.spectrum.parameters: expected rank with family low-rank"),
+        (["problem", "spectrum"], 3, "axes: expected fields of the problem, .*, received spectrum.rank"),
+        (["problem", "noise_covariance"], [1.0], "problem.noise_covariance: expected 5 variances"),
+        (["problem", "task_shift"], [[1.0]], "problem.spectrum: expected either spectrum or task_shift, received both"),
+        (["axes"], {}, "axes: expected at least 1 item"),
+        (["axes", "colour"], [1], "axes: expected fields of the problem"),
+        (["axes", "spectrum"], [[1.0]], "axes: expected fields of the problem, .*, received spectrum.rank"),
+        (["axes", "n"], [], "axes.n: expected at least 1 item"),
+        (["axes", "n"], [20, 20], "axes.n: expected distinct values"),
+        (["axes", "n"], {"log": [1, 10, 2], "range": [1, 2, 1]}, "axes.n.rule: expected exactly one of log, linear"),
+        (["axes", "n"], {"log": [0, 10, 2]}, "axes.n.log: expected .* with first and last > 0"),
+        (["axes", "n"], {"range": [1, 10, 0]}, "axes.n.range: expected .*step > 0"),
+        (["axes", "n"], {"range": [1, 10**9, 1]}, "axes.n.range: expected .*at most 1000000 values"),
+        (["axes", "n"], {"steps": 3}, "axes.n: expected fields among log, linear, range, received steps"),
+        (["axes", "noise_std"], {"linear": [0, 1, 500_000]}, "axes: expected at most 1000000 cells, received 3000000"),
+        (["ranks"], ["1"], "ranks.0: expected a valid integer, received 1"),
+        (["trials"], 1, "trials: expected at least 2, received 1"),
+        (["seed"], -1, "seed: expected at least 0, received -1"),
+        (["methods"], ["magic"], "methods.0: expected 'monte-carlo' or 'theory', received magic"),
+        (["methods"], ["theory", "theory"], "methods: expected distinct methods"),
+    ],
+)  # fmt: skip
+def test_every_refusal_says_field_expected_and_received(path, value, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        parse(changed(path, value))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_bad_cell_far_into_the_grid_is_named():
+    config = parse(changed(["axes", "spectrum.rank"], [1, 2, 9]))
+    with pytest.raises(InvalidInput, match=r"problem.spectrum.rank: expected an integer in 1..5, received 9; .*n = 20"):
+        grid(config.make, config.grid_axes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a mapping with problem, axes and ranks, received None"),
+        ("- 1", "a mapping"),
+        ("a: 1\na: 2", "YAML, without duplicate keys, .*line 2"),
+        ("a: [1", "YAML, .*line 1"),
+        ("a: &x 1\nb: *x", "line 2: a tag or an alias"),
+        ("a: !!python/object/apply:os.system [ls]", "line 1: a tag or an alias"),
+        ("a: !!timestamp no", "line 1: a tag or an alias"),
+        ("a: 2020-99-99", "YAML"),
+        ("%YAML 1.1\n---\na: 1:60:60\n...", "problem: expected a value"),
+        ("a: 1\n---\nb: 1", "YAML"),
+        ("\x00", "YAML"),
+        ("[" * 5000, "mappings and lists at most 10 deep"),
+        ("a: " + "9" * 5000, "YAML"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(tmp_path, text, message):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=message) as caught:
+        load(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# -- a thousand bad files ---------------------------------------------------------------------------------------
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=6), st.floats(), st.integers(-5, 10), st.sampled_from([10**20, 10**400]),
+    st.lists(st.integers(-2, 2), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.dates(), st.binary(max_size=3), st.just([[1.0, 2.0], [3.0]]), st.just({"log": [1, 2]}),
+)  # fmt: skip
+UNKNOWN = st.text("abcdefghijklmnopqrstuvwxyz._ \n:*&!", min_size=1, max_size=8)
+
+
+def places(content, way=()):
+    """The path to every value."""
+    found = []
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        found += [(*way, key), *places(value, (*way, key))]
+    return found
+
+
+@st.composite
+def mutated(draw):
+    """GOOD with one to three values replaced by junk, removed, or joined by one that nobody knows."""
+    content = copy.deepcopy(GOOD)
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from(places(content)))
+        place = content
+        for step in way:
+            place = place[step]
+        what = draw(st.sampled_from(["junk", "remove", "unknown"]))
+        if what == "junk":
+            place[last] = copy.deepcopy(draw(JUNK))
+        elif what == "remove":
+            del place[last]
+        elif isinstance(place, dict):
+            place[draw(UNKNOWN)] = copy.deepcopy(draw(JUNK))
+    return content
+
+
+def as_yaml(content):
+    text = io.BytesIO()
+    YAML(typ="safe", pure=True).dump(content, text)
+    return text.getvalue()
+
+
+@st.composite
+def torn(draw):
+    """The bytes of GOOD, with some of them changed."""
+    text = bytearray(as_yaml(GOOD))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(text) - 1))
+        text[place : place + draw(st.integers(0, 8))] = draw(
+            st.binary(max_size=4) | st.sampled_from([b"!!", b"*", b"{"])
+        )
+    return bytes(text)
+
+
+def run_cli(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["linreg-lora", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as caught,
+    ):
+        cli.main()
+    return caught.value.code, out.getvalue(), err.getvalue()
+
+
+class Good(BaseException):
+    """The file is a sweep file after all."""
+
+
+def would_sweep(make, axes, **_):
+    grid(make, axes)
+    raise Good
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.one_of(mutated().map(as_yaml), mutated().map(as_yaml), torn()))
+def test_a_thousand_bad_files_are_one_line_each_and_leave_nothing(text):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(sweeps, "sweep", would_sweep):
+        path = Path(folder) / "sweep.yaml"
+        path.write_bytes(text)
+        try:
+            code, out, err = run_cli("sweep", str(path), "--out", str(Path(folder) / "out.nc"), "--workers=1")
+        except Good:
+            reject()
+        assert (code, out) == (2, "")
+        assert err.startswith("linreg-lora: ")
+        assert "expected" in err
+        assert len(err.splitlines()) == 1
+        assert "Traceback" not in err
+        assert [item.name for item in Path(folder).iterdir()] == ["sweep.yaml"]
