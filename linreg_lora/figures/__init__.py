@@ -70,9 +70,9 @@ def regenerate(
     """Simulate and draw one figure, and write name.nc, .pdf, .png and .json into the folder `out`.
 
     The same trials, seed and library versions give the same bytes, for any number of `workers` (processes; 1: this
-    process). `out` is made if missing. `progress` is called with the number of cells just done, of the module's `CELLS`. Every file is
-    written completely or not at all. Returns the paths. Raises `InvalidInput` for an unknown name and a folder that
-    cannot be written.
+    process). `out` is made if missing. `progress` is called with the number of cells just done, of the module's
+    `CELLS`. Every file is written completely or not at all. Returns the paths. Raises `InvalidInput` for an unknown
+    name and a folder that cannot be written.
     """
     figure = module(name)
     writable_folder(out)
