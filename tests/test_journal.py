@@ -71,6 +71,8 @@ def test_a_journal_whose_process_died_before_the_first_write_is_started_anew(pat
 
 def test_an_existing_file_is_not_overwritten(written):
     refused(written, "a path where no file is", resume=False)
+    with Journal(written, HEADER, resume=True) as journal:
+        assert journal.entries() == ENTRIES
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,9 @@ def test_another_layout_is_refused(written):
     database = sqlite3.connect(written)
     database.execute("PRAGMA user_version = 99")
     database.close()
+    before = written.read_bytes()
     refused(written, "a journal of layout 1, received layout 99")
+    assert written.read_bytes() == before
 
 
 def test_a_changed_number_is_noticed(written):

@@ -80,6 +80,20 @@ def test_fft_forgets_what_lora_forgets_at_full_rank(name):
     assert abs(found.fft_forgetting - mean[0]) <= critical_z(len(CASES)) * stderr[0] + second_order
 
 
+def test_fft_by_hand():
+    """The exact formulas: n > dx with matching diagonals, n < dx with Sigma_pre = I and with a single direction."""
+    over = CASES["n > dx"].replace(input_covariance=np.repeat([2.0, 0.5], 12))
+    before = np.repeat([3.0, 1.0], 12)
+    expected = 3 * (9 + 4) + 16 * (12 * 1.5 + 12 * 2.0) / (72 - 24 - 1)
+    assert fft_forgetting(over, before)[0] == pytest.approx(expected, rel=1e-13)
+    under = CASES["n < dx"].replace(spectrum=(2.0,), input_covariance=np.full(D, 0.5))
+    noise = 16 * 13 / (0.5 * (24 - 13 - 1))
+    assert fft_forgetting(under)[0] == pytest.approx(4 * 13 / 24 + noise, rel=1e-13)
+    # E P_11^2 = n (n + 2) / (dx (dx + 2)) for a uniformly distributed projection.
+    found = fft_forgetting(under, np.eye(D)[0])[0]
+    assert found == pytest.approx(4 * 13 * 15 / (24 * 26) + noise / 24, rel=1e-13)
+
+
 def test_on_the_task_itself_forgetting_is_the_energy_of_the_update():
     problem = CASES["ridge, Sigma"]
     energy = equivalent(problem, [1, 2, 6]).parts.energy
