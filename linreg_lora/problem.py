@@ -32,7 +32,7 @@ class Moments(StrEnum):
     """Which moments of a risk exist."""
 
     FINITE = "mean and variance exist"
-    NO_VARIANCE = "the variance is infinite, so no standard error exists"
+    NO_VARIANCE = "the variance is infinite"
     NO_MEAN = "the mean is infinite"
 
 

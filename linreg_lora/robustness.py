@@ -13,11 +13,11 @@ from linreg_lora import runtime, validation
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.estimators import lora
 from linreg_lora.problem import Moments, Problem, Regime
+from linreg_lora.programs import chunk_size
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import Layout, Parameters, draw, plan
 from linreg_lora.seeds import valid_seed
-from linreg_lora.simulation import chunk_size
 from linreg_lora.theory.hessian import Loss
 from linreg_lora.theory.input_perturbation import required_pretrained, rise_scale
 
@@ -206,7 +206,7 @@ def _increments(
 
 def _variance_note(problem: Problem) -> str:
     if problem.moments is Moments.NO_VARIANCE:
-        return problem.moments_note
+        return f"no standard error exists: {problem.moments_note}"
     near = abs(problem.distance_from_threshold) <= _NO_VARIANCE_WITHOUT_RIDGE
     if problem.ridge > 0 and problem.noise_trace > 0 and near:
         return (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_claims_schema import document
 
-from linreg_lora import cli, simulation
+from linreg_lora import cli, programs
 from linreg_lora.claims import experiments, registry
 from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.judge import judge
@@ -215,7 +215,7 @@ def bug_no_whitening(patch):
 
 
 def bug_no_whitening_of_sufficient_draws(patch):
-    exact = simulation._risks_of_draw
+    exact = programs._risks_of_draw
 
     def wrong(layout, parameters, key):
         if layout.sampler == "explicit":
@@ -227,7 +227,7 @@ def bug_no_whitening_of_sufficient_draws(patch):
             1
         ]
 
-    patch.setattr(simulation, "_risks_of_draw", wrong)
+    patch.setattr(programs, "_risks_of_draw", wrong)
 
 
 def bug_covariance_left_out_of_the_reduction(patch):

@@ -18,7 +18,6 @@ from comparisons import assert_means_agree, critical_z
 from linreg_lora import __version__, cli, figures
 from linreg_lora.errors import InvalidInput
 from linreg_lora.figures import risk_vs_sample_size, style
-from linreg_lora.problem import Moments
 from linreg_lora.theory.fft import fft_risk
 
 NAME = "risk-vs-sample-size-weak-noise"
@@ -147,9 +146,11 @@ def test_threshold_is_a_dotted_line_in_a_band_where_no_mean_exists(axes):
     np.testing.assert_allclose([left, right], [DIMENSION / (DIMENSION + 1), DIMENSION / (DIMENSION - 1)])
 
 
-def test_a_mean_without_standard_error_is_hollow_and_has_no_error_bar(axes, dataset):
-    no_variance = dataset["n"].values[dataset["moments"].values == list(Moments).index(Moments.NO_VARIANCE)]
-    assert no_variance.tolist() == [22]
+def test_a_mean_without_standard_error_is_hollow_and_has_no_error_bar(dataset):
+    unknown = dataset.copy(deep=True)
+    for name in ("stderr", "fft_stderr"):
+        unknown[name].loc[{"n": 22}] = np.nan
+    [axes] = risk_vs_sample_size.draw(unknown).axes
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[DIMENSION / 22]] * 5
     assert all(np.isfinite(line.get_ydata()).all() for line in hollow)

@@ -11,9 +11,9 @@ from comparisons import assert_means_agree, critical_z
 from linreg_lora import draw_risks, monte_carlo
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.programs import chunk_size
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import plan
-from linreg_lora.simulation import chunk_size
 from linreg_lora.spectra import exponential
 from linreg_lora.theory.fft import fft_risk
 
@@ -74,12 +74,13 @@ def test_fft_theory_and_both_fft_averages_agree(problem):
 
 @pytest.mark.parametrize("batch_size", [1, 64, 100, 5000])
 @pytest.mark.parametrize("n", [30, 6])
-def test_results_do_not_depend_on_the_batch_size_to_the_bit(batch_size, n):
+@pytest.mark.parametrize("sampler", ["conditional", "sufficient"])
+def test_results_do_not_depend_on_the_batch_size_to_the_bit(batch_size, n, sampler):
     problem = Problem(n=n, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
     layout, parameters = plan(problem)
     trials = 3 * chunk_size(layout, parameters) - 7
-    reference = monte_carlo(problem, trials=trials, seed=5)
-    curve = monte_carlo(problem, trials=trials, seed=5, batch_size=batch_size)
+    reference = monte_carlo(problem, trials=trials, seed=5, sampler=sampler)
+    curve = monte_carlo(problem, trials=trials, seed=5, batch_size=batch_size, sampler=sampler)
     for name in ("risk", "stderr", "difference", "difference_stderr", "fft_risk", "fft_stderr"):
         assert np.array_equal(getattr(curve, name), getattr(reference, name)), name
 
@@ -106,7 +107,7 @@ def test_the_pretrained_map_leaves_explicit_risks_unchanged():
 def test_paired_differences_are_sharper_than_the_difference_of_two_means():
     problem = Problem(n=30, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0)
     risks = draw_risks(problem, trials=512, seed=5)
-    curve = monte_carlo(problem, trials=512, seed=5)
+    curve = monte_carlo(problem, trials=512, seed=5, sampler="sufficient")
     unpaired = np.hypot(risks.lora[:, 1].std(), risks.fft.std()) / np.sqrt(512)
     assert curve.difference_stderr[1] < unpaired
     np.testing.assert_allclose(curve.difference[1], np.mean(risks.lora[:, 1] - risks.fft), rtol=1e-12)
@@ -136,8 +137,9 @@ def test_no_mean_is_printed_within_one_sample_of_the_threshold(n):
 
 
 @pytest.mark.parametrize("n", [9, 10, 14, 15])
-def test_no_standard_error_is_printed_within_three_samples_of_the_threshold(n):
-    curve = monte_carlo(Problem(n=n, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0), trials=100, seed=0)
+def test_no_standard_error_of_draws_is_printed_within_three_samples_of_the_threshold(n):
+    problem = Problem(n=n, dx=12, dy=9, spectrum=(4.0,), noise_std=1.0)
+    curve = monte_carlo(problem, trials=100, seed=0, sampler="sufficient")
     assert curve.moments is Moments.NO_VARIANCE
     assert np.all(np.isfinite(curve.risk))
     assert np.all(np.isnan(curve.stderr[1:]))

@@ -201,7 +201,7 @@ def monte_carlo_summary(problem: Problem, trials: int, seed: int) -> Sample:
 
     seeds = [derived_seed(seed, str(run)) for run in range(trials)]
     ranks = np.arange(1, problem.max_rank)
-    curves = [monte_carlo(problem, trials=_SUMMARISED, seed=s, ranks=ranks) for s in seeds]
+    curves = [monte_carlo(problem, trials=_SUMMARISED, seed=s, ranks=ranks, sampler="sufficient") for s in seeds]
     summary = np.stack([np.concatenate([curve.risk, _known(curve.stderr)]) for curve in curves])
     draws = np.stack([draw_risks(problem, trials=_SUMMARISED, seed=s).lora[:, 1:-1] for s in seeds])
     tolerance = np.full(trials, _EPS * _SUMMARISED)

@@ -12,7 +12,7 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.figures import style
-from linreg_lora.problem import Moments, Problem
+from linreg_lora.problem import Problem
 from linreg_lora.sweeps import sweep
 from linreg_lora.theory.fft import fft_risk
 
@@ -76,8 +76,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset.
 
     Lines are theory and break at the threshold, markers are simulated means. A hollow marker is a mean without a
-    standard error, because the variance is infinite; where the mean is infinite too there is a shaded band and no
-    marker.
+    standard error; where the mean is infinite there is a shaded band and no marker.
     """
     simulated = dataset.sel(computed_by="monte-carlo")
     with style.applied():
@@ -121,8 +120,7 @@ def _plot_means(
     look = {"color": series.color, "marker": series.marker, "linestyle": "none", "zorder": zorder}
     axes.plot(dx / n, value, label=label or "_simulated", **look)
     axes.errorbar(dx / n, value, yerr=points[stderr].values, fmt="none", ecolor=series.color, zorder=zorder)
-    moments = points["moments"]
-    hollow = moments.values == moments.attrs["flag_meanings"].split().index(Moments.NO_VARIANCE.name.lower())
+    hollow = np.isfinite(value) & ~np.isfinite(points[stderr].values)
     axes.plot(dx / n[hollow], value[hollow], markerfacecolor="white", **look)
 
 

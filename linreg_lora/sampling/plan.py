@@ -133,13 +133,13 @@ def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
 
 def _explicit(problem: Problem) -> tuple[Layout, Parameters]:
     sigma_sqrt = None if problem.input_covariance is None else problem.sigma_sqrt
-    layout = Layout("explicit", problem.n, 0, _squared_is_safe(problem))
+    layout = Layout("explicit", problem.n, 0, squared_is_safe(problem))
     return layout, _parameters(problem, problem.shift, sigma_sqrt, problem.ridge, pretrained=problem.pretrained)
 
 
 def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     """Ridgeless risks see (Sigma, Delta) only through Delta Sigma^{1/2}; with ridge Sigma stays, up to its scale."""
-    layout = Layout("overdetermined", 0, 0, _squared_is_safe(problem))
+    layout = Layout("overdetermined", 0, 0, squared_is_safe(problem))
     scale = problem.isotropic_scale
     diagonal = problem.isotropic_noise_scale is not None
     if scale is not None:
@@ -160,13 +160,13 @@ def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     rho = len(values)
     dof = problem.dx - rho
     rest = min(problem.n, dof)
-    layout = Layout("underdetermined", problem.n, rest, _squared_is_safe(problem))
+    layout = Layout("underdetermined", problem.n, rest, squared_is_safe(problem))
     shift = np.zeros((problem.dy, rho + rest))
     diagonal = problem.isotropic_noise_scale is not None
     if diagonal:
         shift[:rho, :rho] = np.diag(values)
     else:
-        shift[:, :rho] = np.linalg.svd(problem.shift)[0][:, :rho] * values
+        shift[:, :rho] = np.linalg.svd(problem.shift, full_matrices=False)[0][:, :rho] * values
     return layout, _parameters(problem, np.sqrt(scale) * shift, None, problem.ridge / scale, dof, diagonal=diagonal)
 
 
@@ -206,6 +206,7 @@ def _rectangular_diagonal(values: np.ndarray, rows: int, columns: int) -> np.nda
     return matrix
 
 
-def _squared_is_safe(problem: Problem) -> bool:
+def squared_is_safe(problem: Problem) -> bool:
+    """Whether LoRA's directions survive the squaring in a Gram matrix: the noise is not tiny against the shift."""
     strongest = np.sqrt(problem.pretrained_risk)
     return bool(np.sqrt(problem.noise_trace) > _SQUARED_SAFE * strongest)

@@ -1,0 +1,174 @@
+"""The part of the data that decides LoRA's directions, in a frame where nearly all of it is zero.
+
+Let w >= rank(Delta) and choose input coordinates that put the row space of Delta first: Delta = [A 0], A dy x w. Rotate
+the samples so that the first w rows of X are [L 0], L lower triangular, L L^T ~ Wishart_w(I, n). Then the whitened
+residual is
+
+    B = [A L + N_1,  N_2],    N = [N_1 N_2] dy x k,  columns iid N(0, Sigma_eps),  k = min(n, dx),
+
+and the other dx - w rows of X are independent of it: they move the risk, not LoRA's directions. All that is left of
+them is C C^T ~ Wishart_w(I, dx - n) (n < dx) and expectations known in closed form (`estimators.conditional`).
+
+Rotations of the last k - w samples, and with isotropic noise of the last dy - w outputs, leave this law alone. Block
+Golub-Kahan bidiagonalisation spends them: N becomes a band |i - j| <= w of independent normals, with
+chi_{k-w-i} on the diagonal (i, i + w) and chi_{dy-w-j} on the diagonal (j + w, j), counted from 0. With other noise
+covariances N_2 alone is lower triangular, as after a QR factorisation. So a draw costs O(w dy) random numbers whatever
+n and dx are, and one compiled program serves all n and dx with min(n, dx) >= dy in a regime.
+
+Ridgeless, isotropic inputs (n >= dx: any, through Delta Sigma^{1/2}), rank(Delta) <= min(n, dx).
+Source of the band form for w = 1: Dumitriu and Edelman 2002; for spiked blocks: Bloemendal and Virag 2016.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from linreg_lora.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What a compiled program is specialised to."""
+
+    dy: int
+    width: int
+    """w."""
+    columns: int
+    """k; or, where k >= dy, dy + w: the columns of the band that reach the last row."""
+    underdetermined: bool
+    isotropic_noise: bool
+
+
+class Numbers(NamedTuple):
+    """What a compiled program takes as input."""
+
+    seen: Float[Array, "rows w"]
+    """A."""
+    noise_root: Float[Array, ""] | Float[Array, "dy dy"]
+    """sigma, or Sigma_eps^{1/2}."""
+    noise_trace: Float[Array, ""]
+    """Tr(Sigma_eps)."""
+    n: Float[Array, ""]
+    dx: Float[Array, ""]
+
+
+class Directions(NamedTuple):
+    """One draw. `signal` A L and `noise` [N_1 N_2] make B; C is `unseen` (None: n >= dx)."""
+
+    triangle: Float[Array, "... w w"]
+    """L, lower triangular."""
+    unseen: Float[Array, "... w w"] | None
+    signal: Float[Array, "... rows w"]
+    noise: Float[Array, "... rows columns"]
+
+    @property
+    def whitened(self) -> Float[Array, "... rows columns"]:
+        """B."""
+        beyond = self.noise.shape[-1] - self.signal.shape[-1]
+        return self.noise + jnp.pad(self.signal, [(0, 0)] * (self.signal.ndim - 1) + [(0, beyond)])
+
+
+def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
+    """Shapes and numbers that draw the directions of `problem`; None where this frame does not exist."""
+    reduced = problem.without_null_inputs()
+    scale, k = reduced.isotropic_scale, min(reduced.n, reduced.dx)
+    overdetermined = reduced.n >= reduced.dx
+    if reduced.ridge > 0 or (scale is None and not overdetermined):
+        return None
+    left, values = _spectral(reduced, scale)
+    rank = int(np.sum(values > reduced.dy * np.finfo(float).eps * np.max(values, initial=0.0)))
+    if rank > k:
+        return None
+    width = min(_padded(rank), reduced.dy, k)
+    noise_scale = reduced.isotropic_noise_scale
+    shapes = Shapes(reduced.dy, width, k if k < reduced.dy else reduced.dy + width, not overdetermined,
+                    noise_scale is not None)  # fmt: skip
+    seen = np.zeros((_rows(shapes), width))
+    seen[:, :rank] = values[:rank] * (left[:, :rank] if noise_scale is None else np.eye(len(seen), rank))
+    numbers = (
+        seen,
+        reduced.sigma_eps_sqrt if noise_scale is None else reduced.noise_std * np.sqrt(noise_scale),
+        reduced.noise_trace,
+        float(reduced.n),
+        float(reduced.dx),
+    )
+    return shapes, Numbers(*(jnp.asarray(number) for number in numbers))
+
+
+def draw(shapes: Shapes, numbers: Numbers, key: Key[Array, ""]) -> Directions:
+    """One draw of all that decides LoRA's directions."""
+    keys = jax.random.split(key, 3)
+    triangle = _wishart_factor(keys[0], shapes.width, numbers.n)
+    unseen = _wishart_factor(keys[1], shapes.width, numbers.dx - numbers.n) if shapes.underdetermined else None
+    white = _noise(keys[2], shapes, jnp.minimum(numbers.n, numbers.dx))
+    noise = numbers.noise_root * white if shapes.isotropic_noise else numbers.noise_root @ white
+    return Directions(triangle, unseen, numbers.seen @ triangle, noise)
+
+
+def _wishart_factor(key: Key[Array, ""], size: int, dof: Float[Array, ""]) -> Float[Array, "size size"]:
+    """Lower triangular L with L L^T ~ Wishart_size(I, dof), also where dof < size: the last columns are zero."""
+    key_diagonal, key_below = jax.random.split(key)
+    column = jnp.arange(size, dtype=float)
+    below = jnp.where(column < dof, jnp.tril(jax.random.normal(key_below, (size, size)), -1), 0.0)
+    return below + jnp.diag(_chi(key_diagonal, dof - column))
+
+
+def _noise(key: Key[Array, ""], shapes: Shapes, k: Float[Array, ""]) -> Float[Array, "rows columns"]:
+    rows, columns, w = _rows(shapes), shapes.columns, shapes.width
+    key_normal, key_upper, key_lower = jax.random.split(key, 3)
+    row, column = jnp.arange(rows, dtype=float), jnp.arange(columns, dtype=float)
+    offset = column[None, :] - row[:, None]
+    upper = _chi(key_upper, k - w - row)[:, None]
+    lower = _chi(key_lower, shapes.dy - row)[:, None]
+    if shapes.isotropic_noise and 2 * w < columns:
+        inside = jax.random.normal(key_normal, (rows, 2 * w - 1))
+        noise = _from_diagonals(jnp.concatenate([lower, inside, upper], axis=1), -w, columns)
+    else:
+        noise = jnp.where(offset < w, jax.random.normal(key_normal, (rows, columns)), 0.0)
+        noise = jnp.where(offset == w, upper, noise)
+    if shapes.isotropic_noise and 2 * w >= columns:
+        noise = jnp.where(offset == -w, lower, jnp.where(offset > -w, noise, 0.0))
+    return jnp.where(column[None, :] < k, noise, 0.0)
+
+
+def _from_diagonals(band: Float[Array, "rows width"], first: int, columns: int) -> Float[Array, "rows columns"]:
+    """The matrix whose row i holds `band`[i] from column i + `first` on, first <= 0.
+
+    Laid out in rows that are one entry too long, and read in rows of the right length, each row moves one to the right.
+    """
+    rows, width = band.shape
+    stride = max(rows, columns) + width
+    padded = jnp.pad(band, ((0, 0), (0, stride + 1 - width))).reshape(-1)
+    return padded[: rows * stride].reshape(rows, stride)[:, -first : columns - first]
+
+
+def _chi(key: Key[Array, ""], dof: Float[Array, "k"]) -> Float[Array, "k"]:
+    """Independent chi variables; zero where dof <= 0."""
+    exists = dof > 0
+    return jnp.where(exists, jnp.sqrt(jax.random.chisquare(key, jnp.where(exists, dof, 1.0))), 0.0)
+
+
+def _rows(shapes: Shapes) -> int:
+    """Rows of the reduced B: those that the band reaches, where the other outputs see nothing."""
+    return min(shapes.dy, shapes.columns + shapes.width) if shapes.isotropic_noise else shapes.dy
+
+
+def _padded(rank: int) -> int:
+    """The least of 4, 6, 8, 10, 12, 16, 20, 24, 32, ... that is at least `rank`: similar ranks share a program."""
+    sizes = (4, 6, *(share << power for power in range(1, 40) for share in (4, 5, 6)))
+    return next(size for size in sizes if size >= rank)
+
+
+def _spectral(problem: Problem, scale: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Left singular vectors and singular values of Delta Sigma^{1/2}; `scale` c where Sigma = c I."""
+    if scale is None:
+        left, values, _ = np.linalg.svd(problem.shift @ problem.sigma_sqrt, full_matrices=False)
+        return left, values
+    values = np.sqrt(scale) * np.asarray(problem.spectrum)
+    if problem.task_shift is None:
+        return np.eye(problem.dy, len(values)), values
+    return np.linalg.svd(problem.task_shift, full_matrices=False)[0], values
