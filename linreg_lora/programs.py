@@ -70,7 +70,7 @@ class ConditionalMeans:
         self._shapes, self._numbers, self._largest = shapes, numbers, largest_rank
         side = min(shapes.dy, shapes.columns)
         self._leading = largest_rank if leading.pays(largest_rank, side) else 0
-        self.size = _draws_of(shapes.dy * shapes.columns + 2 * side**2)
+        self.size = _draws_of((shapes.dy * shapes.columns + side**2) // 2)
         self.variance_exists = bool(max(numbers.n, numbers.dx) - shapes.width > 3)
         """Whether the conditional mean has a variance: its tail index is (max(n, dx) - w + 1) / 2."""
 

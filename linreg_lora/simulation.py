@@ -43,9 +43,16 @@ class Risks(NamedTuple):
 
 
 def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto") -> Risks:
-    """The risks of `trials` draws, one row each. Holds them all in memory; `monte_carlo` does not."""
+    """The risks of `trials` draws, one row each. Holds them all in memory; `monte_carlo` does not.
+
+    `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks.
+    """
     trials = validation.positive_integer("trials", trials)
-    chunks = list(_chunks(problem, WholeDraws(*plan(problem, sampler)), trials, seed, batch_size=trials))
+    if sampler == "conditional":
+        program = _program(problem, problem.max_rank, sampler)
+    else:
+        program = WholeDraws(*plan(problem, sampler))
+    chunks = list(_chunks(problem, program, trials, seed, batch_size=trials))
     return Risks(np.concatenate([c.lora for c in chunks]), np.concatenate([c.fft_over_noise for c in chunks]))
 
 

@@ -245,9 +245,29 @@ def bug_unseen_directions_too_strong(patch):
 
     def wrong(key, n, rho, rest, dof):
         design = exact(key, n, rho, rest, dof)
-        return design.at[rho:].multiply(2.0) if rest < n else design
+        return design.at[-4:].multiply(2.0)
 
     patch.setattr(sufficient, "tall_design", wrong)
+
+
+def bug_conditional_mean_of_a_wider_inverse(patch):
+    """Of E W^{-1} = I / (dof - size - 1) the 1 is forgotten."""
+    exact = programs.conditional_risks
+
+    def wrong(basis, drawn, whitened, numbers):
+        away = jax.numpy.where(numbers.n > numbers.dx, 1.0, -1.0)
+        return exact(basis, drawn, whitened, numbers._replace(n=numbers.n + away))
+
+    patch.setattr(programs, "conditional_risks", wrong)
+
+
+def bug_conditional_mean_without_the_unseen(patch):
+    exact = programs.conditional_risks
+
+    def wrong(basis, drawn, whitened, numbers):
+        return exact(basis, drawn._replace(unseen=None), whitened, numbers)
+
+    patch.setattr(programs, "conditional_risks", wrong)
 
 
 def bug_ridge_not_square_rooted(patch):
@@ -299,6 +319,8 @@ BUGS = [
     (bug_no_whitening_of_sufficient_draws, ["sufficient-draws-overdetermined", "sufficient-draws-underdetermined"]),
     (bug_covariance_left_out_of_the_reduction, ["sufficient-law-overdetermined"]),
     (bug_unseen_directions_too_strong, ["sufficient-law-underdetermined"]),
+    (bug_conditional_mean_of_a_wider_inverse, ["conditional-mean-overdetermined", "conditional-mean-underdetermined"]),
+    (bug_conditional_mean_without_the_unseen, ["conditional-mean-underdetermined"]),
     (bug_ridge_not_square_rooted, ["ridge-lora-closed-form"]),
     (bug_stderr_of_one_draw, ["monte-carlo-summary"]),
     (bug_bias_without_unseen_share, ["prop5-fft-underdetermined-scaled"]),

@@ -175,10 +175,19 @@ def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) 
 @register_experiment("lora-risk-by-sampler")
 def lora_risk_by_sampler(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) from sufficient statistics; context: explicit data of the same problem, drawn independently."""
+    return _beside_explicit_data(problem, trials, seed, int(rank), "sufficient")
+
+
+@register_experiment("lora-risk-conditional")
+def lora_risk_conditional(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """E[risk(D_r) | LoRA's directions]; context: explicit data of the same problem, drawn independently."""
+    return _beside_explicit_data(problem, trials, seed, int(rank), "conditional")
+
+
+def _beside_explicit_data(problem: Problem, trials: int, seed: int, r: int, sampler: str) -> Sample:
     from linreg_lora.simulation import draw_risks
 
-    r = int(rank)
-    risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler=sampler).lora[:, r]
     x, y = _data(problem, trials, derived_seed(seed, "explicit"))
     context = {"x": x, "y": y, "residual": _residual(problem, x, y), "rank": np.asarray(r)}
     return Sample(risk[:, None], context)

@@ -29,6 +29,9 @@ from jaxtyping import Array, Float, Key
 
 from linreg_lora.problem import Problem
 
+#: Sizes up to which the width of the band hardly matters.
+_SMALL = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
@@ -83,7 +86,7 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
     rank = int(np.sum(values > reduced.dy * np.finfo(float).eps * np.max(values, initial=0.0)))
     if rank > k:
         return None
-    width = min(_padded(rank), reduced.dy, k)
+    width = min(_padded(rank, fine=min(reduced.dy, k) > _SMALL), reduced.dy, k)
     noise_scale = reduced.isotropic_noise_scale
     shapes = Shapes(reduced.dy, width, k if k < reduced.dy else reduced.dy + width, not overdetermined,
                     noise_scale is not None)  # fmt: skip
@@ -178,9 +181,13 @@ def _rows(shapes: Shapes) -> int:
     return min(shapes.dy, shapes.columns + shapes.width) if shapes.isotropic_noise else shapes.dy
 
 
-def _padded(rank: int) -> int:
-    """The least of 4, 6, 8, 10, 12, 16, 20, 24, 32, ... that is at least `rank`: similar ranks share a program."""
-    sizes = (4, 6, *(share << power for power in range(1, 40) for share in (4, 5, 6)))
+def _padded(rank: int, fine: bool) -> int:
+    """The least of 4, 8, 16, 32, ..., where `fine` also of 6, 10, 12, 20, 24, ..., that is at least `rank`.
+
+    Similar ranks then share a program. A wider band costs random numbers in large problems only.
+    """
+    shares = (4, 5, 6) if fine else (4,)
+    sizes = (4, *((6,) if fine else ()), *(share << power for power in range(1, 40) for share in shares))
     return next(size for size in sizes if size >= rank)
 
 

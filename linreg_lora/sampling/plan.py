@@ -33,7 +33,7 @@ class Layout:
     n: int
     """Columns of the drawn design; 0 where the program does not depend on n."""
     rest: int
-    """Rows that stand for the directions Delta does not see (underdetermined sampler)."""
+    """Rows that stand for the directions Delta does not see, n or 0 (underdetermined sampler)."""
     squared: bool
     """Whether left singular vectors may come from the Gram matrix."""
 
@@ -157,16 +157,15 @@ def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     scale = problem.isotropic_scale
     assert scale is not None, "the underdetermined sampler is exact for isotropic inputs only"
     values = np.trim_zeros(np.asarray(problem.spectrum), "b")
-    rho = len(values)
-    dof = problem.dx - rho
-    rest = min(problem.n, dof)
+    rank, dof = len(values), problem.dx - len(values)
+    rho, rest = (rank, problem.n) if dof >= problem.n else (problem.dx, 0)
     layout = Layout("underdetermined", problem.n, rest, squared_is_safe(problem))
     shift = np.zeros((problem.dy, rho + rest))
     diagonal = problem.isotropic_noise_scale is not None
     if diagonal:
-        shift[:rho, :rho] = np.diag(values)
+        shift[:rank, :rank] = np.diag(values)
     else:
-        shift[:, :rho] = np.linalg.svd(problem.shift, full_matrices=False)[0][:, :rho] * values
+        shift[:, :rank] = np.linalg.svd(problem.shift, full_matrices=False)[0][:, :rank] * values
     return layout, _parameters(problem, np.sqrt(scale) * shift, None, problem.ridge / scale, dof, diagonal=diagonal)
 
 

@@ -10,7 +10,7 @@ n >= dx.  X X^T has the law of C L L^T C^T, C = Sigma^{1/2}, with the Bartlett f
 n < dx, Sigma = I.  With rho >= rank(Delta) and coordinates that put the row space of Delta first, X = [Z1; Z2], Z1
     rho x n. Rows of Z2 matter only through Z2^T Z2 ~ Wishart_n(dx - rho) = T T^T, T its Bartlett factor. So
     ([Z1; T^T], Delta Z1 + E) replaces (X, R): D D^T and D Delta^T keep their joint law. When dx - rho < n, Z2 itself
-    is small and is drawn.
+    is small: all of X is drawn.
 
 Source: Bartlett 1933; Muirhead, Aspects of Multivariate Statistical Theory, Theorem 3.2.14.
 """
@@ -29,12 +29,11 @@ def bartlett_factor(key: Key[Array, ""], size: int, dof: Float[Array, ""]) -> Fl
 
 
 def tall_design(key: Key[Array, ""], n: int, rho: int, rest: int, dof: Float[Array, ""]) -> Float[Array, "p n"]:
-    """The design [Z1; T^T] of an underdetermined problem with isotropic inputs, p = rho + min(n, rest) rows.
+    """The design [Z1; T^T] of an underdetermined problem with isotropic inputs, p = rho + rest rows.
 
-    `rest` = min(n, dx - rho) is the number of rows that stand for the dx - rho = `dof` directions that Delta does
-    not see; below n they are drawn as they are, at n through the Bartlett factor.
+    `rest` = n rows stand for the dx - rho = `dof` >= n directions that Delta does not see. With `rest` = 0 all
+    directions are drawn as they are, rho = dx: fewer than n more would not be worth a distinction.
     """
     key_seen, key_unseen = jax.random.split(key)
     seen = jax.random.normal(key_seen, (rho, n))
-    unseen = bartlett_factor(key_unseen, n, dof).mT if rest == n else jax.random.normal(key_unseen, (rest, n))
-    return jnp.concatenate([seen, unseen])
+    return jnp.concatenate([seen, bartlett_factor(key_unseen, n, dof).mT]) if rest else seen
