@@ -24,7 +24,8 @@ class RunningMoments:
         """Moments of one chunk; at least one row."""
         mean = np.mean(rows, axis=0)
         deviation = rows - mean
-        return cls(len(rows), mean, np.sum(deviation**2, axis=0), np.sum(deviation**3, axis=0))
+        squared = deviation**2
+        return cls(len(rows), mean, np.sum(squared, axis=0), np.sum(squared * deviation, axis=0))
 
     def merge(self, other: "RunningMoments") -> "RunningMoments":
         """Moments of this stream followed by the other."""

@@ -58,8 +58,10 @@ def exclusive_device() -> Iterator[None]:
     """Hold the device: one thread of this process runs compiled linear algebra, on one BLAS thread.
 
     One BLAS thread, because at these sizes more only get in each other's way, and because results must not
-    depend on how many processes share the work: a threaded factorisation rounds differently.
+    depend on how many processes share the work: a threaded factorisation rounds differently. JAX takes LAPACK from
+    SciPy when it first needs it; it has to be there before its threads can be limited.
     """
+    import scipy.linalg.cython_lapack  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     with _device_lock, threadpool_limits(limits=1, user_api="blas"):

@@ -212,7 +212,7 @@ def _chunks(problem: Problem, program: Program, trials: int, seed: int, batch_si
 
 
 def _require_finite(problem: Problem, chunk: Chunk, start: int) -> None:
-    bad = ~np.all(np.isfinite(np.column_stack(chunk)), axis=1)
+    bad = ~(np.isfinite(chunk.lora).all(axis=1) & np.isfinite(chunk.fft) & np.isfinite(chunk.fft_over_noise))
     if np.any(bad):
         raise NumericalFailure(
             f"risk: expected finite values, received {int(np.sum(bad))} draws that are not, first draw "
