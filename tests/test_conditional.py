@@ -164,6 +164,8 @@ def test_problems_share_compiled_programs():
     assert {directions.plan(MANY_RANKS.replace(**change))[0] for change in changes} == {shapes}
     under = MANY_RANKS.replace(n=70, dx=200)
     assert directions.plan(under)[0] == directions.plan(under.replace(n=90, dx=10**6))[0]
+    below = [directions.plan(MANY_RANKS.replace(n=n, dx=100))[0].columns for n in (9, 12, 16, 17, 30, 33, 50)]
+    assert below == [16, 16, 16, 32, 32, 60, 60]
 
 
 @pytest.mark.parametrize(

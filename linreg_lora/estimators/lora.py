@@ -54,7 +54,8 @@ def left_singular_basis(
     if dy <= k:
         return jnp.linalg.eigh(whitened @ whitened.mT)[1][..., : -q - 1 : -1]
     values, right = jnp.linalg.eigh(whitened.mT @ whitened)
-    return (whitened @ right[..., : -q - 1 : -1]) / jnp.sqrt(values[..., None, : -q - 1 : -1])
+    squared_lengths = jnp.where(values > 0, values, jnp.inf)
+    return (whitened @ right[..., : -q - 1 : -1]) / jnp.sqrt(squared_lengths[..., None, : -q - 1 : -1])
 
 
 def fit(

@@ -13,7 +13,8 @@ Rotations of the last k - w samples, and with isotropic noise of the last dy - w
 Golub-Kahan bidiagonalisation spends them: N becomes a band |i - j| <= w of independent normals, with
 chi_{k-w-i} on the diagonal (i, i + w) and chi_{dy-w-j} on the diagonal (j + w, j), counted from 0. With other noise
 covariances N_2 alone is lower triangular, as after a QR factorisation. So a draw costs O(w dy) random numbers whatever
-n and dx are, and one compiled program serves all n and dx with min(n, dx) >= dy in a regime.
+n and dx are, and one compiled program serves all n and dx of a regime; where min(n, dx) is well below dy, all of them
+up to the next power of two.
 
 Ridgeless, isotropic inputs (n >= dx: any, through Delta Sigma^{1/2}), rank(Delta) <= min(n, dx).
 Source of the band form for w = 1: Dumitriu and Edelman 2002; for spiked blocks: Bloemendal and Virag 2016.
@@ -41,7 +42,7 @@ class Shapes:
     width: int
     """w."""
     columns: int
-    """k; or, where k >= dy, dy + w: the columns of the band that reach the last row."""
+    """k, padded; or, where that is no less than dy, dy + w: the columns of the band that reach the last row."""
     underdetermined: bool
     isotropic_noise: bool
 
@@ -88,8 +89,10 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
         return None
     width = min(_padded(rank, fine=min(reduced.dy, k) > _SMALL), reduced.dy, k)
     noise_scale = reduced.isotropic_noise_scale
-    shapes = Shapes(reduced.dy, width, k if k < reduced.dy else reduced.dy + width, not overdetermined,
-                    noise_scale is not None)  # fmt: skip
+    columns = _padded(k, fine=False)
+    if columns >= reduced.dy:
+        columns = reduced.dy + width
+    shapes = Shapes(reduced.dy, width, columns, not overdetermined, noise_scale is not None)
     seen = np.zeros((_rows(shapes), width))
     seen[:, :rank] = values[:rank] * (left[:, :rank] if noise_scale is None else np.eye(len(seen), rank))
     numbers = (
