@@ -66,7 +66,7 @@ def low_rank_truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np
 
         ||M_r - T||_F^2 <= (2 r + 4 rank(T)) ||N||_2^2 <= 6 r ||N||_2^2
 
-    Proof: split by the singular spaces U, V of M_r. (M_r - T) V = -N V and U^T (M_r - T) V_perp = U^T N V_perp, in
+    Proof: split by the singular spaces U, V of M_r. (M_r - T) V = N V and U^T (M_r - T) V_perp = U^T N V_perp, in
     modulus, have rank <= r: r ||N||^2 each. The rest, U_perp^T T V_perp = U_perp^T (M - N) V_perp, has rank at most
     that of T and norm at most s_{r+1}(M) + ||N|| <= 2 ||N||. The best constant is not known: 5 r is attained
     (T = diag(2, 0), N = diag(-1, 1), r = 1, in the limit). Returns the bound on the norm, not on its square. Raises
