@@ -173,6 +173,17 @@ class Journal:
         return InvalidInput("journal", "an undamaged file", str(self.path), f"{reason}; delete it and start again")
 
 
+def recorded(path: Path, header: Mapping[str, str]) -> list[Entry]:
+    """The finished cells of the journal at `path`; none where there is no file, or an empty one, which stays so.
+
+    Raises `InvalidInput` as opening the journal does.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    with Journal(path, header, resume=True) as journal:
+        return journal.entries()
+
+
 def _created(path: Path) -> bool:
     """Make an empty file, which SQLite takes for an empty database; False where there is a file already."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from linreg_lora import sweeps, validation
-from linreg_lora.console import progress
+from linreg_lora.console import progress, write_dataset
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.executors import available_cores, cluster, local_processes
 from linreg_lora.sweep_config import SweepConfig, load
@@ -55,6 +55,8 @@ class Request(NamedTuple):
             "trials": config.trials,
             "seed": config.seed,
             "methods": config.methods,
+            "journal": self.journal,
+            "attributes": {"config": config.text},
         }
 
 
@@ -77,22 +79,30 @@ def run(request: Request, workers: int | None, scheduler: str | None) -> list[st
                 **request.arguments,
                 executor=executor,
                 progress=advance,
-                journal=request.journal,
                 resume=request.resume,
-                attributes={"config": request.config.text},
             )
     except KeyboardInterrupt:
         raise LinregLoraError(f"interrupted; what is finished is in {request.journal}: --resume goes on") from None
-    sweeps.write(dataset, request.out)
+    write_dataset(dataset, request.out)
     return _brief(sweeps.failures(dataset))
 
 
 def plan(request: Request, workers: int | None) -> str:
-    """What the sweep would be, as text: cells, draws, time and how it was estimated. Writes nothing."""
+    """What the sweep would be, as text: cells, draws, time and how it was estimated. Writes nothing.
+
+    With `resume`, draws and time are those of the cells that the journal does not have; it is only read, though
+    SQLite then tidies up after a sweep that was killed.
+    """
     found = sweeps.estimate(**request.arguments)
-    processes = min(_workers(workers), found.cells)
+    left = found.cells - found.done
+    cells = f"cells: {found.cells}"
+    if request.resume:
+        cells += f", {found.done} done, {left} left"
+    if left == 0:
+        return f"{cells}\ndraws: 0\ntime: that of writing the file"
+    processes = min(_workers(workers), left)
     return (
-        f"cells: {found.cells}\n"
+        f"{cells}\n"
         f"draws: {found.draws}\n"
         f"time: about {_duration(found.seconds / processes)} with {_plural(processes, 'process', 'processes')}\n"
         f"estimated by timing {_plural(found.timed, 'cell', 'cells')} here, of middle and largest size; compiling and "

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,10 @@ import numpy as np
 
 import linreg_lora
 from linreg_lora import validation
-from linreg_lora.console import atomic_path
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.executors import versions
 from linreg_lora.grid import Finished, Grid, Make, finished_cells, grid
-from linreg_lora.journal import Entry, Journal
+from linreg_lora.journal import Entry, Journal, recorded
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import Method, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
@@ -39,6 +37,7 @@ _FFT = {
     "fft_risk": "expected excess risk of FFT",
     "fft_stderr": "standard error of fft_risk; nan where none exists",
 }
+_RESERVED = ("rank", "computed_by", *_BY_RANK, *_FFT, "moments", "failure")
 
 
 class FailedCells(UserWarning):
@@ -93,15 +92,14 @@ def sweep(
     chosen = _distinct_ranks(ranks)
     methods = _known_methods(methods)
     trials, seed = _enough_trials(trials, methods), valid_seed(seed)
-    cells = grid(make, axes, reserved=("rank", "computed_by", *_BY_RANK, *_FFT, "moments", "failure"))
+    cells = grid(make, axes, reserved=_RESERVED)
     entries: dict[int, Entry] = {}
     with contextlib.ExitStack() as stack:
         book = None
         if journal is not None:
             header = _header(cells, chosen, trials, seed, methods, attributes or {})
             book = stack.enter_context(Journal(Path(journal), header, resume=resume))
-            entries = {entry.cell: entry for entry in book.entries() if not entry.failure}
-            _require_cells_of(cells, entries)
+            entries = _successes(cells, book.entries())
             progress(len(entries))
         todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
         arguments = (chosen, trials, seed, methods)
@@ -140,22 +138,6 @@ def run_cell(
     return CellResult(np.stack([_row(curve, ranks) for curve in curves]), tuple(curve.notes for curve in curves))
 
 
-def write(dataset: "xr.Dataset", path: Path) -> None:
-    """Write a Dataset as netCDF, completely or not at all; equal Datasets give equal bytes on one machine.
-
-    Raises `InvalidInput` where the file cannot be written.
-    """
-    content = dataset.to_netcdf(engine="h5netcdf")  # in memory: on a full disk HDF5 crashes the process
-    with atomic_path(path) as temporary:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise InvalidInput("out", "a file that can be written", str(path), error.strerror or "") from None
-
-
 def failures(dataset: "xr.Dataset") -> list[str]:
     """One line for each failed cell of a sweep: where, and why."""
     found = dataset["failure"]
@@ -167,9 +149,13 @@ def failures(dataset: "xr.Dataset") -> list[str]:
 
 
 class Estimate(NamedTuple):
-    """How much a sweep is: `cells`, `draws` in all, and `seconds` of one process, from the times of `timed` cells."""
+    """How much a sweep is: `cells`, how many are `done`, and for the rest the `draws` and the `seconds` of one process.
+
+    The seconds are estimated from the times of `timed` cells.
+    """
 
     cells: int
+    done: int
     draws: int
     seconds: float
     timed: int
@@ -183,16 +169,26 @@ def estimate(
     trials: int = 400,
     seed: int = 0,
     methods: Sequence[Method] = METHODS,
+    journal: Path | str | None = None,
+    attributes: Mapping[str, str] | None = None,
 ) -> Estimate:
     """How long `sweep` would take: the cells of middle and of largest size are run here and timed.
 
     Each is run twice, so that compiling does not count, with at most 64 draws, whose time is scaled to `trials`. A
-    cell without a mean draws nothing. Raises `InvalidInput` as `sweep` does.
+    cell without a mean draws nothing, and one that `journal` has, if it exists, is done. Raises `InvalidInput` as
+    `sweep` does.
     """
     chosen = _distinct_ranks(ranks)
     methods = _known_methods(methods)
     trials, seed = _enough_trials(trials, methods), valid_seed(seed)
-    problems = grid(make, axes).problems
+    cells = grid(make, axes, reserved=_RESERVED)
+    done: Mapping[int, Entry] = {}
+    if journal is not None:
+        header = _header(cells, chosen, trials, seed, methods, attributes or {})
+        done = _successes(cells, recorded(Path(journal), header))
+    problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
+    if not problems:
+        return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
     drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in methods else []
     by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
     sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
@@ -203,7 +199,7 @@ def estimate(
         for method in methods:
             took = [_timed(run_cell, problem, chosen, few, seed, (method,)) for _ in range(2)][-1]
             seconds += took * share * (trials / few if method == "monte-carlo" else 1)
-    return Estimate(len(problems), len(drawing) * trials, seconds, len(sample))
+    return Estimate(len(cells.problems), len(done), len(drawing) * trials, seconds, len(sample))
 
 
 def _timed(call: Callable[..., object], *arguments: Any) -> float:
@@ -303,10 +299,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else repr(value)
 
 
-def _require_cells_of(cells: Grid, entries: Mapping[int, Entry]) -> None:
-    for cell, entry in entries.items():
+def _successes(cells: Grid, entries: Sequence[Entry]) -> dict[int, Entry]:
+    """The entries that need not be computed again, by cell. Raises `InvalidInput` for those of another sweep."""
+    found = {entry.cell: entry for entry in entries if not entry.failure}
+    for cell, entry in found.items():
         if cell >= len(cells.problems) or entry.fingerprint != cells.problems[cell].fingerprint:
             raise InvalidInput("journal", "cells of this sweep", f"another problem as cell {cell}", "start a new one")
+    return found
 
 
 # -- the dataset ------------------------------------------------------------------------------------------------

@@ -115,15 +115,6 @@ def test_a_worker_of_another_version_is_refused():
         executors._on_cluster(("linreg-lora 0.0.0", *executors.versions()[1:]), max, (1, 2), {})
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "tcp://", "", "tcp://127.0.0.1:99999999"])
-def test_a_scheduler_that_is_not_there_is_one_line(address, monkeypatch):
-    monkeypatch.setattr(executors, "_SECONDS_TO_CONNECT", 1)
-    with pytest.raises(InvalidInput, match="scheduler: expected the address of a dask scheduler") as caught:
-        executors.cluster(address).__enter__()
-    assert len(str(caught.value).splitlines()) == 1
-
-
 def alive(pid):
     """Whether the process runs; a zombie does not."""
     try:

@@ -5,6 +5,7 @@ import functools
 import json
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ import xarray as xr
 from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import __version__, cli, figures
+from linreg_lora.console import write_dataset
 from linreg_lora.errors import InvalidInput
 from linreg_lora.figures import risk_vs_sample_size, style
 from linreg_lora.theory.fft import fft_risk
@@ -185,6 +187,8 @@ def test_redrawing_gives_the_same_bytes(dataset, tmp_path):
     first, second, third = (read_all(tmp_path / name) for name in ("first", "second", "third"))
     assert sorted(first) == [f"{NAME}.{suffix}" for suffix in ("json", "nc", "pdf", "png")]
     assert second == first
+    write_dataset(dataset, tmp_path / "data.nc")
+    assert first[f"{NAME}.nc"] == (tmp_path / "data.nc").read_bytes()
     assert {k: v for k, v in third.items() if not k.endswith(".nc")} == {
         k: v for k, v in first.items() if not k.endswith(".nc")
     }
@@ -309,9 +313,53 @@ def test_folder_that_cannot_be_written_is_refused_before_any_draw(tmp_path, monk
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.parametrize(("limit", "complete"), [(10_000, []), (40_000, ["nc", "pdf"])])
+def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_path, limit, complete):
+    """A file-size limit stands for the disk's end: in the data, and in the PNG."""
+    figures.write(NAME, dataset, tmp_path)
+    whole, data = read_all(tmp_path), tmp_path / f"{NAME}.nc"
+    folder = tmp_path / "full"
+    script = f"""
+        import resource, sys
+        import xarray as xr
+        from linreg_lora import cli
+        from linreg_lora.figures import risk_vs_sample_size
+        dataset = xr.load_dataset({str(data)!r}, engine="h5netcdf")
+        risk_vs_sample_size.data = lambda *_: dataset
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        sys.argv = ["linreg-lora", "figures", {NAME!r}, "--out", {str(folder)!r}, "--workers=1"]
+        cli.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("linreg-lora: out: expected a path that can be written, received ")
+    left = read_all(folder) if folder.exists() else {}
+    assert sorted(left) == [f"{NAME}.{suffix}" for suffix in complete]
+    assert left.get(f"{NAME}.pdf") in (None, whole[f"{NAME}.pdf"])
+
+
 @pytest.mark.parametrize(("option", "value"), [("--workers", 0), ("--trials", 1), ("--seed", -1)])
 def test_bad_settings_are_one_line(option, value, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
     assert run_main(monkeypatch, NAME, "--out", tmp_path, "--workers", 1, option, value) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+    assert run_main(monkeypatch, NAME, "--out", tmp_path / "new" / "folder", "--workers", 1, option, value) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):
+    started = []
+
+    @contextlib.contextmanager
+    def local_processes(workers):
+        started.append(workers)
+        yield None
+
+    monkeypatch.setattr(figures, "local_processes", local_processes)
+    monkeypatch.setattr(risk_vs_sample_size, "data", lambda *_: dataset)
+    figures.regenerate(NAME, tmp_path, trials=512, seed=1, workers=10**15)
+    assert started == [risk_vs_sample_size.CELLS]

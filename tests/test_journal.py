@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
-from linreg_lora.journal import Entry, Journal
+from linreg_lora.journal import Entry, Journal, recorded
 
 HEADER = {"seed": "0", "trials": "16", "config": "n: 3"}
 ENTRIES = [Entry(0, "a", b"\x00\x01", '["note"]', ""), Entry(3, "b", b"", "", "risk: expected finite values")]
@@ -53,6 +53,7 @@ def test_what_was_added_is_there_after_the_process_is_gone(path):
         os.kill(os.getpid(), 9)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=60)
+    assert [entry.cell for entry in recorded(path, HEADER)] == [5]
     with Journal(path, HEADER, resume=True) as journal:
         assert [entry.cell for entry in journal.entries()] == [5]
 
@@ -67,6 +68,18 @@ def test_a_journal_whose_process_died_before_the_first_write_is_started_anew(pat
     with Journal(path, HEADER, resume=True) as journal:
         journal.add(ENTRIES)
         assert journal.entries() == ENTRIES
+
+
+def test_looking_into_a_journal_changes_nothing(written, tmp_path):
+    before = written.read_bytes()
+    assert recorded(written, HEADER) == ENTRIES
+    with pytest.raises(InvalidInput, match="with seed 1, received one with seed 0"):
+        recorded(written, {**HEADER, "seed": "1"})
+    (tmp_path / "empty").touch()
+    assert recorded(tmp_path / "empty", HEADER) == recorded(tmp_path / "missing", HEADER) == []
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {written.name: before, "empty": b""}
+    with Journal(written, HEADER, resume=True), pytest.raises(InvalidInput, match="one that no other process uses"):
+        recorded(written, HEADER)
 
 
 def test_an_existing_file_is_not_overwritten(written):

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -112,6 +113,19 @@ def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
     assert runtime.cache_dir().name == "linreg-lora"
 
 
+def test_the_device_is_held_on_one_blas_thread_from_the_first_factorisation_on():
+    script = """
+        import json
+        from linreg_lora import runtime
+        with runtime.exclusive_device():
+            import jax.numpy as jnp
+            from threadpoolctl import threadpool_info
+            jnp.linalg.eigh(jnp.eye(5)).eigenvalues.block_until_ready()
+            print(json.dumps([pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]))
+    """
+    assert set(in_fresh_process(script)) == {1}
+
+
 def test_one_thread_at_a_time_holds_the_device():
     inside, most = 0, 0
 
@@ -161,6 +175,36 @@ def test_invalid_input_is_a_value_error_of_one_line():
     assert len(str(error)) < 140
 
 
+@pytest.mark.parametrize(
+    ("received", "shown"),
+    [
+        ("", "''"),
+        (" \n", "' \\n'"),
+        ("a\x1b[31m\u202e\udcff", "a\\x1b[31m\\u202e\\udcff"),
+        ("x" * 10**6, "x" * 77 + "..."),
+        ({"b": 1, "a": (2, [])}, "{'a': (2, []), 'b': 1}"),
+        ([10**5000], "an integer of thousands of digits"),
+    ],
+    ids=["empty", "blank", "control characters", "long", "nested", "huge"],
+)
+def test_what_was_received_is_short_and_printable(received, shown):
+    assert str(InvalidInput("a", "b", received)) == f"a: expected b, received {shown}"
+
+
+def test_lists_that_contain_one_another_many_times_are_shown_at_once():
+    value = []
+    for _ in range(100):
+        value = [value] * 100
+    assert len(str(InvalidInput("a", "b", value))) < 120
+
+
+def test_lines_are_never_long():
+    message = str(InvalidInput("a " * 10**5, "b" * 10**5, "c", "d " * 10**5))
+    assert len(message) <= 2000
+    assert message.startswith("a a a")
+    assert message.endswith("d d")
+
+
 # -- files ------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +220,32 @@ def test_a_file_appears_complete(tmp_path):
     console.write_atomically(target, b"newer")
     assert target.read_bytes() == b"newer"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_folder_made_for_nothing_is_removed(tmp_path, error):
+    made = tmp_path / "some" / "folder"
+
+    def fail(inside=None):
+        with console.writable_folder(made):
+            assert made.is_dir()
+            if inside:
+                (made / inside).touch()
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(error, match="stop"):
+        fail(inside="file")
+    assert [path.name for path in made.iterdir()] == ["file"]
+    with pytest.raises(error, match="stop"):
+        fail()
+    assert made.is_dir()
+    nameless = made / "new" / ("x" * 300)
+    with pytest.raises(InvalidInput, match=r"received .*; File name too long"), console.writable_folder(nameless):
+        pass
+    assert [path.name for path in made.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -212,3 +282,30 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match=r"^out: expected a path that can be written, received /"):
         console.write_atomically(target, b"content")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    """A file-size limit stands for the disk's end."""
+    (tmp_path / "old.nc").write_text("old")
+    script = f"""
+        import json, resource
+        from pathlib import Path
+        import numpy as np, xarray as xr
+        from linreg_lora import console
+        from linreg_lora.errors import InvalidInput
+        dataset = xr.Dataset({{"risk": ("n", np.random.default_rng(0).random(100_000))}})
+        refusals = []
+        for limit in (100_000, 0):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            for name in ("old.nc", "new.nc"):
+                try:
+                    console.write_dataset(dataset, Path({str(tmp_path)!r}) / name)
+                except InvalidInput as error:
+                    refusals.append(str(error))
+        print(json.dumps(refusals))
+    """
+    refusals = in_fresh_process(script)
+    assert len(refusals) == 4
+    for refusal in refusals:
+        assert re.fullmatch(r"out: expected a path that can be written, received /\S+; File too large", refusal)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.nc": "old"}

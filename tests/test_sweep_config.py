@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from linreg_lora import cli, spectra, sweeps
 from linreg_lora.errors import InvalidInput
 from linreg_lora.grid import grid
-from linreg_lora.sweep_config import Family, load, parse
+from linreg_lora.sweep_config import load, parse
+from linreg_lora.sweep_problem import Family
 
 GOOD = {
     "problem": {

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -13,8 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-from linreg_lora import executors
 
 pytestmark = pytest.mark.faults
 
@@ -28,6 +25,12 @@ trials: 16
 methods: [monte-carlo]
 """
 CELLS = 600
+#: An empty journal has a log of 25 kB, and each cell adds 4 kB.
+BYTES_WITH_CELLS = 30_000
+
+
+#: Seconds after which a step counts as hung. Alone it takes a few, on a busy machine some tens.
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,7 @@ def config(tmp_path_factory):
 def expected(config, tmp_path_factory):
     """The bytes of a sweep that nothing disturbs, computed in one process."""
     out = tmp_path_factory.mktemp("expected") / "out.nc"
-    done = sweep(config, out, "--workers=1")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert_finished(sweep(config, out, "--workers=1"), out)
     return out.read_bytes()
 
 
@@ -49,75 +51,102 @@ def written(path, cells):
     return path
 
 
-def arguments(config, out, *options):
-    return [COMMAND, "sweep", str(config), "--out", str(out), *options]
-
-
-def sweep(config, out, *options, timeout=120, **keywords):
-    return subprocess.run(
-        arguments(config, out, *options), capture_output=True, text=True, timeout=timeout, check=False, **keywords
-    )
-
-
 @contextlib.contextmanager
-def sweeping(config, out, *options):
-    """A running sweep, which is killed in the end if it still runs."""
-    process = subprocess.Popen(
-        arguments(config, out, *options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
+def running(words, **options):
+    """A process in a group of its own; in the end, what is left of the group is killed."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    with subprocess.Popen(words, start_new_session=True, **options) as process:
         try:
             yield process
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def ended(process):
+    """The process when it has ended, with its exit code, standard output and standard error."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"no end after {PATIENCE} s: {process.args}; it said {process.communicate()}")
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_until(reached, what):
+    """Until a state is reached, however long it takes within PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        if time.monotonic() > deadline:
+            pytest.fail(f"expected {what}, not there after {PATIENCE} s")
+        time.sleep(0.01)
+
+
+def command(config, out, *options):
+    return [COMMAND, "sweep", str(config), "--out", str(out), *options]
+
+
+def sweeping(config, out, *options):
+    """A running sweep."""
+    return running(command(config, out, *options))
+
+
+def sweep(config, out, *options):
+    """A sweep that has ended."""
+    with sweeping(config, out, *options) as process:
+        return ended(process)
 
 
 def journal_of(out):
     return out.with_name(f"{out.name}.journal")
 
 
-def wait_for_cells(out, process, least_bytes=30_000):
-    """Until some cells are in the journal; it is locked, so only its size tells."""
-    log = journal_of(out).with_name(f"{out.name}.journal-wal")
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.stat().st_size > least_bytes):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def logged(out):
+    """Bytes of the journal's log. The journal is locked, so only these tell how far a sweep is."""
+    try:
+        return out.with_name(f"{out.name}.journal-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
-def finished(process, timeout=60):
-    """Exit code, standard output and standard error of a running sweep."""
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
+def wait_for_log(out, process, size):
+    """Until the journal's log has more than `size` bytes, or the sweep has ended."""
+    wait_until(lambda: logged(out) > size or process.poll() is not None, f"more than {size} bytes in the journal's log")
 
 
-def assert_one_line(code, out, err):
-    assert (code, out) == (2, "")
-    assert err.startswith("linreg-lora: ")
-    assert len(err.splitlines()) == 1, err
+def wait_for_cells(out, process):
+    """Until the first few of many cells are in the journal, while the sweep runs."""
+    wait_for_log(out, process, BYTES_WITH_CELLS)
+    if process.poll() is not None:
+        pytest.fail(f"the sweep ended before it was disturbed: {ended(process)}")
+
+
+def assert_finished(done, out):
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{out}\n", "")
+
+
+def assert_one_line(done):
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("linreg-lora: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 # -- killed -----------------------------------------------------------------------------------------------------
 
 
 def test_a_sweep_killed_at_random_moments_ends_in_the_same_bytes(config, expected, tmp_path):
+    """First while it makes its journal, then after so many more bytes of it, unless it has ended by then."""
     out = tmp_path / "out.nc"
     clock = random.Random()
-    for attempt in range(5):
+    for attempt, bytes_more in enumerate((0, *(clock.randrange(900_000) for _ in range(3)))):
+        moment = logged(out) + bytes_more
         with sweeping(config, out, "--resume", f"--workers={1 + attempt % 2}") as process:
-            time.sleep(clock.uniform(0.5, 4.0))
+            wait_for_log(out, process, moment)
             process.kill()
         assert not out.exists() or out.read_bytes() == expected
-    done = sweep(config, out, "--resume", "--workers=2")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{out}\n", "")
-    assert out.read_bytes() == expected
-    assert sweep(config, out, "--resume").returncode == 0
-    assert out.read_bytes() == expected
+    for _ in range(2):
+        assert_finished(sweep(config, out, "--resume", "--workers=2"), out)
+        assert out.read_bytes() == expected
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(config, expected, tmp_path):
@@ -125,11 +154,11 @@ def test_an_interrupted_sweep_says_how_to_go_on(config, expected, tmp_path):
     with sweeping(config, out, "--workers=2") as process:
         wait_for_cells(out, process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
-        code, printed, said = finished(process)
-    assert_one_line(code, printed, said)
-    assert "interrupted; what is finished is in" in said
+        done = ended(process)
+    assert_one_line(done)
+    assert "interrupted; what is finished is in" in done.stderr
     assert not out.exists()
-    assert sweep(config, out, "--resume", "--workers=1").returncode == 0
+    assert_finished(sweep(config, out, "--resume", "--workers=1"), out)
     assert out.read_bytes() == expected
 
 
@@ -137,9 +166,8 @@ def test_a_killed_worker_costs_only_time(config, expected, tmp_path):
     out = tmp_path / "out.nc"
     with sweeping(config, out, "--workers=2") as process:
         wait_for_cells(out, process)
-        victim = children(process.pid)[-1]
-        os.kill(victim, signal.SIGKILL)
-        assert finished(process) == (0, f"{out}\n", "")
+        os.kill(children(process.pid)[-1], signal.SIGKILL)
+        assert_finished(ended(process), out)
     assert out.read_bytes() == expected
 
 
@@ -160,7 +188,7 @@ def children(pid):
 def test_what_exists_is_refused_and_left_alone(config, tmp_path):
     small = written(tmp_path / "small.yaml", 3)
     out = tmp_path / "out.nc"
-    assert sweep(small, out, "--workers=1").returncode == 0
+    assert_finished(sweep(small, out, "--workers=1"), out)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other_seed = tmp_path / "seed.yaml"
     other_seed.write_text(small.read_text() + "seed: 1\n")
@@ -176,23 +204,27 @@ def test_what_exists_is_refused_and_left_alone(config, tmp_path):
         (small, ["--resume", "--workers=2", "--scheduler=x"], "either --workers or --scheduler"),
     ]:
         done = sweep(path, out, *options)
-        assert_one_line(done.returncode, done.stdout, done.stderr)
+        assert_one_line(done)
         assert said in done.stderr
     out.unlink()
     done = sweep(small, out)
-    assert_one_line(done.returncode, done.stdout, done.stderr)
+    assert_one_line(done)
     assert "journal: expected a path where no file is" in done.stderr
     assert journal_of(out).read_bytes() == before["out.nc.journal"]
 
 
-def test_two_sweeps_do_not_share_a_journal(config, tmp_path):
+def test_two_sweeps_do_not_share_a_journal(config, expected, tmp_path):
+    """The first is stopped meanwhile, so that it cannot end before the second has looked."""
     out = tmp_path / "out.nc"
     with sweeping(config, out, "--workers=1") as process:
         wait_for_cells(out, process)
+        process.send_signal(signal.SIGSTOP)
         done = sweep(config, out, "--resume", "--workers=1")
-        assert process.poll() is None
-        assert_one_line(done.returncode, done.stdout, done.stderr)
+        assert_one_line(done)
         assert "one that no other process uses" in done.stderr
+        process.send_signal(signal.SIGCONT)
+        assert_finished(ended(process), out)
+    assert out.read_bytes() == expected
 
 
 @pytest.mark.parametrize("out", ["missing/out.nc", "file/out.nc", "folder"])
@@ -201,7 +233,7 @@ def test_an_output_that_cannot_be_written_is_found_out_first(tmp_path, out):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     done = sweep(small, tmp_path / out)
-    assert_one_line(done.returncode, done.stdout, done.stderr)
+    assert_one_line(done)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "small.yaml"]
 
 
@@ -211,7 +243,7 @@ def test_a_read_only_folder_is_found_out_first(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o500)
     done = sweep(small, folder / "out.nc")
-    assert_one_line(done.returncode, done.stdout, done.stderr)
+    assert_one_line(done)
 
 
 # -- a full disk ------------------------------------------------------------------------------------------------
@@ -221,41 +253,20 @@ def test_a_read_only_folder_is_found_out_first(tmp_path):
 def test_a_full_disk_keeps_what_was_done(config, expected, tmp_path, limit):
     """A file-size limit stands for the disk's end: first in the journal, and later in the output."""
     out = tmp_path / "out.nc"
-
-    def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
-    done = sweep(config, out, "--workers=1", preexec_fn=limited, env=environment)
-    assert_one_line(done.returncode, done.stdout, done.stderr)
+    # Not `preexec_fn`: it forks this process in a way that JAX, if it has run here, warns of.
+    limited = f"""
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        os.execv(sys.argv[1], sys.argv[1:])
+    """
+    words = [sys.executable, "-c", textwrap.dedent(limited), *command(config, out, "--workers=1")]
+    with running(words, env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}) as process:
+        done = ended(process)
+    assert_one_line(done)
     assert not out.exists()
     assert sorted(path.suffix for path in tmp_path.iterdir()) in ([".journal"], [".journal", ".journal-wal"])
-    done = sweep(config, out, "--resume", "--workers=1")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert_finished(sweep(config, out, "--resume", "--workers=1"), out)
     assert out.read_bytes() == expected
-
-
-def test_a_full_disk_leaves_no_partial_output(tmp_path):
-    script = f"""
-        import resource
-        from pathlib import Path
-        import numpy as np, xarray as xr
-        from linreg_lora import sweeps
-        from linreg_lora.errors import InvalidInput
-        dataset = xr.Dataset({{"risk": ("n", np.random.default_rng(0).random(100_000))}})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            sweeps.write(dataset, Path({str(tmp_path / "out.nc")!r}))
-        except InvalidInput as error:
-            print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("out: expected a file that can be written, received ")
-    assert len(done.stdout.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
 
 
 # -- a cluster --------------------------------------------------------------------------------------------------
@@ -263,15 +274,13 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path):
 
 @contextlib.contextmanager
 def dask(folder, *words):
-    """A dask process, killed in the end."""
-    with (folder / f"{words[0]}.log").open("a") as log:
-        command = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    """A dask process."""
+    program = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
+    with (
+        (folder / f"{words[0]}.log").open("a") as log,
+        running(program, stdout=log, stderr=log, cwd=folder) as process,
+    ):
+        yield process
 
 
 @pytest.fixture
@@ -282,35 +291,66 @@ def cluster(tmp_path):
         scheduler = stack.enter_context(
             dask(tmp_path, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
         )
-        deadline = time.monotonic() + 60
-        while not file.exists() or not file.read_text():
-            assert time.monotonic() < deadline, (tmp_path / "scheduler.log").read_text()
-            time.sleep(0.05)
+        wait_until(
+            lambda: scheduler.poll() is not None or (file.exists() and file.read_text()), "an address in its file"
+        )
+        assert scheduler.poll() is None, (tmp_path / "scheduler.log").read_text()
         address = json.loads(file.read_text())["address"]
         words = ["worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"]
         workers = [stack.enter_context(dask(tmp_path, *words)) for _ in range(2)]
         yield address, scheduler, workers
 
 
+def printed(script):
+    """The lines that a Python script prints. A process of its own, because threads of dask outlive their client."""
+    with running([sys.executable, "-c", textwrap.dedent(script)]) as process:
+        done = ended(process)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
 def test_a_cluster_survives_a_worker_and_its_end_is_resumable(config, expected, cluster, tmp_path):
     address, scheduler, workers = cluster
-    with executors.cluster(address) as executor:
-        assert executor.submit(pow, 2, 3).result(timeout=60) == 8
-        with pytest.raises(FileNotFoundError, match="no/such/folder"):
-            executor.submit(os.listdir, "/no/such/folder").result(timeout=60)
     out, again = tmp_path / "out.nc", tmp_path / "again.nc"
     with sweeping(config, out, f"--scheduler={address}") as process:
         wait_for_cells(out, process)
         workers[0].kill()
-        assert finished(process) == (0, f"{out}\n", "")
+        assert_finished(ended(process), out)
     assert out.read_bytes() == expected
 
     with sweeping(config, again, f"--scheduler={address}") as process:
         wait_for_cells(again, process)
         scheduler.kill()
-        code, printed, said = finished(process)
-    assert_one_line(code, printed, said)
-    assert "the scheduler does not answer" in said
+        done = ended(process)
+    assert_one_line(done)
+    assert "the scheduler does not answer" in done.stderr
     assert not again.exists()
-    assert sweep(config, again, "--resume", "--workers=1").returncode == 0
+    assert_finished(sweep(config, again, "--resume", "--workers=1"), again)
     assert again.read_bytes() == expected
+
+
+def test_a_cluster_returns_values_and_errors(cluster):
+    address, _, _ = cluster
+    assert printed(f"""
+        import os
+        from linreg_lora import executors
+        with executors.cluster({address!r}) as executor:
+            print(executor.submit(pow, 2, 3).result())
+            print(type(executor.submit(os.listdir, "/no/such/folder").exception()).__name__)
+    """) == ["8", "FileNotFoundError"]
+
+
+def test_a_scheduler_that_is_not_there_is_one_line():
+    addresses = ["tcp://127.0.0.1:1", "nowhere", "tcp://", "", "tcp://127.0.0.1:99999999"]
+    lines = printed(f"""
+        from linreg_lora import executors
+        from linreg_lora.errors import InvalidInput
+        executors._SECONDS_TO_CONNECT = 1
+        for address in {addresses!r}:
+            try:
+                executors.cluster(address).__enter__()
+            except InvalidInput as error:
+                print(error)
+    """)
+    assert len(lines) == len(addresses)
+    assert {line.partition(", ")[0] for line in lines} == {"scheduler: expected the address of a dask scheduler"}

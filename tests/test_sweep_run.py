@@ -272,6 +272,43 @@ def test_a_dry_run_says_how_much_it_is_and_writes_nothing(command, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
+def test_a_dry_run_of_a_resumed_sweep_is_about_what_is_left(command, failing, monkeypatch, tmp_path):
+    timed = []
+
+    def run_and_note(problem, *arguments, intact=sweeps.run_cell):
+        timed.append((problem.noise_std, problem.n))
+        return intact(problem, *arguments)
+
+    assert command("--dry-run", "--resume")[1].splitlines()[:2] == ["cells: 6, 0 done, 6 left", "draws: 48"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+    command()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    failing()
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "run_cell", run_and_note)
+        code, out, err = command("--dry-run", "--resume")
+    assert (code, err) == (0, "")
+    cells, draws, time, how = out.splitlines()
+    assert (cells, draws) == ("cells: 6, 4 done, 2 left", "draws: 16")
+    assert time == "time: about a second with 1 process"
+    assert how.startswith("estimated by timing 1 cell here")
+    assert set(timed) == {(1.0, 12)}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    assert command("--resume")[0] == 0
+    code, out, err = command("--dry-run", "--resume")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["cells: 6, 6 done, 0 left", "draws: 0", "time: that of writing the file"]
+
+
+def test_a_dry_run_refuses_the_journal_of_another_sweep(command, tmp_path):
+    command()
+    (tmp_path / "sweep.yaml").write_text(CONFIG.replace("seed: 1", "seed: 2"))
+    code, out, err = command("--dry-run", "--resume")
+    assert (code, out) == (2, "")
+    assert re.fullmatch("linreg-lora: journal: expected .* with seed 2, received one with seed 1; .*\n", err)
+
+
 def test_the_readme_shows_the_documented_example_and_its_commands_run(monkeypatch, capsys, tmp_path):
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == (ROOT / "docs" / "sweep.yaml").read_text()

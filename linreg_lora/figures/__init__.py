@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import linreg_lora
-from linreg_lora.console import atomic_path, writable_folder, write_atomically
+from linreg_lora import validation
+from linreg_lora.console import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.errors import InvalidInput
 from linreg_lora.grid import local_processes
 
@@ -75,13 +76,14 @@ def regenerate(
     name and a folder that cannot be written.
     """
     figure = module(name)
-    writable_folder(out)
-    if workers == 1:
-        dataset = figure.data(trials, seed, None, progress)
-    else:
-        with local_processes(workers) as executor:
-            dataset = figure.data(trials, seed, executor, progress)
-    return write(name, dataset, out)
+    processes = min(validation.positive_integer("workers", workers), figure.CELLS)
+    with writable_folder(out):
+        if processes == 1:
+            dataset = figure.data(trials, seed, None, progress)
+        else:
+            with local_processes(processes) as executor:
+                dataset = figure.data(trials, seed, executor, progress)
+        return write(name, dataset, out)
 
 
 def write(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
@@ -90,8 +92,7 @@ def write(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
 
     paths = {suffix: out / f"{name}.{suffix}" for suffix in ("nc", "pdf", "png", "json")}
     picture = module(name).draw(dataset)
-    with atomic_path(paths["nc"]) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+    write_dataset(dataset, paths["nc"])
     for suffix in ("pdf", "png"):
         with atomic_path(paths[suffix]) as temporary:
             style.save(picture, temporary)
