@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim is not, 2 could not run."""
+"""The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim or a proof is not, 2 could not run."""
 
 import sys
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linreg_lora import __version__
-from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.errors import InvalidInput, LinregLoraError, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,17 @@ app = typer.Typer(
 
 #: The base of every complaint about the command line; typer keeps click in different places in different versions.
 _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+#: Fields of a problem that the command line calls otherwise.
+_OPTIONS = {
+    "input_covariance": "input-spectrum",
+    "noise_covariance": "noise-spectrum",
+    "pretraining_covariance": "pretraining-spectrum",
+}
+
+#: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
+_LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
 
 
 class Method(StrEnum):
@@ -99,7 +110,11 @@ def risk(
     from linreg_lora.risk_curve import valid_ranks
 
     problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
+    if ranks is None and problem.max_rank > _LONGEST_TABLE:
+        raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
     chosen = valid_ranks(None if ranks is None else _numbers("ranks", ranks, int), problem)
+    if forgetting and dx > _LARGEST_FORGETTING:
+        raise InvalidInput("dx", f"at most {_LARGEST_FORGETTING} with --forgetting, which takes matrices", dx)
     if pretraining_spectrum is not None and not forgetting:
         raise InvalidInput("pretraining-spectrum", "--forgetting beside it", pretraining_spectrum)
     forgotten = simulated = computed = None
@@ -177,6 +192,25 @@ def check(
 
 
 @app.command()
+def prove(
+    proof: Annotated[str | None, typer.Argument(metavar="[ID]", help="Proof to print. Default: list all.")] = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Verify the algebra behind the theory, step by step. Exit code 1 when a step fails."""
+    from linreg_lora.console import print_table
+    from linreg_lora.proofs import report, steps
+
+    results = [steps.run(steps.find(name)) for name in ([proof] if proof is not None else steps.ids())]
+    if output is TableFormat.JSON:
+        typer.echo(report.to_json(results))
+    else:
+        print_table(report.overview(results) if proof is None else report.details(results[0]))
+        typer.echo(report.summary(results))
+    if not all(result.holds for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures. Default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("figures"),
@@ -205,7 +239,7 @@ def sweep(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the journal, if there is one.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use instead, as tcp://host:port.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is, or --resume has left.")] = False,
 ) -> None:
     """Risk curves over a grid of problems. Exit code 1 when a cell failed, 2 when --resume has to finish it."""
     from linreg_lora import sweep_run
@@ -267,8 +301,14 @@ def main() -> None:
         code = app(standalone_mode=False)
     except _ClickException as error:
         _fail(_complaint(error))
-    except (LinregLoraError, OSError) as error:
+    except InvalidInput as error:
+        option = _OPTIONS.get(error.field, error.field)
+        _fail(str(InvalidInput(option, error.expected, error.received, error.remedy)))
+    except LinregLoraError as error:
         _fail(str(error))
+    except OSError as error:
+        path, reason = error.filename, error.strerror or str(error)
+        _fail(reason if path is None else str(InvalidInput("path", "one that can be used", path, reason)))
     except MemoryError:
         _fail("out of memory: lower n, dx or dy")
     except (typer.Abort, KeyboardInterrupt):
@@ -295,5 +335,5 @@ def _complaint(error: Exception) -> str:
 
 def _fail(message: str) -> None:
     if message.strip():
-        print("linreg-lora: " + " ".join(message.split()), file=sys.stderr)
+        print(f"linreg-lora: {one_line(message)}", file=sys.stderr)
     sys.exit(2)

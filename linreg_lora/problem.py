@@ -74,8 +74,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
-        for name in ("n", "dx", "dy"):
-            put(name, validation.positive_integer(name, getattr(self, name)))
+        put("n", validation.positive_integer("n", self.n))
+        for name in ("dx", "dy"):
+            put(name, validation.dimension(name, getattr(self, name)))
         for name in ("noise_std", "ridge"):
             put(name, validation.nonnegative_number(name, getattr(self, name)))
         shape = (self.dy, self.dx)

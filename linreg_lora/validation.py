@@ -10,21 +10,27 @@ from linreg_lora.errors import InvalidInput
 #: Larger magnitudes overflow when squared and summed; larger integers are not exact in float64.
 LARGEST = 1e30
 _LARGEST_INTEGER = 2**53
+#: Vectors of more entries, of which theory needs dozens, fill the memory.
+LARGEST_DIMENSION = 10_000_000
 
 
 def positive_integer(field: str, value: object) -> int:
     return _integer(field, value, 1)
 
 
+def dimension(field: str, value: object) -> int:
+    return _integer(field, value, 1, LARGEST_DIMENSION)
+
+
 def nonnegative_integer(field: str, value: object) -> int:
     return _integer(field, value, 0)
 
 
-def _integer(field: str, value: object, least: int) -> int:
+def _integer(field: str, value: object, least: int, most: int = _LARGEST_INTEGER) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InvalidInput(field, f"an integer >= {least}", value)
-    if value > _LARGEST_INTEGER:
-        raise InvalidInput(field, "an integer <= 2^53", value)
+    if value > most:
+        raise InvalidInput(field, f"an integer <= {'2^53' if most == _LARGEST_INTEGER else most}", value)
     return int(value)
 
 

@@ -9,11 +9,13 @@ import pytest
 from test_claims_schema import document
 
 from linreg_lora import cli, programs
-from linreg_lora.claims import experiments, registry
+from linreg_lora.claims import experiments, registry, report
 from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.schema import Verdict, parse
+from linreg_lora.console import print_table
+from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import fft as fft_estimator
 from linreg_lora.estimators import lora
 from linreg_lora.estimators.risk import excess_risk_path
@@ -112,6 +114,22 @@ def test_a_sample_of_nan_decides_nothing(planted, monkeypatch):
     assert judge(planted_claim("identity", 1.0, [1.5]), seed=0).verdict is Verdict.INCONCLUSIVE
 
 
+def test_an_experiment_that_fails_is_named(planted, monkeypatch):
+    def run(problem, trials, seed):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    broken = registry.RegisteredExperiment(run, Problem, False, True, ())
+    monkeypatch.setitem(registry._experiments, "planted", broken)
+    with pytest.raises(InvalidInput, match=r"example: expected .* that run, received RuntimeError: RESOURCE"):
+        judge(planted_claim("identity", 1.0, [1.5]), seed=0)
+
+
+def test_the_table_shows_what_looks_like_markup_as_it_is(planted, capsys):
+    source = {"paper": "a paper [/red]", "locator": "[bold]", "status": "own"}
+    print_table(report.table([judge(planted_claim("identity", 1.0, [1.5], source=source), seed=0)]))
+    assert "a paper [/red] [bold] (ours)" in capsys.readouterr().out
+
+
 def test_equal_seeds_give_equal_evidence(planted):
     first, second, other = (judge(planted_claim("identity", 1.0, [1.5]), seed=seed) for seed in (1, 1, 2))
     assert first.comparisons == second.comparisons
@@ -175,7 +193,7 @@ def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(monkeypatch, caps
     [
         (["check", "--claims", "missing.yaml"], "claims file: expected a readable UTF-8 file, received missing.yaml"),
         (["check", "--only", "nonsense"], "only: expected ids of claims"),
-        (["check", "--seed", "-1", *selected(FAST[:1])], "seed: expected an integer in 0..2^63-1, received -1"),
+        (["check", "--seed", "-1", *selected(FAST[:1])], "linreg-lora: seed: expected an integer in 0..2^63-1"),
         (["check", "--format", "xml"], "Invalid value for '--format'"),
     ],
 )

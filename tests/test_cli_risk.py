@@ -124,7 +124,10 @@ def test_forgetting_is_printed_when_asked_for(run, run_json):
     assert "forgetting" in run(*arguments("--forgetting", **options))[1]
     assert "forgetting" not in run_json(*arguments(method="theory"))
     assert_one_line(*run(*arguments(**options)))
-    assert_one_line(*run(*arguments("--forgetting", **{**options, "pretraining_spectrum": "1,2"})))
+    for wrong in ({**options, "pretraining_spectrum": "1,2"}, {"method": "theory", "dx": "10001"}):
+        code, out, err = run(*arguments("--forgetting", **wrong))
+        assert_one_line(code, out, err)
+        assert f"{'dx' if 'dx' in wrong else 'pretraining-spectrum'}: expected" in err
 
 
 @pytest.mark.parametrize(
@@ -231,12 +234,12 @@ REFUSED = [
     ({"spectrum": "abc"}, "spectrum: expected comma-separated numbers, as in 3,2,1, received abc"),
     ({"spectrum": "3,,1"}, "received 3,,1"),
     ({"spectrum": "3;2\n1"}, "received 3;2 1"),
-    ({"input-spectrum": "1,2"}, "expected 6 variances or a 6 x 6 symmetric"),
+    ({"input-spectrum": "1,2"}, "input-spectrum: expected 6 variances or a 6 x 6 symmetric"),
     ({"input-spectrum": "1,1,1,1,1,-1"}, "smallest eigenvalue -1"),
     ({"input-spectrum": "1,1,1,1,1,nan"}, "all finite"),
     ({"input-spectrum": "0,0,0,0,0,0"}, "received zero"),
     ({"input-spectrum": "a,b"}, "input-spectrum: expected comma-separated numbers, as in 3,2,1, received a,b"),
-    ({"noise-spectrum": "1,2"}, "expected 5 variances"),
+    ({"noise-spectrum": "1,2"}, "noise-spectrum: expected 5 variances"),
     ({"noise-spectrum": "1,1,1,1,-1"}, "smallest eigenvalue -1"),
     ({"noise-spectrum": "x"}, "noise-spectrum: expected comma-separated numbers"),
     ({"ranks": "6"}, "ranks: expected integers in 0..5 (the largest is min(n, dx, dy), where LoRA is FFT)"),
@@ -244,6 +247,8 @@ REFUSED = [
     ({"ranks": "1.5"}, "ranks: expected comma-separated integers, as in 3,2,1, received 1.5"),
     ({"ranks": "abc"}, "received abc"),
     ({"ranks": ""}, "ranks: expected integers in 0..5"),
+    ({"n": "20000", "dx": "20000", "dy": "20000"}, "ranks: expected a choice of ranks, being more than 10000"),
+    ({"dx": "10000001"}, "dx: expected an integer <= 10000000, received 10000001"),
     ({"ranks": "99999999999999999999"}, "received [99999999999999999999]"),
     ({"trials": "1"}, "trials: expected at least 2, so that a standard error exists, received 1"),
     ({"trials": "0"}, "trials: expected an integer >= 1, received 0"),

@@ -54,6 +54,8 @@ COMPLEX = np.array([2.0 + 1.0j, 1.0])
 REFUSED = [
     *[({name: value}, name, "an integer >= 1")
       for name in ("n", "dx", "dy") for value in (0, -3, True, 30.0, 2.5, "30", None, [30], math.nan)],
+    *[({name: value}, name, "an integer <= 10000000") for name in ("dx", "dy") for value in (10**7 + 1, 10**400)],
+    ({"n": 2**53 + 1}, "n", "an integer <= 2^53"),
     *[({name: value}, name, "a finite number >= 0")
       for name in ("noise_std", "ridge") for value in (-1e-9, math.nan, math.inf, True, "1", None, 1j, [1.0])],
     ({"spectrum": (2.0, math.nan)}, "spectrum", "all finite"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, load
 from linreg_lora.errors import InvalidInput
+from linreg_lora.seeds import valid_seed
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement
@@ -38,7 +39,7 @@ def check(
     `only`: ids; `seed`: of all draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
     that is not a claims file.
     """
-    claims = select(load(path or default_path()), only)
+    claims, seed = select(load(path or default_path()), only), valid_seed(seed)
     from linreg_lora.claims.judge import judge
 
     judgements = []

@@ -89,7 +89,7 @@ def judge(claim: Claim, seed: int) -> Judgement:
             [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
             for name in [claim.prediction, *(rival.prediction for rival in claim.rivals)]
         )
-    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
     judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]

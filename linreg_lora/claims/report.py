@@ -13,6 +13,7 @@ _STYLE = {Verdict.HOLDS: "green", Verdict.FAILS: "bold red", Verdict.INCONCLUSIV
 
 def table(judgements: list[Judgement]) -> Any:
     """A rich table: one line a claim, with its rivals' fate, error rates and sharpness."""
+    from rich.markup import escape
     from rich.table import Table
 
     out = Table(title="Claims", title_justify="left", row_styles=["", "dim"])
@@ -25,9 +26,9 @@ def table(judgements: list[Judgement]) -> Any:
         verdict = j.verdict if j.as_expected else f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
         out.add_row(
             j.claim.id,
-            _source(j),
+            escape(_source(j)),
             j.claim.kind,
-            f"[{_STYLE[j.verdict]}]{verdict}[/]",
+            f"[{_STYLE[j.verdict]}]{escape(verdict)}[/]",
             _worst(j),
             "0" if j.claim.false_alarm == 0 else f"{j.claim.false_alarm:.0e}",
             _probability(j.power),

@@ -4,6 +4,8 @@ A claims file is data. Names in it (predictions, experiments, predicates) are lo
 ever evaluated. Anything else than a well-formed file is refused in one line: field, expected, received.
 """
 
+import re
+import warnings
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -11,13 +13,27 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.nodes import MappingNode
 
 from linreg_lora.claims import registry
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.validation import LARGEST
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
+#: Limits that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
+LARGEST_FILE = 1_000_000
+LARGEST_SIZE = 5_000
+LARGEST_TRIALS = 10_000_000
+
+_Integer = Annotated[int, Field(strict=True)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST)]
+#: A scale times a condition number is still at most `LARGEST`.
+_Moderate = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST**0.5)]
+_Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
 
 
 class Kind(StrEnum):
@@ -60,18 +76,18 @@ class Source(_Strict):
 class Shape(_Strict):
     """Sizes of a Gaussian design problem."""
 
-    n: int = Field(ge=1)
-    dx: int = Field(ge=1)
-    dy: int = Field(ge=1)
+    n: _Size
+    dx: _Size
+    dy: _Size
 
 
 class SpectrumFamily(_Strict):
     """A spectrum by family: low-rank (rank, scale), power-law (rate, scale) or exponential (rate, scale)."""
 
     family: Literal["low-rank", "power-law", "exponential"]
-    rank: int | None = Field(default=None, ge=1)
-    rate: float | None = Field(default=None, ge=0)
-    scale: float = Field(default=1.0, ge=0)
+    rank: _Size | None = None
+    rate: _Number | None = Field(default=None, ge=0)
+    scale: _Number = Field(default=1.0, ge=0)
 
     @model_validator(mode="after")
     def _has_its_parameter(self) -> "SpectrumFamily":
@@ -89,15 +105,15 @@ class GaussianDesign(_Strict):
     """
 
     regime: Literal["overdetermined", "underdetermined"]
-    least_distance: int = Field(ge=1)
+    least_distance: _Integer = Field(ge=1)
     shapes: list[Shape] = Field(min_length=1)
     spectrum: SpectrumFamily
-    noise_std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    input_scale: float = Field(default=1.0, gt=0)
-    input_condition: float = Field(default=1.0, ge=1)
-    noise_condition: float = Field(default=1.0, ge=1)
-    pretrained: bool = False
-    ridge: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    noise_std: list[Annotated[_Number, Field(gt=0)]] = Field(min_length=1)
+    input_scale: _Moderate = Field(default=1.0, gt=0)
+    input_condition: _Moderate = Field(default=1.0, ge=1)
+    noise_condition: _Moderate = Field(default=1.0, ge=1)
+    pretrained: Annotated[bool, Field(strict=True)] = False
+    ridge: _Number = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
@@ -108,6 +124,9 @@ class GaussianDesign(_Strict):
                     f"{self.regime} shapes with |n - dx| >= least_distance = {self.least_distance}, "
                     f"not n = {shape.n}, dx = {shape.dx}"
                 )
+            size = min(shape.dx, shape.dy)
+            if (self.spectrum.rank or 1) > size:
+                raise InvalidInput("spectrum.rank", f"an integer in 1..{size}", self.spectrum.rank)
         return self
 
 
@@ -115,7 +134,7 @@ class MatrixFamily(_Strict):
     """Matrices of the given sizes, drawn so that the registered predicate holds."""
 
     predicate: str
-    sizes: list[tuple[int, int]] = Field(min_length=1)
+    sizes: list[tuple[_Size, _Size]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _predicate_admits_the_sizes(self) -> "MatrixFamily":
@@ -141,8 +160,8 @@ class Experiment(_Strict):
     """A registered experiment, the number of its draws, and its numeric settings."""
 
     name: str
-    trials: int = Field(ge=2)
-    settings: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    trials: _Integer = Field(ge=2, le=LARGEST_TRIALS)
+    settings: dict[str, _Number] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
@@ -186,8 +205,8 @@ class Claim(_Strict):
     domain: Domain
     prediction: str
     experiment: Experiment
-    false_alarm: float = Field(ge=0, le=1e-3)
-    detects: float = Field(gt=0, lt=1)
+    false_alarm: _Number = Field(ge=0, le=1e-3)
+    detects: _Number = Field(gt=0, lt=1)
     relation: Literal["equals", "at-most", "at-least"] | None = None
     rivals: list[Rival] = Field(min_length=1)
 
@@ -239,7 +258,7 @@ class ClaimsFile(_Strict):
     """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum."""
 
     schema_version: Literal[1]
-    family_wise_level: float = Field(gt=0, le=1e-3)
+    family_wise_level: _Number = Field(gt=0, le=1e-3)
     claims: list[Claim] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -257,18 +276,7 @@ class ClaimsFile(_Strict):
 
 def load(path: Path) -> ClaimsFile:
     """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("claims file", "a readable UTF-8 file", str(path), str(error)) from None
-    try:
-        content = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInput("claims file", "YAML, without duplicate keys or tags", str(path), _where(error)) from None
-    return parse(content)
+    return parse(_content(_text(path), str(path)))
 
 
 def parse(content: Any) -> ClaimsFile:
@@ -287,18 +295,75 @@ def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInp
     if len(path) > 1 and path[0] == "claims" and isinstance(path[1], int):
         claim = content["claims"][path[1]]
         name = claim.get("id") if isinstance(claim, dict) else None
-        path[1] = name if isinstance(name, str) else path[1]
+        path[1] = name if isinstance(name, str) and name.strip() else path[1]
     field = ".".join(str(part) for part in path) or "claims file"
     context = problem.get("ctx", {}).get("error")
     if isinstance(context, InvalidInput):
         inner = context.field if not path else f"{field}.{context.field}" if path[-1] != context.field else field
         return InvalidInput(inner, context.expected, context.received, context.remedy)
-    expected = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        *path, unknown = path
+        expected = f"fields among {', '.join(_fields(problem['loc'][:-1]))}"
+        return InvalidInput(".".join(str(part) for part in path) or "claims file", expected, unknown)
+    expected = re.sub("a valid dictionary or instance of .*", "a mapping", problem["msg"].removeprefix("Value error, "))
     received = "nothing" if problem["type"] == "missing" else problem["input"]
     return InvalidInput(field, expected[:1].lower() + expected[1:], received)
 
 
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    """The fields of the mapping at `location`."""
+    inner = {
+        "claims": Claim,
+        "source": Source,
+        "GaussianDesign": GaussianDesign,
+        "shapes": Shape,
+        "spectrum": SpectrumFamily,
+        "MatrixFamily": MatrixFamily,
+        "experiment": Experiment,
+        "rivals": Rival,
+    }
+    models = [inner[part] for part in location if isinstance(part, str) and part in inner]
+    return list((models[-1] if models else ClaimsFile).model_fields)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) <= LARGEST_FILE:
+            return content.decode()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput("claims file", "a readable UTF-8 file", str(path), reason) from None
+    raise InvalidInput("claims file", f"at most {LARGEST_FILE} bytes", str(path))
+
+
+class _Data(SafeConstructor):
+    """Mappings, lists and scalars. Refuses merge keys: merges of merges take exponential time."""
+
+    def flatten_mapping(self, node: MappingNode) -> None:
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, "found a merge key", key.start_mark)
+
+
+for _tag in ("omap", "pairs", "set"):
+    _Data.add_constructor(f"tag:yaml.org,2002:{_tag}", SafeConstructor.construct_undefined)
+
+
+def _content(text: str, name: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Data
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of anchors that are redefined
+            return yaml.load(text)
+    except Exception as error:  # a scalar that looks like a number or a date and is none can fail in any way
+        expected = "YAML, without duplicate keys or tags"
+        raise InvalidInput("claims file", expected, name, _where(error)) from None
+
+
 def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or str(error).splitlines()[0]
+    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return f"line {mark.line + 1}: {text}" if mark is not None else str(text)

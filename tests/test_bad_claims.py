@@ -1,0 +1,132 @@
+"""A thousand bad claims files: each is one clear line, runs no experiment and leaves nothing behind."""
+
+import copy
+import functools
+import operator
+import re
+from unittest import mock
+
+import pytest
+from bad_input import JUNK, Good, as_yaml, assert_one_clear_line, mutated, places, run_in_folder, torn
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from test_claims_schema import document
+
+from linreg_lora.claims import judge
+from linreg_lora.claims.cases import cases
+from linreg_lora.claims.check import default_path
+from linreg_lora.errors import InvalidInput
+
+#: The package's own claims: as text, a piece for each and one for what precedes them; and as data.
+HEAD, *PIECES = re.split(r"(?m)^(?=  - id: )", default_path().read_text(encoding="utf-8"))
+REAL = YAML(typ="safe", pure=True).load(default_path())
+
+NAMED = ("kind", "expected", "relation", "prediction", "name", "predicate", "family", "regime", "status", "id", "rank")
+NAMES = st.sampled_from(
+    ["fft.overdetermined", "truncation.once-noise", "difference.zero", "fft-risk", "lora-minus-fft", "fft-update",
+     "squared-spectral-norm", "gaussian-matrices", "identity", "pathwise", "holds", "equals", "low-rank", "reading",
+     "fft.magic", "Fft-Risk", "overdetermined ", "__import__('os')", "os.system"]
+)  # fmt: skip
+
+
+@st.composite
+def spoilt_content(draw):
+    """A small file, or one of the package's claims, with some values changed."""
+    content = {**REAL, "claims": [draw(st.sampled_from(REAL["claims"]))]}
+    content = draw(st.sampled_from([document(), content]))
+    return as_yaml(draw(mutated(content))).encode()
+
+
+@st.composite
+def renamed(draw):
+    """A good file in which something goes by another name."""
+    content = draw(st.sampled_from([{**REAL, "claims": [claim]} for claim in REAL["claims"]]))
+    named = [place for place in places(content) if place[-1] in NAMED]
+    *way, last = draw(st.sampled_from(named))
+    content = copy.deepcopy(content)
+    place = functools.reduce(operator.getitem, way, content)
+    place[last] = draw(NAMES)
+    return as_yaml(content).encode()
+
+
+@st.composite
+def spoilt_text(draw):
+    """The head of the package's file and one or two claims, comments, anchors and aliases included, bytes changed."""
+    pieces = draw(st.lists(st.sampled_from(PIECES), min_size=1, max_size=2, unique=True))
+    return draw(torn((HEAD + "".join(pieces)).encode()))
+
+
+@st.composite
+def chain(draw):
+    """Mappings or lists, each made of several of the one before."""
+    levels, copies = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    form = draw(st.sampled_from(["[{}]", "[x, {}]", "{{<<: [{}]}}", "{{k: [{}]}}"]))
+    lines = ["a0: &a0 {k: 1}"]
+    lines += [f"a{i + 1}: &a{i + 1} " + form.format(", ".join([f"*a{i}"] * copies)) for i in range(levels)]
+    return "\n".join([*lines, f"claims: *a{levels}"])
+
+
+#: Values that are more than data, or look like data and are not.
+ODD = st.one_of(
+    st.sampled_from(
+        ["!!python/object/apply:os.system [ls]", "!!python/name:os.system", "!!python/tuple [1]", "!!set {a, b}",
+         "!!omap [a: 1]", "!!pairs [a: 1]", "!!int x", "!!bool x", "!!timestamp x", "!!binary x", "!<%zz> a", "!foo a",
+         "&a [*a]", "&a {x: *a}", "{? &a {x: *a} : 1}", "*nowhere", "{? [1, 2] : 3}", "{? {a: 1} : 2}", "{a: 1, a: 2}",
+         "{<<: 3}", "{<<: {a: 1}}", "2020-99-99", "0x", "0o9", "1_0", '"\\q"', '"\\Uffffffff"', '"\\ud800"', "'", '"',
+         "0x" + "f" * 5000, "9" * 4000, "9" * 5000, "`", "@", "%", "|", ">", "? ", "- ", "[", "{", "]", "}", "x: y: z",
+         "[" * 20 + "]" * 20, "{a: " * 10_000 + "}" * 10_000, "[" * 100_000, "- " * 1000]
+    ),
+    st.text(max_size=30), JUNK.map(as_yaml),
+)  # fmt: skip
+
+
+@st.composite
+def odd_yaml(draw):
+    """A file with such a value in it."""
+    before = draw(st.sampled_from(["", "a: &a 1\nb: &a 2\n", "%YAML 1.1\n---\n", "%YAML 1.3\n---\n", "\ufeff"]))
+    *fields, last = draw(st.permutations(["schema_version: 1", "family_wise_level: 1.0e-6", "claims: ", "surprise: "]))
+    count = draw(st.integers(0, 3))
+    form = draw(st.sampled_from(["{}", "[{}]", "{{id: {}}}", "[{{id: a, rivals: [{}]}}]", "[{{domain: {}}}]"]))
+    odd = form.format(draw(ODD))
+    lines = [line + odd if line.endswith(": ") else line for line in (*fields[:count], last)]
+    return (before + "\n".join(lines)).encode("utf-8", "surrogatepass")
+
+
+#: How the file is bad, and how many such files.
+KINDS = {
+    "values": (spoilt_content(), 400),
+    "names": (renamed(), 200),
+    "bytes": (spoilt_text(), 150),
+    "odd values": (odd_yaml(), 150),
+    "chains of aliases": (chain().map(str.encode), 40),
+    "binary": (st.binary(max_size=200), 30),
+    "encodings": (st.builds(str.encode, st.sampled_from(PIECES), st.sampled_from(["utf-16", "utf-32", "cp037"])), 30),
+}
+
+
+def would_judge(claim, seed):
+    try:
+        cases(claim)
+    except InvalidInput as error:
+        raise AssertionError("the claim was accepted, and its domain makes no problem") from error
+    raise Good
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_bad_files_are_one_line_each_and_leave_nothing(kind):
+    files, count = KINDS[kind]
+
+    @settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(files, st.sampled_from(["table", "json", "junit"]))
+    def check(text, form):
+        try:
+            ended = run_in_folder({"claims.yaml": text}, "check", "--claims", "claims.yaml", "--format", form)
+        except Good:
+            reject()
+        assert_one_clear_line(ended)
+        assert re.fullmatch(r"linreg-lora: \S.*: expected \S.*, received \S.*\n", ended.err)
+
+    assert sum(count for _, count in KINDS.values()) == 1000
+    with mock.patch.object(judge, "judge", would_judge):
+        check()
