@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check
 
-test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests
-	$(BIN)/python -m pytest --numprocesses 2
+test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `faults`
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not faults'
 
 faults: $(VENV)/.installed-dev  ## only sweeps that are killed, starved and cut off from their cluster: a minute or two
 	$(BIN)/python -m pytest -m faults

@@ -47,7 +47,6 @@ def read(path: Path) -> Any:
 
 def _content(text: str, name: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
     from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
     expected = "YAML, without duplicate keys, tags or aliases"
@@ -66,7 +65,7 @@ def _content(text: str, name: str) -> Any:
     except InvalidInput:
         raise
     # A scalar that looks like a number or a date and is none fails in whatever way its conversion does.
-    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+    except Exception as error:
         raise InvalidInput("sweep file", expected, name, _where(error)) from None
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import operator
 import re
 from unittest import mock
@@ -22,12 +23,31 @@ from linreg_lora.errors import InvalidInput
 HEAD, *PIECES = re.split(r"(?m)^(?=  - id: )", default_path().read_text(encoding="utf-8"))
 REAL = YAML(typ="safe", pure=True).load(default_path())
 
-NAMED = ("kind", "expected", "relation", "prediction", "name", "predicate", "family", "regime", "status", "id", "rank")
 NAMES = st.sampled_from(
     ["fft.overdetermined", "truncation.once-noise", "difference.zero", "fft-risk", "lora-minus-fft", "fft-update",
      "squared-spectral-norm", "gaussian-matrices", "identity", "pathwise", "holds", "equals", "low-rank", "reading",
      "fft.magic", "Fft-Risk", "overdetermined ", "__import__('os')", "os.system"]
 )  # fmt: skip
+NUMBERS = st.sampled_from(
+    [-1, 0, 0.5, 2.5, 7, 99, 10**9, 10**20, 10**400, -1e-9, 1e31, 1e300, math.inf, -math.inf, math.nan, True, "3", [3]]
+)
+
+
+def grouped(wanted):
+    """The values of the package's claims that are `wanted`, by field: a claim, and the path in a file of it alone."""
+    found = {}
+    for claim in REAL["claims"]:
+        content = {**REAL, "claims": [claim]}
+        for place in places(content):
+            field = [part for part in place if isinstance(part, str)][-1]
+            if wanted(field, functools.reduce(operator.getitem, place, content)):
+                found.setdefault(field, []).append((claim, place))
+    return found
+
+
+NAMED = grouped(lambda field, _: field in {"kind", "expected", "relation", "prediction", "name", "predicate", "family",
+                                           "regime", "status", "id", "rank"})  # fmt: skip
+NUMBERED = grouped(lambda _, value: isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 @st.composite
@@ -39,14 +59,11 @@ def spoilt_content(draw):
 
 
 @st.composite
-def renamed(draw):
-    """A good file in which something goes by another name."""
-    content = draw(st.sampled_from([{**REAL, "claims": [claim]} for claim in REAL["claims"]]))
-    named = [place for place in places(content) if place[-1] in NAMED]
-    *way, last = draw(st.sampled_from(named))
-    content = copy.deepcopy(content)
-    place = functools.reduce(operator.getitem, way, content)
-    place[last] = draw(NAMES)
+def replaced(draw, found, values):
+    """One of the package's claims, with the value of one of these fields replaced."""
+    claim, (*way, last) = draw(st.sampled_from(found[draw(st.sampled_from(sorted(found)))]))
+    content = copy.deepcopy({**REAL, "claims": [claim]})
+    functools.reduce(operator.getitem, way, content)[last] = draw(values)
     return as_yaml(content).encode()
 
 
@@ -62,7 +79,7 @@ def chain(draw):
     """Mappings or lists, each made of several of the one before."""
     levels, copies = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     form = draw(st.sampled_from(["[{}]", "[x, {}]", "{{<<: [{}]}}", "{{k: [{}]}}"]))
-    lines = ["a0: &a0 {k: 1}"]
+    lines = ["schema_version: 1", "family_wise_level: 1.0e-6", "a0: &a0 {k: 1}"]
     lines += [f"a{i + 1}: &a{i + 1} " + form.format(", ".join([f"*a{i}"] * copies)) for i in range(levels)]
     return "\n".join([*lines, f"claims: *a{levels}"])
 
@@ -75,7 +92,7 @@ ODD = st.one_of(
          "&a [*a]", "&a {x: *a}", "{? &a {x: *a} : 1}", "*nowhere", "{? [1, 2] : 3}", "{? {a: 1} : 2}", "{a: 1, a: 2}",
          "{<<: 3}", "{<<: {a: 1}}", "2020-99-99", "0x", "0o9", "1_0", '"\\q"', '"\\Uffffffff"', '"\\ud800"', "'", '"',
          "0x" + "f" * 5000, "9" * 4000, "9" * 5000, "`", "@", "%", "|", ">", "? ", "- ", "[", "{", "]", "}", "x: y: z",
-         "[" * 20 + "]" * 20, "{a: " * 10_000 + "}" * 10_000, "[" * 100_000, "- " * 1000]
+         "x" * 1000, "[" * 20 + "]" * 20, "{a: " * 1000 + "}" * 1000, "[" * 1000, "- " * 1000]
     ),
     st.text(max_size=30), JUNK.map(as_yaml),
 )  # fmt: skip
@@ -84,19 +101,19 @@ ODD = st.one_of(
 @st.composite
 def odd_yaml(draw):
     """A file with such a value in it."""
-    before = draw(st.sampled_from(["", "a: &a 1\nb: &a 2\n", "%YAML 1.1\n---\n", "%YAML 1.3\n---\n", "\ufeff"]))
-    *fields, last = draw(st.permutations(["schema_version: 1", "family_wise_level: 1.0e-6", "claims: ", "surprise: "]))
-    count = draw(st.integers(0, 3))
-    form = draw(st.sampled_from(["{}", "[{}]", "{{id: {}}}", "[{{id: a, rivals: [{}]}}]", "[{{domain: {}}}]"]))
-    odd = form.format(draw(ODD))
-    lines = [line + odd if line.endswith(": ") else line for line in (*fields[:count], last)]
-    return (before + "\n".join(lines)).encode("utf-8", "surrogatepass")
+    before = draw(st.sampled_from(["", "", "", "a: &a 1\nb: &a 2\n", "%YAML 1.1\n---\n", "%YAML 1.3\n---\n", "\ufeff"]))
+    field = draw(st.sampled_from(["claims", "claims", "claims", "schema_version", "family_wise_level", "surprise"]))
+    forms = ["{}", "[{}]", "[{{id: {}}}]", "[{{id: a, rivals: [{}]}}]", "[{{domain: {}}}]", "{{? {} : 1}}"]
+    odd = draw(st.sampled_from(forms)).format(draw(ODD))
+    lines = {"schema_version": "1", "family_wise_level": "1.0e-6", "claims": "[{id: a}]", field: odd}
+    return (before + "".join(f"{key}: {value}\n" for key, value in lines.items())).encode("utf-8", "surrogatepass")
 
 
 #: How the file is bad, and how many such files.
 KINDS = {
-    "values": (spoilt_content(), 400),
-    "names": (renamed(), 200),
+    "values": (spoilt_content(), 250),
+    "numbers": (replaced(NUMBERED, NUMBERS), 200),
+    "names": (replaced(NAMED, NAMES), 150),
     "bytes": (spoilt_text(), 150),
     "odd values": (odd_yaml(), 150),
     "chains of aliases": (chain().map(str.encode), 40),

@@ -11,6 +11,7 @@ from test_claims_schema import document
 
 from linreg_lora import simulation, sweeps
 from linreg_lora.claims import judge
+from linreg_lora.proofs import steps
 
 #: What the folder holds in which every line runs.
 FILES = {
@@ -98,6 +99,7 @@ BAD_PROBLEM = [
     *(bad(**{name: st.none()})[0] for name in PROBLEM),
 ]
 NOT_A_FORM = WORD | ODD | LONG
+NOT_A_NAME = WORD | LONG | st.sampled_from(["", " ", "½", "\x1b[31m", "\udcff", "risk-vs-sample-size", "1"])
 COMMANDS = {
     "risk": (
         PROBLEM,
@@ -116,7 +118,7 @@ COMMANDS = {
             clash(n="3", ranks="4"),
             clash(input_spectrum="1,1,0,0,0,0", ranks="3"),
         ],
-        350,
+        310,
     ),
     "crossover": (
         {**PROBLEM, "rank": "1", "over": "noise_std", "low": "0.1", "high": "10"},
@@ -139,10 +141,11 @@ COMMANDS = {
         bad(claims=NO_FILE, only=WORD | ODD | LONG, seed=NOT_A_SEED, format=NOT_A_FORM),
         120,
     ),
+    "prove": ({"proof": "truncation-error"}, bad(proof=NOT_A_NAME, format=NOT_A_FORM), 40),
     "figures": (
         {"out": "new/folder", "workers": "1"},
         bad(
-            figure=WORD | LONG | st.sampled_from(["", " ", "½", "\x1b[31m", "\udcff", "risk-vs-sample-size"]),
+            figure=NOT_A_NAME,
             out=NO_FOLDER,
             trials=NOT_A_SIZE | st.just("1"),
             seed=NOT_A_SEED,
@@ -168,8 +171,14 @@ COMMANDS = {
     ),
 }  # fmt: skip
 #: Options that are given without their names, and what else a complaint about an option may call it.
-POSITIONAL = ("figure", "sweep")
-ALSO = {"sweep": ["config.yaml", "problem"], "only": ["claims"], "out": ["path"], "journal": ["path"]}
+POSITIONAL = ("figure", "proof", "sweep")
+ALSO = {
+    "proof": ["id: "],
+    "sweep": ["config.yaml", "problem"],
+    "only": ["claims"],
+    "out": ["path"],
+    "journal": ["path"],
+}
 
 UNKNOWN = WORD.map("--x".__add__) | st.sampled_from(
     ["--nois=1", "--N", "-n", "-x3", "--no-forgetting", "---", "--x=" + "x" * 10**5]
@@ -222,10 +231,11 @@ def worked(*_, **__):
 
 @pytest.fixture
 def nothing_works(monkeypatch):
-    """What would draw or judge raises instead."""
+    """What would draw, judge or prove raises instead."""
     monkeypatch.setattr(simulation, "_chunks", worked)
     monkeypatch.setattr(sweeps, "finished_cells", worked)
     monkeypatch.setattr(judge, "judge", worked)
+    monkeypatch.setattr(steps, "run", worked)
 
 
 def thousand(count):

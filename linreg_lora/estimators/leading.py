@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 #: Share of all ranks up to which this is the faster way, from `_LEAST_SIZE` rows on.
 _SHARE = 0.25
-_LEAST_SIZE = 48
+_LEAST_SIZE = 64
 _SOLVES = 2
 
 
