@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from bad_input import UNKNOWN, places
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -226,16 +227,6 @@ JUNK = st.one_of(
     st.lists(st.integers(-2, 2), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
     st.dates(), st.binary(max_size=3), st.just([[1.0, 2.0], [3.0]]), st.just({"log": [1, 2]}),
 )  # fmt: skip
-UNKNOWN = st.text("abcdefghijklmnopqrstuvwxyz._ \n:*&!", min_size=1, max_size=8)
-
-
-def places(content, way=()):
-    """The path to every value."""
-    found = []
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in items:
-        found += [(*way, key), *places(value, (*way, key))]
-    return found
 
 
 @st.composite
