@@ -182,7 +182,10 @@ def test_where_they_do_not_exist_auto_draws_and_conditional_refuses(change):
 
 def test_a_general_shift_in_general_noise_keeps_its_directions():
     """Conditional means at rank 1 against whole draws; |z| at level LEVEL."""
-    problem = Problem(n=30, dx=9, dy=6, task_shift=GENERAL_SHIFT, noise_std=2.0, noise_covariance=np.geomspace(9, 1, 6))
+    problem = Problem(
+        n=30, dx=9, dy=6, task_shift=GENERAL_SHIFT, noise_std=2.0, noise_covariance=np.geomspace(9, 1, 6),
+        input_covariance=np.full(9, 2.5),
+    )  # fmt: skip
     curves = [monte_carlo(problem, trials=TRIALS, seed=3, sampler=name) for name in ("conditional", "sufficient")]
     z = (curves[0].risk - curves[1].risk)[1:-1] / np.hypot(curves[0].stderr, curves[1].stderr)[1:-1]
     assert np.max(np.abs(z)) < critical_z(len(z))
