@@ -125,5 +125,5 @@ def _draw_shares(axes: plt.Axes, shares: Mapping[str, Mapping[str, float]]) -> N
         axes.barh(list(places), widths, left=left, color=_COLORS[i % len(_COLORS)], label=stage, height=0.5)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set_yticks(list(places), [name.replace(", ", "\n") for name in shares])
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(shares) + 0.6), xlabel="share of a draw's time")
-    axes.legend(frameon=False, ncols=2, loc="upper center", fontsize="small")
+    axes.set(xlim=(0, 1), ylim=(-0.4, len(shares) - 0.6), xlabel="share of a draw's time")
+    axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small")

@@ -159,7 +159,7 @@ def _conditional_means(
             basis, defect = leading.left_singular_basis(whitened, rank)
         else:
             basis, defect = lora.left_singular_basis(whitened, min(whitened.shape), squared=True), jnp.zeros(())
-        means = conditional_risks(basis, drawn, whitened, numbers)
+        means = conditional_risks(basis, drawn, numbers)
         return means.lora, means.fft, means.fft_over_noise, defect
 
     return jax.vmap(risks)(_keys(key, start, size))

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 #: XLA's CPU client hangs when two batched LAPACK calls run at the same time on its thread pool, whether inside
@@ -20,6 +21,10 @@ _ENVIRONMENT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+#: jaxlib versions whose fused reductions can be wrong, without a word: sum((A @ B) * A) where B is constant along its
+#: rows reads memory that nothing was written to. Reported for crashes as jax-ml/jax issue 39257.
+_WRONG_REDUCTIONS = ("0.10.2", "0.11.0")
+_REDUCTIONS_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 _device_lock = threading.Lock()
 
 
@@ -36,13 +41,16 @@ def cache_dir() -> Path:
 def configure() -> None:
     """Set the environment once. Idempotent; effective also when the user imported JAX first.
 
-    When JAX is already imported, float64 and the cache are switched on through its configuration, but its
-    thread pool can no longer be chosen. Draws then stay safe because every draw chains its LAPACK calls by
-    data dependencies and `exclusive_device` admits one thread at a time.
+    When JAX is already imported, float64 and the cache are switched on through its configuration, and XLA's flags are
+    read at the first compilation; but its thread pool can no longer be chosen. Draws then stay safe because every draw
+    chains its LAPACK calls by data dependencies and `exclusive_device` admits one thread at a time.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["JAX_ENABLE_X64"] = "1"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if version("jaxlib") in _WRONG_REDUCTIONS and _REDUCTIONS_FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_REDUCTIONS_FLAG}=-reduce".strip()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "xla"))
     if "jax" in sys.modules:
         import jax

@@ -81,7 +81,7 @@ def test_the_closed_form_is_the_mean_over_the_rest_of_the_data(n, dx):
     whitened = np.asarray(one.whitened)
     whitened = np.pad(whitened, ((0, 0), (0, k - whitened.shape[1])))  # columns the band does not reach
     basis = np.linalg.svd(whitened)[0]
-    predicted = conditional_risks(jax.numpy.asarray(basis), one, one.whitened, numbers)
+    predicted = conditional_risks(jax.numpy.asarray(basis), one, numbers)
 
     rng, samples = np.random.default_rng(3), 20_000
     design = np.zeros((samples, dx, k))

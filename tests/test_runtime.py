@@ -18,7 +18,7 @@ from linreg_lora import console, runtime
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 
 COMMAND = Path(sys.executable).with_name("linreg-lora")
-SETTINGS = ("PJRT_NPROC", "JAX_ENABLE_X64", "JAX_COMPILATION_CACHE_DIR", "LINREG_LORA_CACHE")
+SETTINGS = ("PJRT_NPROC", "JAX_ENABLE_X64", "JAX_COMPILATION_CACHE_DIR", "LINREG_LORA_CACHE", "XLA_FLAGS")
 
 
 def in_fresh_process(script, **environment):
@@ -73,6 +73,31 @@ PRINT_SETTINGS = f"""
     import json, os, linreg_lora
     print(json.dumps({{name: os.environ.get(name) for name in {SETTINGS!r}}}))
 """
+
+
+CONSTANT_PRODUCTS = """
+    import json
+    {first}
+    import linreg_lora
+    import jax, jax.numpy as jnp, numpy as np
+    worst = 0.0
+    for rows, columns in [(50, 96), (100, 48), (100, 64), (200, 32), (200, 96)]:
+        a = np.random.default_rng(0).standard_normal((rows, columns))
+        b = np.full((columns, columns), 1.5)
+        got = jax.jit(lambda a: jnp.sum((a @ jnp.full((columns, columns), 1.5)) * a))(a)
+        got_of_scalar = jax.jit(lambda a, s: jnp.sum((a @ jnp.broadcast_to(s, b.shape)) * a))(a, 1.5)
+        size = np.sum(np.abs(a @ b) * np.abs(a))
+        for value in (got, got_of_scalar):
+            error = abs(float(value) - np.sum((a @ b) * a)) / size
+            worst = max(worst, error if np.isfinite(error) else 1e300)
+    print(json.dumps(worst))
+"""
+
+
+@pytest.mark.parametrize("first", ["pass", "import jax"], ids=["package first", "jax first"])
+def test_products_with_constant_matrices_are_right(first):
+    """Some versions of jaxlib read unwritten memory here; rounding is at most columns eps of the absolute sum."""
+    assert in_fresh_process(CONSTANT_PRODUCTS.format(first=first)) < 96 * 2.3e-16
 
 
 def test_importing_sets_float64_one_thread_pool_and_a_cache(tmp_path):

@@ -33,45 +33,51 @@ class ConditionalRisks(NamedTuple):
     fft_over_noise: Float[Array, ""]
 
 
-def conditional_risks(
-    basis: Float[Array, "rows q"], directions: Directions, whitened: Float[Array, "rows k"], numbers: Numbers
-) -> ConditionalRisks:
-    """`basis` U_q, the leading left singular vectors of `whitened` B, strongest first."""
+def conditional_risks(basis: Float[Array, "rows q"], directions: Directions, numbers: Numbers) -> ConditionalRisks:
+    """`basis` U_q, the leading left singular vectors of B, strongest first; all of them give FFT too."""
     seen, w = numbers.seen, numbers.seen.shape[1]
     gap, k = jnp.abs(numbers.n - numbers.dx), jnp.minimum(numbers.n, numbers.dx)
-    first, second = directions.noise[:, :w], directions.noise[:, w:]
-    update, unseen_update, missed, t = _inverses(directions)
+    from_noise, from_signal, t = _maps(directions)
     spread = (1 + t) / (gap - 1)
 
-    def errors(signal: Array, first: Array, both: Array, second: Array) -> Float[Array, "directions"]:
-        """e_i of rows u_i^T A, u_i^T N_1, u_i^T B_1, u_i^T N_2; summed over an orthonormal basis, e of all of it."""
-        learned = jnp.sum((first @ update - signal @ missed) ** 2, axis=-1)
-        return learned + jnp.sum((both @ unseen_update) ** 2, axis=-1) + spread * jnp.sum(second**2, axis=-1)
+    def errors(signal: Array, noise: Array) -> Float[Array, "directions"]:
+        """e_i of rows u_i^T A and u_i^T N; summed over an orthonormal basis, e of all of it."""
+        learned = noise[:, :w] @ from_noise
+        if from_signal is not None:
+            learned = learned + signal @ from_signal
+        return jnp.sum(learned**2, axis=-1) + spread * jnp.sum(noise[:, w:] ** 2, axis=-1)
 
     signal = basis.mT @ seen
-    error = errors(signal, basis.mT @ first, basis.mT @ whitened[:, :w], basis.mT @ second)
+    error = errors(signal, basis.mT @ directions.noise)
     loss = jnp.sum(signal**2, axis=-1)
     zero = jnp.zeros(1)
     learned = jnp.concatenate([zero, jnp.cumsum(error)])
     unlearned = jnp.concatenate([jnp.cumsum(loss[::-1])[::-1], zero])
     beyond = 0.0 if basis.shape[0] == basis.shape[1] else jnp.sum((seen - basis @ signal) ** 2)
+    path = learned + unlearned + beyond
+    complete = basis.shape[1] == min(directions.noise.shape)
+    bias = 0.0 if from_signal is None else jnp.sum((seen @ from_signal) ** 2)
     return ConditionalRisks(
-        learned + unlearned + beyond,
-        jnp.sum(errors(seen, first, whitened[:, :w], second)),
-        numbers.noise_trace * (t + (k - w) * spread) + jnp.sum((seen @ missed) * seen),
+        path,
+        path[-1] if complete else jnp.sum(errors(seen, directions.noise)),
+        numbers.noise_trace * (t + (k - w) * spread) + bias,
     )
 
 
-def _inverses(directions: Directions) -> tuple[Array, Array, Array, Array]:
-    """S^{-1} L^T, S^{-1} C, P and t, from a QR factorisation of [L; C^T] (n < dx)."""
+def _maps(directions: Directions) -> tuple[Array, Array | None, Array]:
+    """S^{-1} [L^T, C], [-P, L S^{-1} C] and t.
+
+    With the QR factorisation [L; C^T] = [Q_1; Q_2] R these are R^{-1} Q^T, Q_1 Q^T - [I, 0] and ||R^{-1}||_F^2. For
+    n >= dx they are L^{-1}, 0 (None) and ||L^{-1}||_F^2.
+    """
     triangle = directions.triangle
-    w = triangle.shape[0]
     if directions.unseen is None:
         inverse = _inverse_of_lower(triangle)
-        return inverse, jnp.zeros((w, 1)), jnp.zeros((w, w)), jnp.sum(inverse**2)
+        return inverse, None, jnp.sum(inverse**2)
+    w = len(triangle)
     q, r = jnp.linalg.qr(jnp.concatenate([triangle, directions.unseen.mT]))
     inverse = _inverse_of_lower(r.mT).mT
-    return inverse @ q[:w].mT, inverse @ q[w:].mT, jnp.eye(w) - q[:w] @ q[:w].mT, jnp.sum(inverse**2)
+    return inverse @ q.mT, q[:w] @ q.mT - jnp.eye(w, 2 * w), jnp.sum(inverse**2)
 
 
 def _inverse_of_lower(matrix: Float[Array, "w w"]) -> Float[Array, "w w"]:

@@ -30,8 +30,9 @@ from jaxtyping import Array, Float, Key
 
 from linreg_lora.problem import Problem
 
-#: Sizes up to which the width of the band hardly matters.
+#: Sizes and widths up to which the width of the band hardly matters.
 _SMALL = 64
+_NARROW = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +88,9 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
     rank = int(np.sum(values > reduced.dy * np.finfo(float).eps * np.max(values, initial=0.0)))
     if rank > k:
         return None
-    width = min(_padded(rank, fine=min(reduced.dy, k) > _SMALL), reduced.dy, k)
+    width = min(_padded(rank, _shares(rank, min(reduced.dy, k))), reduced.dy, k)
     noise_scale = reduced.isotropic_noise_scale
-    columns = _padded(k, fine=False)
+    columns = _padded(k)
     if columns >= reduced.dy:
         columns = reduced.dy + width
     shapes = Shapes(reduced.dy, width, columns, not overdetermined, noise_scale is not None)
@@ -107,33 +108,43 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
 
 def draw(shapes: Shapes, numbers: Numbers, key: Key[Array, ""]) -> Directions:
     """One draw of all that decides LoRA's directions."""
-    keys = jax.random.split(key, 3)
-    triangle = _wishart_factor(keys[0], shapes.width, numbers.n)
-    unseen = _wishart_factor(keys[1], shapes.width, numbers.dx - numbers.n) if shapes.underdetermined else None
-    white = _noise(keys[2], shapes, jnp.minimum(numbers.n, numbers.dx))
+    w, k, rows = shapes.width, jnp.minimum(numbers.n, numbers.dx), jnp.arange(_rows(shapes), dtype=float)
+    samples = [numbers.n, numbers.dx - numbers.n] if shapes.underdetermined else [numbers.n]
+    key_corners, key_normal, key_chi = jax.random.split(key, 3)
+    degrees = [shapes.dy - rows, k - w - rows, *(count - jnp.arange(w, dtype=float) for count in samples)]
+    ends = np.cumsum([len(rows), len(rows), *(w for _ in samples)])
+    lower, upper, *diagonals = jnp.split(_chi(key_chi, jnp.concatenate(degrees)), ends[:-1])
+    corners = jax.random.normal(key_corners, (w, w))
+    triangle, *unseen = map(_wishart_factor, samples, (corners, corners.T), diagonals)
+    white = _noise(key_normal, shapes, k, lower[:, None], upper[:, None])
     noise = numbers.noise_root * white if shapes.isotropic_noise else numbers.noise_root @ white
-    return Directions(triangle, unseen, numbers.seen @ triangle, noise)
+    return Directions(triangle, unseen[0] if unseen else None, numbers.seen @ triangle, noise)
 
 
-def _wishart_factor(key: Key[Array, ""], size: int, dof: Float[Array, ""]) -> Float[Array, "size size"]:
-    """Lower triangular L with L L^T ~ Wishart_size(I, dof), also where dof < size: the last columns are zero."""
-    key_diagonal, key_below = jax.random.split(key)
-    column = jnp.arange(size, dtype=float)
-    below = jnp.where(column < dof, jnp.tril(jax.random.normal(key_below, (size, size)), -1), 0.0)
-    return below + jnp.diag(_chi(key_diagonal, dof - column))
+def _wishart_factor(
+    dof: Float[Array, ""], normal: Float[Array, "w w"], diagonal: Float[Array, "w"]
+) -> Float[Array, "w w"]:
+    """Lower triangular L with L L^T ~ Wishart_w(I, dof), also where dof < w: the last columns are zero."""
+    column = jnp.arange(len(diagonal), dtype=float)
+    return jnp.where(column < dof, jnp.tril(normal, -1), 0.0) + jnp.diag(diagonal)
 
 
-def _noise(key: Key[Array, ""], shapes: Shapes, k: Float[Array, ""]) -> Float[Array, "rows columns"]:
+def _noise(
+    key: Key[Array, ""],
+    shapes: Shapes,
+    k: Float[Array, ""],
+    lower: Float[Array, "rows 1"],
+    upper: Float[Array, "rows 1"],
+) -> Float[Array, "rows columns"]:
+    """N with the chi variables `lower` and `upper` on the two outermost diagonals of its band."""
     rows, columns, w = _rows(shapes), shapes.columns, shapes.width
-    key_normal, key_chi = jax.random.split(key)
     row, column = jnp.arange(rows, dtype=float), jnp.arange(columns, dtype=float)
     offset = column[None, :] - row[:, None]
-    upper, lower = _chi(key_chi, jnp.concatenate([k - w - row, shapes.dy - row])).reshape(2, rows, 1)
     if shapes.isotropic_noise and 2 * w < columns:
-        inside = jax.random.normal(key_normal, (rows, 2 * w - 1))
+        inside = jax.random.normal(key, (rows, 2 * w - 1))
         noise = _from_diagonals(jnp.concatenate([lower, inside, upper], axis=1), -w, columns)
     else:
-        noise = jnp.where(offset < w, jax.random.normal(key_normal, (rows, columns)), 0.0)
+        noise = jnp.where(offset < w, jax.random.normal(key, (rows, columns)), 0.0)
         noise = jnp.where(offset == w, upper, noise)
     if shapes.isotropic_noise and 2 * w >= columns:
         noise = jnp.where(offset == -w, lower, jnp.where(offset > -w, noise, 0.0))
@@ -184,14 +195,16 @@ def _rows(shapes: Shapes) -> int:
     return min(shapes.dy, shapes.columns + shapes.width) if shapes.isotropic_noise else shapes.dy
 
 
-def _padded(rank: int, fine: bool) -> int:
-    """The least of 4, 8, 16, 32, ..., where `fine` also of 6, 10, 12, 20, 24, ..., that is at least `rank`.
+def _shares(rank: int, size: int) -> tuple[int, ...]:
+    """Steps of the width's padding: a wider band costs random numbers if `size` is large, and a QR if it is wide."""
+    if size > _SMALL:
+        return (4, 5, 6)
+    return (4, 6) if rank > _NARROW else (4,)
 
-    Similar ranks then share a program. A wider band costs random numbers in large problems only.
-    """
-    shares = (4, 5, 6) if fine else (4,)
-    sizes = (4, *((6,) if fine else ()), *(share << power for power in range(1, 40) for share in shares))
-    return next(size for size in sizes if size >= rank)
+
+def _padded(size: int, shares: tuple[int, ...] = (4,)) -> int:
+    """The least of 4 and `shares` times 2, 4, 8, ..., that is at least `size`: similar sizes then share a program."""
+    return next(padded for padded in (4, *(share << p for p in range(1, 40) for share in shares)) if padded >= size)
 
 
 def _spectral(problem: Problem, scale: float | None) -> tuple[np.ndarray, np.ndarray]:
