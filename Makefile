@@ -4,16 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: check test faults lint figures constraints clean
+.PHONY: check test heavy lint figures constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check
 
-test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `faults`
-	$(BIN)/python -m pytest --numprocesses 2 -m 'not faults'
+test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `heavy`
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not heavy'
 
-faults: $(VENV)/.installed-dev  ## only sweeps that are killed, starved and cut off from their cluster: a minute or two
-	$(BIN)/python -m pytest -m faults
+heavy: $(VENV)/.installed-dev  ## the rest: more sweeps that are killed or starved, and more planted bugs; some minutes
+	$(BIN)/python -m pytest -m heavy
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .

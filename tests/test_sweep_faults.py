@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.faults
-
 COMMAND = str(Path(sys.executable).with_name("linreg-lora"))
 CONFIG = """
 problem: {n: 12, dx: 4, dy: 4, spectrum: [2, 1]}
@@ -149,6 +147,7 @@ def test_a_sweep_killed_at_random_moments_ends_in_the_same_bytes(config, expecte
         assert out.read_bytes() == expected
 
 
+@pytest.mark.heavy
 def test_an_interrupted_sweep_says_how_to_go_on(config, expected, tmp_path):
     out = tmp_path / "out.nc"
     with sweeping(config, out, "--workers=2") as process:
@@ -185,6 +184,7 @@ def children(pid):
 # -- refused ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_what_exists_is_refused_and_left_alone(config, tmp_path):
     small = written(tmp_path / "small.yaml", 3)
     out = tmp_path / "out.nc"
@@ -213,6 +213,7 @@ def test_what_exists_is_refused_and_left_alone(config, tmp_path):
     assert journal_of(out).read_bytes() == before["out.nc.journal"]
 
 
+@pytest.mark.heavy
 def test_two_sweeps_do_not_share_a_journal(config, expected, tmp_path):
     """The first is stopped meanwhile, so that it cannot end before the second has looked."""
     out = tmp_path / "out.nc"
@@ -249,7 +250,7 @@ def test_a_read_only_folder_is_found_out_first(tmp_path):
 # -- a full disk ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [60_000, 150_000])
+@pytest.mark.parametrize("limit", [pytest.param(60_000, marks=pytest.mark.heavy), 150_000])
 def test_a_full_disk_keeps_what_was_done(config, expected, tmp_path, limit):
     """A file-size limit stands for the disk's end: first in the journal, and later in the output."""
     out = tmp_path / "out.nc"
