@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linreg_lora import __version__
+from linreg_lora.claims.vocabulary import Budget, Kind, Verdict
 from linreg_lora.errors import InvalidInput, LinregLoraError, one_line
 
 if TYPE_CHECKING:
@@ -168,6 +169,9 @@ def check(
     claims: Annotated[Path | None, typer.Option(help="Claims file. Default: the package's own.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Ids of the claims to check; repeat it for several.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    budget: Annotated[Budget, typer.Option(help="ci: the draws that claims state. thorough: eight times as many.")] = (
+        Budget.CI
+    ),
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
@@ -181,13 +185,68 @@ def check(
     from linreg_lora.claims import report
 
     with progress("checking", len(selected)) as advance:
-        judgements = run(path, only=only or [], seed=seed, progress=advance)
+        judgements = run(path, only=only or [], seed=seed, budget=budget, progress=advance)
     if output is ReportFormat.TABLE:
         print_table(report.table(judgements))
         typer.echo(report.summary(judgements))
     else:
         typer.echo(report.to_json(judgements, seed) if output is ReportFormat.JSON else report.to_junit(judgements))
     if not all(j.as_expected for j in judgements):
+        raise typer.Exit(1)
+
+
+claims_app = typer.Typer(
+    invoke_without_command=True, add_completion=False, help="List what the papers claim, or show one claim."
+)
+app.add_typer(claims_app, name="claims")
+
+
+@claims_app.callback()
+def claims_list(
+    context: typer.Context,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only claims with this expected verdict.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only claims whose paper or locator contains this.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only claims that are tested this way.")] = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """List the claims of the package's claims file. Nothing is checked."""
+    if context.invoked_subcommand is not None:
+        return
+    import json
+
+    from linreg_lora.claims import pages
+    from linreg_lora.claims.check import default_path
+    from linreg_lora.claims.schema import load
+    from linreg_lora.console import print_table
+
+    found = pages.matching(load(default_path()), verdict, source, kind)
+    if output is TableFormat.JSON:
+        typer.echo(json.dumps(pages.to_records(found), indent=2))
+    else:
+        print_table(pages.listing(found))
+
+
+@claims_app.command("show")
+def claims_show(
+    claim: Annotated[str, typer.Argument(metavar="ID", help="The claim.")],
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+) -> None:
+    """Check one claim and print its page: statement, assumptions, verdict, numbers, rivals and proof steps.
+
+    Exit code 1 when the verdict is not the expected one.
+    """
+    from linreg_lora.claims import pages
+    from linreg_lora.claims.check import check as run
+    from linreg_lora.claims.check import default_path
+    from linreg_lora.claims.schema import load
+    from linreg_lora.console import print_table
+
+    file = load(default_path())
+    undecidable = {entry.id: entry for entry in file.undecidable}
+    judgement = None if claim in undecidable else run(only=[claim], seed=seed)[0]
+    for part in pages.page(undecidable[claim] if judgement is None else judgement.claim, judgement):
+        print_table(part)
+    if judgement is not None and not judgement.as_expected:
         raise typer.Exit(1)
 
 

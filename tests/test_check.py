@@ -10,10 +10,11 @@ from test_claims_schema import document
 
 from linreg_lora import cli
 from linreg_lora.claims import registry, report
-from linreg_lora.claims.check import default_path
+from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Verdict, parse
+from linreg_lora.claims.schema import parse
+from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
@@ -97,6 +98,56 @@ def test_an_expected_failure_is_as_expected(planted):
     judgement = judge(planted_claim("identity", 1.5, [0.5], expected="fails"), seed=0)
     assert judgement.verdict is Verdict.FAILS
     assert judgement.as_expected
+
+
+@pytest.mark.parametrize(
+    ("printed", "corrected", "rivals", "verdict", "reason"),
+    [
+        (1.5, 1.0, [1.5], Verdict.HOLDS_WITH_CORRECTION, "example holds instead"),
+        (1.5, 0.5, [1.5], Verdict.FAILS, "its correction example: fails"),
+        (1.0, 1.0, [1.5], Verdict.HOLDS, ""),
+    ],
+)
+def test_a_correction_is_judged_where_the_printed_statement_fails(planted, printed, corrected, rivals, verdict, reason):
+    correction = planted_claim("identity", corrected, rivals)
+    claim = planted_claim("identity", printed, [0.5])
+    judgement = judge(claim, seed=0, correction=correction)
+    assert judgement.verdict is verdict
+    assert reason in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "verdict"),
+    [
+        ([0.5], [1.5], Verdict.HOLDS_UNDER),
+        ([0.5], [0.5], Verdict.HOLDS),
+        ([1.5], [1.5], Verdict.FAILS),
+        ([0.5], [1.5, 0.5], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_condition_is_tested_on_both_sides(planted, monkeypatch, inside, outside, verdict):
+    """The planted statistic has mean 1 where the noise is below 1, and 1.5 above, against a prediction of 1."""
+    run = registry.experiment("planted").run
+
+    def shifted(problem, trials, seed):
+        sample = run(problem, trials, seed)
+        return Sample(sample.statistic + 0.5 * (problem.noise_std > 1), sample.context)
+
+    planted = registry.RegisteredExperiment(shifted, Problem, False, True, ())
+    monkeypatch.setitem(registry._experiments, "planted", planted)
+    content = document(
+        expected="holds-under", condition="little noise", prediction="value-1.0", experiment__name="planted",
+        rivals=[{"prediction": "value-0.5", "mistake": "planted"}], domain__noise_std=inside, experiment__trials=1600,
+    )  # fmt: skip
+    domain = content["claims"][0]["domain"]
+    content["claims"][0]["outside"] = {**domain, "noise_std": outside}
+    assert judge(parse(content).claims[0], seed=0).verdict is verdict
+
+
+def test_a_thorough_check_makes_eight_times_the_draws():
+    few, many = (check(only=["lemma4-spectral-norm"], budget=budget)[0] for budget in Budget)
+    assert many.comparisons[0].numbers["trials"] == 8 * few.comparisons[0].numbers["trials"]
+    assert many.detectable < few.detectable / 2
 
 
 def test_a_sample_of_nan_decides_nothing(planted, monkeypatch):
@@ -197,6 +248,49 @@ def test_what_cannot_run_ends_with_exit_code_2_and_one_line(monkeypatch, capsys,
     assert out == ""
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+# -- the list and the pages ---------------------------------------------------------------------------------------
+
+
+def test_the_list_filters_by_verdict_source_and_kind(monkeypatch, capsys):
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "--format", "json")
+    everything = json.loads(out)
+    assert code == 0
+    assert {"lemma2-truncation", "capacity-right-side"} <= {claim["id"] for claim in everything}
+    for option, value, field in (("--verdict", "holds-under", "expected"), ("--kind", "identity", "kind")):
+        _, out, _ = run_cli(monkeypatch, capsys, "claims", "--format", "json", option, value)
+        assert json.loads(out) == [claim for claim in everything if claim.get(field) == value] != []
+    _, out, _ = run_cli(monkeypatch, capsys, "claims", "--source", "EQ. 148", "--format", "json")
+    assert [claim["id"] for claim in json.loads(out)] == ["eq148-square-as-printed", "lemma2-square"]
+    _, out, _ = run_cli(monkeypatch, capsys, "claims", "--verdict", "undecidable-here")
+    assert "capacity-right-side" in out
+    assert "lemma2-truncation" not in out
+
+
+def test_a_page_shows_all_that_is_known_of_a_claim(monkeypatch, capsys):
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "lemma2-square")
+    assert code == 0
+    for part in ("eq. 148", r"8 \|N\|_2^2", "matrix-pairs of 3 x 3", "verdict: holds, expected holds",
+                 "a constant below 8", "no smaller constant", "proved"):  # fmt: skip
+        assert part in out, part
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "eq148-square-as-printed")
+    assert code == 0
+    assert "corrected by: lemma2-square" in out
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "capacity-right-side")
+    assert code == 0
+    assert "undecidable-here" in out
+    code, out, err = run_cli(monkeypatch, capsys, "claims", "show", "nonsense")
+    assert (code, out) == (2, "")
+    assert "only: expected ids of claims" in err
+
+
+def test_a_page_of_an_unexpected_verdict_exits_with_1(monkeypatch, capsys, planted):
+    broken = registry.prediction("spectral-norm.no-cross-term")
+    monkeypatch.setitem(registry._predictions, "spectral-norm.sum-of-roots", broken)
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "lemma4-spectral-norm")
+    assert code == 1
+    assert "fails" in out
 
 
 # -- planted bugs -------------------------------------------------------------------------------------------------

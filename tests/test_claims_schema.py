@@ -9,6 +9,7 @@ from linreg_lora.claims.cases import cases
 from linreg_lora.claims.check import default_path, select
 from linreg_lora.claims.schema import Kind, load, parse
 from linreg_lora.errors import InvalidInput
+from linreg_lora.proofs import steps
 
 CLAIM = {
     "id": "example",
@@ -69,10 +70,31 @@ def test_the_example_is_a_claims_file():
         ({"prediction": "truncation.once-noise"}, "truncation.once-noise is about MatrixSize"),
         ({"domain": {"predicate": "gaussian-matrices", "sizes": [[3, 3]]}}, "fft-risk is about Problem"),
         ({"experiment__trials": 1}, "experiment.trials: expected input should be greater than or equal to 2"),
-        ({"rivals": []}, "rivals: expected list should have at least 1 item"),
+        ({"rivals": []}, "at least one rival: a plausible wrong prediction that the same data must reject"),
         ({"rivals__0__prediction": "fft.overdetermined"}, "rivals that differ from the claim's own prediction"),
         ({"rivals__0__prediction": "fft.magic"}, "prediction: expected one of"),
         ({"kind": "obvious"}, "kind: expected input should be 'identity'"),
+        ({"expected": "holds-with-correction"}, "a correction, the id of the claim that holds instead"),
+        ({"correction": "example"}, "for holds-with-correction only"),
+        ({"expected": "holds-under", "condition": "so"}, "a condition, and a domain outside of it, for holds-under"),
+        ({"condition": "so", "outside": CLAIM["domain"]}, "for holds-under, and only there"),
+        (
+            {"expected": "holds-under", "condition": "so", "outside": {**CLAIM["domain"], "least_distance": 8}},
+            "domain.least_distance >= 16",
+        ),
+        (
+            {
+                "expected": "holds-under",
+                "condition": "so",
+                "outside": {"predicate": "matrix-pairs", "sizes": [[3, 3]]},
+            },
+            "of the same type as the domain inside",
+        ),
+        ({"expected": "inconclusive"}, "what nothing decides here belongs under undecidable"),
+        (
+            {"expected": "holds-with-correction", "correction": "magic"},
+            "correction: expected the id of a claim that holds",
+        ),
         ({"expected": "maybe"}, "expected: expected input should be 'holds'"),
         ({"domain__shapes": [{"n": 20, "dx": 20, "dy": 10}]}, "not n = 20, dx = 20"),
         ({"domain__shapes": [{"n": 30, "dx": 20, "dy": 10}]}, "least_distance = 16"),
@@ -88,7 +110,7 @@ def test_the_example_is_a_claims_file():
         ({"relation": "equals"}, "a relation for pathwise claims, and only for these"),
         ({"detects": 0}, "detects: expected input should be greater than 0"),
         ({"id": "Not an id"}, "id: expected string should match pattern"),
-        ({"surprise": 1}, "claims.example: expected fields among id, title, .*, rivals, received surprise"),
+        ({"surprise": 1}, "claims.example: expected fields among id, title, .*, rivals, .*, received surprise"),
         ({"domain__surprise": 1}, "claims.example.domain: expected fields among regime, .*, received surprise"),
         ({"domain__shapes__0__surprise": 1}, "domain.shapes.0: expected fields among n, dx, dy, received surprise"),
         ({" ": 1}, "claims.example: expected fields among .*, received ' '"),
@@ -112,9 +134,33 @@ def test_a_malformed_claim_is_refused_in_one_line(changes, message):
 
 def test_a_missing_field_is_named():
     content = document()
-    del content["claims"][0]["rivals"]
-    with pytest.raises(InvalidInput, match=r"claims.example.rivals: expected field required, received nothing"):
+    del content["claims"][0]["statement"]
+    with pytest.raises(InvalidInput, match=r"claims.example.statement: expected field required, received nothing"):
         parse(content)
+
+
+def test_a_correction_must_reject_what_it_corrects():
+    content = document(expected="holds-with-correction", correction="corrected", rivals=[])
+    content["claims"][0]["prediction"] = "fft.overdetermined.noise-std"
+    content["claims"].append({**copy.deepcopy(CLAIM), "id": "corrected"})
+    with pytest.raises(InvalidInput, match=r"corrected.rivals: expected fft.overdetermined.noise-std among them"):
+        parse(content)
+    content["claims"][1]["rivals"][0]["prediction"] = "fft.overdetermined.noise-std"
+    assert parse(content).claims[0].correction == "corrected"
+
+
+def test_undecidable_statements_say_why_and_have_ids_of_their_own():
+    entry = {name: CLAIM[name] for name in ("id", "title", "source", "statement")}
+    with pytest.raises(InvalidInput, match=r"undecidable.0.why: expected field required"):
+        parse({**document(), "undecidable": [entry]})
+    with pytest.raises(InvalidInput, match="claims: expected unique ids, received 'example' twice"):
+        parse({**document(), "undecidable": [{**entry, "why": "because"}]})
+
+
+def test_the_packages_claims_name_proofs_that_exist():
+    named = {proof for claim in load(default_path()).claims for proof in claim.proof}
+    assert named
+    assert named <= set(steps.ids())
 
 
 def test_a_duplicate_id_is_refused():
@@ -176,7 +222,7 @@ def test_the_packaged_claims_are_complete():
     assert any("unwhitened" in rival.prediction for claim in prop2 for rival in claim.rivals)
     printed = [c for c in claims.claims if c.source.status == "printed"]
     explicit = [c for c in printed if c.source.locator in ("Proposition 1", "Proposition 2")]
-    assert all(case.pretrained is not None for claim in explicit for case in cases(claim))
+    assert all(case.pretrained is not None for claim in explicit for case in cases(claim.domain))
 
 
 def test_selecting_an_unknown_claim_names_the_known_ones():

@@ -61,7 +61,8 @@ def test_every_command_is_in_the_readme_and_the_reverse():
     from linreg_lora.cli import app
 
     named = re.findall(r"^\| `linreg-lora (\w+)`", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    assert sorted(named) == sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert sorted(named) == sorted([*commands, *(group.name for group in app.registered_groups)])
 
 
 @by_document

@@ -4,7 +4,7 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.claims.registry import MatrixSize
-from linreg_lora.claims.schema import Claim, GaussianDesign, Shape, SpectrumFamily
+from linreg_lora.claims.schema import Domain, GaussianDesign, Shape, SpectrumFamily
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -12,9 +12,8 @@ from linreg_lora.seeds import derived_seed
 _BASIS_SEED, _PRETRAINED_SEED = 1, 2
 
 
-def cases(claim: Claim) -> list[Problem | MatrixSize]:
-    """Every problem, or every matrix size, of the claim's domain."""
-    domain = claim.domain
+def cases(domain: Domain) -> list[Problem | MatrixSize]:
+    """Every problem, or every matrix size, of a claim's domain."""
     if isinstance(domain, GaussianDesign):
         return [_problem(domain, shape, noise_std) for shape in domain.shapes for noise_std in domain.noise_std]
     return [MatrixSize(rows, columns) for rows, columns in domain.sizes]
@@ -25,6 +24,32 @@ def describe(case: Problem | MatrixSize) -> str:
     if isinstance(case, MatrixSize):
         return f"{case.rows} x {case.columns}"
     return f"n={case.n} dx={case.dx} dy={case.dy} sigma={case.noise_std:g}"
+
+
+def describe_domain(domain: Domain) -> str:
+    """A claim's domain in words, without the sizes of its cases where they are matrices."""
+    if not isinstance(domain, GaussianDesign):
+        sizes = ", ".join(f"{rows} x {columns}" for rows, columns in domain.sizes)
+        return f"{domain.predicate} of {sizes}"
+    spectrum = domain.spectrum
+    shape = f"rank {spectrum.rank}" if spectrum.rank else f"{spectrum.family} with rate {spectrum.rate:g}"
+    parts = [
+        f"{domain.regime}, |n - dx| >= {domain.least_distance}",
+        ", ".join(f"(n {size.n}, dx {size.dx}, dy {size.dy})" for size in domain.shapes),
+        f"shift: {shape}, scale {spectrum.scale:g}",
+        f"noise std {', '.join(f'{value:g}' for value in domain.noise_std)}",
+    ]
+    if domain.input_scale != 1:
+        parts.append(f"input variance {domain.input_scale:g}")
+    if domain.input_condition != 1:
+        parts.append(f"condition of Sigma {domain.input_condition:g}")
+    if domain.noise_condition != 1:
+        parts.append(f"condition of Sigma_eps {domain.noise_condition:g}")
+    if domain.pretrained:
+        parts.append("random A0")
+    if domain.ridge:
+        parts.append(f"ridge {domain.ridge:g}")
+    return "; ".join(parts)
 
 
 def seed_of(case: Problem | MatrixSize, seed: int) -> int:

@@ -5,12 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linreg_lora.claims.schema import Claim, ClaimsFile, load
+from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile, load
+from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput
 from linreg_lora.seeds import valid_seed
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement
+
+
+_MORE_DRAWS = 8
 
 
 def default_path() -> Path:
@@ -32,18 +36,28 @@ def check(
     *,
     only: Sequence[str] = (),
     seed: int = 0,
+    budget: Budget = Budget.CI,
     progress: Callable[[int], None] = lambda _: None,
 ) -> "list[Judgement]":
     """Judge the claims of a file (default: the package's own), in its order.
 
-    `only`: ids; `seed`: of all draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
-    that is not a claims file.
+    `only`: ids; `seed`: of all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises
+    `InvalidInput` for a file that is not a claims file.
     """
-    claims, seed = select(load(path or default_path()), only), valid_seed(seed)
+    file, seed = load(path or default_path()), valid_seed(seed)
+    by_id = {claim.id: claim for claim in file.claims}
     from linreg_lora.claims.judge import judge
 
     judgements = []
-    for claim in claims:
-        judgements.append(judge(claim, seed))
+    for claim in select(file, only):
+        correction = by_id.get(claim.correction or "")
+        judgements.append(judge(_within(budget, claim), seed, correction and _within(budget, correction)))
         progress(1)
     return judgements
+
+
+def _within(budget: Budget, claim: Claim) -> Claim:
+    if budget is Budget.CI:
+        return claim
+    trials = min(_MORE_DRAWS * claim.experiment.trials, LARGEST_TRIALS)
+    return claim.model_copy(update={"experiment": claim.experiment.model_copy(update={"trials": trials})})

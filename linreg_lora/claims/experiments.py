@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from linreg_lora import runtime
-from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate
+from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -300,58 +300,3 @@ def rank_constrained_risk(problem: Problem, trials: int, seed: int, *, rank: flo
     tolerance = np.full(len(risk), _EPS * problem.dx * np.linalg.cond(problem.sigma))
     context = {"rank": np.asarray(r)}
     return Sample(risk, context, tolerance=tolerance, scale=np.full(len(risk), problem.pretrained_risk))
-
-
-# -- matrices -----------------------------------------------------------------------------------------------------
-
-
-@register_predicate("matrix-pairs")
-def matrix_pairs(rows: int, columns: int) -> bool:
-    """Pairs T + N, at least 3 x 3 so that a truncation has something to keep and something to lose."""
-    return min(rows, columns) >= 3
-
-
-@register_predicate("gaussian-matrices")
-def gaussian_matrices(rows: int, columns: int) -> bool:
-    """Matrices with iid N(0, 1) entries, at least 2 x 2."""
-    return min(rows, columns) >= 2
-
-
-@register_experiment("truncation-error", pathwise=True)
-def truncation_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
-    """||trunc_r(T + N) - T||_2 over adversarial pairs: half random, half with N that swaps directions r and r + 1.
-
-    A swap lowers sigma_r(T) and raises sigma_{r+1}(T) by ||N||_2 each, so that truncation keeps the wrong one.
-    """
-    rng, r = np.random.default_rng(seed), int(rank)
-    rows, columns = size
-    k = min(rows, columns)
-    u = np.linalg.qr(rng.standard_normal((trials, rows, k)))[0]
-    v = np.linalg.qr(rng.standard_normal((trials, columns, k)))[0]
-    s = -np.sort(-(rng.exponential(size=(trials, k)) ** rng.uniform(0.5, 2, (trials, 1))), axis=1)
-    half = trials // 2
-    swap = np.zeros((trials, k))
-    gap = s[:half, r - 1] - s[:half, r]
-    strength = gap / 2 * rng.uniform(0.9, 1.5, half) + 1e-12
-    swap[:half, r - 1], swap[:half, r] = -strength, strength
-    t = (u * s[:, None]) @ v.mT
-    noise = (u * swap[:, None]) @ v.mT
-    noise[half:] = rng.standard_normal((trials - half, rows, columns)) * rng.exponential(size=(trials - half, 1, 1))
-    mu, ms, mvt = np.linalg.svd(t + noise, full_matrices=False)
-    error = (mu[..., :r] * ms[:, None, :r]) @ mvt[:, :r] - t
-    size_of_noise = np.linalg.norm(noise, 2, axis=(-2, -1))
-    scale = s[:, 0] + size_of_noise
-    return Sample(
-        np.linalg.norm(error, 2, axis=(-2, -1)),
-        {"next_singular_value": s[:, r], "noise_norm": size_of_noise},
-        tolerance=np.full(trials, 10 * _EPS * (rows + columns)),
-        scale=scale,
-    )
-
-
-@register_experiment("squared-spectral-norm", bounded=True)
-def squared_spectral_norm(size: MatrixSize, trials: int, seed: int) -> Sample:
-    """||G||_2^2, G iid N(0, 1): sub-exponential, all moments exist."""
-    draws = np.random.default_rng(seed).standard_normal((trials, *size))
-    gram = draws @ draws.mT if size.rows <= size.columns else draws.mT @ draws
-    return Sample(np.linalg.eigvalsh(gram)[:, -1:])

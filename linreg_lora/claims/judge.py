@@ -5,6 +5,9 @@
     qualitative    mean significantly below the prediction (a margin of the critical value in standard errors)
     pathwise       the relation holds on every draw, up to the rounding error its conditioning allows
 
+A claim that fails `holds-with-correction` where the claim that corrects it holds. A claim with a condition
+`holds-under` it where it holds inside and fails in every case outside.
+
 A verdict is `inconclusive` when the draws are too few to find the discrepancy that the claim states (`detects`), or to
 reject a rival: a check that nothing could have failed is not evidence.
 """
@@ -17,7 +20,7 @@ import numpy as np
 from linreg_lora.claims import registry, statistics
 from linreg_lora.claims.cases import cases, describe, seed_of
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Claim, Kind, Rival, Verdict
+from linreg_lora.claims.schema import Claim, Domain, Kind, Rival, Verdict
 from linreg_lora.errors import InvalidInput
 
 
@@ -66,7 +69,7 @@ class Judgement:
 
     @property
     def power(self) -> float:
-        """The least power of any comparison of the claim."""
+        """The least power of any comparison of the claim that could have gone against it."""
         return min(c.power for c in self.comparisons)
 
     @property
@@ -75,26 +78,53 @@ class Judgement:
         return max(c.detectable for c in self.comparisons)
 
 
-def judge(claim: Claim, seed: int) -> Judgement:
-    """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws."""
+def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement:
+    """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws.
+
+    `correction`: the claim that holds instead, judged too where this one fails.
+    """
     began = time.monotonic()
+    own, *rivals = _compare(claim, claim.domain, seed, [rival.prediction for rival in claim.rivals])
+    judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
+    verdict, reason = _conclude(claim, own, judged)
+    if verdict is Verdict.HOLDS and claim.outside is not None:
+        (outside,) = _compare(claim, claim.outside, seed, [])
+        verdict, reason = _conclude_outside(outside)
+        own = [*own, *outside]
+    if verdict is Verdict.FAILS and correction is not None:
+        instead = judge(correction, seed)
+        if instead.verdict is Verdict.HOLDS:
+            verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
+        else:
+            reason = f"{reason}; its correction {correction.id}: {instead.verdict}"
+    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began)
+
+
+def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list[list[Comparison]]:
+    """The comparisons of a claim's prediction, and of each rival's, over the cases of a domain."""
     experiment = registry.experiment(claim.experiment.name)
     compare = _compare_pathwise if claim.kind is Kind.PATHWISE else _compare_means
     try:
         measured = [
             (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
-            for case in cases(claim)
+            for case in cases(domain)
         ]
-        own, *rivals = (
+        return [
             [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
-            for name in [claim.prediction, *(rival.prediction for rival in claim.rivals)]
-        )
+            for name in (claim.prediction, *rivals)
+        ]
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
-    judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
-    verdict, reason = _conclude(claim, own, judged)
-    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began)
+
+
+def _conclude_outside(comparisons: list[Comparison]) -> tuple[Verdict, str]:
+    holding = [c.case for c in comparisons if c.verdict is not Verdict.FAILS]
+    if not holding:
+        return Verdict.HOLDS_UNDER, ""
+    if len(holding) == len(comparisons) and all(c.verdict is Verdict.HOLDS for c in comparisons):
+        return Verdict.HOLDS, "it holds outside of its condition too"
+    return Verdict.INCONCLUSIVE, f"outside of its condition it does not fail at {holding[0]}"
 
 
 def _judge_rival(rival: Rival, comparisons: list[Comparison]) -> RivalJudgement:
@@ -133,7 +163,7 @@ def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) 
     for i, column in enumerate(sample.columns):
         value = float(np.mean(predicted[:, i]))
         test = statistics.mean_test(statistic[:, i] - predicted[:, i], value, level)
-        scale = _scale(claim, test, float(np.mean(statistic[:, i])), sample)
+        scale = _scale(claim, float(np.mean(claimed[:, i])), float(np.mean(statistic[:, i])), sample)
         detectable = test.detectable / scale
         if own:
             power = statistics.power_against(claim.detects * scale, test.stderr, test.critical)
@@ -176,11 +206,11 @@ def _one_sided(claim: Claim) -> bool:
     return claim.kind is not Kind.IDENTITY
 
 
-def _scale(claim: Claim, test: statistics.MeanTest, mean: float, sample: Sample) -> float:
-    """What relative discrepancies are relative to: the predicted value, or FFT's risk where that may be zero."""
+def _scale(claim: Claim, claimed: float, mean: float, sample: Sample) -> float:
+    """What relative discrepancies are relative to: the claimed value, or FFT's risk where that may be zero."""
     if claim.kind is Kind.QUALITATIVE:
         return float(np.mean(sample.context["fft"])) if "fft" in sample.context else abs(mean)
-    return abs(test.predicted)
+    return abs(claimed)
 
 
 def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float) -> Verdict:

@@ -6,7 +6,7 @@ A prediction maps a case and its sample to a value that broadcasts against the s
 import numpy as np
 
 from linreg_lora.claims.experiments import descend
-from linreg_lora.claims.registry import MatrixSize, Sample, register_prediction
+from linreg_lora.claims.registry import Sample, register_prediction
 from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
 
@@ -299,38 +299,6 @@ def rank_bound_tail_from_r(problem: Problem, sample: Sample) -> float:
 
 def _tail(problem: Problem, rank: int) -> float:
     return float(np.sum(np.asarray(problem.spectrum)[rank:] ** 2))
-
-
-@register_prediction("truncation.twice-noise")
-def truncation_twice_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["next_singular_value"] + 2 * sample.context["noise_norm"]
-
-
-@register_prediction("truncation.once-noise")
-def truncation_once_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["next_singular_value"] + sample.context["noise_norm"]
-
-
-@register_prediction("truncation.square-as-printed")
-def truncation_square_as_printed(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """The square as printed in eq. 148, 4 ||N||^2 + 2 s_{r+1}^2, read as a bound."""
-    return np.sqrt(4 * sample.context["noise_norm"] ** 2 + 2 * sample.context["next_singular_value"] ** 2)
-
-
-@register_prediction("spectral-norm.sum-of-roots")
-def spectral_norm_bound(size: MatrixSize, sample: Sample) -> float:
-    """The smaller of the two bounds."""
-    return min((np.sqrt(size.rows) + np.sqrt(size.columns)) ** 2 + 1, 5.0 * max(size))
-
-
-@register_prediction("spectral-norm.no-cross-term")
-def spectral_norm_no_cross_term(size: MatrixSize, sample: Sample) -> float:
-    return size.rows + size.columns + 1.0
-
-
-@register_prediction("spectral-norm.single-cross-term")
-def spectral_norm_single_cross_term(size: MatrixSize, sample: Sample) -> float:
-    return size.rows + size.columns + np.sqrt(size.rows * size.columns) + 1
 
 
 # -- LoRA against FFT ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
     predicate    (rows, columns) -> whether a matrix family admits the size
 
 A *case* is one problem of a claim's domain: a `Problem`, or a `MatrixSize`. Functions register themselves by decorator
-in `predictions` and `experiments`; neither imports JAX before an experiment runs.
+in the modules of `_MODULES`; none imports JAX before an experiment runs.
 """
 
 import importlib
@@ -61,6 +61,9 @@ class RegisteredPrediction(NamedTuple):
     value: Callable[[Any, Sample], Any]
     case: type
 
+
+#: Modules whose functions register themselves.
+_MODULES = ("experiments", "predictions", "matrices", "updates")
 
 Predicate = Callable[[int, int], bool]
 _Function = TypeVar("_Function", bound=Callable)
@@ -121,7 +124,7 @@ def _case_type(function: Callable) -> type:
 
 
 def _find(what: str, name: str, table: dict[str, Any]) -> Any:
-    for module in ("predictions", "experiments"):
+    for module in _MODULES:
         importlib.import_module(f"linreg_lora.claims.{module}")
     if name not in table:
         raise InvalidInput(what, f"one of {', '.join(sorted(table))}", name)

@@ -3,15 +3,24 @@
 import json
 import math
 import xml.etree.ElementTree as ET
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from linreg_lora.claims.judge import Comparison, Judgement
-from linreg_lora.claims.schema import Kind, Verdict
+from linreg_lora.claims.schema import Kind, Source, Verdict
 
-_STYLE = {Verdict.HOLDS: "green", Verdict.FAILS: "bold red", Verdict.INCONCLUSIVE: "yellow"}
+if TYPE_CHECKING:
+    from linreg_lora.claims.judge import Comparison, Judgement
+
+_STYLE = {
+    Verdict.HOLDS: "green",
+    Verdict.HOLDS_WITH_CORRECTION: "green",
+    Verdict.HOLDS_UNDER: "green",
+    Verdict.FAILS: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.UNDECIDABLE: "dim",
+}
 
 
-def table(judgements: list[Judgement]) -> Any:
+def table(judgements: "list[Judgement]") -> Any:
     """A rich table: one line a claim, with its rivals' fate, error rates and sharpness."""
     from rich.markup import escape
     from rich.table import Table
@@ -26,20 +35,20 @@ def table(judgements: list[Judgement]) -> Any:
         verdict = j.verdict if j.as_expected else f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
         out.add_row(
             j.claim.id,
-            escape(_source(j)),
+            escape(source_line(j.claim.source)),
             j.claim.kind,
             f"[{_STYLE[j.verdict]}]{escape(verdict)}[/]",
             _worst(j),
             "0" if j.claim.false_alarm == 0 else f"{j.claim.false_alarm:.0e}",
-            _probability(j.power),
-            _sharpness(j.detectable),
+            probability(j.power),
+            percentage(j.detectable),
             f"{rejected} of {len(j.rivals)}",
             f"{j.seconds:.1f}",
         )
     return out
 
 
-def summary(judgements: list[Judgement]) -> str:
+def summary(judgements: "list[Judgement]") -> str:
     """One line: how many are as expected, and the family-wise false-alarm level of the run."""
     expected = sum(j.as_expected for j in judgements)
     level = sum(j.claim.false_alarm for j in judgements)
@@ -50,7 +59,7 @@ def summary(judgements: list[Judgement]) -> str:
     )
 
 
-def to_json(judgements: list[Judgement], seed: int) -> str:
+def to_json(judgements: "list[Judgement]", seed: int) -> str:
     """One object; `claims` is the list. Numbers that are infinite or undefined are null."""
     content = {
         "seed": seed,
@@ -61,7 +70,7 @@ def to_json(judgements: list[Judgement], seed: int) -> str:
     return json.dumps(_finite(content), indent=2, allow_nan=False)
 
 
-def to_junit(judgements: list[Judgement]) -> str:
+def to_junit(judgements: "list[Judgement]") -> str:
     """JUnit XML: a test case a claim, failed when it is not as expected."""
     failures = sum(not j.as_expected for j in judgements)
     suite = ET.Element(
@@ -81,7 +90,7 @@ def to_junit(judgements: list[Judgement]) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def _claim(j: Judgement) -> dict[str, Any]:
+def _claim(j: "Judgement") -> dict[str, Any]:
     claim = j.claim
     return {
         "id": claim.id,
@@ -113,7 +122,7 @@ def _claim(j: Judgement) -> dict[str, Any]:
     }
 
 
-def _comparison(c: Comparison) -> dict[str, Any]:
+def _comparison(c: "Comparison") -> dict[str, Any]:
     return {"case": c.case, "column": c.column, "verdict": c.verdict, "detects": c.detectable, **c.numbers}
 
 
@@ -125,21 +134,30 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _source(j: Judgement) -> str:
-    source = j.claim.source
+def styled(verdict: Verdict) -> Any:
+    """A verdict in its colour."""
+    from rich.text import Text
+
+    return Text(verdict, _STYLE[verdict])
+
+
+def source_line(source: Source) -> str:
+    """Paper and locator, and whether it is read or our own."""
     how = {"printed": "", "reading": " (as read)", "own": " (ours)"}[source.status]
     return f"{source.paper.removeprefix('arXiv ')} {source.locator}{how}"
 
 
-def _worst(j: Judgement) -> str:
+def _worst(j: "Judgement") -> str:
     if j.claim.kind is Kind.PATHWISE:
         return "-"
     return f"{max(abs(c.numbers['z']) for c in j.comparisons):.1f}"
 
 
-def _probability(p: float) -> str:
+def probability(p: float) -> str:
+    """A power, to four decimals."""
     return ">0.9999" if p > 0.9999 else f"{p:.4f}"
 
 
-def _sharpness(relative: float) -> str:
+def percentage(relative: float) -> str:
+    """A relative discrepancy."""
     return f"{100 * relative:.2g} %" if relative >= 1e-4 else f"{relative:.0e}"

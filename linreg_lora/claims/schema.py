@@ -7,7 +7,6 @@ ever evaluated. Anything else than a well-formed file is refused in one line: fi
 import re
 import warnings
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.nodes import MappingNode
 
 from linreg_lora.claims import registry
+from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.validation import LARGEST
@@ -34,24 +34,6 @@ _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST)]
 #: A scale times a condition number is still at most `LARGEST`.
 _Moderate = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST**0.5)]
 _Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
-
-
-class Kind(StrEnum):
-    """How a claim is tested (`judge`)."""
-
-    IDENTITY = "identity"
-    UPPER_BOUND = "upper_bound"
-    LOWER_BOUND = "lower_bound"
-    PATHWISE = "pathwise"
-    QUALITATIVE = "qualitative"
-
-
-class Verdict(StrEnum):
-    """What the evidence says."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    INCONCLUSIVE = "inconclusive"
 
 
 class _Strict(BaseModel):
@@ -193,7 +175,10 @@ class Claim(_Strict):
 
     `false_alarm`: probability that a true claim is judged otherwise, over all its comparisons. `detects`: relative
     discrepancy that must be found with probability 0.99; for pathwise claims the relative rounding allowed on any draw.
-    `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction.
+    `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction. `correction`: the
+    id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
+    `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
+    `proof`: ids of proofs of the algebra behind it.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -208,11 +193,33 @@ class Claim(_Strict):
     false_alarm: _Number = Field(ge=0, le=1e-3)
     detects: _Number = Field(gt=0, lt=1)
     relation: Literal["equals", "at-most", "at-least"] | None = None
-    rivals: list[Rival] = Field(min_length=1)
+    rivals: list[Rival] = Field(default_factory=list)
+    correction: str | None = None
+    condition: str = ""
+    outside: Domain | None = None
+    proof: list[str] = Field(default_factory=list)
+
+    @property
+    def domains(self) -> "list[GaussianDesign | MatrixFamily]":
+        """Where the claim is tested: its domain, and what lies outside of its condition."""
+        return [self.domain] if self.outside is None else [self.domain, self.outside]
+
+    def _verdict_is_explained(self) -> None:
+        """Every verdict has what it needs, and nothing has what belongs to another."""
+        if (self.expected is Verdict.HOLDS_WITH_CORRECTION) != (self.correction is not None):
+            raise ValueError("a correction, the id of the claim that holds instead, for holds-with-correction only")
+        if (self.expected is Verdict.HOLDS_UNDER) != (self.outside is not None and bool(self.condition)):
+            raise ValueError("a condition, and a domain outside of it, for holds-under, and only there")
+        if self.expected in (Verdict.INCONCLUSIVE, Verdict.UNDECIDABLE):
+            raise ValueError("a verdict that evidence can give; what nothing decides here belongs under undecidable")
+        if not self.rivals and self.correction is None:
+            raise ValueError("at least one rival: a plausible wrong prediction that the same data must reject")
 
     def _fits_its_domain(self) -> None:
         """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
         case = Problem if isinstance(self.domain, GaussianDesign) else registry.MatrixSize
+        if any(type(domain) is not type(self.domain) for domain in self.domains):
+            raise ValueError("a domain outside of the condition that is of the same type as the domain inside")
         experiment = registry.experiment(self.experiment.name)
         named = [(self.experiment.name, experiment.case)]
         named += [(p, registry.prediction(p).case) for p in (self.prediction, *(r.prediction for r in self.rivals))]
@@ -229,13 +236,20 @@ class Claim(_Strict):
             raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
 
     def _largest_rank(self) -> int:
-        """The least min(n, dx, dy), or min(rows, columns), over the domain."""
-        if isinstance(self.domain, GaussianDesign):
-            return min(min(shape.n, shape.dx, shape.dy) for shape in self.domain.shapes)
-        return min(min(size) for size in self.domain.sizes)
+        """The least min(n, dx, dy), or min(rows, columns), over the domains."""
+        return min(
+            min(size)
+            for domain in self.domains
+            for size in (
+                [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
+                if isinstance(domain, GaussianDesign)
+                else domain.sizes
+            )
+        )
 
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":
+        self._verdict_is_explained()
         self._fits_its_domain()
         if (self.kind is Kind.PATHWISE) != (self.relation is not None):
             raise ValueError("a relation for pathwise claims, and only for these")
@@ -245,13 +259,23 @@ class Claim(_Strict):
             raise ValueError("rivals that differ from the claim's own prediction")
         if self.kind is Kind.PATHWISE or registry.experiment(self.experiment.name).bounded:
             return self
-        domain = self.domain
-        if isinstance(domain, GaussianDesign) and domain.least_distance < LEAST_DISTANCE_OF_MEANS:
-            raise ValueError(
-                f"domain.least_distance >= {LEAST_DISTANCE_OF_MEANS}, so that 8 moments exist and the tail of the mean "
-                f"can be trusted, not {domain.least_distance}"
-            )
+        for domain in self.domains:
+            if isinstance(domain, GaussianDesign) and domain.least_distance < LEAST_DISTANCE_OF_MEANS:
+                raise ValueError(
+                    f"domain.least_distance >= {LEAST_DISTANCE_OF_MEANS}, so that 8 moments exist and the tail of the "
+                    f"mean can be trusted, not {domain.least_distance}"
+                )
         return self
+
+
+class Undecidable(_Strict):
+    """A statement that nothing computed here can decide, and why."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    title: str = Field(min_length=1)
+    source: Source
+    statement: str = Field(min_length=1)
+    why: str = Field(min_length=1)
 
 
 class ClaimsFile(_Strict):
@@ -260,10 +284,28 @@ class ClaimsFile(_Strict):
     schema_version: Literal[1]
     family_wise_level: _Number = Field(gt=0, le=1e-3)
     claims: list[Claim] = Field(min_length=1)
+    undecidable: list[Undecidable] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _corrections_hold_and_reject_what_they_correct(self) -> "ClaimsFile":
+        by_id = {claim.id: claim for claim in self.claims}
+        for claim in self.claims:
+            if claim.correction is None:
+                continue
+            corrected = by_id.get(claim.correction)
+            if corrected is None or corrected.expected is not Verdict.HOLDS:
+                raise InvalidInput(f"claims.{claim.id}.correction", "the id of a claim that holds", claim.correction)
+            if claim.prediction not in {rival.prediction for rival in corrected.rivals}:
+                raise InvalidInput(
+                    f"claims.{corrected.id}.rivals", f"{claim.prediction} among them, which it corrects",
+                    ", ".join(rival.prediction for rival in corrected.rivals),
+                )  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _ids_are_unique_and_levels_add_up(self) -> "ClaimsFile":
-        repeated = [claim_id for claim_id, count in Counter(c.id for c in self.claims).items() if count > 1]
+        counted = Counter(claim.id for claim in (*self.claims, *self.undecidable))
+        repeated = [claim_id for claim_id, count in counted.items() if count > 1]
         if repeated:
             raise InvalidInput("claims", "unique ids", f"{repeated[0]!r} twice")
         total = sum(c.false_alarm for c in self.claims)
@@ -321,6 +363,7 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
         "MatrixFamily": MatrixFamily,
         "experiment": Experiment,
         "rivals": Rival,
+        "undecidable": Undecidable,
     }
     models = [inner[part] for part in location if isinstance(part, str) and part in inner]
     return list((models[-1] if models else ClaimsFile).model_fields)

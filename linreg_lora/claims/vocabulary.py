@@ -1,0 +1,31 @@
+"""The words of the claims file and of its check. Imports nothing slow: the command line offers them as choices."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How a claim is tested (`judge`)."""
+
+    IDENTITY = "identity"
+    UPPER_BOUND = "upper_bound"
+    LOWER_BOUND = "lower_bound"
+    PATHWISE = "pathwise"
+    QUALITATIVE = "qualitative"
+
+
+class Verdict(StrEnum):
+    """What the evidence says; `holds-with-correction` and `holds-under` are explained in `judge`."""
+
+    HOLDS = "holds"
+    HOLDS_WITH_CORRECTION = "holds-with-correction"
+    HOLDS_UNDER = "holds-under"
+    FAILS = "fails"
+    INCONCLUSIVE = "inconclusive"
+    UNDECIDABLE = "undecidable-here"
+
+
+class Budget(StrEnum):
+    """`ci`: the draws that each claim states, enough for its error rates; `thorough`: eight times as many."""
+
+    CI = "ci"
+    THOROUGH = "thorough"
