@@ -103,7 +103,7 @@ def _draw_speedups(axes: plt.Axes, goals: Sequence[Goal]) -> None:
     axes.barh(list(places), [goal.value for goal in goals], color=_COLORS[0], height=0.6)
     for place, goal in zip(places, goals, strict=True):
         axes.plot([goal.bound] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.2)
-        axes.text(goal.value, place, f" {goal.value:.0f}x", va="center")
+        axes.text(max(goal.value, goal.bound), place, f" {goal.value:.0f}x", va="center")
     axes.set_yticks(list(places), labels)
     axes.set_xlim(0, 1.25 * max(max(goal.value, goal.bound) for goal in goals))
     axes.set_xlabel("times faster than the textbook way (line: goal)")

@@ -250,6 +250,16 @@ def claims_show(
         raise typer.Exit(1)
 
 
+@claims_app.command("errata")
+def claims_errata() -> None:
+    """Print what the papers get wrong, as Markdown: the content of docs/errata.md."""
+    from linreg_lora.claims.check import default_path
+    from linreg_lora.claims.errata import markdown
+    from linreg_lora.claims.schema import load
+
+    typer.echo(markdown(load(default_path())), nl=False)
+
+
 @app.command()
 def prove(
     proof: Annotated[str | None, typer.Argument(metavar="[ID]", help="Proof to print. Default: list all.")] = None,

@@ -95,7 +95,7 @@ def test_verdicts(planted, kind, prediction, rivals, changes, verdict, reason):
 
 
 def test_an_expected_failure_is_as_expected(planted):
-    judgement = judge(planted_claim("identity", 1.5, [0.5], expected="fails"), seed=0)
+    judgement = judge(planted_claim("identity", 1.5, [0.5], expected="fails", counterexample="all"), seed=0)
     assert judgement.verdict is Verdict.FAILS
     assert judgement.as_expected
 
@@ -283,6 +283,14 @@ def test_a_page_shows_all_that_is_known_of_a_claim(monkeypatch, capsys):
     code, out, err = run_cli(monkeypatch, capsys, "claims", "show", "nonsense")
     assert (code, out) == (2, "")
     assert "only: expected ids of claims" in err
+
+
+def test_the_errata_in_docs_are_those_of_the_claims(monkeypatch, capsys):
+    code, out, _ = run_cli(monkeypatch, capsys, "claims", "errata")
+    assert code == 0
+    assert out == (default_path().parent / "docs" / "errata.md").read_text()
+    for part in ("15.992001", r"8 \|N\|_2^2", "inputs of unit variance", "eq. 152", "capacity-right-side"):
+        assert part in out, part
 
 
 def test_a_page_of_an_unexpected_verdict_exits_with_1(monkeypatch, capsys, planted):

@@ -65,6 +65,18 @@ def test_the_example_is_a_claims_file():
         ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 0}}}, "an integer >= 1, not 0"),
         ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 10}}}, "integer in 1..9, not 10"),
         ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": float("nan")}}}, "finite number"),
+        (
+            {"experiment": {"name": "fewer-samples-gain", "trials": 9, "settings": {"more": 0.5}}},
+            "settings.more: an integer >= 1, not 0.5",
+        ),
+        (
+            {
+                "experiment": {"name": "fewer-samples-gain", "trials": 9, "settings": {"more": 5}},
+                "domain__regime": "underdetermined",
+                "domain__shapes": [{"n": 20, "dx": 40, "dy": 10}],
+            },
+            r"settings.more: so few that \|n - dx\| stays at least 16, not 5",
+        ),
         ({"experiment": {"name": "fft-update", "trials": 9}}, "an experiment that measures means, for kind identity"),
         ({"experiment": {"name": "squared-spectral-norm", "trials": 9}}, "is about MatrixSize"),
         ({"prediction": "truncation.once-noise"}, "truncation.once-noise is about MatrixSize"),
@@ -92,7 +104,7 @@ def test_the_example_is_a_claims_file():
         ),
         ({"expected": "inconclusive"}, "what nothing decides here belongs under undecidable"),
         (
-            {"expected": "holds-with-correction", "correction": "magic"},
+            {"expected": "holds-with-correction", "correction": "magic", "counterexample": "so"},
             "correction: expected the id of a claim that holds",
         ),
         ({"expected": "maybe"}, "expected: expected input should be 'holds'"),
@@ -140,7 +152,7 @@ def test_a_missing_field_is_named():
 
 
 def test_a_correction_must_reject_what_it_corrects():
-    content = document(expected="holds-with-correction", correction="corrected", rivals=[])
+    content = document(expected="holds-with-correction", correction="corrected", rivals=[], counterexample="so")
     content["claims"][0]["prediction"] = "fft.overdetermined.noise-std"
     content["claims"].append({**copy.deepcopy(CLAIM), "id": "corrected"})
     with pytest.raises(InvalidInput, match=r"corrected.rivals: expected fft.overdetermined.noise-std among them"):

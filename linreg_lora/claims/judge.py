@@ -62,6 +62,8 @@ class Judgement:
     comparisons: list[Comparison] = field(repr=False)
     rivals: list[RivalJudgement] = field(repr=False)
     seconds: float
+    outside: list[Comparison] = field(default_factory=list, repr=False)
+    """The comparisons outside of the claim's condition, if it has one."""
 
     @property
     def as_expected(self) -> bool:
@@ -69,7 +71,7 @@ class Judgement:
 
     @property
     def power(self) -> float:
-        """The least power of any comparison of the claim that could have gone against it."""
+        """The least power of any comparison of the claim."""
         return min(c.power for c in self.comparisons)
 
     @property
@@ -87,17 +89,17 @@ def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement
     own, *rivals = _compare(claim, claim.domain, seed, [rival.prediction for rival in claim.rivals])
     judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
     verdict, reason = _conclude(claim, own, judged)
+    outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
         (outside,) = _compare(claim, claim.outside, seed, [])
         verdict, reason = _conclude_outside(outside)
-        own = [*own, *outside]
     if verdict is Verdict.FAILS and correction is not None:
         instead = judge(correction, seed)
         if instead.verdict is Verdict.HOLDS:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:
             reason = f"{reason}; its correction {correction.id}: {instead.verdict}"
-    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began)
+    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began, outside)
 
 
 def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list[list[Comparison]]:

@@ -66,8 +66,11 @@ def page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[
     if judgement is not None:
         reason = f" ({judgement.reason})" if judgement.reason else ""
         yield Text.assemble("verdict: ", styled(judgement.verdict), f"{reason}, expected {claim.expected}\n")
-        yield _evidence(judgement)
-        yield _rivals(judgement)
+        yield _evidence(judgement.claim, "Evidence", judgement.comparisons)
+        if judgement.outside:
+            yield _evidence(judgement.claim, "Evidence outside of the condition", judgement.outside)
+        if judgement.rivals:
+            yield _rivals(judgement)
     yield from _proofs(claim)
 
 
@@ -80,6 +83,8 @@ def _assumptions(claim: Claim) -> Iterator[Any]:
     if claim.outside is not None:
         yield Text(f"holds under: {claim.condition}")
         yield Text(f"fails on: {describe_domain(claim.outside)}")
+    if claim.counterexample:
+        yield Text(f"counterexample: {claim.counterexample}")
     if claim.correction is not None:
         yield Text(f"corrected by: {claim.correction}")
     settings = "".join(f", {name} {value:g}" for name, value in claim.experiment.settings.items())
@@ -88,16 +93,17 @@ def _assumptions(claim: Claim) -> Iterator[Any]:
     yield Text(f"false alarm {claim.false_alarm:g}; must detect {percentage(claim.detects)}")
 
 
-def _evidence(judgement: "Judgement") -> Any:
+def _evidence(claim: Claim, title: str, comparisons: "list[Comparison]") -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="Evidence", title_justify="left")
-    pathwise = judgement.claim.kind is Kind.PATHWISE
+    table = Table(title=title, title_justify="left")
+    pathwise = claim.kind is Kind.PATHWISE
     names = ("worst", "tolerance", "violated_share") if pathwise else ("mean", "predicted", "stderr", "z", "critical")
+    names += ("slack",) if "slack" in comparisons[0].numbers else ()
     for name in ("case", "verdict", *(name.replace("_", " ") for name in names), "detects", "power"):
         table.add_column(name)
-    for c in judgement.comparisons:
+    for c in comparisons:
         numbers = (f"{c.numbers[name]:.5g}" for name in names)
         table.add_row(
             Text(_where(c)), styled(c.verdict), *numbers, percentage(c.detectable), probability(c.power)

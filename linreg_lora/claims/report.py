@@ -102,6 +102,7 @@ def _claim(j: "Judgement") -> dict[str, Any]:
         "expected": claim.expected,
         "reason": j.reason,
         "evidence": [_comparison(c) for c in j.comparisons],
+        "evidence_outside": [_comparison(c) for c in j.outside],
         "power": {
             "level": j.power,
             "detects": j.detectable,

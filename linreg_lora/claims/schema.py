@@ -97,6 +97,11 @@ class GaussianDesign(_Strict):
     pretrained: Annotated[bool, Field(strict=True)] = False
     ridge: _Number = Field(default=0.0, ge=0)
 
+    def distance(self, more: float = 0) -> float:
+        """The least distance of n, or n + `more`, from dx within the regime; negative outside of it."""
+        sign = 1 if self.regime == "overdetermined" else -1
+        return min(sign * (shape.n + more - shape.dx) for shape in self.shapes)
+
     @model_validator(mode="after")
     def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
         for shape in self.shapes:
@@ -151,7 +156,7 @@ class Experiment(_Strict):
         if set(self.settings) != needed:
             listed = ", ".join(sorted(needed)) or "none"
             raise ValueError(f"settings of {self.name}: {listed}; not {', '.join(sorted(self.settings)) or 'none'}")
-        for setting in ("rank", "steps"):
+        for setting in ("rank", "steps", "more"):
             value = self.settings.get(setting, 1.0)
             if not (value >= 1 and value == int(value)):
                 raise ValueError(f"settings.{setting}: an integer >= 1, not {value:g}")
@@ -178,7 +183,7 @@ class Claim(_Strict):
     `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction. `correction`: the
     id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
-    `proof`: ids of proofs of the algebra behind it.
+    `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -195,6 +200,7 @@ class Claim(_Strict):
     relation: Literal["equals", "at-most", "at-least"] | None = None
     rivals: list[Rival] = Field(default_factory=list)
     correction: str | None = None
+    counterexample: str = ""
     condition: str = ""
     outside: Domain | None = None
     proof: list[str] = Field(default_factory=list)
@@ -210,6 +216,9 @@ class Claim(_Strict):
             raise ValueError("a correction, the id of the claim that holds instead, for holds-with-correction only")
         if (self.expected is Verdict.HOLDS_UNDER) != (self.outside is not None and bool(self.condition)):
             raise ValueError("a condition, and a domain outside of it, for holds-under, and only there")
+        failing = self.expected in (Verdict.FAILS, Verdict.HOLDS_WITH_CORRECTION)
+        if failing != bool(self.counterexample):
+            raise ValueError("a counterexample, the smallest one found, for a statement that fails, and only there")
         if self.expected in (Verdict.INCONCLUSIVE, Verdict.UNDECIDABLE):
             raise ValueError("a verdict that evidence can give; what nothing decides here belongs under undecidable")
         if not self.rivals and self.correction is None:
@@ -231,6 +240,11 @@ class Claim(_Strict):
                 f"an experiment that measures {'single draws' if self.kind is Kind.PATHWISE else 'means'}, for kind "
                 f"{self.kind}; {self.experiment.name} does not"
             )
+        more = self.experiment.settings.get("more", 0)
+        for domain in self.domains:
+            if more and isinstance(domain, GaussianDesign) and domain.distance(more) < domain.least_distance:
+                least = domain.least_distance
+                raise ValueError(f"experiment.settings.more: so few that |n - dx| stays at least {least}, not {more:g}")
         rank = self.experiment.settings.get("rank")
         if rank is not None and rank >= self._largest_rank():
             raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
@@ -278,6 +292,15 @@ class Undecidable(_Strict):
     why: str = Field(min_length=1)
 
 
+class Slip(_Strict):
+    """A slip that needs no test: a misprint, or a step that wants a word more. `consequence`: for the results."""
+
+    source: Source
+    printed: str = Field(min_length=1)
+    correct: str = Field(min_length=1)
+    consequence: str = Field(min_length=1)
+
+
 class ClaimsFile(_Strict):
     """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum."""
 
@@ -285,6 +308,7 @@ class ClaimsFile(_Strict):
     family_wise_level: _Number = Field(gt=0, le=1e-3)
     claims: list[Claim] = Field(min_length=1)
     undecidable: list[Undecidable] = Field(default_factory=list)
+    slips: list[Slip] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _corrections_hold_and_reject_what_they_correct(self) -> "ClaimsFile":
@@ -364,6 +388,7 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
         "experiment": Experiment,
         "rivals": Rival,
         "undecidable": Undecidable,
+        "slips": Slip,
     }
     models = [inner[part] for part in location if isinstance(part, str) and part in inner]
     return list((models[-1] if models else ClaimsFile).model_fields)
