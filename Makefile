@@ -10,7 +10,7 @@ check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check
 
 test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `heavy`
-	$(BIN)/python -m pytest --numprocesses 2 -m 'not heavy'
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
 
 heavy: $(VENV)/.installed-dev  ## the rest: more sweeps that are killed or starved, and more planted bugs; some minutes
 	$(BIN)/python -m pytest -m heavy

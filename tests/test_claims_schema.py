@@ -107,6 +107,8 @@ def test_the_example_is_a_claims_file():
             {"expected": "holds-with-correction", "correction": "magic", "counterexample": "so"},
             "correction: expected the id of a claim that holds",
         ),
+        ({"expected": "fails"}, "a counterexample, the smallest one found, for a statement that fails"),
+        ({"counterexample": "so"}, "for a statement that fails, and only there"),
         ({"expected": "maybe"}, "expected: expected input should be 'holds'"),
         ({"domain__shapes": [{"n": 20, "dx": 20, "dy": 10}]}, "not n = 20, dx = 20"),
         ({"domain__shapes": [{"n": 30, "dx": 20, "dy": 10}]}, "least_distance = 16"),

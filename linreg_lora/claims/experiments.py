@@ -5,6 +5,8 @@ plain NumPy on the same draws, so that a bug in one is not hidden by the other.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,38 +48,55 @@ def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 # -- explicit data ------------------------------------------------------------------------------------------------
 
 
+class _Compiled(NamedTuple):
+    draws: Callable[..., Any]
+    reduced_draws: Callable[..., Any]
+    fft: Callable[..., Any]
+    lora: Callable[..., Any]
+
+
+@functools.cache
+def _compiled() -> _Compiled:
+    """The functions that are compiled once for all seeds."""
+    import jax
+
+    from linreg_lora.estimators import fft, lora
+    from linreg_lora.sampling import gaussian, plan
+
+    def draws(n, key, indices, *arrays):
+        return jax.vmap(lambda i: gaussian.sample(jax.random.fold_in(key, i), n, *arrays))(indices)
+
+    def reduced_draws(layout, parameters, key, indices):
+        return jax.vmap(lambda i: plan.sample(layout, parameters, jax.random.fold_in(key, i)))(indices)
+
+    return _Compiled(
+        jax.jit(draws, static_argnums=0),
+        jax.jit(reduced_draws, static_argnums=0),
+        jax.jit(lambda x, y, pretrained: fft.fit(x, y, pretrained)),
+        jax.jit(lambda x, y, rank, pretrained, ridge: lora.fit(x, y, rank, pretrained, ridge), static_argnums=(2, 4)),
+    )
+
+
 def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler as `simulation` draws them."""
     import jax
     import jax.numpy as jnp
 
-    from linreg_lora.sampling import gaussian
-
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     arrays = [jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt)]
-    sample = jax.jit(jax.vmap(lambda i: gaussian.sample(jax.random.fold_in(key, i), problem.n, *arrays)))
-    key = jax.random.key(seed)
     with runtime.exclusive_device():
-        data = sample(jnp.arange(trials))
+        data = _compiled().draws(problem.n, jax.random.key(seed), jnp.arange(trials), *arrays)
         return np.asarray(data.inputs), np.asarray(data.outputs)
 
 
 def _fft_updates(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    import jax
-
-    from linreg_lora.estimators import fft
-
     with runtime.exclusive_device():
-        return np.asarray(jax.jit(lambda x, y: fft.fit(x, y, _pretrained(problem)))(x, y))
+        return np.asarray(_compiled().fft(x, y, _pretrained(problem)))
 
 
 def _lora_updates(problem: Problem, x: np.ndarray, y: np.ndarray, rank: int) -> np.ndarray:
-    import jax
-
-    from linreg_lora.estimators import lora
-
     with runtime.exclusive_device():
-        return np.asarray(jax.jit(lambda x, y: lora.fit(x, y, rank, _pretrained(problem), problem.ridge or None))(x, y))
+        return np.asarray(_compiled().lora(x, y, rank, _pretrained(problem), problem.ridge or None))
 
 
 def _pretrained(problem: Problem):
@@ -162,10 +181,9 @@ def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) 
     r = int(rank)
     risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
     layout, parameters = plan.plan(problem, "sufficient")
-    key = jax.random.key(seed)
-    draws = jax.jit(jax.vmap(lambda i: plan.sample(layout, parameters, jax.random.fold_in(key, i))))
     with runtime.exclusive_device():
-        x, residual = (np.asarray(part) for part in draws(jnp.arange(trials)))
+        drawn = _compiled().reduced_draws(layout, parameters, jax.random.key(seed), jnp.arange(trials))
+        x, residual = (np.asarray(part) for part in drawn)
     root = np.eye(x.shape[1]) if parameters.sigma_sqrt is None else np.asarray(parameters.sigma_sqrt)
     context = {"x": x, "residual": residual, "rank": np.asarray(r), "sigma_sqrt": root}
     context |= {"shift": np.asarray(parameters.shift)}

@@ -13,6 +13,7 @@ reject a rival: a check that nothing could have failed is not evidence.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,13 +112,25 @@ def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list
             (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
             for case in cases(domain)
         ]
+        names = (claim.prediction, *rivals)
+        predicted = [_predictions(names, case, sample) for case, sample in measured]
         return [
-            [c for case, sample in measured for c in compare(claim, name, case, sample, len(measured))]
-            for name in (claim.prediction, *rivals)
+            [
+                c
+                for (case, sample), values in zip(measured, predicted, strict=True)
+                for c in compare(claim, name, values, case, sample, len(measured))
+            ]
+            for name in names
         ]
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
+
+
+def _predictions(names: Sequence[str], case, sample: Sample) -> dict[str, np.ndarray]:
+    """What each prediction says of a sample; numbers that overflow are found by the comparisons."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {name: np.asarray(registry.prediction(name).value(case, sample), dtype=float) for name in names}
 
 
 def _conclude_outside(comparisons: list[Comparison]) -> tuple[Verdict, str]:
@@ -153,14 +166,14 @@ def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement])
 # -- tests on means -----------------------------------------------------------------------------------------------
 
 
-def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) -> list[Comparison]:
+def _compare_means(
+    claim: Claim, name: str, values: dict[str, np.ndarray], case, sample: Sample, n_cases: int
+) -> list[Comparison]:
     statistic = sample.statistic
     level = claim.false_alarm / (n_cases * statistic.shape[1])
-    predict = registry.prediction(name).value
     own = name == claim.prediction
-    predicted = _as_columns(predict(case, sample), statistic)
-    truth = registry.prediction(claim.prediction).value
-    claimed = _as_columns(truth(case, sample), statistic)
+    predicted = _as_columns(values[name], statistic)
+    claimed = _as_columns(values[claim.prediction], statistic)
     out = []
     for i, column in enumerate(sample.columns):
         value = float(np.mean(predicted[:, i]))
@@ -197,10 +210,9 @@ def _compare_means(claim: Claim, name: str, case, sample: Sample, n_cases: int) 
     return out
 
 
-def _as_columns(values: object, statistic: np.ndarray) -> np.ndarray:
+def _as_columns(values: np.ndarray, statistic: np.ndarray) -> np.ndarray:
     """A prediction (one number, one a draw, or one a draw and column) in the shape of the statistic."""
-    array = np.asarray(values, dtype=float)
-    return np.broadcast_to(array[:, None] if array.ndim == 1 else array, statistic.shape)
+    return np.broadcast_to(values[:, None] if values.ndim == 1 else values, statistic.shape)
 
 
 def _one_sided(claim: Claim) -> bool:
@@ -245,7 +257,9 @@ def _trials_needed(test: statistics.MeanTest, detectable: float, wanted: float) 
 # -- pathwise tests -----------------------------------------------------------------------------------------------
 
 
-def _compare_pathwise(claim: Claim, name: str, case, sample: Sample, n_cases: int) -> list[Comparison]:
+def _compare_pathwise(
+    claim: Claim, name: str, values: dict[str, np.ndarray], case, sample: Sample, n_cases: int
+) -> list[Comparison]:
     """Relative excess of every draw over its rounding tolerance; a matrix statistic counts by its Frobenius norm.
 
     Nearly all draws must be conditioned well enough to show a discrepancy of `detects`.
@@ -254,7 +268,7 @@ def _compare_pathwise(claim: Claim, name: str, case, sample: Sample, n_cases: in
     assert sample.scale is not None, f"{claim.experiment.name} measures no scale"
     own = name == claim.prediction
     with np.errstate(over="ignore", invalid="ignore"):
-        predicted = np.asarray(registry.prediction(name).value(case, sample))
+        predicted = values[name]
         if predicted.shape not in ((), sample.statistic.shape):
             raise ValueError(f"{name} predicts shape {predicted.shape} for a statistic of {sample.statistic.shape}")
         difference = sample.statistic - predicted

@@ -4,6 +4,10 @@ Experiments and predictions that are checked in plain NumPy; no problem, no data
 adversarial: they include the perturbations that make a truncation keep the wrong directions.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from linreg_lora.claims.registry import (
@@ -278,12 +282,21 @@ def dimension_all(size: MatrixSize, sample: Sample) -> float:
     return float(size.rows * size.columns)
 
 
-@register_experiment("factor-gradients", pathwise=True)
-def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
-    """Gradients of (1/2) ||R - B A X||_F^2 with respect to B and A by automatic differentiation, side by side."""
+@functools.cache
+def _gradient() -> Callable[..., Any]:
+    """The gradient of the loss with respect to (B, A), for many at once; compiled once for all seeds."""
     import jax
     import jax.numpy as jnp
 
+    def loss(factors, x, residual):
+        return jnp.sum((residual - factors[0] @ factors[1] @ x) ** 2) / 2
+
+    return jax.jit(jax.vmap(jax.grad(loss)))
+
+
+@register_experiment("factor-gradients", pathwise=True)
+def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """Gradients of (1/2) ||R - B A X||_F^2 with respect to B and A by automatic differentiation, side by side."""
     from linreg_lora import runtime
 
     b, a = _factors(size, trials, seed, int(rank))
@@ -291,11 +304,8 @@ def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -
     x = rng.standard_normal((trials, size.columns, 2 * size.columns))
     residual = rng.standard_normal((trials, size.rows, 2 * size.columns))
 
-    def loss(factors, x, residual):
-        return jnp.sum((residual - factors[0] @ factors[1] @ x) ** 2) / 2
-
     with runtime.exclusive_device():
-        grad_b, grad_a = jax.jit(jax.vmap(jax.grad(loss)))((b, a), x, residual)
+        grad_b, grad_a = _gradient()((b, a), x, residual)
     gradients = np.concatenate([np.asarray(grad_b), np.asarray(grad_a).mT], axis=1)
     full = (b @ a @ x - residual) @ x.mT
     size_of_terms = (

@@ -3,6 +3,10 @@
 Risks are measured with this package's estimators; the formulas are those of `theory`.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from linreg_lora import runtime
@@ -26,35 +30,42 @@ def _risks(problem: Problem, updates: np.ndarray) -> np.ndarray:
     return np.sum(((updates - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))
 
 
-@register_experiment("frozen-a-risk")
-def frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """Excess risk of LoRA with A frozen, on explicit data; context: A."""
+class _Compiled(NamedTuple):
+    a: Callable[..., Any]
+    b: Callable[..., Any]
+
+
+@functools.cache
+def _compiled() -> _Compiled:
+    """The functions that are compiled once for all seeds."""
     import jax
-    import jax.numpy as jnp
 
     from linreg_lora.estimators import frozen
 
+    return _Compiled(jax.jit(frozen.fit_frozen_a), jax.jit(frozen.fit_frozen_b))
+
+
+@register_experiment("frozen-a-risk")
+def frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """Excess risk of LoRA with A frozen, on explicit data; context: A."""
+    import jax.numpy as jnp
+
     x, y = experiments._data(problem, trials, seed)
     factor = _orthonormal_rows(int(rank), problem.dx)
-    pretrained = experiments._pretrained(problem)
     with runtime.exclusive_device():
-        updates = np.asarray(jax.jit(lambda x, y: frozen.fit_frozen_a(x, y, jnp.asarray(factor), pretrained))(x, y))
+        updates = np.asarray(_compiled().a(x, y, jnp.asarray(factor), experiments._pretrained(problem)))
     return Sample(_risks(problem, updates)[:, None], {"factor": factor})
 
 
 @register_experiment("frozen-b-risk")
 def frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """Excess risk of LoRA with B frozen, on explicit data; context: B."""
-    import jax
     import jax.numpy as jnp
-
-    from linreg_lora.estimators import frozen
 
     x, y = experiments._data(problem, trials, seed)
     factor = _orthonormal_rows(int(rank), problem.dy).T
-    pretrained = experiments._pretrained(problem)
     with runtime.exclusive_device():
-        updates = np.asarray(jax.jit(lambda x, y: frozen.fit_frozen_b(x, y, jnp.asarray(factor), pretrained))(x, y))
+        updates = np.asarray(_compiled().b(x, y, jnp.asarray(factor), experiments._pretrained(problem)))
     return Sample(_risks(problem, updates)[:, None], {"factor": factor})
 
 

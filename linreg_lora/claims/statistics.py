@@ -40,7 +40,8 @@ def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTes
     trials = len(deviations)
     mean, std = float(np.mean(deviations)), float(np.std(deviations, ddof=1))
     stderr = std / math.sqrt(trials)
-    skewness = float(scipy.stats.skew(deviations)) if std > 0 else 0.0
+    varies = std > 100 * np.finfo(float).eps * float(np.max(np.abs(deviations)))
+    skewness = float(scipy.stats.skew(deviations)) if varies else 0.0
     critical = critical_value(level, trials, skewness)
     z = (math.copysign(math.inf, mean) if mean else 0.0) if stderr == 0 else mean / stderr
     return MeanTest(mean + predicted, predicted, stderr, z, critical, detectable(stderr, critical), trials)
