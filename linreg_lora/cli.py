@@ -177,7 +177,7 @@ def check(
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
     from linreg_lora.claims.check import check as run
     from linreg_lora.claims.check import default_path, select
-    from linreg_lora.claims.schema import load
+    from linreg_lora.claims.file import load
     from linreg_lora.console import print_table, progress
 
     path = claims or default_path()
@@ -216,7 +216,7 @@ def claims_list(
 
     from linreg_lora.claims import pages
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.schema import load
+    from linreg_lora.claims.file import load
     from linreg_lora.console import print_table
 
     found = pages.matching(load(default_path()), verdict, source, kind)
@@ -238,7 +238,7 @@ def claims_show(
     from linreg_lora.claims import pages
     from linreg_lora.claims.check import check as run
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.schema import load
+    from linreg_lora.claims.file import load
     from linreg_lora.console import print_table
 
     file = load(default_path())
@@ -255,7 +255,7 @@ def claims_errata() -> None:
     """Print what the papers get wrong, as Markdown: the content of docs/errata.md."""
     from linreg_lora.claims.check import default_path
     from linreg_lora.claims.errata import markdown
-    from linreg_lora.claims.schema import load
+    from linreg_lora.claims.file import load
 
     typer.echo(markdown(load(default_path())), nl=False)
 

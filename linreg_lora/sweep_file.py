@@ -4,7 +4,6 @@ Nothing in a file is ever evaluated. A refusal says field, expected, received.
 """
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -12,11 +11,11 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from linreg_lora import plain_yaml
 from linreg_lora.errors import InvalidInput
 
 #: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_FILE = 4_000_000
-_DEEPEST = 10
 
 _Model = TypeVar("_Model", bound="Strict")
 Integer = Annotated[int, Field(strict=True)]
@@ -34,45 +33,8 @@ class Strict(BaseModel):
 
 
 def read(path: Path) -> Any:
-    """The content of a YAML file. Raises `InvalidInput` where it cannot be read or is more than plain data."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("sweep file", "a readable UTF-8 file", str(path), str(error)) from None
-    if len(text) > LARGEST_FILE:
-        raise InvalidInput("sweep file", f"at most {LARGEST_FILE} bytes", str(path))
-    return _content(text, str(path))
-
-
-def _content(text: str, name: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
-
-    expected = "YAML, without duplicate keys, tags or aliases"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            depth = 0
-            for event in YAML(typ="safe", pure=True).parse(text):
-                where = f"line {event.start_mark.line + 1}"
-                depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-                if depth > _DEEPEST:
-                    raise InvalidInput("sweep file", f"mappings and lists at most {_DEEPEST} deep", name, where)
-                if isinstance(event, AliasEvent) or getattr(event, "tag", None) is not None:
-                    raise InvalidInput("sweep file", expected, name, f"{where}: a tag or an alias")
-            return YAML(typ="safe", pure=True).load(text)
-    except InvalidInput:
-        raise
-    # A scalar that looks like a number or a date and is none fails in whatever way its conversion does.
-    except Exception as error:
-        raise InvalidInput("sweep file", expected, name, _where(error)) from None
-
-
-def _where(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    return f"line {mark.line + 1}: {text}" if mark is not None else str(text)
+    """The content of a sweep file. Raises `InvalidInput` where it cannot be read or is more than plain data."""
+    return plain_yaml.read(path, "sweep file", largest=LARGEST_FILE)
 
 
 def validated(model: type[_Model], content: Mapping[str, Any], prefix: str) -> _Model:

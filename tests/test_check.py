@@ -11,9 +11,9 @@ from test_claims_schema import document
 from linreg_lora import cli
 from linreg_lora.claims import registry, report
 from linreg_lora.claims.check import check, default_path
+from linreg_lora.claims.file import parse
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import parse
 from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput
@@ -142,6 +142,40 @@ def test_a_condition_is_tested_on_both_sides(planted, monkeypatch, inside, outsi
     domain = content["claims"][0]["domain"]
     content["claims"][0]["outside"] = {**domain, "noise_std": outside}
     assert judge(parse(content).claims[0], seed=0).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("decay", "prediction", "rate", "detects", "verdict", "reason"),
+    [
+        (1.0, 1.0, 0.9, 0.2, Verdict.HOLDS, ""),
+        (1.0, 1.0, 0.9, 0.05, Verdict.FAILS, "the evidence is against it"),
+        (1.0, 1.0, 1.1, 0.2, Verdict.FAILS, "the evidence is against it"),
+        (0.0, 1.0, 0.5, 0.9, Verdict.FAILS, "the evidence is against it"),
+        (1.0, 1.5, 0.5, 0.2, Verdict.FAILS, "the evidence is against it"),
+        (1.0, 1.0, 0.999, 0.2, Verdict.INCONCLUSIVE, "would decide"),
+    ],
+)
+def test_a_limit_needs_a_band_and_a_rate(planted, monkeypatch, decay, prediction, rate, detects, verdict, reason):
+    """The planted mean is 1 + 8 / (10 (dx / 10)^decay): its error at dx = 80 is 0.1 where it decays, and 0.8 where not.
+    The rival 0.5 is outside of every band, so that verdicts are the claim's own; the level is 1e-7."""
+    run = registry.experiment("planted").run
+
+    def shifted(problem, trials, seed):
+        return Sample(run(problem, trials, seed).statistic + 0.8 * (problem.dx / 10) ** -decay)
+
+    monkeypatch.setitem(
+        registry._experiments, "planted", registry.RegisteredExperiment(shifted, Problem, False, True, ())
+    )
+    claim = planted_claim(
+        "asymptotic", prediction, [0.5], rate=rate, detects=detects, domain__shapes=growing(10, 20, 40, 80)
+    )
+    judgement = judge(claim, seed=0)
+    assert judgement.verdict is verdict, judgement.reason
+    assert reason in judgement.reason
+
+
+def growing(*sizes):
+    return [{"n": 3 * size, "dx": size, "dy": size} for size in sizes]
 
 
 def test_a_thorough_check_makes_eight_times_the_draws():

@@ -7,7 +7,8 @@ import pytest
 from linreg_lora.claims import registry
 from linreg_lora.claims.cases import cases
 from linreg_lora.claims.check import default_path, select
-from linreg_lora.claims.schema import Kind, load, parse
+from linreg_lora.claims.file import load, parse
+from linreg_lora.claims.schema import Kind
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import steps
 
@@ -56,6 +57,13 @@ def test_the_example_is_a_claims_file():
             "claims.example.prediction: expected one of .*fft.overdet.*received fft.magic",
         ),
         ({"experiment__name": "magic"}, r"experiment: expected one of .*fft-risk.*, received magic"),
+        ({"kind": "asymptotic"}, "a rate for asymptotic claims, and only for these"),
+        ({"rate": 0.5}, "a rate for asymptotic claims, and only for these"),
+        ({"kind": "asymptotic", "rate": 0.5}, "at least three sizes, each twice the one before"),
+        (
+            {"kind": "asymptotic", "rate": 0.5, "domain__noise_std": [1.0, 2.0]},
+            "one noise_std for asymptotic claims",
+        ),
         ({"experiment__settings": {"rank": 2}}, "settings of fft-risk: none; not rank"),
         ({"experiment": {"name": "lora-minus-fft", "trials": 9}}, "settings of lora-minus-fft: rank; not none"),
         (
@@ -190,14 +198,14 @@ def test_a_duplicate_id_is_refused():
         ("- just\n- a list\n", "claims file: expected a mapping"),
         ("", "claims file: expected a mapping"),
         ("a: 1\na: 2\n", "line 2: found duplicate key"),
-        ("a: [1\n", "YAML, without duplicate keys or tags"),
+        ("a: [1\n", "YAML, without duplicate keys, tags or merge keys"),
         ("%YAML 1.3\n---\na: 1\n", "YAML, .*version"),
-        ("a: !!set {b}\n", "could not determine a constructor"),
-        ("a: &a {b: 1}\nc: {<<: *a}\n", "line 2: found a merge key"),
+        ("a: !!set {b}\n", ": a tag"),
+        ("a: &a {b: 1}\nc: {<<: *a}\n", "line 2: a merge key"),
         ("a: &x 1\nb: &x 2\n", "schema_version: expected field required"),
         ("a: " + "[" * 10**5, "YAML, "),
         ("a: " + "b" * 10**6, "at most 1000000 bytes"),
-        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system ['true']\n", ": a tag"),
         ("schema_version: 2\nfamily_wise_level: 1e-6\nclaims: []\n", "schema_version: expected input should be 1"),
         ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: []\n", "claims: expected list should have at least 1"),
         ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: 3\n", "claims: expected input should be a valid list"),

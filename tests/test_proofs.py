@@ -14,7 +14,7 @@ import sympy
 
 from linreg_lora import cli
 from linreg_lora.claims.check import default_path
-from linreg_lora.claims.schema import load
+from linreg_lora.claims.file import load
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import (
     conditional_mean,

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile, load
+from linreg_lora.claims.file import load
+from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput
 from linreg_lora.seeds import valid_seed

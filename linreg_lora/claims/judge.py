@@ -4,6 +4,7 @@
     upper_bound    mean <= prediction, unless significantly above;  lower_bound: the reverse
     qualitative    mean significantly below the prediction (a margin of the critical value in standard errors)
     pathwise       the relation holds on every draw, up to the rounding error its conditioning allows
+    asymptotic     at the largest size within `detects` of the limit, and the error falls at the stated rate
 
 A claim that fails `holds-with-correction` where the claim that corrects it holds. A claim with a condition
 `holds-under` it where it holds inside and fails in every case outside.
@@ -18,29 +19,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from linreg_lora.claims import registry, statistics
-from linreg_lora.claims.cases import cases, describe, seed_of
+from linreg_lora.claims import limits, means, pathwise, registry, statistics
+from linreg_lora.claims.cases import cases, seed_of
+from linreg_lora.claims.evidence import Comparison, Measured
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Claim, Domain, Kind, Rival, Verdict
+from linreg_lora.claims.schema import Claim, Domain, Rival
+from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """One test: a statistic of one case against the claim's prediction, or a rival's."""
-
-    case: str
-    column: str
-    verdict: Verdict
-    rejected: bool
-    power: float
-    """Probability of rejecting the prediction if the truth were the claim's (rivals), or of finding a discrepancy of
-    `detects` (the claim's own); for pathwise claims' own the share of draws conditioned well enough to show one."""
-    detectable: float
-    """Relative discrepancy found with probability 0.99; for pathwise claims the rounding error allowed."""
-    trials_needed: int
-    """Draws that would find a discrepancy of `detects`."""
-    numbers: dict[str, float]
+#: The test of each kind; all others are tests on means.
+_TESTS = {Kind.PATHWISE: pathwise, Kind.ASYMPTOTIC: limits}
 
 
 @dataclass(frozen=True)
@@ -106,22 +94,14 @@ def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement
 def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list[list[Comparison]]:
     """The comparisons of a claim's prediction, and of each rival's, over the cases of a domain."""
     experiment = registry.experiment(claim.experiment.name)
-    compare = _compare_pathwise if claim.kind is Kind.PATHWISE else _compare_means
+    names = (claim.prediction, *rivals)
+    test = _TESTS.get(claim.kind, means)
     try:
-        measured = [
-            (case, experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings))
-            for case in cases(domain)
-        ]
-        names = (claim.prediction, *rivals)
-        predicted = [_predictions(names, case, sample) for case, sample in measured]
-        return [
-            [
-                c
-                for (case, sample), values in zip(measured, predicted, strict=True)
-                for c in compare(claim, name, values, case, sample, len(measured))
-            ]
-            for name in names
-        ]
+        measured = []
+        for case in cases(domain):
+            sample = experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings)
+            measured.append(Measured(case, sample, _predictions(names, case, sample)))
+        return [test.compare(claim, name, measured) for name in names]
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
@@ -161,147 +141,3 @@ def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement])
         if rival.comparison.power < statistics.POWER:
             return Verdict.INCONCLUSIVE, f"power {rival.comparison.power:.3f} against the rival {rival.prediction}"
     return Verdict.HOLDS, ""
-
-
-# -- tests on means -----------------------------------------------------------------------------------------------
-
-
-def _compare_means(
-    claim: Claim, name: str, values: dict[str, np.ndarray], case, sample: Sample, n_cases: int
-) -> list[Comparison]:
-    statistic = sample.statistic
-    level = claim.false_alarm / (n_cases * statistic.shape[1])
-    own = name == claim.prediction
-    predicted = _as_columns(values[name], statistic)
-    claimed = _as_columns(values[claim.prediction], statistic)
-    out = []
-    for i, column in enumerate(sample.columns):
-        value = float(np.mean(predicted[:, i]))
-        test = statistics.mean_test(statistic[:, i] - predicted[:, i], value, level)
-        scale = _scale(claim, float(np.mean(claimed[:, i])), float(np.mean(statistic[:, i])), sample)
-        detectable = test.detectable / scale
-        if own:
-            power = statistics.power_against(claim.detects * scale, test.stderr, test.critical)
-        else:
-            gap = float(np.mean(predicted[:, i] - (statistic if _one_sided(claim) else claimed)[:, i]))
-            power = statistics.power_against(gap, test.stderr, test.critical)
-        numbers = {
-            "mean": test.mean,
-            "predicted": value,
-            "stderr": test.stderr,
-            "z": test.z,
-            "critical": test.critical,
-            "trials": test.trials,
-        }
-        if claim.kind in (Kind.UPPER_BOUND, Kind.LOWER_BOUND):
-            numbers["slack"] = value / test.mean if claim.kind is Kind.UPPER_BOUND else test.mean / value
-        out.append(
-            Comparison(
-                case=describe(case),
-                column=column,
-                verdict=_verdict_on_mean(claim, test, detectable),
-                rejected=_rejects(claim, test) if not own else False,
-                power=power,
-                detectable=detectable,
-                trials_needed=_trials_needed(test, detectable, claim.detects),
-                numbers=numbers,
-            )
-        )
-    return out
-
-
-def _as_columns(values: np.ndarray, statistic: np.ndarray) -> np.ndarray:
-    """A prediction (one number, one a draw, or one a draw and column) in the shape of the statistic."""
-    return np.broadcast_to(values[:, None] if values.ndim == 1 else values, statistic.shape)
-
-
-def _one_sided(claim: Claim) -> bool:
-    """Whether a rival's distance is from what was measured, because the claim itself asserts no value."""
-    return claim.kind is not Kind.IDENTITY
-
-
-def _scale(claim: Claim, claimed: float, mean: float, sample: Sample) -> float:
-    """What relative discrepancies are relative to: the claimed value, or FFT's risk where that may be zero."""
-    if claim.kind is Kind.QUALITATIVE:
-        return float(np.mean(sample.context["fft"])) if "fft" in sample.context else abs(mean)
-    return abs(claimed)
-
-
-def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float) -> Verdict:
-    above, below = test.z > test.critical, test.z < -test.critical
-    if claim.kind is Kind.QUALITATIVE:
-        if below:
-            return Verdict.HOLDS if detectable <= claim.detects else Verdict.INCONCLUSIVE
-        return Verdict.FAILS if above else Verdict.INCONCLUSIVE
-    contradicted = {
-        Kind.IDENTITY: above or below,
-        Kind.UPPER_BOUND: above,
-        Kind.LOWER_BOUND: below,
-    }[claim.kind]
-    if contradicted:
-        return Verdict.FAILS
-    return Verdict.HOLDS if detectable <= claim.detects else Verdict.INCONCLUSIVE
-
-
-def _rejects(claim: Claim, test: statistics.MeanTest) -> bool:
-    above, below = test.z > test.critical, test.z < -test.critical
-    return {Kind.UPPER_BOUND: above, Kind.LOWER_BOUND: below}.get(claim.kind, above or below)
-
-
-def _trials_needed(test: statistics.MeanTest, detectable: float, wanted: float) -> int:
-    if not np.isfinite(detectable):
-        return 10 * test.trials
-    return statistics.trials_needed(test.trials, detectable, wanted)
-
-
-# -- pathwise tests -----------------------------------------------------------------------------------------------
-
-
-def _compare_pathwise(
-    claim: Claim, name: str, values: dict[str, np.ndarray], case, sample: Sample, n_cases: int
-) -> list[Comparison]:
-    """Relative excess of every draw over its rounding tolerance; a matrix statistic counts by its Frobenius norm.
-
-    Nearly all draws must be conditioned well enough to show a discrepancy of `detects`.
-    """
-    assert sample.tolerance is not None, f"{claim.experiment.name} measures no tolerance"
-    assert sample.scale is not None, f"{claim.experiment.name} measures no scale"
-    own = name == claim.prediction
-    with np.errstate(over="ignore", invalid="ignore"):
-        predicted = values[name]
-        if predicted.shape not in ((), sample.statistic.shape):
-            raise ValueError(f"{name} predicts shape {predicted.shape} for a statistic of {sample.statistic.shape}")
-        difference = sample.statistic - predicted
-        if difference.ndim > 1:
-            difference = np.sqrt(np.sum(difference**2, axis=tuple(range(1, difference.ndim))))
-        relative = difference / sample.scale
-    excess = {"equals": np.abs(relative), "at-most": relative, "at-least": -relative}[claim.relation or "equals"]
-    excess = np.where(np.isnan(excess), np.inf, excess)
-    violated = excess > sample.tolerance
-    share = float(np.mean(violated))
-    informative = sample.tolerance <= claim.detects
-    allowed = float(np.max(sample.tolerance[informative], initial=0.0)) if np.any(informative) else np.inf
-    if own and np.any(violated):
-        verdict = Verdict.FAILS
-    else:
-        verdict = Verdict.HOLDS if np.mean(informative) >= statistics.POWER else Verdict.INCONCLUSIVE
-    trials = len(violated)
-    numbers = {
-        "worst": float(np.max(excess)),
-        "tolerance": allowed,
-        "violated_share": share,
-        "rarest_violation_found": statistics.rarest_violation_found(trials),
-        "trials": trials,
-    }
-    return [
-        Comparison(
-            case=describe(case),
-            column="",
-            verdict=verdict,
-            rejected=not own and bool(np.any(violated)),
-            power=1 - (1 - share) ** trials if not own else float(np.mean(informative)),
-            detectable=allowed,
-            trials_needed=trials,
-            numbers=numbers,
-        )
-    ]

@@ -1,20 +1,13 @@
-"""The claims file: what a claim must state before it can be checked.
+"""What a claim must state before it can be checked.
 
-A claims file is data. Names in it (predictions, experiments, predicates) are looked up in `registry`; nothing in it is
-ever evaluated. Anything else than a well-formed file is refused in one line: field, expected, received.
+Names (of predictions, experiments, predicates) are looked up in `registry`. `file` reads claims from a file.
 """
 
-import re
-import warnings
 from collections import Counter
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import ConstructorError, SafeConstructor
-from ruamel.yaml.nodes import MappingNode
 
 from linreg_lora.claims import registry
 from linreg_lora.claims.vocabulary import Kind, Verdict
@@ -25,7 +18,6 @@ from linreg_lora.validation import LARGEST
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
 #: Limits that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
-LARGEST_FILE = 1_000_000
 LARGEST_SIZE = 5_000
 LARGEST_TRIALS = 10_000_000
 
@@ -180,7 +172,9 @@ class Claim(_Strict):
 
     `false_alarm`: probability that a true claim is judged otherwise, over all its comparisons. `detects`: relative
     discrepancy that must be found with probability 0.99; for pathwise claims the relative rounding allowed on any draw.
-    `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction. `correction`: the
+    `relation`, for pathwise claims: the statistic equals, is at most or is at least the prediction. `rate`, for
+    asymptotic claims: the relative error falls at least as fast as d^-rate, and `detects` is its band at the largest
+    size. `correction`: the
     id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
     `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
@@ -198,6 +192,7 @@ class Claim(_Strict):
     false_alarm: _Number = Field(ge=0, le=1e-3)
     detects: _Number = Field(gt=0, lt=1)
     relation: Literal["equals", "at-most", "at-least"] | None = None
+    rate: _Number | None = Field(default=None, gt=0, le=4)
     rivals: list[Rival] = Field(default_factory=list)
     correction: str | None = None
     counterexample: str = ""
@@ -267,6 +262,11 @@ class Claim(_Strict):
         self._fits_its_domain()
         if (self.kind is Kind.PATHWISE) != (self.relation is not None):
             raise ValueError("a relation for pathwise claims, and only for these")
+        if (self.kind is Kind.ASYMPTOTIC) != (self.rate is not None):
+            raise ValueError("a rate for asymptotic claims, and only for these")
+        if self.kind is Kind.ASYMPTOTIC:
+            for domain in self.domains:
+                _is_a_family_of_growing_sizes(domain)
         if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
             raise ValueError("false_alarm: 0 for pathwise claims, which test no mean, and only for these")
         if any(rival.prediction == self.prediction for rival in self.rivals):
@@ -280,6 +280,19 @@ class Claim(_Strict):
                     f"mean can be trusted, not {domain.least_distance}"
                 )
         return self
+
+
+def _is_a_family_of_growing_sizes(domain: GaussianDesign | MatrixFamily) -> None:
+    """Sizes d, 2 d, 4 d, ... in one proportion, and one noise level."""
+    if isinstance(domain, MatrixFamily):
+        sizes = list(domain.sizes)
+    else:
+        sizes = [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
+        if len(domain.noise_std) > 1:
+            raise ValueError("one noise_std for asymptotic claims, whose cases differ in size only")
+    doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
+    if len(sizes) < 3 or not doubled:
+        raise ValueError("at least three sizes, each twice the one before, for asymptotic claims")
 
 
 class Undecidable(_Strict):
@@ -338,100 +351,3 @@ class ClaimsFile(_Strict):
                 "family_wise_level", f"at least the sum of the claims' false_alarm, {total:.3g}", self.family_wise_level
             )
         return self
-
-
-def load(path: Path) -> ClaimsFile:
-    """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse(_content(_text(path), str(path)))
-
-
-def parse(content: Any) -> ClaimsFile:
-    """Validate the content of a claims file."""
-    if not isinstance(content, dict):
-        raise InvalidInput("claims file", "a mapping with schema_version, family_wise_level and claims", content)
-    try:
-        return ClaimsFile.model_validate(content)
-    except pydantic.ValidationError as error:
-        raise _first_problem(error, content) from None
-
-
-def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInput:
-    problem = error.errors()[0]
-    path = [part for part in problem["loc"] if part not in ("GaussianDesign", "MatrixFamily")]
-    if len(path) > 1 and path[0] == "claims" and isinstance(path[1], int):
-        claim = content["claims"][path[1]]
-        name = claim.get("id") if isinstance(claim, dict) else None
-        path[1] = name if isinstance(name, str) and name.strip() else path[1]
-    field = ".".join(str(part) for part in path) or "claims file"
-    context = problem.get("ctx", {}).get("error")
-    if isinstance(context, InvalidInput):
-        inner = context.field if not path else f"{field}.{context.field}" if path[-1] != context.field else field
-        return InvalidInput(inner, context.expected, context.received, context.remedy)
-    if problem["type"] == "extra_forbidden":
-        *path, unknown = path
-        expected = f"fields among {', '.join(_fields(problem['loc'][:-1]))}"
-        return InvalidInput(".".join(str(part) for part in path) or "claims file", expected, unknown)
-    expected = re.sub("a valid dictionary or instance of .*", "a mapping", problem["msg"].removeprefix("Value error, "))
-    received = "nothing" if problem["type"] == "missing" else problem["input"]
-    return InvalidInput(field, expected[:1].lower() + expected[1:], received)
-
-
-def _fields(location: tuple[int | str, ...]) -> list[str]:
-    """The fields of the mapping at `location`."""
-    inner = {
-        "claims": Claim,
-        "source": Source,
-        "GaussianDesign": GaussianDesign,
-        "shapes": Shape,
-        "spectrum": SpectrumFamily,
-        "MatrixFamily": MatrixFamily,
-        "experiment": Experiment,
-        "rivals": Rival,
-        "undecidable": Undecidable,
-        "slips": Slip,
-    }
-    models = [inner[part] for part in location if isinstance(part, str) and part in inner]
-    return list((models[-1] if models else ClaimsFile).model_fields)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) <= LARGEST_FILE:
-            return content.decode()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput("claims file", "a readable UTF-8 file", str(path), reason) from None
-    raise InvalidInput("claims file", f"at most {LARGEST_FILE} bytes", str(path))
-
-
-class _Data(SafeConstructor):
-    """Mappings, lists and scalars. Refuses merge keys: merges of merges take exponential time."""
-
-    def flatten_mapping(self, node: MappingNode) -> None:
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise ConstructorError(None, None, "found a merge key", key.start_mark)
-
-
-for _tag in ("omap", "pairs", "set"):
-    _Data.add_constructor(f"tag:yaml.org,2002:{_tag}", SafeConstructor.construct_undefined)
-
-
-def _content(text: str, name: str) -> Any:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Data
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of anchors that are redefined
-            return yaml.load(text)
-    except Exception as error:  # a scalar that looks like a number or a date and is none can fail in any way
-        expected = "YAML, without duplicate keys or tags"
-        raise InvalidInput("claims file", expected, name, _where(error)) from None
-
-
-def _where(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    return f"line {mark.line + 1}: {text}" if mark is not None else str(text)

@@ -11,6 +11,7 @@ class Kind(StrEnum):
     LOWER_BOUND = "lower_bound"
     PATHWISE = "pathwise"
     QUALITATIVE = "qualitative"
+    ASYMPTOTIC = "asymptotic"
 
 
 class Verdict(StrEnum):

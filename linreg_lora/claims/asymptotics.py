@@ -1,0 +1,116 @@
+"""Claims about limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
+
+import functools
+
+import numpy as np
+
+from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.problem import Problem
+
+# -- extreme eigenvalues ------------------------------------------------------------------------------------------
+
+
+@register_experiment("largest-inverse-eigenvalue")
+def largest_inverse_eigenvalue(problem: Problem, trials: int, seed: int) -> Sample:
+    """lmax(Sigma S_hat^+), S_hat = X X^T / n, of Gaussian X = Sigma^{1/2} Z, in plain NumPy."""
+    rng = np.random.default_rng(seed)
+    root, n = problem.sigma_sqrt, problem.n
+    largest = np.empty(trials)
+    for i in range(trials):
+        x = root @ rng.standard_normal((problem.dx, n))
+        if n >= problem.dx:
+            largest[i] = np.linalg.eigvalsh(root @ np.linalg.inv(x @ x.T / n) @ root)[-1]
+        else:
+            # ||Sigma^{1/2} X^{+T}||_2^2 n, from the n x n side
+            half = np.linalg.solve(x.T @ x, x.T @ root)
+            largest[i] = np.linalg.eigvalsh(half @ half.T)[-1] * n
+    return Sample(largest[:, None])
+
+
+@register_prediction("inverse-eigenvalue.limit")
+def inverse_eigenvalue_limit(problem: Problem, sample: Sample) -> float:
+    """Propositions 4 and 6: n / (sqrt(n) - sqrt(dx))^2."""
+    from linreg_lora.theory import extreme_eigenvalues
+
+    return extreme_eigenvalues.limit(problem).inverse.value
+
+
+@register_prediction("inverse-eigenvalue.of-the-mean")
+def inverse_eigenvalue_of_the_mean(problem: Problem, sample: Sample) -> float:
+    """The mean of the inverse, n / |n - dx|, for its largest eigenvalue."""
+    return problem.n / abs(problem.n - problem.dx)
+
+
+@register_prediction("inverse-eigenvalue.wrong-edge")
+def inverse_eigenvalue_wrong_edge(problem: Problem, sample: Sample) -> float:
+    """The other edge of the spectrum: n / (sqrt(n) + sqrt(dx))^2."""
+    return problem.n / (np.sqrt(problem.n) + np.sqrt(problem.dx)) ** 2
+
+
+@register_prediction("inverse-eigenvalue.sizes-swapped")
+def inverse_eigenvalue_sizes_swapped(problem: Problem, sample: Sample) -> float:
+    """dx in the numerator."""
+    return problem.dx / problem.n * inverse_eigenvalue_limit(problem, sample)
+
+
+# -- the deterministic equivalent ---------------------------------------------------------------------------------
+
+
+@register_experiment("lora-conditional-risk")
+def lora_conditional_risk(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
+    """E[risk(D_r) | LoRA's directions], r = `share` of min(n, dx, dy): the mean of the risk, with less spread."""
+    rank = round(share * problem.max_rank)
+    return Sample(_conditional_risks(problem, trials, seed)[:, [rank]], {"rank": np.asarray(rank)})
+
+
+@functools.lru_cache(maxsize=8)
+def _conditional_risks(problem: Problem, trials: int, seed: int) -> np.ndarray:
+    from linreg_lora.simulation import draw_risks
+
+    return draw_risks(problem, trials=trials, seed=seed, sampler="conditional").lora
+
+
+@register_prediction("equivalent.raw")
+def equivalent_raw(problem: Problem, sample: Sample) -> float:
+    """The deterministic equivalent, without its finite-size correction."""
+    return _equivalent(problem, sample)[0]
+
+
+@register_prediction("equivalent.fft")
+def equivalent_fft(problem: Problem, sample: Sample) -> float:
+    """The risk of FFT for that of LoRA."""
+    from linreg_lora.theory.fft import fft_risk
+
+    return fft_risk(problem).risk
+
+
+@register_prediction("equivalent.keeps-its-share")
+def equivalent_keeps_its_share(problem: Problem, sample: Sample) -> float:
+    """The least risk of any rank-r map, and the large-n variance r (dx + dy - r) sigma^2 / n."""
+    from linreg_lora.theory.bounds import least_risk
+
+    rank = int(sample.context["rank"])
+    variance = problem.noise_trace / problem.dy * rank * (problem.dx + problem.dy - rank) / problem.n
+    return least_risk(problem, rank) + variance
+
+
+@register_prediction("equivalent.quarter-above")
+def equivalent_quarter_above(problem: Problem, sample: Sample) -> float:
+    """The corrected formula, and a quarter of its correction more."""
+    raw, corrected = _equivalent(problem, sample)
+    return corrected + abs(corrected - raw) / 4
+
+
+@register_prediction("equivalent.quarter-below")
+def equivalent_quarter_below(problem: Problem, sample: Sample) -> float:
+    """The corrected formula, and a quarter of its correction less."""
+    raw, corrected = _equivalent(problem, sample)
+    return corrected - abs(corrected - raw) / 4
+
+
+def _equivalent(problem: Problem, sample: Sample) -> tuple[float, float]:
+    """The formula's risk without and with its correction."""
+    from linreg_lora.theory.equivalent import equivalent
+
+    found = equivalent(problem, [int(sample.context["rank"])])
+    return float(found.raw[0]), float(found.risk[0])

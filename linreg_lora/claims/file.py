@@ -1,0 +1,72 @@
+"""Reads a claims file, or refuses it in one line: field, expected, received.
+
+A claims file is data; nothing in it is ever evaluated.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from linreg_lora import plain_yaml
+from linreg_lora.claims import schema
+from linreg_lora.claims.schema import ClaimsFile
+from linreg_lora.errors import InvalidInput
+
+#: More than any claims file needs, so that a slip of the pen cannot fill the memory.
+LARGEST_FILE = 1_000_000
+
+
+def load(path: Path) -> ClaimsFile:
+    """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
+    return parse(plain_yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
+
+
+def parse(content: Any) -> ClaimsFile:
+    """Validate the content of a claims file."""
+    if not isinstance(content, dict):
+        raise InvalidInput("claims file", "a mapping with schema_version, family_wise_level and claims", content)
+    try:
+        return ClaimsFile.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise _first_problem(error, content) from None
+
+
+def _first_problem(error: pydantic.ValidationError, content: dict) -> InvalidInput:
+    problem = error.errors()[0]
+    path = [part for part in problem["loc"] if part not in ("GaussianDesign", "MatrixFamily")]
+    if len(path) > 1 and path[0] == "claims" and isinstance(path[1], int):
+        claim = content["claims"][path[1]]
+        name = claim.get("id") if isinstance(claim, dict) else None
+        path[1] = name if isinstance(name, str) and name.strip() else path[1]
+    field = ".".join(str(part) for part in path) or "claims file"
+    context = problem.get("ctx", {}).get("error")
+    if isinstance(context, InvalidInput):
+        inner = context.field if not path else f"{field}.{context.field}" if path[-1] != context.field else field
+        return InvalidInput(inner, context.expected, context.received, context.remedy)
+    if problem["type"] == "extra_forbidden":
+        *path, unknown = path
+        expected = f"fields among {', '.join(_fields(problem['loc'][:-1]))}"
+        return InvalidInput(".".join(str(part) for part in path) or "claims file", expected, unknown)
+    expected = re.sub("a valid dictionary or instance of .*", "a mapping", problem["msg"].removeprefix("Value error, "))
+    received = "nothing" if problem["type"] == "missing" else problem["input"]
+    return InvalidInput(field, expected[:1].lower() + expected[1:], received)
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    """The fields of the mapping at `location`."""
+    inner = {
+        "claims": schema.Claim,
+        "source": schema.Source,
+        "GaussianDesign": schema.GaussianDesign,
+        "shapes": schema.Shape,
+        "spectrum": schema.SpectrumFamily,
+        "MatrixFamily": schema.MatrixFamily,
+        "experiment": schema.Experiment,
+        "rivals": schema.Rival,
+        "undecidable": schema.Undecidable,
+        "slips": schema.Slip,
+    }
+    models = [inner[part] for part in location if isinstance(part, str) and part in inner]
+    return list((models[-1] if models else ClaimsFile).model_fields)
