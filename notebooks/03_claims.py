@@ -101,7 +101,7 @@ with style.applied():
 
 # %% [markdown]
 # Does the test keep its promises? We repeat it 200 times on a smaller problem, 256 draws each, at a level that can be
-# seen and at one as rare as the claim's, against the right formula and against the rival $n - d_x$.
+# seen and at a rare one, against the right formula and against the rival $n - d_x$.
 
 # %%
 small = Problem(n=24, dx=6, dy=4, spectrum=(2.0,), noise_std=1.5)
