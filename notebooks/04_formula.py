@@ -257,8 +257,15 @@ def excess(z, w):
 
 
 # %% [markdown]
-# Damped iteration from $z = \infty$ ($t = 0$, $w = K$) finds the solution but is slow beside the axis, so Newton's
-# method in the three unknowns, with slopes by differences, ends the work.
+# **Which solution?** The equation has several. For $\operatorname{Im} z > 0$ we have $\operatorname{Im} M \ge 0$, so
+# $\operatorname{Im} M^{-1} \le 0$, so $\operatorname{Im} t \le 0$ and $\operatorname{Im} w \ge 0$ as $2 \times 2$
+# matrices. *Exact:* only one solution has that sign (Earle and Hamilton; the map takes the set into itself, and applied
+# twice strictly into its interior; $w_{00} = w_{01} = 0$ on its border is excluded). So the sign certifies whatever a
+# solver returns.
+#
+# Damped iteration from $z = \infty$ ($t = 0$, $w = K$) stays on this branch but is slow beside the axis; Newton's
+# method in the three unknowns, with slopes by differences, is fast but may leave it. So: damped steps until Newton ends
+# on the right branch.
 
 # %%
 UNKNOWNS = np.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]])
@@ -268,11 +275,7 @@ def pack(m):
     return m[..., [0, 0, 1], [0, 1, 1]]
 
 
-def solve(z):
-    """w at each z above the real axis."""
-    w = np.broadcast_to(inverse(L), (*z.shape, 2, 2)).astype(complex)
-    for _ in range(200):
-        w = w + excess(z, w) / 2
+def newton(z, w):
     for _ in range(8):
         now = excess(z, w)
         slopes = np.stack([pack(excess(z, w + 1e-7 * e) - now) / 1e-7 for e in UNKNOWNS], axis=-1)
@@ -280,8 +283,33 @@ def solve(z):
     return w
 
 
-z = np.array([60 + 30j, 200 + 100j])
-assert np.max(np.abs(excess(z, solve(z)))) < 1e-12
+def certified(z, w):
+    """Whether w solves the equation and Im w >= 0, up to rounding."""
+    residual = np.max(np.abs(excess(z, w)), axis=(-2, -1))
+    return (residual < 1e-11) & (np.linalg.eigvalsh(w.imag)[..., 0] > -1e-12)
+
+
+def solve(z):
+    """w at each z above the real axis."""
+    flat, left = z.ravel(), np.arange(z.size)
+    solution = np.full((z.size, 2, 2), np.nan, complex)
+    w = np.broadcast_to(inverse(L), (z.size, 2, 2)).astype(complex)
+    for _ in range(100):
+        for _ in range(100):
+            w = w + excess(flat[left], w) / 2
+        found = newton(flat[left], w)
+        good = certified(flat[left], found)
+        solution[left[good]] = found[good]
+        left, w = left[~good], w[~good]
+        if not left.size:
+            break
+    return solution.reshape(*z.shape, 2, 2)
+
+
+cuts = np.geomspace(0.5, 0.9 * right, 160)
+z, weights = contour(cuts, right)  # one row of nodes for each cut
+print("nodes:", z.size, "certified:", np.sum(certified(z, solve(z))))
+assert np.all(certified(z, solve(z)))
 
 # %% [markdown]
 # The three integrands of section 3 are then one trace and two entries of $t$: $-\operatorname{Tr} G_{11}$, $-t_{00}$
@@ -299,27 +327,11 @@ def traces(z):
     return np.stack([-kept, -t[..., 0, 0], t[..., 0, 1]], axis=-1)
 
 
+z = np.array([60 + 30j, 200 + 100j])
 simulated = np.mean([traces_of_draw(z, *draw()) for _ in range(400)], axis=0)
 for name, equation, mean in zip(INTEGRANDS, traces(z).T, simulated.T, strict=True):
     print(f"integrand of {name:2s}: equation {np.round(equation, 4)}, mean of 400 draws {np.round(mean, 4)}")
     assert np.all(np.abs(mean / equation - 1) < 2 / (n - dx))  # an equivalence band: off by order 1/(n - dx)
-
-# %% [markdown]
-# **Which solution?** The equation has several. For $\operatorname{Im} z > 0$ we have $\operatorname{Im} M \ge 0$, so
-# $\operatorname{Im} M^{-1} \le 0$, so $\operatorname{Im} t \le 0$ and $\operatorname{Im} w \ge 0$ as $2 \times 2$
-# matrices. *Exact:* only one solution has that sign (Earle and Hamilton; the map takes the set into itself, and applied
-# twice strictly into its interior; $w_{00} = w_{01} = 0$ on its border is excluded). So the sign certifies whatever a
-# solver returns.
-
-# %%
-cuts = np.geomspace(0.5, 0.9 * right, 160)
-z, weights = contour(cuts, right)  # one row of nodes for each cut
-w = solve(z)
-residual = np.max(np.abs(excess(z, w)))
-smallest = np.linalg.eigvalsh(w.imag)[..., 0]
-print(f"{z.size} nodes: largest residual {residual:.1e}, smallest eigenvalue of Im w {np.min(smallest):.1e}")
-assert residual < 1e-10
-assert np.all(smallest > -1e-12)
 
 # %% [markdown]
 # ## 5. From the equation to a rank
@@ -349,6 +361,26 @@ def risk_at_ranks(ranks):
     return at_cuts(np.exp(low))[1]
 
 
+kept, risk = at_cuts(cuts)
+spectra = []
+for _ in range(200):
+    inputs, residuals = draw()
+    fit = residuals @ np.linalg.pinv(inputs) @ inputs
+    spectra.append(np.linalg.eigvalsh(fit @ fit.T))
+counted = np.mean(np.sum(np.array(spectra)[:, :, None] > cuts, axis=1), axis=0)
+with style.applied():
+    figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.6), layout="constrained")
+    axes.plot(cuts, kept, color="black", label="equation, $N(x)$")
+    axes.plot(
+        cuts, counted, color=style.COMPARED[2].color, linestyle=style.COMPARED[1].linestyle, label="mean of 200 draws"
+    )
+    axes.set(xscale="log", xlabel="cut $x$", ylabel="eigenvalues of $FF^T$ above")
+    axes.set(xlim=(20, right), ylim=(0, 10), yticks=[0, 1, 2, 3, 5, 10])
+    axes.legend()
+    plt.show()
+assert np.max(np.abs(kept - counted)) < 1  # spikes fluctuate: the mean of the draws smears the steps
+
+# %%
 ours = risk_at_ranks(ranks)
 theirs = equivalent(problem, ranks)
 print("rank      ", "".join(f"{r:10d}" for r in ranks))
@@ -377,7 +409,7 @@ for i, r in enumerate(ranks):
 # %%
 with style.applied():
     figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.2), layout="constrained")
-    axes.plot(*at_cuts(cuts), color="black", label="formula, by cut")
+    axes.plot(kept, risk, color="black", label="formula, by cut")
     axes.plot(ranks, theirs.risk, "+", markersize=10, color=style.COMPARED[2].color, label="corrected")
     axes.errorbar(
         ranks, mean, 3 * stderr, fmt="o", mfc="none", color=style.COMPARED[3].color, label="simulated, 3 s.e."
