@@ -286,7 +286,9 @@ def newton(z, w):
 def certified(z, w):
     """Whether w solves the equation and Im w >= 0, up to rounding."""
     residual = np.max(np.abs(excess(z, w)), axis=(-2, -1))
-    return (residual < 1e-11) & (np.linalg.eigvalsh(w.imag)[..., 0] > -1e-12)
+    a, b, c = np.moveaxis(pack(w.imag), -1, 0)
+    smallest = (a + c) / 2 - np.hypot((a - c) / 2, b)  # eigenvalue of [[a, b], [b, c]]
+    return (residual < 1e-11) & (smallest > -1e-12)
 
 
 def solve(z):

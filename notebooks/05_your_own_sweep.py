@@ -266,6 +266,8 @@ temporary.cleanup()
 # %% [markdown]
 # ## Exercises
 #
+# Some assertions above state facts about this problem. In another one they may fail: take them out, or say why.
+#
 # 1. Add `6` to `noise_std`. Which rank wins at `n = 80`? And which at `n = 6`: is the answer sure?
 # 2. Give the problem `ridge: 5` and keep the axes. Which cells gain a mean, and what happens to the peak at the
 #    threshold?
