@@ -61,7 +61,7 @@ def fit(name: str, z: np.ndarray) -> Fit:
 
 
 class Evidence(NamedTuple):
-    """One claim under all seeds: verdicts other than expected, the values of its statistics, and its seconds of one core a seed."""
+    """One claim under all seeds: verdicts other than expected, values of its statistics, seconds of one core a seed."""
 
     alarms: list[str]
     statistics: dict[str, list[float]]

@@ -32,15 +32,16 @@ import scipy.stats
 from rich.console import Console
 
 from linreg_lora import InvalidInput, Problem, draw_risks
-from linreg_lora.claims import pages, report, schema, statistics
+from linreg_lora.claims import pages, report, statistics
 from linreg_lora.claims.check import check, default_path
+from linreg_lora.claims.file import load
 from linreg_lora.claims.registry import Sample, register_prediction
 from linreg_lora.claims.vocabulary import Verdict
 from linreg_lora.figures import style
 from linreg_lora.theory.fft import fft_risk
 
 console = Console(width=112, force_jupyter=False)
-claims = schema.load(default_path())
+claims = load(default_path())
 print(len(claims.claims), "claims:", dict(Counter(str(claim.expected) for claim in claims.claims)))
 print("probability that any true claim is judged otherwise:", f"{sum(c.false_alarm for c in claims.claims):.1e}")
 
