@@ -108,8 +108,8 @@ def report(evidence: dict[str, Evidence], seeds: int) -> tuple[str, bool]:
     content = [
         "# Trust in the checker",
         "",
-        f"Written by `python benchmarks/checker_trust.py --seeds {seeds}`: {len(evidence)} claims under {seeds} seeds in "
-        f"one process, {sum(found.seconds for found in evidence.values()):.1f} s of one core a seed.",
+        f"Written by `python benchmarks/checker_trust.py --seeds {seeds}`: {len(evidence)} claims, {seeds} seeds each, "
+        f"in one process, {sum(found.seconds for found in evidence.values()):.1f} s of one core a seed.",
         "",
         f"- Verdicts other than expected: {len(alarms)}.",
         *(f"  - {alarm}" for alarm in alarms),
