@@ -5,7 +5,7 @@
 No alarm in 300 seeds alone shows nothing about a level of 1e-6. The statistic z of an identity that holds has nearly
 the standard normal law: its draws have 8 moments and there are thousands of them. So its 300 values are compared with
 that law (Kolmogorov and Smirnov), and so are their mean and variance; the level of all these tests together is 1 %.
-Pathwise claims draw no conclusion from a mean: they have no false alarm but by rounding, and run under every tenth seed.
+Pathwise claims test no mean, have no false alarm but by rounding, and run under every tenth seed.
 Writes `results/checker_trust.md`, and `.json` with every value; with `--only`, the values of the other claims are those
 of the last run. Exits 1 on a false alarm or a law that does not fit.
 """
