@@ -1,0 +1,86 @@
+"""Claims about the methods that train one number an output, BitFit and IA3, and about the size of every method."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linreg_lora import runtime
+from linreg_lora.claims import experiments
+from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.problem import Problem
+from linreg_lora.theory.bitfit import bitfit_risk
+from linreg_lora.theory.ia3 import ia3_risk
+
+
+class Compiled(NamedTuple):
+    bitfit: Callable[..., Any]
+    ia3: Callable[..., Any]
+
+
+@functools.cache
+def compiled() -> Compiled:
+    """The estimators, compiled once for all seeds."""
+    import jax
+
+    from linreg_lora.estimators import bitfit, ia3
+
+    return Compiled(jax.jit(bitfit.fit_bias), jax.jit(ia3.fit_ia3))
+
+
+# -- expected risks -----------------------------------------------------------------------------------------------
+
+
+@register_experiment("bitfit-risk")
+def bitfit_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
+    """Excess risk of BitFit on explicit data."""
+    from linreg_lora.estimators.bitfit import bias_risk
+
+    x, y = experiments._data(problem, trials, seed)
+    with runtime.exclusive_device():
+        bias = compiled().bitfit(x, y, experiments._pretrained(problem))
+        risk = np.asarray(bias_risk(bias, np.asarray(problem.shift), np.asarray(problem.sigma_sqrt)))
+    return Sample(risk[:, None])
+
+
+@register_experiment("ia3-risk")
+def ia3_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
+    """Excess risk of IA3 on explicit data."""
+    x, y = experiments._data(problem, trials, seed)
+    with runtime.exclusive_device():
+        updates = np.asarray(compiled().ia3(x, y, experiments._pretrained(problem)))
+    return Sample(np.sum(((updates - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))[:, None])
+
+
+@register_prediction("bitfit.exact")
+def bitfit_exact(problem: Problem, sample: Sample) -> float:
+    return bitfit_risk(problem)
+
+
+@register_prediction("bitfit.shift-is-no-noise")
+def bitfit_shift_is_no_noise(problem: Problem, sample: Sample) -> float:
+    """||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) / n: the shift does not move the mean residual."""
+    return problem.pretrained_risk + problem.noise_trace / problem.n
+
+
+@register_prediction("bitfit.learns-the-shift")
+def bitfit_learns_the_shift(problem: Problem, sample: Sample) -> float:
+    """Only the variance is left: the bias stands in for the shift."""
+    return bitfit_risk(problem) - problem.pretrained_risk
+
+
+@register_prediction("ia3.exact")
+def ia3_exact(problem: Problem, sample: Sample) -> float:
+    return ia3_risk(problem).risk
+
+
+@register_prediction("ia3.misspecification-is-no-noise")
+def ia3_misspecification_is_no_noise(problem: Problem, sample: Sample) -> float:
+    return ia3_risk(problem).misspecification + problem.noise_trace / (problem.n - 2)
+
+
+@register_prediction("ia3.learns-the-shift")
+def ia3_learns_the_shift(problem: Problem, sample: Sample) -> float:
+    """Every shift is taken for a rescaling of the outputs."""
+    return problem.noise_trace / (problem.n - 2)
