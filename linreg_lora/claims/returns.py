@@ -95,12 +95,15 @@ def next_rank_average_energy(problem: Problem, sample: Sample) -> float:
 
 @register_experiment("scaled-variance")
 def scaled_variance(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """n (risk(D_r) - tail_r^2) / sigma^2, conditional means given LoRA's directions."""
+    """(n - dx - 1)(risk(D_r) - tail_r^2) / sigma^2, conditional means given LoRA's directions.
+
+    With FFT's own n - dx - 1 in place of n: the limit is the same, and what is missing at finite n is far smaller.
+    """
     from linreg_lora.simulation import draw_risks
 
     r = int(rank)
     risk = draw_risks(problem, trials=trials, seed=seed, sampler="conditional").lora[:, r]
-    scaled = problem.n * (risk - bounds.least_risk(problem, r)) / problem.noise_std**2
+    scaled = (problem.n - problem.dx - 1) * (risk - bounds.least_risk(problem, r)) / problem.noise_std**2
     return Sample(scaled[:, None], {"rank": np.asarray(r)})
 
 
