@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from linreg_lora import runtime
-from linreg_lora.claims import experiments
-from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims import experiments, methods
+from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
 from linreg_lora.problem import Problem
 from linreg_lora.theory.bitfit import bitfit_risk
 from linreg_lora.theory.ia3 import ia3_risk
@@ -84,3 +84,56 @@ def ia3_misspecification_is_no_noise(problem: Problem, sample: Sample) -> float:
 def ia3_learns_the_shift(problem: Problem, sample: Sample) -> float:
     """Every shift is taken for a rescaling of the outputs."""
     return problem.noise_trace / (problem.n - 2)
+
+
+# -- dimensions ---------------------------------------------------------------------------------------------------
+
+
+@register_experiment("reached-dimensions", pathwise=True)
+def reached_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """Dimension of the set of updates that LoRA with A frozen, with B frozen, IA3 and BitFit reach; trials x 4.
+
+    Their estimators are affine in the outputs, so it is the rank of what they return for each outputs A0 X + e_j e_i^T:
+    whole numbers, with no rounding to allow for. A size is dy x dx.
+    """
+    (dy, dx), r, n = size, int(rank), sum(size)
+    rng = np.random.default_rng(seed)
+    a, b = (np.linalg.qr(rng.standard_normal((length, r)))[0] for length in (dx, dy))
+    x, pretrained = rng.standard_normal((trials, 1, dx, n)), rng.standard_normal((dy, dx))
+    y = pretrained @ x + np.eye(dy * n).reshape(dy * n, dy, n)
+    with runtime.exclusive_device():
+        reached = [
+            methods._compiled().a(x, y, a.T, pretrained),
+            methods._compiled().b(x, y, b, pretrained),
+            compiled().ia3(x, y, pretrained),
+            compiled().bitfit(x, y, pretrained),
+        ]
+    ranks = [np.linalg.matrix_rank(np.asarray(updates).reshape(trials, dy * n, -1)) for updates in reached]
+    context = {"rank": np.asarray(r)}
+    statistic = np.stack(ranks, axis=1).astype(float)
+    return Sample(statistic, context, tolerance=np.zeros(trials), scale=np.ones(trials))
+
+
+def _each(sample: Sample, *dimensions: int) -> np.ndarray:
+    return np.broadcast_to(np.array(dimensions, dtype=float), sample.statistic.shape)
+
+
+@register_prediction("reached.parameters")
+def reached_parameters(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """r dy, r dx, dy, dy: what each method trains."""
+    (dy, dx), r = size, int(sample.context["rank"])
+    return _each(sample, r * dy, r * dx, dy, dy)
+
+
+@register_prediction("reached.lora-parameters")
+def reached_lora_parameters(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """r (dx + dy) with either factor frozen: the frozen one is counted."""
+    (dy, dx), r = size, int(sample.context["rank"])
+    return _each(sample, r * (dx + dy), r * (dx + dy), dy, dy)
+
+
+@register_prediction("reached.factors-swapped")
+def reached_factors_swapped(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """The parameters of the frozen factor in place of the trained one."""
+    (dy, dx), r = size, int(sample.context["rank"])
+    return _each(sample, r * dx, r * dy, dy, dy)
