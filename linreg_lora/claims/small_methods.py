@@ -80,6 +80,13 @@ def ia3_misspecification_is_no_noise(problem: Problem, sample: Sample) -> float:
     return ia3_risk(problem).misspecification + problem.noise_trace / (problem.n - 2)
 
 
+@register_prediction("ia3.classical")
+def ia3_classical(problem: Problem, sample: Sample) -> float:
+    """n in place of n - 2."""
+    exact = ia3_risk(problem)
+    return exact.misspecification + exact.variance * (problem.n - 2) / problem.n
+
+
 @register_prediction("ia3.learns-the-shift")
 def ia3_learns_the_shift(problem: Problem, sample: Sample) -> float:
     """Every shift is taken for a rescaling of the outputs."""

@@ -16,7 +16,7 @@ from linreg_lora.estimators.risk import excess_risk
 
 def fit_bias(
     inputs: Float[Array, "... dx n"],
-    outputs: Float[Array, "... dy n"],
+    outputs: Float[Array, "... dy _n"],
     pretrained: Float[Array, "... dy dx"] | None = None,
 ) -> Float[Array, "... dy"]:
     """The bias b; the fine-tuned map is x -> A0 x + b.
