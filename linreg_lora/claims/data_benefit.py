@@ -17,7 +17,7 @@ from linreg_lora.theory import data_benefit
 
 
 def _leading_directions(problem: Problem, rank: int) -> np.ndarray:
-    """A frozen A whose rows span the leading right singular vectors of Delta, turned; it represents a shift of rank r."""
+    """A frozen A whose rows span the leading r right singular vectors of Delta, turned: it represents rank r."""
     turn = np.linalg.qr(np.random.default_rng(methods._FACTOR_SEED).standard_normal((rank, rank)))[0]
     return turn @ np.linalg.svd(problem.shift)[2][:rank]
 

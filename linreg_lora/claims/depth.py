@@ -1,4 +1,4 @@
-"""Claims about deep networks: how far adapters on every layer can move the output, the capacity bound of `theory.depth`.
+"""Claims about deep networks: how far adapters on every layer can move the output, by the bound of `theory.depth`.
 
 A size is width x layers. Activations are phi(h) = L max(h, a h), from ReLU (a = 0) to the identity (a = 1) times L.
 """

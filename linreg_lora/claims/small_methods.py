@@ -35,12 +35,14 @@ def compiled() -> Compiled:
 @register_experiment("bitfit-risk")
 def bitfit_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
     """Excess risk of BitFit on explicit data."""
+    import jax.numpy as jnp
+
     from linreg_lora.estimators.bitfit import bias_risk
 
     x, y = experiments._data(problem, trials, seed)
     with runtime.exclusive_device():
         bias = compiled().bitfit(x, y, experiments._pretrained(problem))
-        risk = np.asarray(bias_risk(bias, np.asarray(problem.shift), np.asarray(problem.sigma_sqrt)))
+        risk = np.asarray(bias_risk(bias, jnp.asarray(problem.shift), jnp.asarray(problem.sigma_sqrt)))
     return Sample(risk[:, None])
 
 

@@ -29,4 +29,4 @@ def fit_ia3(
     if not isinstance(energy, Tracer) and not np.all(np.asarray(energy) > 0):
         raise InvalidInput("pretrained", "A0 X without rows of zeros", "an output that is always zero")
     scales = jnp.sum(fft.residual(inputs, outputs, pretrained) * features, axis=-1) / energy
-    return scales[..., None] * pretrained
+    return scales[..., None] * jnp.broadcast_to(pretrained, (*scales.shape, pretrained.shape[-1]))

@@ -2,8 +2,8 @@
 
     E risk = ||Delta Sigma^{1/2}||_F^2 + ( ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ) / n
 
-The bias is the mean of n residuals Delta x + eps with mean zero, so its energy is their variance over n; the shift itself
-is out of reach. Only mean zero and finite variances are used. Source: derived here.
+The bias is the mean of n residuals Delta x + eps with mean zero, so its energy is their variance over n; the shift
+itself is out of reach. Only mean zero and finite variances are used. Source: derived here.
 """
 
 from linreg_lora.problem import Problem

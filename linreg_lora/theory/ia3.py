@@ -3,9 +3,10 @@
     E risk = sum_j [ b_j + (sigma_j^2 + b_j) / (n - 2) ],      sigma_j^2 = (Sigma_eps)_jj
     b_j = Delta_j Sigma Delta_j^T - (a_j Sigma Delta_j^T)^2 / (a_j Sigma a_j^T),      a_j row j of A0
 
-b_j is the squared distance of Delta_j from the span of a_j in the metric of Sigma. Each output is one frozen A of rank 1
-(`theory.frozen`), a_j up to its length: given z_j = a_j x, the residual is a multiple of z_j plus independent noise of
-variance sigma_j^2 + b_j, and E a_j Sigma a_j^T / ||z_j||^2 = 1 / (n - 2). It does not matter on which side of n dx lies.
+b_j is the squared distance of Delta_j from the span of a_j in the metric of Sigma. Each output is one frozen A of rank
+1 (`theory.frozen`), a_j up to its length: given z_j = a_j x, the residual is a multiple of z_j plus independent noise
+of variance sigma_j^2 + b_j, and E a_j Sigma a_j^T / ||z_j||^2 = 1 / (n - 2). It does not matter on which side of n dx
+lies.
 Source: derived here.
 """
 
