@@ -62,6 +62,26 @@ def frozen_a_benefit_of_any_a(problem: Problem, trials: int, seed: int, *, rank:
     return _frozen_a_sample(problem, trials, seed, methods._orthonormal_rows(int(rank), problem.dx))
 
 
+@register_experiment("frozen-b-benefit", pathwise=True)
+def frozen_b_benefit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """What sample n + 1 is worth on each design, n > dx, with B frozen; context: B^T, and what it is to FFT.
+
+    The noise is averaged over by an update for each entry of it, sigma_eps_sqrt e_j e_i^T; what B cannot represent does
+    not depend on n.
+    """
+    dy, n = problem.dy, problem.n + 1
+    x = _designs(problem, trials, seed)
+    factor = methods._orthonormal_rows(int(rank), dy).T
+    full = _benefits(problem, x, lambda x: experiments._compiled().fft(x, np.eye(n), None))
+    entries = problem.sigma_eps_sqrt @ np.eye(dy * n).reshape(dy * n, dy, n)
+    with runtime.exclusive_device():
+        updates = np.asarray(methods._compiled().b(x[:, None], entries[None], factor, None))
+    variance = np.sum((updates @ problem.sigma_sqrt) ** 2, axis=(1, 2, 3))
+    tolerance = experiments._rounding(x[:trials, :, :-1], squared=True)
+    context = {"fft": full, "factor": factor.T}
+    return Sample(variance[:trials] - variance[trials:], context, tolerance=tolerance, scale=variance[:trials])
+
+
 # -- predictions --------------------------------------------------------------------------------------------------
 
 
@@ -83,6 +103,12 @@ def exact_ratio(problem: Problem, sample: Sample) -> np.ndarray:
 def k_over_d(problem: Problem, sample: Sample) -> np.ndarray:
     """r dy trained parameters of dx dy."""
     return _of_fft(problem, sample, _rank(sample) / problem.dx)
+
+
+@register_prediction("benefit.share-of-outputs")
+def share_of_outputs(problem: Problem, sample: Sample) -> np.ndarray:
+    """k/d for a frozen B: r dx trained parameters of dx dy."""
+    return _of_fft(problem, sample, _rank(sample) / problem.dy)
 
 
 @register_prediction("benefit.ratio-of-risks")
