@@ -13,7 +13,8 @@ tests; `linreg-lora claims show ID` prints the evidence for each.
 
 None of this sinks a theorem. The slips are in constants that the statements leave open ("up to constants"), in
 assumptions that the proofs use without a word, and in print. We list them because whoever computes with the formulas
-needs the right ones."""
+needs the right ones. Of the papers marked "as read" only summaries were at hand: what fails there is the statement as
+given here."""
 
 
 def markdown(file: ClaimsFile) -> str:
@@ -40,10 +41,11 @@ def _section(title: str, entries: Iterator[str] | list[str]) -> list[str]:
 
 def _corrected(claim: Claim, by_id: dict[str, Claim]) -> str:
     correction = by_id[claim.correction or ""]
+    given = "As read" if claim.source.status == "reading" else "As printed"
     return "\n\n".join(
         [
             *_head(claim),
-            f"As printed:\n\n{_math(claim.statement)}",
+            f"{given}:\n\n{_math(claim.statement)}",
             f"Counterexample: {claim.counterexample}.",
             f"What holds (`{correction.id}`):\n\n{_math(correction.statement)}",
             *_tail(claim),

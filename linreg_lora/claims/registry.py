@@ -63,7 +63,20 @@ class RegisteredPrediction(NamedTuple):
 
 
 #: Modules whose functions register themselves.
-_MODULES = ("experiments", "predictions", "matrices", "updates", "methods", "asymptotics")
+_MODULES = (
+    "experiments",
+    "predictions",
+    "matrices",
+    "updates",
+    "methods",
+    "data_benefit",
+    "small_methods",
+    "forgetting",
+    "returns",
+    "depth",
+    "alignment",
+    "asymptotics",
+)
 
 Predicate = Callable[[int, int], bool]
 _Function = TypeVar("_Function", bound=Callable)

@@ -1,0 +1,15 @@
+"""Expected excess risk of BitFit, which trains biases only: exact for every n, Sigma and Sigma_eps.
+
+    E risk = ||Delta Sigma^{1/2}||_F^2 + ( ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ) / n
+
+The bias is the mean of n residuals Delta x + eps with mean zero, so its energy is their variance over n; the shift
+itself is out of reach. Only mean zero and finite variances are used. Source: derived here.
+"""
+
+from linreg_lora.problem import Problem
+
+
+def bitfit_risk(problem: Problem) -> float:
+    """The expected excess risk, in squared units of y. The ridge of the problem penalises no bias."""
+    shift = problem.pretrained_risk
+    return shift + (shift + problem.noise_trace) / problem.n

@@ -1,0 +1,73 @@
+"""Claims about other methods, depth, forgetting and alignment: what each catches, and statements behind them."""
+
+import numpy as np
+import planted_bugs
+import pytest
+
+from linreg_lora.claims import depth, registry
+from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.claims.vocabulary import Verdict
+from linreg_lora.estimators import fft, lora
+from linreg_lora.theory import depth as depth_theory
+
+
+def a0_left_in_the_residual(patch):
+    patch.setattr(fft, "residual", lambda inputs, outputs, pretrained: outputs)
+
+
+def adapters_one_percent_too_strong(patch):
+    exact = depth_theory.output_gap
+    patch.setattr(
+        depth_theory,
+        "output_gap",
+        lambda weights, adapters, *rest, **options: exact(weights, [1.01 * phi for phi in adapters], *rest, **options),
+    )
+
+
+def scaled_instead_of_projected(patch):
+    patch.setattr(lora.LoraPath, "truncate", lambda self, rank: 1.01 * self.update)
+
+
+@pytest.mark.parametrize(
+    ("plant", "catchers"),
+    [
+        (a0_left_in_the_residual, ("bitfit-risk-overdetermined", "ia3-risk-overdetermined")),
+        (adapters_one_percent_too_strong, ("capacity-bound", "capacity-bound-linear-output")),
+        (scaled_instead_of_projected, ("lora-forgets-less", "lora-truncates-in-the-metric")),
+    ],
+)
+def test_a_planted_bug_is_caught(plant, catchers):
+    depth._gap.cache_clear()
+    try:
+        found = planted_bugs.verdicts(planted_bugs.Bug(plant, "estimator", catchers))
+    finally:
+        depth._gap.cache_clear()
+    assert found == dict.fromkeys(catchers, Verdict.FAILS)
+
+
+def test_the_capacity_bound_is_attained():
+    """A third of the networks reach it to rounding, so that no smaller bound passes."""
+    size = MatrixSize(4, 3)
+    sample = registry.experiment("network-gap").run(size, 300, 0, lipschitz=2.0)
+    bound = registry.prediction("network-gap.bound").value(size, sample)
+    assert np.mean(sample.statistic > (1 - 1e-12) * bound) == pytest.approx(1 / 3)
+    assert np.median(sample.statistic / bound) < 0.9
+
+
+def test_lora_can_diverge_more_where_outputs_differ_in_noise():
+    """By hand: F = (2, 1)^T with output 1 very noisy. Projecting on (1, 1)/sqrt(2) moves output 2 by 3/2, not by 1.
+
+    So forgetting in the metric of the noise needs LoRA's directions to be of that metric.
+    """
+    update, direction, quiet = np.array([2.0, 1.0]), np.ones(2) / np.sqrt(2), np.diag([1e-3, 1.0])
+    projected = direction * (direction @ update)
+    assert np.linalg.norm(projected) < np.linalg.norm(update)
+    assert np.linalg.norm(quiet @ projected) > 1.4 * np.linalg.norm(quiet @ update)
+
+
+def test_one_rank_more_can_return_more_than_the_next_singular_value():
+    """By hand: Delta = diag(2, 1), no noise, and inputs that happen to be correlated: rank 1 leaves more than s_2^2."""
+    delta, root = np.diag([2.0, 1.0]), np.array([[1.0, 0.4], [0.4, 1.0]])
+    direction = np.linalg.svd(delta @ root)[0][:, :1]
+    left = np.linalg.norm(direction @ (direction.T @ delta) - delta) ** 2
+    assert 1.001 < left < 2
