@@ -62,15 +62,22 @@ def configure() -> None:
 
 
 @contextlib.contextmanager
-def exclusive_device() -> Iterator[None]:
-    """Hold the device: one thread of this process runs compiled linear algebra, on one BLAS thread.
+def one_blas_thread() -> Iterator[None]:
+    """NumPy's and SciPy's linear algebra on one thread.
 
-    One BLAS thread, because at these sizes more only get in each other's way, and because results must not
-    depend on how many processes share the work: a threaded factorisation rounds differently. JAX takes LAPACK from
-    SciPy when it first needs it; it has to be there before its threads can be limited.
+    At these sizes more only get in each other's way (ten times the time on a busy machine), and results must not depend
+    on how many processes share the work: a threaded factorisation rounds differently. JAX takes LAPACK from SciPy when
+    it first needs it; it has to be there before its threads can be limited.
     """
     import scipy.linalg.cython_lapack  # noqa: F401
     from threadpoolctl import threadpool_limits
 
-    with _device_lock, threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_device() -> Iterator[None]:
+    """Hold the device: one thread of this process runs compiled linear algebra, on one BLAS thread."""
+    with _device_lock, one_blas_thread():
         yield

@@ -26,6 +26,7 @@ from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.schema import Claim, Domain, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
+from linreg_lora.runtime import one_blas_thread
 
 #: The test of each kind; all others are tests on means.
 _TESTS = {Kind.PATHWISE: pathwise, Kind.ASYMPTOTIC: limits}
@@ -74,6 +75,11 @@ def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement
 
     `correction`: the claim that holds instead, judged too where this one fails.
     """
+    with one_blas_thread():
+        return _judge(claim, seed, correction)
+
+
+def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
     began = time.monotonic()
     own, *rivals = _compare(claim, claim.domain, seed, [rival.prediction for rival in claim.rivals])
     judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
@@ -83,7 +89,7 @@ def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement
         (outside,) = _compare(claim, claim.outside, seed, [])
         verdict, reason = _conclude_outside(outside)
     if verdict is Verdict.FAILS and correction is not None:
-        instead = judge(correction, seed)
+        instead = _judge(correction, seed, None)
         if instead.verdict is Verdict.HOLDS:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:
