@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MODULES = {
-    "data-benefit": "data_benefit",
     "risk-vs-sample-size-weak-noise": "risk_vs_sample_size",
 }
 #: Every figure, by the name of its files.
