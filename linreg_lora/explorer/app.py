@@ -40,9 +40,11 @@ class Explorer:
             self._refusal = str(error)
         self._ranks: curves.AgainstRank | None = None
         self._simulated: RiskCurve | None = None
+        self._job: Job | None = None
         self._task: asyncio.Task | None = None
         self._out_of_date, self._running, self._open = False, False, True
-        self._document, self._location = pn.state.curdoc, pn.state.location
+        self._document: Any = pn.state.curdoc
+        self._location: Any = pn.state.location
         self.view = View()
         self.widgets = _widgets(self._setting)
         self._own_parameter(self._setting.family)
@@ -146,7 +148,7 @@ class Explorer:
     def _show(self, found: curves.AgainstRank, samples: curves.AgainstSamples) -> None:
         if self._ranks is not None and found.setting != self._ranks.setting:
             self._stop()
-            self._simulated, self._count.object, self._bar.value = None, "", 0
+            self._job, self._simulated, self._count.object, self._bar.value = None, None, "", 0
         self._ranks, self._setting = found, found.setting
         if self._simulated is None:
             self.view.show_ranks(found)
@@ -162,7 +164,7 @@ class Explorer:
     def _start(self, _: Any) -> None:
         if self._ranks is None or (self._task is not None and not self._task.done()):
             return
-        job = Job(self._setting.problem(), self._ranks.curve.ranks.tolist(), self._trials.value)
+        self._job = job = Job(self._setting.problem(), self._ranks.curve.ranks.tolist(), self._trials.value)
         self._simulate.disabled, self._cancel.disabled = True, False
         self._bar.value, self._count.object = 0, markup.note("starting ...")
         self._task = asyncio.get_running_loop().create_task(self._follow(job))
@@ -175,23 +177,25 @@ class Explorer:
         end = "no draws"
         try:
             async for curve in job.run(self._processes):
-                self._later(functools.partial(self._drawn, curve, job.trials))
+                self._later(functools.partial(self._drawn, job, curve))
                 end = f"{curve.trials} draws; bars: two standard errors"
                 if curve.notes:
                     end = f"{end}; {curve.notes[0]}"
         except asyncio.CancelledError:
             end = f"cancelled: {end}"
-        except LinregLoraError as error:
+        except (LinregLoraError, RuntimeError) as error:  # RuntimeError: the process is gone
             self._later(functools.partial(self._say, str(error)))
         finally:
             self._later(functools.partial(self._finished, end))
 
-    def _drawn(self, curve: RiskCurve, trials: int) -> None:
+    def _drawn(self, job: Job, curve: RiskCurve) -> None:
+        if job is not self._job:  # the setting has changed since
+            return
         assert curve.trials is not None
         self._simulated = curve
         self.view.show_simulated(curve)
-        self._bar.value = round(100 * curve.trials / trials)
-        self._count.object = markup.note(f"{curve.trials} of {trials} draws")
+        self._bar.value = round(100 * curve.trials / job.trials)
+        self._count.object = markup.note(f"{curve.trials} of {job.trials} draws")
 
     def _finished(self, end: str) -> None:
         self._simulate.disabled, self._cancel.disabled = False, True
@@ -242,7 +246,7 @@ def _widgets(setting: Setting) -> dict[str, Any]:
 
     def slider(kind: type, name: str, label: str, start: float, end: float, step: float) -> Any:
         value = getattr(setting, name)
-        widget = kind(
+        return kind(
             name=label,
             start=min(start, value),
             end=max(end, value),
@@ -252,8 +256,6 @@ def _widgets(setting: Setting) -> dict[str, Any]:
             stylesheets=[markup.WIDGET],
             margin=(2, 0),
         )
-        widget._slider.tooltips = False
-        return widget
 
     whole, real = pn.widgets.EditableIntSlider, pn.widgets.EditableFloatSlider
     return {

@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.executors import LocalProcesses
@@ -36,7 +37,7 @@ def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
         return Explorer(theory, processes, parameters).page()
 
     try:
-        server = pn.serve(
+        server: Any = pn.serve(
             page,
             port=port,
             address=_ADDRESS,

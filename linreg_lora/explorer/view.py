@@ -1,5 +1,7 @@
 """The two plots of the page: risk against rank and risk against n, in Bokeh, updated in place."""
 
+from typing import Any
+
 import numpy as np
 from bokeh.models import (
     BoxAnnotation,
@@ -30,10 +32,11 @@ class View:
     """Both plots and their data. Every `show` replaces what an earlier one showed."""
 
     def __init__(self) -> None:
-        self.lora, self.full, self.floor, self.points, self.chosen = (_source("x", "y", "r") for _ in range(5))
-        self.bars = _source("x", "low", "high")
+        names = ("lora", "full", "floor", "points")
+        self.lora, self.full, self.floor, self.points = (_source(name, "x", "y", "r") for name in names)
+        self.bars = _source("bars", "x", "low", "high")
         self.against_rank = self._rank_plot()
-        self.full_n, self.lora_n, self.here = (_source("x", "y") for _ in range(3))
+        self.full_n, self.lora_n = (_source(name, "x", "y") for name in ("full-n", "lora-n"))
         self._no_mean = BoxAnnotation(fill_color=BAND, fill_alpha=1.0, line_color=None, level="underlay", visible=False)
         self._threshold, self._n = (Span(dimension="height", line_color=GREY, line_width=1) for _ in range(2))
         self._threshold.line_dash = "dotted"
@@ -91,14 +94,16 @@ class View:
         """The rank that the second plot is about."""
         self.against_n.title.text = f"Risk against n: LoRA of rank {rank}"
 
-    def _rank_plot(self) -> figure:
+    def _rank_plot(self) -> Any:
         plot = _plot("Risk against rank", "LoRA rank r", y_axis_type="log", x_range=Range1d(0, 1))
         plot.xaxis[0].formatter = CustomJSTickFormatter(code="return String(Math.round(2 ** tick - 1))")
         plot.line("x", "y", source=self.floor, color=FLOOR, line_dash=FLOOR_DASH, line_width=2)
         plot.line("x", "y", source=self.full, color=FULL, line_dash=FULL_DASH, line_width=2)
         plot.line("x", "y", source=self.lora, color=LORA, line_dash=LORA_DASH, line_width=2.5)
         dots = plot.scatter("x", "y", source=self.lora, color=LORA, size=5)
-        bars = Whisker(base="x", upper="high", lower="low", source=self.bars, level="overlay", line_color="#222222")
+        bars: Any = Whisker(
+            base="x", upper="high", lower="low", source=self.bars, level="overlay", line_color="#222222"
+        )
         bars.upper_head.size = bars.lower_head.size = 7
         bars.upper_head.line_color = bars.lower_head.line_color = "#222222"
         plot.add_layout(bars)
@@ -118,7 +123,7 @@ class View:
         )
         return plot
 
-    def _sample_plot(self) -> figure:
+    def _sample_plot(self) -> Any:
         plot = _plot("Risk against n", "samples n", x_axis_type="log", y_axis_type="log", x_range=Range1d(1, 10))
         plot.add_layout(self._no_mean)
         plot.add_layout(self._threshold)
@@ -132,17 +137,15 @@ class View:
         return plot
 
 
-def _plot(title: str, x_label: str, **options: object) -> figure:
-    plot = figure(
+def _plot(title: str, x_label: str, **options: Any) -> Any:
+    plot: Any = figure(
         title=title,
         height=_HEIGHT,
         sizing_mode="stretch_width",
         min_width=260,
         toolbar_location=None,
         tools="",
-        y_range=Range1d(0.1, 10),
-        output_backend="canvas",
-        **options,
+        **{"y_range": Range1d(0.1, 10), **options},
     )
     plot.title.text_font_size, plot.title.text_color, plot.title.text_font_style = "15px", "#222222", "bold"
     plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, "expected excess risk"
@@ -159,14 +162,15 @@ def _plot(title: str, x_label: str, **options: object) -> figure:
     return plot
 
 
-def _fit(plot: figure, ends: tuple[float, float]) -> None:
+def _fit(plot: Any, ends: tuple[float, float]) -> None:
     low, high = ends
     plot.y_range.update(start=low, end=high)
     plot.yaxis[0].ticker = FixedTicker(ticks=ticks_between(low, high))
 
 
-def _source(*names: str) -> ColumnDataSource:
-    return ColumnDataSource(_empty(*names))
+def _source(name: str, *columns: str) -> Any:
+    data: Any = _empty(*columns)
+    return ColumnDataSource(data, name=name)
 
 
 def _empty(*names: str) -> dict[str, list]:

@@ -85,7 +85,7 @@ def partial_equivalent(
 ) -> Equivalent:
     """`equivalent`, with nan and an entry in `failures` at ranks that were not solved.
 
-    Without `flags` nothing but `ranks` is solved, and `flagged` is false: up to four times faster for some of many ranks.
+    Without `flags` nothing but `ranks` is solved, and `flagged` is false: up to four times faster for few ranks.
     """
     chosen = valid_ranks(ranks, problem)
     asked = correction
