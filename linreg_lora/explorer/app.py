@@ -25,6 +25,8 @@ from linreg_lora.explorer.view import View
 from linreg_lora.risk_curve import RiskCurve
 
 _TRIALS = {f"{CHUNK * k} draws": CHUNK * k for k in (2, 8, 32, 128)}
+#: Seconds that a setting must last before LoRA's risk against n is computed, so that it never keeps a slider waiting.
+_REST = 0.3
 _FORMATS = ("png", "svg", "csv", "nc")
 
 
@@ -137,6 +139,7 @@ class Explorer:
             return
         self._later(lambda: self._show(found, samples))
         risk: dict[int, float] = {}
+        await asyncio.sleep(_REST)
         for n in curves.lora_sample_sizes(setting):
             if self._out_of_date or not self._open:
                 return

@@ -56,7 +56,7 @@ class View:
         _fit(self.against_rank, risk_limits(found))
         self.against_rank.x_range.update(start=-0.12, end=float(x[-1]) + 0.12)
         ticks = position(np.array(rank_ticks(ranks[-1])))
-        self.against_rank.xaxis[0].ticker = FixedTicker(ticks=ticks.tolist())
+        self.against_rank.xaxis[0].ticker.ticks = ticks.tolist()
 
     def show_simulated(self, curve: RiskCurve | None) -> None:
         """Simulated means, with bars of two standard errors; None removes them."""
@@ -80,7 +80,7 @@ class View:
         self._threshold.location, self._n.location = dx, n
         low, high = float(found.n[0]) / 1.05, float(found.n[-1]) * 1.05
         self.against_n.x_range.update(start=low, end=high)
-        self.against_n.xaxis[0].ticker = FixedTicker(ticks=ticks_between(low, high))
+        self.against_n.xaxis[0].ticker.ticks = ticks_between(low, high)
         _fit(self.against_n, limits(found.fft))
 
     def show_lora(self, risk: dict[int, float], fft: np.ndarray) -> None:
@@ -155,6 +155,7 @@ def _plot(title: str, x_label: str, **options: Any) -> Any:
         axis.axis_label_text_color = axis.major_label_text_color = "#222222"
         axis.axis_line_color = axis.major_tick_line_color = "#888888"
         axis.minor_tick_line_color = None
+        axis.ticker = FixedTicker(ticks=[])  # replacing it later would make Bokeh visit every model
         axis.formatter = NumeralTickFormatter(format="0,0[.]00000")
     plot.grid.grid_line_color = "#e8e8e8"
     plot.outline_line_color, plot.background_fill_color, plot.border_fill_color = None, "white", "white"
@@ -165,7 +166,7 @@ def _plot(title: str, x_label: str, **options: Any) -> Any:
 def _fit(plot: Any, ends: tuple[float, float]) -> None:
     low, high = ends
     plot.y_range.update(start=low, end=high)
-    plot.yaxis[0].ticker = FixedTicker(ticks=ticks_between(low, high))
+    plot.yaxis[0].ticker.ticks = ticks_between(low, high)
 
 
 def _source(name: str, *columns: str) -> Any:
