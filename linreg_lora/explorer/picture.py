@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from linreg_lora.explorer.curves import AgainstRank, AgainstSamples
 from linreg_lora.figures import style
@@ -14,6 +14,7 @@ from linreg_lora.risk_curve import RiskCurve
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _TICKS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 #: An axis that spans more than this has ticks at powers of ten only.
@@ -68,7 +69,7 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
     full = curve.fft_risk if np.isfinite(curve.fft_risk) else np.nan
     lora = np.where(np.isfinite(curve.risk), curve.risk, np.nan)
     floor = np.where(found.floor > 0, found.floor, np.nan)
-    axes.plot(x, floor, color=_FLOOR.color, linestyle=":", label="least of any such rank")
+    axes.plot(x, floor, color=_FLOOR.color, linestyle=":", label="least of any update of rank r")
     axes.plot(x[[0, -1]], [full, full], color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
     axes.plot(x, lora, color=_LORA.color, marker="o", markersize=2.5, label="LoRA, theory")
     if simulated is not None:
@@ -83,6 +84,7 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
     axes.xaxis.set_major_locator(FixedLocator(position(np.array(ticks)).tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([str(tick) for tick in ticks])
+    _round_ticks(axes.yaxis, *risk_limits(found))
     axes.set_title(
         f"n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, noise {problem.noise_std:g}, ridge {problem.ridge:g}",
         fontsize="small",
@@ -100,8 +102,17 @@ def draw_samples(axes: "Axes", found: AgainstSamples, lora: dict[int, float], dx
     axes.axvline(dx, color=style.ANNOTATION, linestyle=":", linewidth=0.7)
     axes.plot(found.n, found.fft, color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
     axes.plot(n, [lora[int(value)] for value in n], color=_LORA.color, label=f"LoRA of rank {rank}, theory")
-    axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel="expected excess risk")
+    ends = limits(np.concatenate([found.fft, list(lora.values())]))
+    axes.set(xscale="log", yscale="log", ylim=ends, xlabel="samples n", ylabel="expected excess risk")
+    _round_ticks(axes.yaxis, *ends)
+    _round_ticks(axes.xaxis, *axes.get_xlim())
     axes.legend(loc="best")
+
+
+def _round_ticks(axis: "Axis", low: float, high: float) -> None:
+    axis.set_major_locator(FixedLocator(ticks_between(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
 def dataset(found: AgainstRank, exact: RiskCurve, simulated: RiskCurve | None = None) -> "xr.Dataset":
