@@ -16,8 +16,8 @@
 # %% [markdown]
 # # Four regimes, by hand
 #
-# When does LoRA of rank $r$ beat full fine-tuning (FFT)? It depends on where $n$ lies against $d_x$, on the noise, and on
-# the task shift $\Delta$. Here you move these by hand. The curves are theory, so they follow the sliders; simulation
+# When does LoRA of rank $r$ beat full fine-tuning (FFT)? It depends on where $n$ lies against $d_x$, on the noise, and
+# on the task shift $\Delta$. Here you move these by hand. The curves are theory, so they follow the sliders; simulation
 # comes when you ask for it. `linreg-lora explore` serves the same on a page of its own.
 
 # %%
@@ -48,7 +48,7 @@ def show(setting, simulated=None):
         return
     print(found.summary)
     with style.applied():
-        figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
+        _, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
         picture.draw_ranks(axes, found, simulated)
         plt.show()
 
@@ -118,9 +118,9 @@ display(widgets.HBox([widgets.VBox([*controls.values(), simulate]), plot]))
 # ## Overdetermined, $n > d_x$
 #
 # FFT has no bias and pays $\operatorname{Tr}(\Sigma_\varepsilon)\, d_x / (n - d_x - 1)$ for the noise, whatever the
-# shift. LoRA pays for the noise in fewer directions, and for what rank $r$ leaves out of $\Delta$. Left of the true rank
-# the floor dominates, right of it the noise: the best rank is where they meet. With more noise it moves to the left,
-# since a direction that noise hides is better left alone.
+# shift. LoRA pays for the noise in fewer directions, and for what rank $r$ leaves out of $\Delta$. Below the true rank
+# this dominates, above it the noise. With more noise the best rank is smaller, since a direction that noise hides is
+# better left alone.
 
 # %%
 for noise in (0.5, 1.0, 2.0):
@@ -152,9 +152,9 @@ show(few.replace(scale=4.0))
 # %% [markdown]
 # ## The threshold, $n = d_x$
 #
-# A square design is nearly singular so often that the expected risk is infinite for $|n - d_x| \le 1$, for FFT *and* for
-# LoRA of any rank: both start from the same inverse. No average is drawn there, since none exists. LoRA's peak is lower,
-# because it lets the blown-up noise in through few directions; but more samples hurt it too.
+# A square design is nearly singular so often that the expected risk is infinite for $|n - d_x| \le 1$, for FFT *and*
+# for LoRA of any rank: both start from the same inverse. No average is drawn there, since none exists. LoRA's peak is
+# lower, because it lets the blown-up noise in through few directions; but on the way up more samples hurt it too.
 
 
 # %%
@@ -162,7 +162,7 @@ def show_threshold(setting, sample_sizes):
     """Risk against n of FFT and of LoRA at the setting's rank, on both sides of n = dx."""
     lora = {n: curves.lora_at(setting, n) for n in sample_sizes}
     with style.applied():
-        figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
+        _, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
         picture.draw_samples(axes, curves.against_samples(setting), lora, setting.dx, setting.lora)
         plt.show()
 
@@ -173,9 +173,9 @@ print(curves.against_rank(start.replace(n=60)).summary)
 # %% [markdown]
 # ## Ridge
 #
-# A penalty $\eta \|D\|_F^2$ bounds the inverse. All moments exist again, the peak is gone, and FFT comes closer to LoRA:
-# shrinking all directions a little and dropping most of them are two cures for the same noise. They add up: with ridge
-# LoRA of the true rank is still better.
+# A penalty $\eta \|D\|_F^2$ bounds the inverse. All moments exist again, LoRA's peak is gone, and FFT comes closer to
+# it: shrinking all directions a little and dropping most of them are two cures for the same noise. Here they add up:
+# with every ridge below LoRA of the true rank is still better, and better than without ridge.
 
 # %%
 for ridge in (0.0, 5.0, 20.0, 80.0):

@@ -27,7 +27,7 @@ _FIRST_RANKS, _RATIO = 5, 1.55
 #: Sample sizes: how far below and above dx, how many of FFT, and how many of LoRA.
 _SPAN, _MANY, _FEW = 8.0, 160, 20
 #: Distances from the threshold n = dx that are drawn in any case, as they are and as shares of dx.
-_NEAR, _NEAR_SHARES = np.array([-4, -2, -1, 0, 1, 2, 4]), np.array([-0.25, -0.13, 0.13, 0.25])
+_NEAR, _NEAR_SHARES = np.array([-4, -2, -1, 0, 1, 2, 4]), np.array([-0.25, -0.13, -0.06, 0.06, 0.13, 0.25])
 
 
 class AgainstRank(NamedTuple):
