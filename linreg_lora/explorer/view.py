@@ -138,11 +138,17 @@ class View:
 
 
 def _plot(title: str, x_label: str, **options: Any) -> Any:
-    frame: dict[str, Any] = {"height": _HEIGHT, "sizing_mode": "stretch_width", "min_width": 260}
-    bare: dict[str, Any] = {"toolbar_location": None, "tools": "", "y_range": Range1d(0.1, 10)}
-    frame: dict[str, Any] = {"height": _HEIGHT, "sizing_mode": "stretch_width", "min_width": 260}
-    bare: dict[str, Any] = {"toolbar_location": None, "tools": "", "y_range": Range1d(0.1, 10)}
-    plot: Any = figure(title=title, **frame, **bare, **options)
+    make: Any = figure
+    plot = make(
+        title=title,
+        height=_HEIGHT,
+        sizing_mode="stretch_width",
+        min_width=260,
+        toolbar_location=None,
+        tools="",
+        y_range=Range1d(0.1, 10),
+        **options,
+    )
     plot.title.text_font_size, plot.title.text_color, plot.title.text_font_style = "15px", "#222222", "bold"
     plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, "expected excess risk"
     for axis in (*plot.xaxis, *plot.yaxis):
