@@ -130,6 +130,16 @@ def test_an_invalid_setting_is_one_line_as_on_the_command_line(browser, address)
         alert = found.page.get_by_role("alert")
         alert.wait_for()
         assert alert.inner_text() == "n: expected an integer >= 1, received 0"
+        box = found.page.locator("input").first
+        box.fill("-3")
+        box.press("Enter")
+        found.page.get_by_text("n: expected an integer >= 1, received -3").wait_for()
+        box.fill("60")
+        box.press("Enter")
+        found.page.get_by_text("the mean is infinite").wait_for()
+        alert.wait_for(state="hidden")
+        found.page.get_by_role("button", name="Simulate").click()
+        found.page.get_by_text("no draws: the mean is infinite").wait_for()
         assert found.problems == []
 
 

@@ -22,6 +22,7 @@ from linreg_lora.explorer import curves, markup, picture
 from linreg_lora.explorer.setting import LARGEST_DIMENSION, PARAMETERS, Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
 from linreg_lora.explorer.view import View
+from linreg_lora.problem import Moments
 from linreg_lora.risk_curve import RiskCurve
 
 _TRIALS = {f"{CHUNK * k} draws": CHUNK * k for k in (2, 8, 32, 128)}
@@ -134,8 +135,7 @@ class Explorer:
             found = await self._compute(curves.against_rank, setting)
             samples = await self._compute(curves.against_samples, setting)
         except LinregLoraError as error:
-            message = str(error)
-            self._later(lambda: self._say(message))
+            self._later(functools.partial(self._refuse, str(error)))
             return
         self._later(lambda: self._show(found, samples))
         risk: dict[int, float] = {}
@@ -167,6 +167,9 @@ class Explorer:
     def _start(self, _: Any) -> None:
         if self._ranks is None or (self._task is not None and not self._task.done()):
             return
+        if self._ranks.curve.moments is Moments.NO_MEAN:
+            self._count.object = markup.note(f"no draws: {self._setting.problem().moments_note}")
+            return
         self._job = job = Job(self._setting.problem(), self._ranks.curve.ranks.tolist(), self._trials.value)
         self._simulate.disabled, self._cancel.disabled = True, False
         self._bar.value, self._count.object = 0, markup.note("starting ...")
@@ -181,9 +184,7 @@ class Explorer:
         try:
             async for curve in job.run(self._processes):
                 self._later(functools.partial(self._drawn, job, curve))
-                end = f"{curve.trials} draws; bars: two standard errors"
-                if curve.notes:
-                    end = f"{end}; {curve.notes[0]}"
+                end = "; ".join([f"{curve.trials} draws", *(curve.notes or ["bars: two standard errors"])])
         except asyncio.CancelledError:
             end = f"cancelled: {end}"
         except (LinregLoraError, RuntimeError) as error:  # RuntimeError: the process is gone
@@ -233,6 +234,10 @@ class Explorer:
     def _own_parameter(self, family: str) -> None:
         for kind, name in PARAMETERS.items():
             self.widgets[name].visible = kind == family
+
+    def _refuse(self, message: str) -> None:
+        self._say(message)
+        self._summary.object = markup.summary("The curves show the setting before.") if self._ranks else ""
 
     def _say(self, message: str) -> None:
         self._message.object = markup.refusal(one_line(message)) if message else ""

@@ -13,11 +13,11 @@ PAGE = ":host { display: block; max-width: 1240px; margin: 0 auto; padding: 12px
 _CARD = "background: white; border: 1px solid #dfe2e6; border-radius: 8px;"
 CONTROLS = f"""
 :host {{ {_CARD} flex: 1 1 280px; max-width: 320px; padding: 12px 16px 14px; }}
-@media (max-width: 760px) {{ :host {{ max-width: none; flex-basis: 100%; order: 2; }} }}
+@media (max-width: 880px) {{ :host {{ max-width: none; flex-basis: 100%; order: 2; }} }}
 """
 PLOTS = f"""
 :host {{ {_CARD} flex: 3 1 480px; width: auto !important; min-width: 0; padding: 14px 14px 6px; }}
-@media (max-width: 760px) {{ :host {{ flex-basis: 100%; order: 1; padding: 10px 4px 4px; }} }}
+@media (max-width: 880px) {{ :host {{ flex-basis: 100%; order: 1; padding: 10px 4px 4px; }} }}
 """
 WIDGET = f":host {{ {_FONT} }} label, input, select, button {{ {_FONT} }} .bk-input {{ color: #222; }}"
 BAR = f"progress {{ height: 10px; width: 100%; accent-color: {_LORA}; }}"
@@ -26,10 +26,11 @@ TEXT = f"""
 h1 {{ font-size: 21px; line-height: 1.25; margin: 4px 0 4px; }}
 p {{ font-size: 14px; line-height: 1.45; margin: 0 0 8px; color: #444; }}
 h2 {{ font-size: 14px; margin: 14px 0 8px; padding-top: 12px; border-top: 1px solid #e3e5e8; }}
-.refusal {{ border-left: 4px solid {_FLOOR}; background: #fdf1ea; padding: 8px 10px; font-size: 14px; color: #222;
+.refusal {{ border-left: 4px solid {_FLOOR}; background: #fdf1ea; padding: 8px 10px; margin-bottom: 8px;
+  font-size: 14px; color: #222;
   overflow-wrap: anywhere; }}
 .summary {{ font-size: 15px; line-height: 1.4; color: #222; margin: 0 6px 8px; min-height: 1.4em; }}
-@media (max-width: 760px) {{ .summary {{ min-height: 4.2em; }} }}
+@media (max-width: 880px) {{ .summary {{ min-height: 4.2em; }} }}
 .note {{ font-size: 13px; color: #444; min-height: 1.3em; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 13px; margin: 0 6px 6px; }}
 .legend span {{ display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }}

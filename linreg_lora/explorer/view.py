@@ -9,7 +9,6 @@ from bokeh.models import (
     CustomJSTickFormatter,
     FixedTicker,
     HoverTool,
-    NumeralTickFormatter,
     Range1d,
     Span,
     Whisker,
@@ -26,6 +25,8 @@ LORA, FULL, FLOOR = style.COMPARED[3].color, style.REFERENCE.color, style.COMPAR
 LORA_DASH, FULL_DASH, FLOOR_DASH = "solid", [7, 4], [2, 3]
 GREY, BAND = "#595959", "#d9d9d9"
 _HEIGHT = 330
+#: Ticks as plain numbers: 0.2, 50, 1,000.
+_PLAIN = "return tick < 1 ? String(Number(tick.toPrecision(3))) : tick.toLocaleString('en-US')"
 
 
 class View:
@@ -95,7 +96,7 @@ class View:
         self.against_n.title.text = f"Risk against n: LoRA of rank {rank}"
 
     def _rank_plot(self) -> Any:
-        plot = _plot("Risk against rank", "LoRA rank r", y_axis_type="log", x_range=Range1d(0, 1))
+        plot = _plot("Risk against rank", "LoRA rank r", y_axis_type="log", x_range=Range1d(start=0, end=1))
         plot.xaxis[0].formatter = CustomJSTickFormatter(code="return String(Math.round(2 ** tick - 1))")
         plot.line("x", "y", source=self.floor, color=FLOOR, line_dash=FLOOR_DASH, line_width=2)
         plot.line("x", "y", source=self.full, color=FULL, line_dash=FULL_DASH, line_width=2)
@@ -124,7 +125,9 @@ class View:
         return plot
 
     def _sample_plot(self) -> Any:
-        plot = _plot("Risk against n", "samples n", x_axis_type="log", y_axis_type="log", x_range=Range1d(1, 10))
+        plot = _plot(
+            "Risk against n", "samples n", x_axis_type="log", y_axis_type="log", x_range=Range1d(start=1, end=10)
+        )
         plot.add_layout(self._no_mean)
         plot.add_layout(self._threshold)
         plot.add_layout(self._n)
@@ -146,7 +149,7 @@ def _plot(title: str, x_label: str, **options: Any) -> Any:
         min_width=260,
         toolbar_location=None,
         tools="",
-        y_range=Range1d(0.1, 10),
+        y_range=Range1d(start=0.1, end=10),
         **options,
     )
     plot.title.text_font_size, plot.title.text_color, plot.title.text_font_style = "15px", "#222222", "bold"
@@ -158,7 +161,7 @@ def _plot(title: str, x_label: str, **options: Any) -> Any:
         axis.axis_line_color = axis.major_tick_line_color = "#888888"
         axis.minor_tick_line_color = None
         axis.ticker = FixedTicker(ticks=[])  # replacing it later would make Bokeh visit every model
-        axis.formatter = NumeralTickFormatter(format="0,0[.]00000")
+        axis.formatter = CustomJSTickFormatter(code=_PLAIN)
     plot.grid.grid_line_color = "#e8e8e8"
     plot.outline_line_color, plot.background_fill_color, plot.border_fill_color = None, "white", "white"
     plot.min_border_left, plot.min_border_right = 58, 18
