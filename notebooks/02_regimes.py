@@ -37,8 +37,10 @@ from linreg_lora.figures import style
 # A `Setting` is what the sliders say. `curves.against_rank` turns it into theory: LoRA's expected excess risk at some
 # ranks, FFT's, and the *floor*, the sum of $s_i^2$ beyond rank $r$, which no update of rank $r$ can go below.
 
-
 # %%
+start = Setting(n=120, dx=60, dy=60, noise=1.0, family=Family.LOW_RANK, rank=4, scale=2.0)
+
+
 def show(setting, simulated=None):
     """The curves of a setting, and in one line what they say; a setting that makes no sense says why."""
     try:
@@ -53,7 +55,6 @@ def show(setting, simulated=None):
         plt.show()
 
 
-start = Setting(n=120, dx=60, dy=60, noise=1.0, family=Family.LOW_RANK, rank=4, scale=2.0)
 show(start)
 
 # %% [markdown]
@@ -156,8 +157,10 @@ show(few.replace(scale=4.0))
 # for LoRA of any rank: both start from the same inverse. No average is drawn there, since none exists. LoRA's peak is
 # lower, because it lets the blown-up noise in through few directions; but on the way up more samples hurt it too.
 
-
 # %%
+both_sides = [8, 20, 35, 48, 56, 58, 60, 62, 64, 72, 90, 150, 480]
+
+
 def show_threshold(setting, sample_sizes):
     """Risk against n of FFT and of LoRA at the setting's rank, on both sides of n = dx."""
     lora = {n: curves.lora_at(setting, n) for n in sample_sizes}
@@ -167,7 +170,7 @@ def show_threshold(setting, sample_sizes):
         plt.show()
 
 
-show_threshold(start, [8, 20, 35, 45, 52, 56, 58, 60, 62, 64, 68, 75, 90, 130, 220, 480])
+show_threshold(start, both_sides)
 print(curves.against_rank(start.replace(n=60)).summary)
 
 # %% [markdown]
@@ -182,4 +185,4 @@ for ridge in (0.0, 5.0, 20.0, 80.0):
     print(f"ridge {ridge:g}: {curves.against_rank(start.replace(n=70, ridge=ridge)).summary}")
 
 # %%
-show_threshold(start.replace(ridge=20.0), [8, 20, 35, 48, 60, 75, 100, 160, 280, 480])
+show_threshold(start.replace(ridge=20.0), [8, 20, 35, 60, 90, 150, 480])
