@@ -30,7 +30,7 @@ h2 {{ font-size: 14px; margin: 14px 0 8px; padding-top: 12px; border-top: 1px so
   font-size: 14px; color: #222;
   overflow-wrap: anywhere; }}
 .summary {{ font-size: 15px; line-height: 1.4; color: #222; margin: 0 6px 8px; min-height: 1.4em; }}
-@media (max-width: 880px) {{ .summary {{ min-height: 4.2em; }} }}
+@media (max-width: 480px) {{ .summary {{ min-height: 4.2em; }} }}
 .note {{ font-size: 13px; color: #444; min-height: 1.3em; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 13px; margin: 0 6px 6px; }}
 .legend span {{ display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }}
