@@ -326,6 +326,17 @@ def sweep(
         raise typer.Exit(1)
 
 
+@app.command()
+def explore(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 5006,
+    browser: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Serve a page on this machine where theory follows sliders and simulation comes on demand. Ctrl-C ends it."""
+    from linreg_lora.explorer.serve import serve
+
+    serve(port, show=browser, announce=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+
+
 def _problem(
     n: int,
     dx: int,

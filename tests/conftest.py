@@ -5,6 +5,8 @@ Programs here are compiled once and run briefly, so that compiling is what costs
 
 import os
 
+import pytest
+
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
 
 import linreg_lora  # noqa: F401  (sets float64 and the XLA environment before JAX is imported)
@@ -13,3 +15,12 @@ import jax  # isort: skip
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium for the tests marked `browser`; see browser.py for what happens where there is none."""
+    from browser import launched
+
+    with launched() as running:
+        yield running

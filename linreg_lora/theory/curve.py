@@ -8,12 +8,12 @@ from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory.fft import EQUIVALENT, fft_risk
 
 
-def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True) -> RiskCurve:
+def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
     """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
     Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on
-    to, also for `difference`. Where the mean is infinite the risk is inf. A rank whose equations were not solved is
-    nan. `notes` say all this.
+    to, also for `difference`, and `flags`: false is faster for few ranks, and no note tells where they may be off.
+    Where the mean is infinite the risk is inf. A rank whose equations were not solved is nan. `notes` say all this.
     """
     chosen = valid_ranks(ranks, problem)
     full = fft_risk(problem)
@@ -29,7 +29,7 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
     elif not np.all(trivial) or full.formula == EQUIVALENT:
         formula = f"LoRA: deterministic equivalent; FFT: {full.formula}"
         try:
-            risk, difference, fft, found = _equivalent(problem, chosen, correction)
+            risk, difference, fft, found = _equivalent(problem, chosen, correction, flags)
             notes += found
         except NumericalFailure as failure:
             notes.append(str(failure))
@@ -50,11 +50,11 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
 
 
 def _equivalent(
-    problem: Problem, ranks: np.ndarray, correction: bool
+    problem: Problem, ranks: np.ndarray, correction: bool, flags: bool
 ) -> tuple[np.ndarray, np.ndarray, float, list[str]]:
     from linreg_lora.theory.equivalent import partial_equivalent
 
-    found = partial_equivalent(problem, ranks, correction=correction)
+    found = partial_equivalent(problem, ranks, correction=correction, flags=flags)
     notes = list(found.failures.values())[:1]
     if correction and not found.corrected:
         notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")

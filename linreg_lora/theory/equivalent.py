@@ -80,12 +80,17 @@ def equivalent(problem: Problem, ranks: object = None, *, correction: bool = Tru
     return found
 
 
-def partial_equivalent(problem: Problem, ranks: object = None, *, correction: bool = True) -> Equivalent:
-    """`equivalent`, with nan and an entry in `failures` at ranks that were not solved."""
+def partial_equivalent(
+    problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True
+) -> Equivalent:
+    """`equivalent`, with nan and an entry in `failures` at ranks that were not solved.
+
+    Without `flags` nothing but `ranks` is solved, and `flagged` is false: up to four times faster for few ranks.
+    """
     chosen = valid_ranks(ranks, problem)
     asked = correction
     correction = correction and largest_block(problem.without_null_inputs()) <= _LARGEST_CORRECTED
-    interior, found = at_interior_ranks(problem, chosen, correction=correction)
+    interior, found = at_interior_ranks(problem, chosen, correction=correction, above=_NEAR_EDGE if flags else 0)
     size = problem.max_rank + 1
     full, like = _fft_risks(problem, correction, bool(interior.size))
     raw, risk = np.full(size, fft_risk(problem).risk), np.full(size, full)
@@ -112,7 +117,7 @@ def partial_equivalent(problem: Problem, ranks: object = None, *, correction: bo
         raw=raw[chosen],
         parts=Parts(*parts[chosen].T),
         gap=gap[chosen],
-        flagged=flagged[chosen],
+        flagged=flagged[chosen] & flags,
         corrected=correction,
         fft_risk=full,
         difference=difference[chosen],
@@ -121,14 +126,19 @@ def partial_equivalent(problem: Problem, ranks: object = None, *, correction: bo
 
 
 def at_interior_ranks(
-    problem: Problem, ranks: Int[np.ndarray, "m"], *, correction: bool, pretraining: Pretraining = None
+    problem: Problem,
+    ranks: Int[np.ndarray, "m"],
+    *,
+    correction: bool,
+    pretraining: Pretraining = None,
+    above: int = _NEAR_EDGE,
 ) -> tuple[Int[np.ndarray, "k"], Functionals]:
-    """The functionals at those of `ranks`, and of the few ranks above each, that lie strictly between 0 and FFT."""
+    """The functionals at those of `ranks`, and of the few ranks `above` each, that lie strictly between 0 and FFT."""
     if problem.moments is Moments.NO_MEAN:
         raise InvalidInput("problem", "a mean that exists", problem.moments_note)
     reduced = problem.without_null_inputs()
     full = _rank_of_full_fit(reduced)
-    wanted = {rank - below for rank in ranks.tolist() if 0 < rank < full for below in range(_NEAR_EDGE + 1)}
+    wanted = {rank - below for rank in ranks.tolist() if 0 < rank < full for below in range(above + 1)}
     interior = np.array(sorted(rank for rank in wanted if rank > 0), dtype=int)
     if interior.size and reduced.ridge == 0 and reduced.regime is Regime.THRESHOLD:
         raise NumericalFailure(

@@ -1,0 +1,162 @@
+"""What the explorer shows by theory: risk against rank, and risk against n, fast enough to follow a slider.
+
+The cost of the deterministic equivalent grows with the number of distinct singular values, and with the ranks. So
+weak neighbouring values count as equal, with the same energy, and ranks are drawn where such groups end. There the
+energy that a rank leaves out is exact. What grouping changes is mostly below 1 % of the risk, where noise is weak up to
+5 % at single ranks, and nothing for low-rank shifts; `exact` does without it.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora.explorer.setting import Setting
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import RiskCurve
+from linreg_lora.theory.bounds import least_risk
+from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.fft import fft_risk
+
+#: Groups of singular values, about; and by how much their places count beside their strengths.
+_GROUPS, _PLACES = 12, 0.7
+#: Ranks that are drawn in any case, and the ratio of the further ones.
+_FIRST_RANKS, _RATIO = 5, 1.55
+#: Sample sizes: how far below and above dx, how many of FFT, and how many of LoRA.
+_SPAN, _MANY, _FEW = 8.0, 160, 20
+#: Distances from the threshold n = dx that are drawn in any case, as they are and as shares of dx.
+_NEAR, _NEAR_SHARES = np.array([-4, -2, -1, 0, 1, 2, 4]), np.array([-0.25, -0.13, -0.06, 0.06, 0.13, 0.25])
+
+
+class AgainstRank(NamedTuple):
+    """Expected excess risk against rank.
+
+    `curve`: theory at the ranks that are drawn. `floor`: sum of s_i^2 beyond each rank, which no update of that rank
+    can go below (`theory.bounds.least_risk`).
+    """
+
+    setting: Setting
+    curve: RiskCurve
+    floor: Float[np.ndarray, "k"]
+
+    @property
+    def summary(self) -> str:
+        """One line: the regime, and the best of the drawn ranks beside FFT."""
+        problem, curve = self.curve.problem, self.curve
+        where = f"{problem.regime}, n - dx = {problem.distance_from_threshold}"
+        if problem.moments is Moments.NO_MEAN:
+            return f"{where}: {problem.moments_note}"
+        try:
+            best = curve.best_rank
+        except InvalidInput:
+            return f"{where}: no rank was solved; {'; '.join(curve.notes)}"
+        risk = float(curve.risk[list(curve.ranks).index(best)])
+        if best == problem.max_rank:
+            return f"{where}: no rank drawn beats FFT, whose risk is {curve.fft_risk:.4g}"
+        name = "not adapting (rank 0)" if best == 0 else f"LoRA of rank {best}"
+        return f"{where}: of the ranks drawn {name} is best, risk {risk:.4g} against {curve.fft_risk:.4g} of FFT"
+
+
+class AgainstSamples(NamedTuple):
+    """FFT's expected excess risk against n, nan where no mean exists, and that band of n (None: there is none)."""
+
+    n: Int[np.ndarray, "k"]
+    fft: Float[np.ndarray, "k"]
+    no_mean: tuple[int, int] | None
+
+
+@functools.lru_cache(maxsize=256)
+def against_rank(setting: Setting) -> AgainstRank:
+    """Risk against rank by theory, at some ranks: 0, the first ones, FFT's, and where grouped values end."""
+    problem = setting.problem()
+    grouped, ends = _grouped(problem)
+    ranks = drawn_ranks(problem, ends, setting)
+    curve = risk_curve(grouped, ranks, flags=False)
+    return AgainstRank(setting, curve, np.array([least_risk(problem, int(rank)) for rank in ranks]))
+
+
+def exact(setting: Setting) -> RiskCurve:
+    """The curve at the same ranks without grouping: up to seconds, for data that are kept."""
+    return risk_curve(setting.problem(), against_rank(setting).curve.ranks)
+
+
+@functools.lru_cache(maxsize=256)
+def against_samples(setting: Setting) -> AgainstSamples:
+    """FFT's risk against n by theory, from dx / 8 to 8 dx, and further if the setting's n is."""
+    problem = setting.problem()
+    n = _sample_sizes(setting, _MANY)
+    problems = [problem.replace(n=int(value)) for value in n]
+    fft = np.array([_finite(fft_risk(changed).risk) for changed in problems])
+    without = [changed.n for changed in problems if changed.moments is Moments.NO_MEAN]
+    return AgainstSamples(n, fft, (min(without), max(without)) if without else None)
+
+
+def lora_sample_sizes(setting: Setting) -> Iterator[int]:
+    """The n at which LoRA's risk is drawn, coarse ones first."""
+    n = _sample_sizes(setting, _FEW)
+    seen: set[int] = set()
+    for step in (8, 4, 2, 1):
+        for value in n[::step].tolist():
+            if value not in seen:
+                seen.add(value)
+                yield value
+
+
+@functools.lru_cache(maxsize=4096)
+def lora_at(setting: Setting, n: int) -> float:
+    """LoRA's risk at the setting's rank `lora` with n samples, by theory; nan where no mean exists or was found."""
+    problem = setting.problem().replace(n=n)
+    if problem.moments is Moments.NO_MEAN:
+        return float("nan")
+    grouped, _ = _grouped(problem)
+    try:
+        return _finite(float(risk_curve(grouped, [min(setting.lora, problem.max_rank)], flags=False).risk[0]))
+    except NumericalFailure:
+        return float("nan")
+
+
+def drawn_ranks(problem: Problem, ends: Int[np.ndarray, "g"], setting: Setting) -> Int[np.ndarray, "k"]:
+    """Ranks to draw: 0 to 4, the setting's own, where groups `end`, geometrically beyond the last, and FFT's."""
+    most = problem.max_rank
+    wanted = {*range(_FIRST_RANKS + 1), setting.lora, *ends.tolist(), most}
+    rank = max(_FIRST_RANKS, int(ends[-1]) if len(ends) and ends[-1] < most else 0)
+    if len(ends) <= 1:
+        wanted.add(setting.rank)
+        while (rank := int(np.ceil(rank * _RATIO))) < most:
+            wanted.add(rank)
+    return np.array(sorted(rank for rank in wanted if rank <= most))
+
+
+def _grouped(problem: Problem) -> tuple[Problem, Int[np.ndarray, "g"]]:
+    """The problem with weak neighbouring singular values made equal, and the ranks at which groups end.
+
+    A value's place is its strength f_i = log(1 + n s_i^2 / noise), from 0 for the first to 1 for the last, and its
+    rank in the same way; groups are equal steps of the two together.
+    """
+    s = np.asarray(problem.spectrum)
+    if len(np.unique(s)) <= 1 or s[0] == 0:
+        return problem, np.array([np.count_nonzero(s)])
+    noise = (problem.noise_std * (np.sqrt(problem.n) + np.sqrt(problem.dy))) ** 2 + problem.ridge
+    strength = np.log1p(problem.n * s**2 / max(noise, 1e-9 * problem.n * s[0] ** 2))
+    place = (strength[0] - strength) / (strength[0] - strength[-1])
+    place = place + _PLACES * np.log1p(np.arange(len(s))) / np.log1p(len(s))
+    group = np.floor(place / place[-1] * _GROUPS * (1 - 1e-9))
+    ends = np.append(np.flatnonzero(np.diff(group)) + 1, len(s))
+    parts = np.split(s, ends[:-1])
+    means = np.concatenate([np.full(len(part), np.sqrt(np.mean(part**2))) for part in parts])
+    return problem.replace(spectrum=tuple(means.tolist())), ends
+
+
+def _sample_sizes(setting: Setting, count: int) -> Int[np.ndarray, "k"]:
+    low = max(1.0, min(setting.dx / _SPAN, setting.n / 1.5))
+    high = max(setting.dx * _SPAN, setting.n * 1.5)
+    near = setting.dx + np.concatenate([_NEAR, setting.dx * _NEAR_SHARES])
+    sizes = np.concatenate([np.geomspace(low, high, count), near, [setting.n]])
+    return np.unique(np.maximum(np.round(sizes), 1)).astype(int)
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else float("nan")

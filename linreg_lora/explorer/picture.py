@@ -1,0 +1,138 @@
+"""A setting's curves as a matplotlib Figure for papers, and as a Dataset."""
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from linreg_lora.explorer.curves import AgainstRank, AgainstSamples
+from linreg_lora.figures import style
+from linreg_lora.risk_curve import RiskCurve
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+_TICKS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+#: An axis that spans more than this has ticks at powers of ten only.
+_MANY_POWERS = 2e3
+#: The floor is shown down to this much below the least risk.
+_FLOOR_BELOW = 5.0
+_LORA, _FLOOR = style.COMPARED[3], style.COMPARED[2]
+
+
+def position(rank: np.ndarray | int) -> np.ndarray:
+    """Where a rank is drawn: log2(1 + r), so that rank 0 has a place and the first ranks have room."""
+    return np.log2(1.0 + np.asarray(rank))
+
+
+def rank_ticks(largest: int) -> list[int]:
+    """Ranks that are labelled on an axis up to `largest`."""
+    return [rank for rank in _TICKS if rank < largest / 1.35] + [largest]
+
+
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """What a logarithmic axis shows of risks: all that are positive, with room above and below."""
+    finite = values[np.isfinite(values) & (values > 0)]
+    return (float(np.min(finite)) / 1.5, float(np.max(finite)) * 1.5) if len(finite) else (0.1, 10.0)
+
+
+def risk_limits(found: AgainstRank) -> tuple[float, float]:
+    """`limits` of the curves against rank; of the floor only what lies near them."""
+    risk = np.append(found.curve.risk, found.curve.fft_risk)
+    known = risk[np.isfinite(risk)]
+    near = found.floor[found.floor > np.min(known, initial=np.inf) / _FLOOR_BELOW]
+    return limits(np.concatenate([known, near]))
+
+
+def ticks_between(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: powers of ten, or 1, 2 and 5 times them where there are few."""
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    steps = (1.0,) if high / low > _MANY_POWERS else (1.0, 2.0, 5.0)
+    return [tick for power in powers for tick in (step * 10.0**power for step in steps) if low <= tick <= high]
+
+
+def draw(found: AgainstRank, simulated: RiskCurve | None = None) -> Figure:
+    """Risk against rank: LoRA, FFT and the floor by theory; simulated means with two standard errors, if given."""
+    with style.applied():
+        figure, axes = style.single_panel()
+        draw_ranks(axes, found, simulated)
+    return figure
+
+
+def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = None) -> None:
+    """`draw`, on given axes."""
+    curve, problem, x = found.curve, found.setting.problem(), position(found.curve.ranks)
+    full = curve.fft_risk if np.isfinite(curve.fft_risk) else np.nan
+    lora = np.where(np.isfinite(curve.risk), curve.risk, np.nan)
+    floor = np.where(found.floor > 0, found.floor, np.nan)
+    axes.plot(x, floor, color=_FLOOR.color, linestyle=":", label="least of any update of rank r")
+    axes.plot(x[[0, -1]], [full, full], color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
+    axes.plot(x, lora, color=_LORA.color, marker="o", markersize=2.5, label="LoRA, theory")
+    if simulated is not None:
+        assert simulated.stderr is not None
+        look = {"fmt": "s", "color": "0.15", "markerfacecolor": "white", "markersize": 4.2}
+        known = np.isfinite(simulated.risk)
+        bars = 2 * np.nan_to_num(simulated.stderr[known])
+        label = f"simulated, {simulated.trials} draws"
+        axes.errorbar(position(simulated.ranks[known]), simulated.risk[known], yerr=bars, label=label, **look)
+    ticks = rank_ticks(int(curve.ranks[-1]))
+    axes.set(yscale="log", ylim=risk_limits(found), xlabel="LoRA rank r", ylabel="expected excess risk")
+    axes.xaxis.set_major_locator(FixedLocator(position(np.array(ticks)).tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(tick) for tick in ticks])
+    _round_ticks(axes.yaxis, *risk_limits(found))
+    axes.set_title(
+        f"n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, noise {problem.noise_std:g}, ridge {problem.ridge:g}",
+        fontsize="small",
+        color=style.ANNOTATION,
+    )
+    axes.legend(loc="best")
+
+
+def draw_samples(axes: "Axes", found: AgainstSamples, lora: dict[int, float], dx: int, rank: int) -> None:
+    """Risk against n, with the band where no mean exists."""
+    n = np.array(sorted(lora))
+    if found.no_mean is not None:
+        low, high = found.no_mean
+        axes.axvspan(low - 0.5, high + 0.5, color="0.85", linewidth=0, label="no mean exists")
+    axes.axvline(dx, color=style.ANNOTATION, linestyle=":", linewidth=0.7)
+    axes.plot(found.n, found.fft, color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
+    axes.plot(n, [lora[int(value)] for value in n], color=_LORA.color, label=f"LoRA of rank {rank}, theory")
+    ends = limits(np.concatenate([found.fft, list(lora.values())]))
+    axes.set(xscale="log", yscale="log", ylim=ends, xlabel="samples n", ylabel="expected excess risk")
+    _round_ticks(axes.yaxis, *ends)
+    _round_ticks(axes.xaxis, *axes.get_xlim())
+    axes.legend(loc="best")
+
+
+def _round_ticks(axis: "Axis", low: float, high: float) -> None:
+    axis.set_major_locator(FixedLocator(ticks_between(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+
+def dataset(found: AgainstRank, exact: RiskCurve, simulated: RiskCurve | None = None) -> "xr.Dataset":
+    """The curves as a Dataset over `rank`: theory without grouping (`exact`), and the simulation if there is one."""
+    import xarray as xr
+
+    units = {"units": "squared units of y"}
+    variables = {
+        "risk": ("rank", exact.risk, {"long_name": "expected excess risk of LoRA, theory", **units}),
+        "least_risk": ("rank", found.floor, {"long_name": "least excess risk of any update of this rank", **units}),
+        "fft_risk": ((), exact.fft_risk, {"long_name": "expected excess risk of FFT, theory", **units}),
+    }
+    attributes = {
+        "setting": json.dumps(found.setting.query()),
+        "formula": exact.formula,
+        "notes": "; ".join(exact.notes),
+    }
+    if simulated is not None:
+        assert simulated.stderr is not None
+        variables["simulated"] = ("rank", simulated.risk, {"long_name": "mean over draws", **units})
+        variables["stderr"] = ("rank", simulated.stderr, {"long_name": "its standard error", **units})
+        attributes |= {"trials": simulated.trials, "seed": simulated.seed}
+    return xr.Dataset(variables, {"rank": ("rank", exact.ranks, {"long_name": "LoRA rank"})}, attributes)

@@ -1,0 +1,70 @@
+"""Serving the explorer on this machine."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.executors import LocalProcesses
+
+_ADDRESS = "127.0.0.1"
+_LARGEST_PORT = 65535
+
+
+def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
+    """Serve the page on 127.0.0.1 until interrupted; port 0 takes any free one. `announce` gets its address.
+
+    Raises `LinregLoraError` where Panel is missing, `InvalidInput` for a port that cannot be used.
+    """
+    try:
+        import panel as pn
+    except ImportError:
+        raise LinregLoraError("explore needs Panel: pip install 'linreg-lora[explore]'") from None
+    port = _free_port(port)
+    from linreg_lora.explorer import curves, markup
+    from linreg_lora.explorer.app import Explorer
+    from linreg_lora.explorer.setting import Setting
+
+    pn.extension(raw_css=[markup.DOCUMENT], notifications=False)
+    theory, processes = ThreadPoolExecutor(1), LocalProcesses(1)
+    theory.submit(curves.against_rank, Setting())  # compiles while the browser starts
+
+    def page() -> pn.viewable.Viewable:
+        parameters = {name: values[0].decode() for name, values in (pn.state.session_args or {}).items()}
+        return Explorer(theory, processes, parameters).page()
+
+    try:
+        server: Any = pn.serve(
+            page,
+            port=port,
+            address=_ADDRESS,
+            websocket_origin=[f"{_ADDRESS}:{port}", f"localhost:{port}"],
+            title="LoRA against full fine-tuning",
+            show=show,
+            start=False,
+            verbose=False,
+        )
+        announce(f"http://{_ADDRESS}:{port}")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.start()
+            server.io_loop.start()
+    finally:
+        processes.kill()
+        theory.shutdown(wait=False, cancel_futures=True)
+
+
+def _free_port(port: int) -> int:
+    """`port`, or a free one for 0, after trying to bind it."""
+    if not 0 <= port <= _LARGEST_PORT:
+        raise InvalidInput("port", f"an integer in 0..{_LARGEST_PORT}", port)
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((_ADDRESS, port))
+        except OSError as error:
+            reason = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+            raise InvalidInput("port", "a port that is free (0: any)", port, reason) from None
+        return trial.getsockname()[1]

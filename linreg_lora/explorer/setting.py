@@ -1,0 +1,121 @@
+"""A setting of the explorer: what the sliders say, as a link and as a Problem."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from linreg_lora import spectra, validation
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
+
+#: The largest dx and dy here: beyond it a curve no longer follows a slider, nor do draws come in seconds.
+LARGEST_DIMENSION = 400
+
+
+class Family(StrEnum):
+    """How the singular values of the task shift decay (`spectra`)."""
+
+    LOW_RANK = "low-rank"
+    POWER_LAW = "power-law"
+    EXPONENTIAL = "exponential"
+
+
+#: The parameter that belongs to each family.
+PARAMETERS = {Family.LOW_RANK: "rank", Family.POWER_LAW: "exponent", Family.EXPONENTIAL: "rate"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What the explorer shows. Fields are checked when the setting is made; `InvalidInput` names the field.
+
+    | field                      | symbol | meaning                                                               |
+    |----------------------------|--------|-----------------------------------------------------------------------|
+    | `n`, `dx`, `dy`            |        | samples, inputs, outputs; dx and dy at most 400                       |
+    | `noise`                    | sigma  | noise standard deviation, in units of y                               |
+    | `family`                   |        | of the shift's singular values s_i                                    |
+    | `rank`, `exponent`, `rate` |        | its parameter: s_i = 1 up to `rank`; i^(-exponent); exp(-rate (i-1))  |
+    | `scale`                    |        | s_i is multiplied by it                                               |
+    | `ridge`                    | eta    | penalty eta ||D||_F^2                                                 |
+    | `lora`                     | r      | LoRA's rank where one rank is shown; FFT where r >= min(n, dx, dy)    |
+    """
+
+    n: int = 120
+    dx: int = 60
+    dy: int = 60
+    noise: float = 1.0
+    family: Family = Family.LOW_RANK
+    rank: int = 4
+    exponent: float = 1.0
+    rate: float = 0.5
+    scale: float = 2.0
+    ridge: float = 0.0
+    lora: int = 4
+
+    def __post_init__(self) -> None:
+        if self.family not in set(Family):
+            raise InvalidInput("family", f"one of {', '.join(Family)}", self.family)
+        object.__setattr__(self, "family", Family(self.family))
+        for name in ("dx", "dy"):
+            if validation.positive_integer(name, getattr(self, name)) > LARGEST_DIMENSION:
+                raise InvalidInput(name, f"at most {LARGEST_DIMENSION} here", getattr(self, name),
+                                   "linreg-lora risk takes more")  # fmt: skip
+        size = min(self.dx, self.dy)
+        for name in ("lora", *(["rank"] if self.family is Family.LOW_RANK else [])):
+            if validation.positive_integer(name, getattr(self, name)) > size:
+                raise InvalidInput(name, f"at most min(dx, dy) = {size}", getattr(self, name))
+        for name in ("noise", "scale", "ridge"):
+            validation.nonnegative_number(name, getattr(self, name))
+        self.problem()
+
+    def problem(self) -> Problem:
+        """The Problem: isotropic inputs and noise."""
+        return Problem(
+            n=self.n, dx=self.dx, dy=self.dy, noise_std=self.noise, ridge=self.ridge, spectrum=self._spectrum()
+        )
+
+    def replace(self, **changes: Any) -> "Setting":
+        """A copy with some fields changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def query(self) -> dict[str, str]:
+        """The setting as the parameters of a link; `from_query` undoes it exactly."""
+        other = set(PARAMETERS.values()) - {PARAMETERS[self.family]}
+        fields = (field.name for field in dataclasses.fields(self) if field.name not in other)
+        return {name: _text(getattr(self, name)) for name in fields}
+
+    def _spectrum(self) -> spectra.Spectrum:
+        size = min(self.dx, self.dy)
+        if self.family is Family.LOW_RANK:
+            return spectra.low_rank(self.rank, self.scale)
+        if self.family is Family.POWER_LAW:
+            return spectra.power_law(size, self.exponent, self.scale)
+        return spectra.exponential(size, self.rate, self.scale)
+
+
+def from_query(parameters: Mapping[str, str]) -> Setting:
+    """The setting of a link; what it leaves out has its default. Raises `InvalidInput` for what it gets wrong."""
+    fields = {field.name: field for field in dataclasses.fields(Setting)}
+    unknown = [name for name in parameters if name not in fields]
+    if unknown:
+        raise InvalidInput("link", f"parameters among {', '.join(fields)}", unknown[0])
+    return Setting(**{name: _parse(name, type(fields[name].default), text) for name, text in parameters.items()})
+
+
+def _parse(name: str, kind: type, text: str) -> Any:
+    if kind is Family:
+        return text
+    read: Callable[[str], Any] = int if kind is int else float
+    expected = "an integer" if kind is int else "a number"
+    try:
+        value = read(text)
+    except ValueError:
+        raise InvalidInput(name, expected, text) from None
+    if not math.isfinite(value):
+        raise InvalidInput(name, f"{expected} that is finite", text)
+    return value
+
+
+def _text(value: Any) -> str:
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

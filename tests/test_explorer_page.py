@@ -1,0 +1,153 @@
+"""The explorer's page in a browser: it follows its sliders, its link, its buttons, and loads nothing from elsewhere."""
+
+import csv
+import io
+import re
+import signal
+import subprocess
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from browser import PATIENCE, opened
+
+from linreg_lora.explorer import curves
+from linreg_lora.explorer.setting import Setting
+
+pytestmark = pytest.mark.browser
+
+#: A tiny problem, so that draws and curves take no time.
+SETTING = Setting(n=30, dx=12, dy=10, rank=2, lora=2)
+LINK = "/?" + "&".join(f"{name}={value}" for name, value in SETTING.query().items())
+_SOURCE = "name => Array.from(Bokeh.documents[0].get_model_by_name(name).data.y)"
+_HAS = "([name, count]) => window.Bokeh?.documents[0]?.get_model_by_name(name)?.data.y.length >= count"
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a server of its own, ended as people end it."""
+    command = [sys.executable, "-c", "from linreg_lora.cli import main; main()"]
+    command += ["explore", "--no-browser", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        found = re.match(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+        assert found, server.stderr and server.stderr.read()
+        yield found[0]
+        server.send_signal(signal.SIGINT)
+        _, complaints = server.communicate(timeout=PATIENCE / 1000)
+        assert (server.returncode, complaints) == (0, "")
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def page(browser, address):
+    """The page with the tiny setting, opened once; its problems and requests are asserted at the end."""
+    with opened(browser, address + LINK, viewport={"width": 1100, "height": 900}, accept_downloads=True) as found:
+        found.page.wait_for_function(_HAS, arg=["lora", 3])
+        yield found.page
+        assert found.problems == []
+        assert all(request.startswith((address, "data:", "blob:")) for request in found.requests), found.requests
+
+
+def y(page, name):
+    return np.array(page.evaluate(_SOURCE, name), dtype=float)
+
+
+def shows_theory_of(page, setting):
+    """Wait until the curve is that of a setting."""
+    risk = curves.against_rank(setting).curve.risk
+    expected = risk[np.isfinite(risk)].tolist()
+    script = f"expected => {{ const y = ({_SOURCE})('lora'); return y.length == expected.length && y.every((v, i) => Math.abs(v / expected[i] - 1) < 1e-9) }}"  # noqa: E501
+    page.wait_for_function(script, arg=expected)
+
+
+def test_the_link_gives_the_setting_and_the_page_its_theory(page):
+    shows_theory_of(page, SETTING)
+    page.wait_for_function("() => location.search.includes('lora')")
+    assert {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()} == SETTING.query()
+
+
+def test_the_curve_follows_a_slider(page):
+    """Slider to curve, there and back to the server, within what people do not feel as waiting; see `seconds`."""
+    page.evaluate("""() => {
+        window.seconds = [];
+        document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
+        const risk = Bokeh.documents[0].get_model_by_name("lora");
+        risk.properties.data.change.connect(() => window.seconds.push((performance.now() - window.pressed) / 1000));
+    }""")
+    handle = page.locator(".noUi-handle").first
+    for step in range(1, 7):
+        handle.press("ArrowRight")
+        shows_theory_of(page, SETTING.replace(n=SETTING.n + step))
+    seconds = page.evaluate("() => window.seconds")
+    print(f"from slider to curve: {np.round(seconds, 3)} s")
+    assert min(seconds) < 0.5
+    page.wait_for_function("() => location.search.includes('n=36')")
+
+
+def test_simulation_shows_progress_and_points_and_agrees(page):
+    page.get_by_role("button", name="Simulate").click()
+    page.wait_for_function(_HAS, arg=["points", 3])
+    page.get_by_text("256 draws; bars: two standard errors").wait_for()
+    ratio = y(page, "points") / y(page, "lora")
+    # 256 draws of a risk that varies by less than its mean: 5 standard errors are less than a third of it.
+    assert np.all(np.abs(ratio - 1) < 1 / 3)
+    assert ratio[0] == 1
+
+
+def test_a_new_setting_removes_points_and_cancelling_stops(page):
+    page.locator(".noUi-handle").first.press("ArrowLeft")
+    shows_theory_of(page, SETTING.replace(n=35))
+    assert len(y(page, "points")) == 0
+    page.get_by_role("combobox").nth(1).select_option("4096 draws")
+    page.get_by_role("button", name="Simulate").click()
+    page.wait_for_function(_HAS, arg=["points", 3])
+    page.get_by_role("button", name="Cancel").click()
+    note = page.get_by_text("cancelled:")
+    note.wait_for()
+    draws = int(re.search(r"cancelled: (\d+) draws", note.inner_text())[1])
+    assert 0 < draws < 4096
+    assert page.get_by_role("button", name="Simulate").is_enabled()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "SVG", "CSV", "NC"])
+def test_downloads(page, kind):
+    with page.expect_download() as started:
+        page.get_by_text(kind, exact=True).click()
+    assert started.value.suggested_filename == f"linreg-lora-explorer.{kind.lower()}"
+    content = started.value.path().read_bytes()
+    assert content.startswith({"PNG": b"\x89PNG", "SVG": b"<?xml", "CSV": b"rank,", "NC": b"\x89HDF"}[kind])
+    if kind == "CSV":
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        assert [float(row["risk"]) for row in rows] == pytest.approx(y(page, "lora").tolist(), rel=1e-9)
+
+
+def test_an_invalid_setting_is_one_line_as_on_the_command_line(browser, address):
+    with opened(browser, f"{address}/?n=0") as found:
+        alert = found.page.get_by_role("alert")
+        alert.wait_for()
+        assert alert.inner_text() == "n: expected an integer >= 1, received 0"
+        box = found.page.locator("input").first
+        box.fill("-3")
+        box.press("Enter")
+        found.page.get_by_text("n: expected an integer >= 1, received -3").wait_for()
+        box.fill("60")
+        box.press("Enter")
+        found.page.get_by_text("the mean is infinite").wait_for()
+        alert.wait_for(state="hidden")
+        found.page.get_by_role("button", name="Simulate").click()
+        found.page.get_by_text("no draws: the mean is infinite").wait_for()
+        assert found.problems == []
+
+
+def test_nothing_is_clipped_on_a_phone(browser, address):
+    with opened(browser, address + LINK, viewport={"width": 360, "height": 780}) as found:
+        found.page.wait_for_function(_HAS, arg=["lora", 3])
+        assert found.page.evaluate("() => document.documentElement.scrollWidth") <= 360
+        for name in ("Simulate", "Cancel"):
+            box = found.page.get_by_role("button", name=name).bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360
