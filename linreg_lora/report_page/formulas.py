@@ -21,7 +21,7 @@ _INSTEAD = (
 
 
 def lines(statement: str) -> list[str]:
-    """A displayed statement as MathML, one `<math>` for each line of its LaTeX; where no line stands alone, one for all.
+    """A displayed statement as MathML, one `<math>` for each line of its LaTeX, or for lines that need each other.
 
     Authors break lines at relations and signs, so that no line need be wider than a page. A statement that is no LaTeX
     that can be converted is shown as it is, in `<code>`.

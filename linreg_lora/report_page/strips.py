@@ -33,9 +33,10 @@ _NOTHING = 1e-17
 
 @dataclass(frozen=True)
 class Row:
-    """One strip: `low` to `high` is what the claim's test accepts, `point` what was found, and `said` the same for people.
+    """One strip: `low` to `high` is what the claim's test accepts, `point` what was found, `said` the same for people.
 
-    `role`: "own" where the evidence agrees, "against" where it contradicts, "rival" for the sharpest test of a rival; `fate`: its outcome in words.
+    `role`: "own" where the evidence agrees, "against" where it contradicts, "rival" for the sharpest test of a rival.
+    `fate`: the outcome in words.
     """
 
     label: str
@@ -164,7 +165,7 @@ def _logarithmic(low: float, high: float) -> Callable[[float], float]:
     def place(value: float) -> float:
         if not value > low:
             return 0.0
-        return 1.0 if value >= high else math.log(value / low) / math.log(high / low)
+        return 1.0 if value >= high else (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
 
     return place
 
