@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #: A page that takes longer than this many milliseconds for anything has failed.
-PATIENCE = 30_000
+PATIENCE = 20_000
 
 
 class Opened(NamedTuple):
