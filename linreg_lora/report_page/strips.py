@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: Heights in CSS pixels: a row with its label above its strip, and the axis with its numbers.
 _ROW, _AXIS = 36, 26
-#: Shares of the width where the axis begins and ends: room for half a marker, and for half a number.
-_LEFT, _RIGHT = 4.0, 95.0
+#: Shares of the width where the axis begins and ends: room for half a marker before, and for a number behind.
+_LEFT, _RIGHT = 5.0, 81.0
+#: Letters of a label that fit on a phone; the figure's words and the tables have all of them.
+_LONGEST = 50
 #: Standard errors around 0 within which the axis is about linear; beyond, about logarithmic.
 _LINEAR = 3.0
 #: What is below any rounding error that double precision can show.
@@ -115,7 +117,7 @@ def _mean(claim: "Claim", comparison: "Comparison", label: str, role: str, fate:
 
 def _pathwise(claim: "Claim", comparison: "Comparison", label: str, role: str, fate: str) -> Row:
     worst, tolerance = comparison.numbers["worst"], comparison.numbers["tolerance"]
-    said = "no violation" if worst <= 0 else "unbounded" if math.isinf(worst) else compact(worst)
+    said = "none" if worst <= 0 else "unbounded" if math.isinf(worst) else compact(worst)
     return Row(label, role, worst, 0.0, tolerance, said, fate)
 
 
@@ -139,7 +141,7 @@ def _standard_errors(rows: Sequence[Row]) -> Scale:
         return (0.5 + math.asinh(z / _LINEAR) / end / 2) if math.isfinite(z) else float(z > 0)
 
     powers = [10**k for k in range(1, 1 + int(math.log10(max(farthest, 10.0) * 1.15)))]
-    powers = powers[:: 1 + len(powers) // 4]
+    powers = powers[:: (1 + len(powers)) // 2]
     ticks = [(float(sign * p), _number(sign * p)) for p in powers for sign in (-1, 1)]
     return Scale("Measured minus predicted, in standard errors", place, [(0.0, "0"), *ticks], 0.0)
 
@@ -208,14 +210,19 @@ def _svg(rows: Sequence[Row], scale: Scale, label: str) -> str:
         at = x(scale.reference)
         parts.append(f'<line class="reference" x1="{at}" x2="{at}" y1="16" y2="{height - _AXIS + 4}"/>')
     for i, row in enumerate(rows):
-        baseline = i * _ROW + 12
-        parts.append(f'<text class="{row.role}" x="0" y="{baseline}">{escape(row.label)}</text>')
-        parts.append(f'<text class="value" x="100%" y="{baseline}" text-anchor="end">{escape(row.said)}</text>')
+        top = i * _ROW
+        parts.append(f'<text class="{row.role}" x="0" y="{top + 12}">{escape(_shortened(row.label))}</text>')
+        parts.append(f'<text class="value" x="100%" y="{top + 29}" text-anchor="end">{escape(row.said)}</text>')
         # A nested svg is what can be moved by a percentage.
-        parts.append(f'<svg x="{x(row.point)}" y="{i * _ROW + 25}" overflow="visible">{_MARKERS[row.role]}</svg>')
+        parts.append(f'<svg x="{x(row.point)}" y="{top + 25}" overflow="visible">{_MARKERS[row.role]}</svg>')
     for value, name in scale.ticks:
         parts.append(f'<text class="tick" x="{x(value)}" y="{height - 7}" text-anchor="middle">{escape(name)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _shortened(label: str) -> str:
+    label = label.replace("sigma=", "σ=")
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
 def _strip(row: Row, top: int, x: Callable[[float], str]) -> Iterator[str]:
