@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from browser import opened
+from browser import eventually, opened
 from report_sample import CLAIMS, sample
 
 from linreg_lora.claims.vocabulary import Budget
@@ -60,8 +60,7 @@ def test_it_opens_offline_without_a_complaint_and_asks_for_nothing_else(browser,
 def test_its_policy_stops_what_would_ask_for_more(desktop):
     """Also the browser's: what the policy forbids is a complaint, so that the silence of the others says something."""
     desktop.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'https://example.org/x.png'}))")
-    desktop.page.wait_for_timeout(100)
-    assert any("Content Security Policy" in problem for problem in desktop.problems)
+    eventually(desktop.page, lambda: any("Content Security Policy" in text for text in desktop.problems), True)
     desktop.problems.clear()
 
 
@@ -97,17 +96,17 @@ def test_every_figure_and_every_formula_is_drawn(desktop, sampled):
 def test_a_choice_filters_and_stays_in_the_address(browser, url, field, value, expected):
     with opened(browser, url, offline=True, viewport=DESKTOP) as (page, problems, _):
         page.get_by_label(field, exact=True).select_option(value)
-        assert in_list(page) == expected
+        eventually(page, lambda: in_list(page), expected)
         seen, address = shown(page), page.url
         assert seen
         assert page.locator("#shown").text_content().startswith(f"{len(seen)} of ")
         assert f"{field.lower()}=" in address
         page.get_by_role("button", name="Clear", exact=True).click()
-        assert in_list(page) == list(CLAIMS)
-        assert page.url == url
+        eventually(page, lambda: in_list(page), list(CLAIMS))
+        eventually(page, lambda: page.url, url)
         page.goto("about:blank")
         page.goto(address)
-        assert shown(page) == seen
+        eventually(page, lambda: shown(page), seen)
         assert page.get_by_label(field, exact=True).input_value() == value
     assert problems == []
 
@@ -115,42 +114,40 @@ def test_a_choice_filters_and_stays_in_the_address(browser, url, field, value, e
 def test_words_filter_and_where_nothing_matches_it_says_so(desktop):
     page = desktop.page
     page.get_by_label("Search").fill("148 LEMMA")
-    assert shown(page) == ["lemma2-square", CORRECTED]
+    eventually(page, lambda: shown(page), ["lemma2-square", CORRECTED])
     assert not page.locator("#none").is_visible()
     page.get_by_label("Search").fill("no such claim")
-    assert shown(page) == []
+    eventually(page, lambda: shown(page), [])
     page.get_by_role("button", name="Clear the filters").click()
-    assert in_list(page) == list(CLAIMS)
+    eventually(page, lambda: in_list(page), list(CLAIMS))
 
 
 def test_claims_are_sorted(desktop, sampled):
     page = desktop.page
     verdicts = {judgement.claim.id: str(judgement.verdict) for judgement in sampled[1]}
     page.get_by_label("Sort by").select_option("id")
-    assert in_list(page) == sorted(CLAIMS)
+    eventually(page, lambda: in_list(page), sorted(CLAIMS))
     page.get_by_label("Sort by").select_option("slack")
-    assert in_list(page)[0] == BOUND
+    eventually(page, lambda: in_list(page)[0], BOUND)
     page.get_by_label("Sort by").select_option("verdict")
-    ordered = [verdicts[claim] for claim in in_list(page)]
-    assert ordered == sorted(ordered, key=ordered.index)
-    assert ordered[0] == "holds"
+    ordered = ["holds", "holds", "holds", "holds-with-correction", "holds-under"]
+    eventually(page, lambda: [verdicts[claim] for claim in in_list(page)], ordered)
     page.get_by_label("Sort by").select_option("")
-    assert in_list(page) == list(CLAIMS)
+    eventually(page, lambda: in_list(page), list(CLAIMS))
 
 
 def test_a_link_to_a_claim_opens_it_also_where_a_filter_hides_it(desktop):
     page = desktop.page
     page.locator(".tile", has_text="holds-with-correction").click()
-    assert in_list(page) == [CORRECTED]
+    eventually(page, lambda: in_list(page), [CORRECTED])
     page.locator(f"#claim-{CORRECTED} summary").click()
     page.locator(f"#claim-{CORRECTED} .assumptions a").click()
-    assert page.locator("#claim-lemma2-square").is_visible()
-    assert page.locator("#claim-lemma2-square details.depth").get_attribute("open") is not None
+    eventually(page, lambda: page.locator("#claim-lemma2-square details.depth[open]").is_visible(), True)
 
 
 def test_without_scripts_everything_is_there_but_the_filters(browser, url):
     with opened(browser, url, offline=True, viewport=DESKTOP, java_script_enabled=False) as (page, _, _):
-        assert in_list(page) == list(CLAIMS)
+        eventually(page, lambda: in_list(page), list(CLAIMS))
         assert not page.locator("#filters").is_visible()
 
 
@@ -167,7 +164,7 @@ def test_the_keyboard_reaches_and_works_everything(desktop):
     page.keyboard.press("Tab")
     assert page.evaluate(f"{focused}.name") == "q"
     page.keyboard.type("spectral")
-    assert in_list(page) == [BOUND]
+    eventually(page, lambda: in_list(page), [BOUND])
     reached = []
     while not reached or reached[-1] != "SUMMARY":
         page.keyboard.press("Tab")
@@ -277,11 +274,7 @@ def test_a_formula_wider_than_a_phone_scrolls_in_its_box_by_keyboard_too(browser
         wide = page.locator(".formula[tabindex]").first
         wide.focus()
         page.keyboard.press("ArrowRight")
-        for _ in range(100):  # the page's policy stops Playwright's own way of waiting, which evaluates strings
-            if moved := page.evaluate("document.activeElement.scrollLeft"):
-                break
-            page.wait_for_timeout(20)
-        assert moved > 0
+        eventually(page, lambda: page.evaluate("document.activeElement.scrollLeft > 0"), True)
 
 
 def test_on_paper_everything_is_open_and_inside_and_the_controls_are_gone(browser, url):
