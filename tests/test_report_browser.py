@@ -240,10 +240,11 @@ def test_pictures_have_words_and_controls_have_labels(desktop):
 
 # -- layout -------------------------------------------------------------------------------------------------------
 
-#: Labels of figures that leave their figure, or that lie on one another.
+#: Labels and markers of figures that leave their figure, or that lie on one another.
 MISPLACED = """() => [...document.querySelectorAll("figure > svg")].flatMap((svg) => {
   const frame = svg.getBoundingClientRect();
-  const boxes = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+  const parts = [...svg.querySelectorAll("text, circle, path")];
+  const boxes = parts.map((part) => [part.textContent || part.tagName, part.getBoundingClientRect()]);
   const outside = boxes.filter(([, b]) =>
     b.left < frame.left - 1 || b.right > frame.right + 1 || b.bottom > frame.bottom + 1);
   const meeting = boxes.filter(([, a], i) => boxes.some(([, b], j) =>

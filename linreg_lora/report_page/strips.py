@@ -117,7 +117,7 @@ def _mean(claim: "Claim", comparison: "Comparison", label: str, role: str, fate:
 
 def _pathwise(claim: "Claim", comparison: "Comparison", label: str, role: str, fate: str) -> Row:
     worst, tolerance = comparison.numbers["worst"], comparison.numbers["tolerance"]
-    said = "none" if worst <= 0 else "unbounded" if math.isinf(worst) else compact(worst)
+    said = "none" if worst <= 0 else "∞" if math.isinf(worst) else compact(worst)
     return Row(label, role, worst, 0.0, tolerance, said, fate)
 
 
