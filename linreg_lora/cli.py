@@ -195,6 +195,24 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="HTML page to write; it needs no other file and no network.")],
+    claims: Annotated[Path | None, typer.Option(help="Claims file. Default: the package's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    budget: Annotated[Budget, typer.Option(help="ci: the draws that claims state. thorough: eight times as many.")] = (
+        Budget.CI
+    ),
+) -> None:
+    """Check every claim, verify every proof, and write it all as one page. Exit code 1 when one is not as expected."""
+    from linreg_lora import report_page
+
+    as_expected = report_page.write(out, claims, seed, budget)
+    typer.echo(out)
+    if not as_expected:
+        raise typer.Exit(1)
+
+
 claims_app = typer.Typer(
     invoke_without_command=True, add_completion=False, help="List what the papers claim, or show one claim."
 )

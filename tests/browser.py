@@ -6,7 +6,8 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #: A page that takes longer than this many milliseconds for anything has failed.
-PATIENCE = 30_000
+PATIENCE = 20_000
 
 
 class Opened(NamedTuple):
@@ -66,3 +67,14 @@ def opened(browser: "Browser", url: str, *, offline: bool = False, **context) ->
         page.on("request", lambda request: requests.append(request.url))
         page.goto(url)
         yield Opened(page, problems, requests)
+
+
+def eventually(page: "Page", probe: Callable[[], object], expected: object) -> None:
+    """Assert that `probe()` comes to equal `expected`: what a page does about a click, it may do a little later.
+
+    Playwright's own `wait_for_function` evaluates strings, which a page's policy may forbid.
+    """
+    deadline = time.monotonic() + PATIENCE / 1000
+    while (found := probe()) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert found == expected

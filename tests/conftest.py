@@ -17,9 +17,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium for the tests marked `browser`; see browser.py for what happens where there is none."""
+    """A headless Chromium for the tests marked `browser`; see browser.py for what happens where there is none.
+
+    It ends with its module: Playwright keeps an event loop running in this thread, in which no other one can run.
+    """
     from browser import launched
 
     with launched() as running:

@@ -141,6 +141,16 @@ COMMANDS = {
         bad(claims=NO_FILE, only=WORD | ODD | LONG, seed=NOT_A_SEED, format=NOT_A_FORM),
         120,
     ),
+    "report": (
+        {"out": "new.html", "claims": "claims.yaml"},
+        bad(
+            out=NO_FOLDER.filter(lambda path: path != "binary") | st.sampled_from(["folder", ".", "", "claims.yaml"]),
+            claims=NO_FILE,
+            seed=NOT_A_SEED,
+            budget=NOT_A_FORM,
+        ),
+        60,
+    ),
     "prove": ({"proof": "truncation-error"}, bad(proof=NOT_A_NAME, format=NOT_A_FORM), 40),
     "figures": (
         {"out": "new/folder", "workers": "1"},

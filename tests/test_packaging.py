@@ -1,5 +1,6 @@
 """What is shipped: a wheel that works away from its source tree, and one version everywhere."""
 
+import itertools
 import json
 import os
 import re
@@ -52,7 +53,8 @@ def test_wheel_contains_the_claims_and_the_license(wheel):
     assert "linreg_lora/paper_claims.yaml" in names
     assert f"linreg_lora-{__version__}.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if name.startswith(("tests", "notebooks", "figures"))]
-    for source in (ROOT / "linreg_lora").rglob("*.py"):
+    package = ROOT / "linreg_lora"
+    for source in itertools.chain(*(package.rglob(f"*.{suffix}") for suffix in ("py", "html", "css", "js"))):
         assert source.relative_to(ROOT).as_posix() in names
 
 

@@ -20,9 +20,9 @@ given here."""
 def markdown(file: ClaimsFile) -> str:
     """The whole document: corrections, conditions, slips of print, and what could not be decided."""
     by_id = {claim.id: claim for claim in file.claims}
-    corrected = [claim for claim in file.claims if claim.correction is not None]
-    failed = [claim for claim in file.claims if claim.expected is Verdict.FAILS]
-    conditional = [claim for claim in file.claims if claim.expected is Verdict.HOLDS_UNDER]
+    corrected, failed, conditional = (
+        with_expected(file, verdict) for verdict in (Verdict.HOLDS_WITH_CORRECTION, Verdict.FAILS, Verdict.HOLDS_UNDER)
+    )
     parts = [
         _INTRODUCTION,
         *_section("Statements with a correction", (_corrected(claim, by_id) for claim in corrected)),
@@ -32,6 +32,11 @@ def markdown(file: ClaimsFile) -> str:
         *_section("What linear regression cannot decide", (_undecidable(entry) for entry in file.undecidable)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_expected(file: ClaimsFile, verdict: Verdict) -> list[Claim]:
+    """The claims that state this verdict of themselves."""
+    return [claim for claim in file.claims if claim.expected is verdict]
 
 
 def _section(title: str, entries: Iterator[str] | list[str]) -> list[str]:

@@ -62,7 +62,8 @@ def page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[
         yield Text.assemble("verdict: ", styled(Verdict.UNDECIDABLE))
         yield Text(claim.why)
         return
-    yield from _assumptions(claim)
+    for name, value in assumptions(claim):
+        yield Text(f"{name}: {value}")
     if judgement is not None:
         reason = f" ({judgement.reason})" if judgement.reason else ""
         yield Text.assemble("verdict: ", styled(judgement.verdict), f"{reason}, expected {claim.expected}\n")
@@ -74,23 +75,49 @@ def page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[
     yield from _proofs(claim)
 
 
-def _assumptions(claim: Claim) -> Iterator[Any]:
-    from rich.text import Text
-
-    relation = f", {claim.relation}" if claim.relation else ""
-    yield Text(f"kind: {claim.kind}{relation}")
-    yield Text(f"tested on: {describe_domain(claim.domain)}")
+def assumptions(claim: Claim) -> Iterator[tuple[str, str]]:
+    """What a claim is tested on, how, and how sharply: pairs of a name and a value."""
+    yield "kind", f"{claim.kind}, {claim.relation}" if claim.relation else str(claim.kind)
+    yield "tested on", describe_domain(claim.domain)
     if claim.outside is not None:
-        yield Text(f"holds under: {claim.condition}")
-        yield Text(f"fails on: {describe_domain(claim.outside)}")
+        yield "holds under", claim.condition
+        yield "fails on", describe_domain(claim.outside)
     if claim.counterexample:
-        yield Text(f"counterexample: {claim.counterexample}")
+        yield "counterexample", claim.counterexample
     if claim.correction is not None:
-        yield Text(f"corrected by: {claim.correction}")
+        yield "corrected by", claim.correction
     settings = "".join(f", {name} {value:g}" for name, value in claim.experiment.settings.items())
-    yield Text(f"measured: {claim.experiment.name}, {claim.experiment.trials} draws a case{settings}")
-    yield Text(f"compared with: {claim.prediction}")
-    yield Text(f"false alarm {claim.false_alarm:g}; must detect {percentage(claim.detects)}")
+    yield "measured", f"{claim.experiment.name}, {claim.experiment.trials} draws a case{settings}"
+    yield "compared with", claim.prediction
+    yield "false alarm", f"{claim.false_alarm:g}; must detect {percentage(claim.detects)}"
+
+
+def evidence(claim: Claim, comparisons: "list[Comparison]") -> tuple[list[str], list[list[str | Verdict]]]:
+    """The head and the rows of the table of a claim's comparisons."""
+    pathwise = claim.kind is Kind.PATHWISE
+    names = ("worst", "tolerance", "violated_share") if pathwise else ("mean", "predicted", "stderr", "z", "critical")
+    names += ("slack",) if "slack" in comparisons[0].numbers else ()
+    head = ["case", "verdict", *(name.replace("_", " ") for name in names), "detects", "power"]
+    rows: list[list[str | Verdict]] = [
+        [
+            where(c),
+            c.verdict,
+            *(f"{c.numbers[name]:.5g}" for name in names),
+            percentage(c.detectable),
+            probability(c.power),
+        ]
+        for c in comparisons
+    ]
+    return head, rows
+
+
+def rivals(judgement: "Judgement") -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table of a claim's rivals."""
+    rows = [
+        [rival.prediction, rival.mistake, "yes" if rival.rejected else "NO", probability(rival.comparison.power)]
+        for rival in judgement.rivals
+    ]
+    return ["prediction", "mistake", "rejected", "power"], rows
 
 
 def _evidence(claim: Claim, title: str, comparisons: "list[Comparison]") -> Any:
@@ -98,16 +125,11 @@ def _evidence(claim: Claim, title: str, comparisons: "list[Comparison]") -> Any:
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    pathwise = claim.kind is Kind.PATHWISE
-    names = ("worst", "tolerance", "violated_share") if pathwise else ("mean", "predicted", "stderr", "z", "critical")
-    names += ("slack",) if "slack" in comparisons[0].numbers else ()
-    for name in ("case", "verdict", *(name.replace("_", " ") for name in names), "detects", "power"):
+    head, rows = evidence(claim, comparisons)
+    for name in head:
         table.add_column(name)
-    for c in comparisons:
-        numbers = (f"{c.numbers[name]:.5g}" for name in names)
-        table.add_row(
-            Text(_where(c)), styled(c.verdict), *numbers, percentage(c.detectable), probability(c.power)
-        )  # fmt: skip
+    for row in rows:
+        table.add_row(*(styled(cell) if isinstance(cell, Verdict) else Text(cell) for cell in row))
     return table
 
 
@@ -116,11 +138,11 @@ def _rivals(judgement: "Judgement") -> Any:
     from rich.text import Text
 
     table = Table(title="Rivals", title_justify="left")
-    for name in ("prediction", "mistake", "rejected", "power"):
+    head, rows = rivals(judgement)
+    for name in head:
         table.add_column(name, overflow="fold")
-    for rival in judgement.rivals:
-        rejected = "yes" if rival.rejected else "NO"
-        table.add_row(rival.prediction, Text(rival.mistake), rejected, probability(rival.comparison.power))
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -133,5 +155,6 @@ def _proofs(claim: Claim) -> Iterator[Any]:
         yield report.details(steps.run(steps.find(proof)))
 
 
-def _where(c: "Comparison") -> str:
+def where(c: "Comparison") -> str:
+    """The case of a comparison, and its column where there are several."""
     return " ".join(part for part in (c.case, c.column) if part)

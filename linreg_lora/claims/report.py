@@ -38,7 +38,7 @@ def table(judgements: "list[Judgement]") -> Any:
             escape(source_line(j.claim.source)),
             j.claim.kind,
             f"[{_STYLE[j.verdict]}]{escape(verdict)}[/]",
-            _worst(j),
+            worst(j),
             "0" if j.claim.false_alarm == 0 else f"{j.claim.false_alarm:.0e}",
             probability(j.power),
             percentage(j.detectable),
@@ -148,7 +148,8 @@ def source_line(source: Source) -> str:
     return f"{source.paper.removeprefix('arXiv ')} {source.locator}{how}"
 
 
-def _worst(j: "Judgement") -> str:
+def worst(j: "Judgement") -> str:
+    """The largest |z| of a claim's comparisons, if it is about means."""
     if j.claim.kind is Kind.PATHWISE:
         return "-"
     return f"{max(abs(c.numbers['z']) for c in j.comparisons):.1f}"

@@ -1,0 +1,36 @@
+"""The judged claims as one HTML page that needs no network, no fonts and no other file."""
+
+from pathlib import Path
+
+from linreg_lora.claims.vocabulary import Budget
+from linreg_lora.errors import InvalidInput
+
+
+def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
+    """Judge every claim of a file (default: the package's own), run every proof, and write the page, or nothing.
+
+    `seed`, `budget`: of the draws. Returns whether every verdict is the expected one and no step of a proof fails; the
+    page is written either way. Raises `InvalidInput` for a file that is not a claims file, and for a path that cannot
+    be written, which is found out before the work.
+    """
+    from linreg_lora.claims.check import check, default_path
+    from linreg_lora.claims.schema import load
+    from linreg_lora.console import atomic_path, progress
+    from linreg_lora.proofs import steps
+    from linreg_lora.report_page.page import render
+
+    source = claims or default_path()
+    file = load(source)
+    if (out.exists() and not out.is_file()) or out.resolve() == source.resolve():
+        raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
+    with atomic_path(out) as temporary:
+        with progress("checking", len(file.claims)) as advance:
+            judgements = check(source, seed=seed, budget=budget, progress=advance)
+        results = []
+        with progress("proving", len(steps.ids())) as advance:
+            for proof in steps.ids():
+                results.append(steps.run(steps.find(proof)))
+                advance(1)
+        page = render(file, judgements, results, seed=seed, budget=budget)
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return all(j.as_expected for j in judgements) and all(result.holds for result in results)

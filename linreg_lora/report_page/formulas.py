@@ -1,0 +1,123 @@
+"""LaTeX -> MathML, which browsers typeset without a script and without fonts from elsewhere."""
+
+import re
+import xml.etree.ElementTree as ET
+from html import escape
+
+from latex2mathml.converter import convert
+
+_MATHML = "http://www.w3.org/1998/Math/MathML"
+
+_CLOSING = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "‖": "‖", "|": "|"}
+
+#: What latex2mathml does not know, said otherwise.
+_INSTEAD = (
+    (re.compile(r"\\(arg|sup|inf|lim|det|dim|ker|trace)(?![A-Za-z])"), r"\\operatorname{\1}"),
+    (re.compile(r"\\([bB]igg?[lrm]?)\s*\\(?:\||lVert|rVert|Vert)"), "\\\\\\1‖"),
+    (re.compile(r"\\(le|ge)qslant(?![A-Za-z])"), r"\\\1"),
+    (re.compile(r"\\operatorname\*?\{arg(?:\\,|\s)*(min|max)\}"), r"\\operatorname{arg\1}"),
+    (re.compile(r"\\operatorname\*"), r"\\operatorname"),
+)
+
+
+def lines(statement: str) -> list[str]:
+    """A displayed statement as MathML, one `<math>` for each line of its LaTeX, or for lines that need each other.
+
+    Authors break lines at relations and signs, so that no line need be wider than a page. A statement that is no LaTeX
+    that can be converted is shown as it is, in `<code>`.
+    """
+    try:
+        return [mathml(line, continues=i > 0) for i, line in enumerate(_balanced(statement))]
+    except ValueError:
+        return [f"<code>{escape(statement)}</code>"]
+
+
+def mathml(latex: str, *, continues: bool = False) -> str:
+    """One displayed formula. `continues`: its first sign is between this line and the one before.
+
+    Raises `ValueError` for LaTeX that cannot be converted; no command is left in what is returned.
+    """
+    for pattern, replacement in _INSTEAD:
+        latex = pattern.sub(replacement, latex)
+    try:
+        root = ET.fromstring(convert(latex, display="block"))
+    except Exception as error:  # of the converter, which has no error of its own for many mistakes
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    left = [text for text in root.itertext() if "\\" in text]
+    if left:
+        raise ValueError(f"unknown command {left[0]}")
+    for row in list(root.iter(_tag("mrow"))):
+        _join_letters(row)
+        _close_up(row)
+        _group_tall_fences(row)
+    for letter in root.iter(_tag("mi")):
+        if len(letter.text or "") == 1 and "Α" <= (letter.text or "") <= "Ω":
+            letter.set("mathvariant", "normal")
+    if continues and len(row := root[0]) and row[0].tag == _tag("mo"):
+        row[0].set("form", "infix")
+    ET.register_namespace("", _MATHML)
+    return ET.tostring(root, encoding="unicode").replace(f' xmlns="{_MATHML}"', "")
+
+
+def _balanced(statement: str) -> list[str]:
+    """The lines of a statement, joined until their braces and their left and right delimiters pair up."""
+    found, open_line = [], ""
+    for line in statement.strip().splitlines():
+        open_line = f"{open_line} {line.strip()}".strip()
+        bare = re.sub(r"\\[{}]", "", open_line)
+        paired = len(re.findall(r"\\(?:left|begin)(?![A-Za-z])", bare)) == len(
+            re.findall(r"\\(?:right|end)(?![A-Za-z])", bare)
+        )
+        if paired and bare.count("{") == bare.count("}"):
+            found.append(open_line)
+            open_line = ""
+    return [*found, open_line] if open_line else found
+
+
+def _join_letters(row: ET.Element) -> None:
+    """Letters of one upright name, as \\mathrm gives them, become one word: a row of `risk`, not r, i, s, k."""
+    letters = list(row)
+    upright = [e.tag == _tag("mi") and e.get("mathvariant") == "normal" and not len(e) for e in letters]
+    if len(letters) > 1 and all(upright):
+        word = ET.Element(_tag("mi"))
+        word.text = "".join(e.text or "" for e in letters)
+        row[:] = [word]
+
+
+def _close_up(row: ET.Element) -> None:
+    """No space around a slash, nor between a function's name and its parenthesis, as TeX sets them."""
+    for i, sign in enumerate(row):
+        if sign.tag != _tag("mo"):
+            continue
+        if sign.text == "/":
+            sign.set("lspace", "0")
+            sign.set("rspace", "0")
+        elif (sign.text or "").isalpha() and i + 1 < len(row) and row[i + 1].text == "(":
+            sign.set("lspace", "0.167em")
+            sign.set("rspace", "0")
+
+
+def _group_tall_fences(row: ET.Element) -> None:
+    """A power of a tall parenthesis becomes one of all that it closes; on its own it is not drawn tall."""
+    opened: list[tuple[str, int]] = []
+    out: list[ET.Element] = []
+    for element in row:
+        scripted = element.tag in (_tag("msup"), _tag("msub"), _tag("msubsup"))
+        fence = element[0] if scripted else element
+        sign = (fence.text or "") if fence.tag == _tag("mo") else ""
+        closes = bool(opened) and (_CLOSING.get(opened[-1][0]) == sign)
+        out.append(element)
+        if closes:
+            begin = opened.pop()[1]
+            if scripted and fence.get("minsize"):
+                group = ET.Element(_tag("mrow"))
+                group[:] = [*out[begin:-1], fence]
+                element[0] = group
+                del out[begin:-1]
+        elif sign in _CLOSING and not scripted:
+            opened.append((sign, len(out) - 1))
+    row[:] = out
+
+
+def _tag(name: str) -> str:
+    return f"{{{_MATHML}}}{name}"

@@ -1,0 +1,305 @@
+"""`linreg-lora report`: formulas, figures, escaping, the policy of the page, and the command."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from bad_input import run_cli
+from report_sample import CLAIMS, HOSTILE, PROOFS, sample
+
+from linreg_lora.claims import check as checking
+from linreg_lora.claims import pages
+from linreg_lora.claims.check import default_path
+from linreg_lora.claims.judge import Judgement
+from linreg_lora.claims.schema import load
+from linreg_lora.claims.vocabulary import Budget, Verdict
+from linreg_lora.proofs import steps
+from linreg_lora.report_page import formulas, strips
+from linreg_lora.report_page.page import render
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return sample()
+
+
+@pytest.fixture(scope="module")
+def page(judged):
+    return render(*judged, seed=3, budget=Budget.CI)
+
+
+# -- formulas -----------------------------------------------------------------------------------------------------
+
+
+def test_every_statement_of_the_claims_becomes_mathml():
+    file = load(default_path())
+    for claim in (*file.claims, *file.undecidable):
+        for line in formulas.lines(claim.statement):
+            root = ET.fromstring(line)
+            assert root.tag == "math", f"{claim.id}: {line}"
+            assert "\\" not in line, f"{claim.id}: {line}"
+            assert "".join(root.itertext()).strip()
+
+
+def test_lines_break_where_the_author_broke_them_unless_braces_are_open():
+    whole, rest = formulas.lines("a \\le b\n  + c")
+    assert "≤" in "".join(ET.fromstring(whole).itertext())
+    assert ET.fromstring(rest).find(".//mo").get("form") == "infix"
+    assert len(formulas.lines("\\frac{a\n + b}{c}\n= d")) == 2
+    assert len(formulas.lines("\\left( a\n + b \\right)")) == 1
+
+
+@pytest.mark.parametrize("latex", [r"\nonsense x", r"\frac{a}", r"\left( a", "}{", "a & <b>"])
+def test_what_is_no_latex_is_shown_as_it_is(latex):
+    (shown,) = formulas.lines(latex)
+    if not shown.startswith("<math"):
+        assert ET.fromstring(shown).tag == "code"
+        assert ET.fromstring(shown).text == latex
+    assert "\\" not in shown or shown.startswith("<code>")
+    with pytest.raises(ValueError, match="nonsense"):
+        formulas.mathml(r"\nonsense x")
+
+
+@pytest.mark.parametrize(
+    ("latex", "text"),
+    [
+        (r"\arg\min_x f", "argminxf"),
+        (r"\bigl\| x \bigr\|_F", "‖x‖F"),
+        (r"\operatorname*{arg\,min} f", "argminf"),
+        (r"a \leqslant b", "a≤b"),
+    ],
+)
+def test_what_the_converter_does_not_know_is_said_otherwise(latex, text):
+    assert re.sub(r"\s", "", "".join(ET.fromstring(formulas.mathml(latex)).itertext())) == text
+
+
+def test_names_are_words_capital_greek_is_upright_and_tall_fences_close_over_their_content():
+    assert "risk" in [e.text for e in ET.fromstring(formulas.mathml(r"\mathrm{risk}(D)")).iter("mi")]
+    greek = {e.text: e.get("mathvariant") for e in ET.fromstring(formulas.mathml(r"\Sigma \sigma")).iter("mi")}
+    assert greek == {"Σ": "normal", "σ": None}
+    power = ET.fromstring(formulas.mathml(r"\bigl( a + b \bigr)^2 + c")).find(".//msup")
+    assert "".join(power.itertext()) == "(a+b)2"
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def place(text):
+    return float(text.removesuffix("%"))
+
+
+def rows_of(svg):
+    """Of every row of a figure: its role, where its marker is, and from where to where its bar reaches."""
+    root = ET.fromstring(svg)
+    markers = {float(e.get("y")): (e[0].get("class"), place(e.get("x"))) for e in root.findall("svg")}
+    bars = {
+        float(e.get("y")) + 5: (place(e.get("x")), place(e.get("x")) + place(e.get("width")))
+        for e in root.findall("rect")
+    }
+    return [(*markers[y], *bars[y]) for y in sorted(markers)]
+
+
+def test_a_marker_is_on_its_bar_where_the_verdict_says_so_and_beside_it_otherwise(judged):
+    """The bars and markers are placed by the numbers, the roles by the verdicts of the judge."""
+    seen = set()
+    for judgement in judged[1]:
+        for role, marker, low, high in rows_of(strips.figure(judgement).svg):
+            seen.add(role)
+            assert 0 <= low < high <= 100
+            assert 0 <= marker <= 100
+            assert (low - 0.02 <= marker <= high + 0.02) == (role == "own"), (judgement.claim.id, role)
+    assert seen == {"own", "against", "rival"}
+
+
+def test_a_figure_says_in_words_what_it_shows(judged):
+    for judgement in judged[1]:
+        said = ET.fromstring(strips.figure(judgement).svg).get("aria-label")
+        assert len(said) > 40
+        for comparison in judgement.comparisons:
+            assert f"{pages.where(comparison)}: " in said
+        for rival in judgement.rivals:
+            assert f"rival {rival.prediction}: " in said
+        assert said.count("rejected") == len(judgement.rivals)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, 1e300, -1e300])
+def test_numbers_of_every_size_are_drawn_inside(judged, value):
+    for judgement in judged[1]:
+        comparisons = [
+            dataclasses.replace(c, numbers={**dict.fromkeys(c.numbers, value), "trials": 2})
+            for c in judgement.comparisons
+        ]
+        drawn = strips.figure(dataclasses.replace(judgement, comparisons=comparisons)).svg
+        places = [place(text) for text in re.findall(r' (?:x|x1|x2)="([^"]*)"', drawn)]
+        assert all(0 <= at <= 100 for at in places)
+
+
+def test_compact_numbers():
+    shown = [strips.compact(value) for value in (5.394e-15, -0.3012, 12.0, 203600.0, 3864.5, 2e7)]
+    assert shown == ["5.39e−15", "−0.301", "12", "204,000", "3,860", "2e+07"]
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """Every element's tag and attributes, the text within, and whether tags nest."""
+
+    VOID = ("meta", "input", "br", "link", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" not in self.open and "style" not in self.open:
+            self.text.append(data)
+
+
+def test_the_page_is_well_formed_and_ids_are_unique(page):
+    elements = Elements(page)
+    assert elements.open == []
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"] for tag, attributes in elements.found if tag == "a"]
+    assert all(link.startswith("#") for link in links)
+    assert {link[1:] for link in links if "=" not in link} <= set(ids)
+
+
+def test_everything_known_of_a_claim_is_there(page, judged):
+    file, judgements, proofs = judged
+    text = re.sub(r"\s+", " ", " ".join(Elements(page).text))
+    for judgement in judgements:
+        claim = judgement.claim
+        expected = [claim.id, claim.title, *(value for name, value in pages.assumptions(claim) if name != "kind")]
+        for _, rows in (pages.evidence(claim, judgement.comparisons), pages.rivals(judgement)):
+            expected += [str(cell) for row in rows for cell in row]
+        for part in expected:
+            assert part in text, (claim.id, part)
+    for proof in proofs:
+        for step in proof.steps:
+            assert re.sub(r"\s+", " ", step.step.statement) in text
+    for slip in file.slips:
+        assert slip.consequence in text
+    assert all(entry.why in text for entry in file.undecidable)
+    assert "\\" not in text
+
+
+def test_what_a_claims_file_says_is_text_and_nothing_else(page):
+    elements = Elements(page)
+    assert HOSTILE in "".join(elements.text)
+    assert HOSTILE not in page
+    assert sum(tag == "script" for tag, _ in elements.found) == 1
+    assert not [a for _, attributes in elements.found for a in attributes if a.startswith("on") or a == "style"]
+
+
+def test_the_policy_forbids_the_network_and_admits_the_style_and_the_script_that_are_there(page):
+    ((_, meta),) = [e for e in Elements(page).found if e[1].get("http-equiv") == "Content-Security-Policy"]
+    policy = dict(part.strip().split(" ", 1) for part in meta["content"].split(";"))
+    assert policy["default-src"] == "'none'"
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+        assert not re.search(r"https?:|url\(|@import", content)
+    asking = {"src", "srcset", "data", "action", "poster", "background"}
+    assert not [found for found in Elements(page).found if asking & set(found[1])]
+
+
+def test_equal_judgements_give_equal_bytes_however_long_they_took(page, judged):
+    file, judgements, proofs = judged
+    slower = [dataclasses.replace(judgement, seconds=99.0) for judgement in judgements]
+    assert render(file, slower, proofs, seed=3, budget=Budget.CI) == page
+    assert render(file, slower, proofs, seed=4, budget=Budget.CI) != page
+
+
+def test_a_verdict_that_is_not_the_expected_one_is_said_aloud(judged):
+    file, judgements, proofs = judged
+    assert "Not as expected." not in render(file, judgements, proofs, seed=0, budget=Budget.CI)
+    wrong = dataclasses.replace(judgements[0], verdict=Verdict.FAILS, reason="planted reason")
+    shown = render(file, [wrong, *judgements[1:]], proofs, seed=0, budget=Budget.CI)
+    assert shown.count("Not as expected.") == 1
+    assert "planted reason" in shown
+
+
+# -- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path, judged):
+    """A claims file, judged beforehand, and one proof; returns the words of the command, and where the page will be."""
+    file, judgements, _ = judged
+    claims, out = tmp_path / "claims.yaml", tmp_path / "report.html"
+    claims.write_text(json.dumps(file.model_dump(mode="json", exclude_defaults=True)))
+    known = {judgement.claim.id: judgement for judgement in judgements}
+    monkeypatch.setattr("linreg_lora.claims.judge.judge", lambda claim, seed, correction=None: known[claim.id])
+    monkeypatch.setattr(steps, "ids", lambda: list(PROOFS))
+    return ["report", "--out", str(out), "--claims", str(claims), "--seed", "3"], out, known
+
+
+def test_the_command_writes_the_page_and_prints_its_path(small, page):
+    words, out, _ = small
+    assert run_cli(*words) == (0, f"{out}\n", "")
+    assert out.read_text(encoding="utf-8") == page
+    assert [path.name for path in out.parent.iterdir() if path.suffix != ".yaml"] == ["report.html"]
+
+
+def test_the_page_is_written_and_the_code_is_1_when_a_claim_is_not_as_expected(small):
+    words, out, known = small
+    known[CLAIMS[0]] = dataclasses.replace(known[CLAIMS[0]], verdict=Verdict.INCONCLUSIVE)
+    assert run_cli(*words)[0] == 1
+    assert "Not as expected." in out.read_text(encoding="utf-8")
+
+
+def test_the_code_is_1_when_a_step_of_a_proof_fails(small, monkeypatch):
+    words, out, _ = small
+    run = steps.run
+
+    def with_a_wrong_step(proof):
+        wrong = steps.Step("planted", "1 = 2", lambda: 1)
+        return run(dataclasses.replace(proof, steps=(wrong,)))
+
+    monkeypatch.setattr(steps, "run", with_a_wrong_step)
+    assert run_cli(*words)[0] == 1
+    assert "difference 1" in out.read_text(encoding="utf-8")
+
+
+def test_the_budget_is_that_of_check(small, monkeypatch):
+    words, out, known = small
+    draws = []
+
+    def judge(claim, seed, correction=None) -> Judgement:
+        draws.append(claim.experiment.trials / known[claim.id].claim.experiment.trials)
+        return known[claim.id]
+
+    monkeypatch.setattr("linreg_lora.claims.judge.judge", judge)
+    assert run_cli(*words, "--budget", "thorough")[0] == 0
+    assert set(draws) == {checking._MORE_DRAWS}
+    assert "3, thorough" in out.read_text(encoding="utf-8")
+
+
+def test_the_claims_file_is_not_overwritten(small):
+    words, out, _ = small
+    claims = words[words.index("--claims") + 1]
+    before = out.with_name("claims.yaml").read_bytes()
+    code, printed, complaint = run_cli("report", "--claims", claims, "--out", claims)
+    assert (code, printed) == (2, "")
+    assert "out: expected the path of a file, other than the claims file" in complaint
+    assert out.with_name("claims.yaml").read_bytes() == before
