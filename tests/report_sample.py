@@ -4,8 +4,9 @@ import functools
 from collections.abc import Sequence
 
 from linreg_lora.claims.check import default_path
+from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import Judgement, judge
-from linreg_lora.claims.schema import ClaimsFile, load
+from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.proofs import steps
 
 #: An identity, an upper bound, what holds on every draw, what needs a correction, and an ordering under a condition.

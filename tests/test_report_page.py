@@ -15,8 +15,8 @@ from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 from linreg_lora.claims import check as checking
 from linreg_lora.claims import pages
 from linreg_lora.claims.check import default_path
+from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import Judgement
-from linreg_lora.claims.schema import load
 from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.proofs import steps
 from linreg_lora.report_page import formulas, strips
