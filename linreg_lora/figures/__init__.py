@@ -31,6 +31,8 @@ _MODULES = {
     "detectability": "detectability",
     "data-benefit": "data_benefit",
     "hessian-gap": "hessian_gap",
+    "forgetting-vs-learning": "forgetting_vs_learning",
+    "formula-error-vs-dimension": "formula_error_vs_dimension",
 }
 #: Every figure, by the name of its files.
 NAMES = tuple(_MODULES)

@@ -63,7 +63,7 @@ def data(
     dx: int = _DX,
     dy: int = _DY,
 ) -> "xr.Dataset":
-    """The figure's numbers: `ratio` (method, n), its numerical `error`, and the `limit` (method) for n -> infinity.
+    """The figure's numbers: `ratio` (adapter, n), its numerical `error`, and the `limit` (adapter) for n -> infinity.
 
     n > dx + 1 throughout. The limit of the misspecified adapter is k/d times its mean inflation. Draws nothing:
     `trials` and `seed` are only recorded.
@@ -77,12 +77,12 @@ def data(
     factor = data_benefit.misspecification_factor(problems[-1], frozen_factor(dx, _MISSED))
     dimension = capacity.tangent_dimension(dx, dy, _RANK) / (dx * dy)
     variables = {
-        "ratio": datasets.variable(("method", "n"), rows[:, 0].T, "marginal benefit of a sample over that of FFT"),
-        "error": datasets.variable(("method", "n"), rows[:, 1].T, "numerical error of ratio"),
-        "limit": datasets.variable("method", [share, share * np.mean(factor), dimension], "limit for n -> infinity"),
+        "ratio": datasets.variable(("adapter", "n"), rows[:, 0].T, "marginal benefit of a sample over that of FFT"),
+        "error": datasets.variable(("adapter", "n"), rows[:, 1].T, "numerical error of ratio"),
+        "limit": datasets.variable("adapter", [share, share * np.mean(factor), dimension], "limit for n -> infinity"),
     }
     coordinates = {
-        "method": ("method", list(_METHODS), {"long_name": "adapter"}),
+        "adapter": ("adapter", list(_METHODS), {"long_name": "adapter"}),
         "n": datasets.variable("n", list(sample_sizes), "number of samples"),
     }
     return xr.Dataset(variables, coordinates, {**attributes, "dx": dx, "dy": dy, "rank": _RANK})
@@ -113,7 +113,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         axes.set(xscale="log", xlabel="n / dx  (samples per input dimension)")
         axes.set_ylabel("worth of a sample, relative to FFT's")
         for (method, label, look), text in zip(_LABELS, texts, strict=True):
-            points = dataset.sel(method=method)
+            points = dataset.sel(adapter=method)
             axes.errorbar(
                 x,
                 points["ratio"],

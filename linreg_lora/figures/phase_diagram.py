@@ -33,9 +33,9 @@ SIMULATED_NOISE_STDS = tuple(np.geomspace(0.015, 2.7, 8).tolist())
 CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS)
 
 CAPTION = (
-    "The best of not adapting, LoRA of any rank and full fine-tuning (FFT), for a task shift of full rank with decaying "
-    "singular values. Regions are theory, dots are simulation: little noise and many samples are worth every rank, much "
-    "noise is worth none, and in between a rank that is neither 0 nor full is best; near n = dx it always is, or none."
+    "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not adapting, "
+    "LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The noisier the data, "
+    "the lower the best rank, down to none; the closer n is to dx, the less noise it takes."
 )
 
 #: First rank of each region of LoRA; the last ends below FFT.
@@ -204,7 +204,7 @@ def _fill(axes: "Axes", x: Float[np.ndarray, "n"], edges: Float[np.ndarray, "reg
         axes.fill_between(x, bottom, edge, color=color, linewidth=0, zorder=1)
         axes.plot(x, edge, color="white", linewidth=0.5, zorder=1.5)
     for edge in (edges[0], edges[-1]):
-        axes.plot(x, np.where(edge > bottom, edge, np.nan), color="black", linewidth=1.3, zorder=2)
+        axes.plot(x, edge, color="black", linewidth=1.3, zorder=2)
 
 
 def _dots(axes: "Axes", dataset: "xr.Dataset") -> None:
@@ -213,16 +213,19 @@ def _dots(axes: "Axes", dataset: "xr.Dataset") -> None:
     full = np.minimum(n, dataset.attrs["dx"])
     best, theory = (region(dataset[name].values, full) for name in ("best", "theory"))
     same, colors = best == theory, np.array((_NOTHING, *_LORA, _FFT))
-    for chosen, marker, label in ((same, "o", "simulated: as by theory"), (~same, "s", "simulated: another")):
-        x, y = n[chosen] / dataset.attrs["dx"], noise[chosen]
+    for chosen, marker, label in ((same, "o", "best rank simulated, as by theory"), (~same, "s", "not as by theory")):
+        if not np.any(chosen):
+            continue
         look = {"marker": marker, "s": 24, "linewidth": 0.8, "edgecolor": "black", "zorder": 4}
-        axes.scatter(x, y, c=colors[best[chosen]], label=f"{label} ({np.sum(chosen)})", **look)
+        axes.scatter(n[chosen] / dataset.attrs["dx"], noise[chosen], c=colors[best[chosen]], **look)
+        text = f"{label}: {np.sum(chosen)} of {chosen.size}"
+        axes.plot([], [], marker=marker, linestyle="none", markerfacecolor="white", markeredgecolor="black", label=text)
 
 
 def _name(axes: "Axes") -> None:
     """The three regions by name, and the threshold."""
     for x, y, text, color in (
-        (0.68, 0.9, "do not adapt", "black"),
+        (0.68, 0.873, "do not adapt", "black"),
         (0.68, 0.5, "LoRA", "white"),
         (0.16, 0.13, "FFT", "black"),
         (0.68, 0.13, "FFT", "black"),
@@ -245,7 +248,7 @@ def _keys(figure: "Figure", axes: "Axes", dx: int) -> None:
     ranges = [str(a) if a == b else f"{a}–{b}" for a, b in zip(_FIRST_RANKS, last, strict=True)]
     patches = [
         Patch(facecolor=color, edgecolor="0.3", linewidth=0.5, label=label)
-        for color, label in zip((_NOTHING, *_LORA, _FFT), ("0", *ranges, f"{dx}: FFT"), strict=True)
+        for color, label in zip((_NOTHING, *_LORA, _FFT), ("0", *ranges, "FFT"), strict=True)
     ]
     look = {"frameon": False, "handletextpad": 0.4, "columnspacing": 0.9}
     figure.legend(

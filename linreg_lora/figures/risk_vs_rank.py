@@ -5,7 +5,8 @@
 
 expectations over all data, inputs included. Theory gives the sum (`theory.curve`), simulation all three.
 
-Setting: dx = dy = 30, Sigma = I, sigma = 1, n = 20 and n = 90, and eight singular values from 3 down, s_i = 3 exp(-0.3 (i - 1)).
+Setting: dx = dy = 30, Sigma = I, sigma = 1, n = 20 and n = 90, and eight singular values
+s_i = 3 exp(-0.3 (i - 1)).
 """
 
 import functools
