@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 SAMPLE_SIZES = (6, 9, 13, 18, 24, 30, 35, 46, 52, 62, 80, 110, 160, 250, 400, 700, 1300, 2500)
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
-    "Bounds on the expected excess risk of LoRA at the rank of the shift, and the risk itself. The paper's bound holds, "
-    "as printed and with its constants corrected, and falls like the risk for large n; ours is at least seven times "
-    "smaller at every n. All are loose: the best is 17 times the risk at the largest n, and more near n = dx."
+    "Bounds on the expected excess risk of LoRA at the rank of the shift, and the risk itself. The paper's bound "
+    "holds, as printed and with its constants corrected, and falls like the risk for large n; ours is at least "
+    "seven times smaller at every n. All are loose: the best is 17 times the risk at the largest n, and more near n "
+    "= dx."
 )
 
 _SPECTRUM, _NOISE_STD, _RANK = (3.0, 2.0, 1.0), 1.0, 3

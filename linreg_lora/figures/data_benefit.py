@@ -1,8 +1,8 @@
 """What one more sample is worth to an adapter, relative to FFT, against n: where the k/d rule holds.
 
-Setting: dx = 24, dy = 16, Sigma = I, sigma = 1, rank 3. Three adapters: LoRA with A frozen to the rows of the shift, which
-it can represent; with A frozen off them, so that it misses a quarter of the shift's energy; and LoRA trained. All by
-theory (`theory.data_benefit`); nothing is simulated.
+Setting: dx = 24, dy = 16, Sigma = I, sigma = 1, rank 3. Three adapters: LoRA with A frozen to the rows of the shift,
+which it can represent; with A frozen off them, so that it misses a quarter of the shift's energy; and LoRA trained. All
+by theory (`theory.data_benefit`); nothing is simulated.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 SAMPLE_SIZES = (28, 30, 33, 37, 42, 50, 60, 75, 100, 140, 200, 320, 600, 1200, 2500, 6000)
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
-    "Marginal benefit of a sample, risk(n) - risk(n + 1), over that of FFT, by theory. A frozen adapter that represents "
-    "the shift reaches the share k/d of trained parameters from below, and only for n well above dx; what it cannot "
-    "represent inflates its benefit beyond k/d; trained LoRA tends to the dimension of rank-r matrices over dx dy."
+    "Marginal benefit of a sample, risk(n) - risk(n + 1), over that of FFT, by theory. A frozen adapter that "
+    "represents the shift reaches the share k/d of trained parameters from below, and only for n well above dx; "
+    "what it cannot represent inflates its benefit beyond k/d; trained LoRA tends to the dimension of rank-r "
+    "matrices over dx dy."
 )
 
 _DX, _DY, _RANK, _NOISE_STD = 24, 16, 3, 1.0
@@ -104,7 +105,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
     dx, dy, rank = (dataset.attrs[name] for name in ("dx", "dy", "rank"))
     texts = (
         f"k/d = r/dx = {rank}/{dx}",
-        "k/d × (σ² + b)/σ²",
+        "k/d times the mean of (σ² + b)/σ²",
         f"r(dx + dy − r)/(dx dy) = {capacity.tangent_dimension(dx, dy, rank)}/{dx * dy}",
     )
     with style.applied():
@@ -114,20 +115,12 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         axes.set_ylabel("worth of a sample, relative to FFT's")
         for (method, label, look), text in zip(_LABELS, texts, strict=True):
             points = dataset.sel(adapter=method)
-            axes.errorbar(
-                x,
-                points["ratio"],
-                yerr=points["error"],
-                color=look.color,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                label=label,
-            )
+            axes.plot(x, points["ratio"], color=look.color, linestyle=look.linestyle, marker=look.marker, label=label)
             limit = float(points["limit"])
             axes.axhline(limit, color=look.color, linewidth=0.7, linestyle=":")
             axes.annotate(
-                text, (1.0, limit), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
-                ha="right", fontsize="small", color=look.color,
+                text, (0.0, limit), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points",
+                ha="left", fontsize="small", color=look.color,
             )  # fmt: skip
         axes.set_ylim(0, 1.18 * float(dataset["limit"].max()))
         axes.legend(loc="lower right")

@@ -22,7 +22,8 @@ SAMPLE_SIZES = (8, 12, 17, 23, 29, 34, 37, 38, 42, 43, 46, 52, 62, 80, 110, 160,
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
     "Expected excess risk against n for LoRA of four ranks and for FFT: lines are theory, markers simulation with "
-    "standard errors. Every rank has an infinite peak at n = dx, as FFT has, but the lower the rank the narrower it is."
+    "standard errors. Every rank has an infinite peak at n = dx, as FFT has, but the lower the rank the narrower it "
+    "is."
 )
 
 _DIMENSION, _NOISE_STD = 40, 1.0

@@ -20,15 +20,16 @@ from linreg_lora.seeds import derived_seed
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SAMPLE_SIZES = (20, 60, 240)
 RANKS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 30)
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
-    "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom right) to FFT. At first LoRA learns faster "
-    "than it forgets; past the best rank (star) it only forgets. The fewer the samples, the earlier and the costlier is "
-    "that turn, and FFT forgets most at every n."
+    "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom) to FFT. At first LoRA learns "
+    "faster than it forgets; past the best rank (star) it only forgets. The fewer the samples, the earlier and the "
+    "costlier is that turn, and FFT forgets most at every n."
 )
 _NAMES = ("risk", "forgetting")
 
@@ -100,41 +101,62 @@ def curves(problem: Problem, ranks: tuple[int, ...], trials: int, seed: int) -> 
 
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a path through the ranks for each n, the best rank starred."""
+    energy = dataset.attrs["shift_energy"]
     with style.applied():
         figure, axes = style.single_panel(3.6)
-        axes.set(xscale="log", yscale="log")
+        axes.set_xscale("log")
         for n, look in zip(dataset["n"].values, style.COMPARED[1:], strict=True):
-            points = dataset.sel(n=n).dropna("rank")
-            x, y = points["risk_theory"].values, points["forgetting_theory"].values
-            axes.plot(
-                x[1:],
-                y[1:],
-                color=look.color,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markevery=[],
-                label=f"n = {n}",
-            )
-            seen = points.isel(rank=slice(1, None))
-            style.means(axes, seen["risk"], seen["forgetting"], seen["forgetting_stderr"], look)
-            axes.errorbar(seen["risk"], seen["forgetting"], xerr=seen["risk_stderr"], fmt="none", ecolor=look.color)
-            best = int(np.argmin(x))
-            axes.plot(
-                x[best], y[best], marker="*", markersize=12, color="#F0E442", markeredgecolor="black", linestyle="none",
-                zorder=5, label="best rank" if n == dataset["n"].values[-1] else "_best",
-            )  # fmt: skip
-            for i, offset in ((1, (5, -9)), (best, (8, -9)), (len(x) - 1, (5, 4))):
-                if i == 1 and best == 1:
-                    continue
-                rank = int(points["rank"].values[i])
-                text = "FFT" if i == len(x) - 1 else f"r = {rank}"
-                axes.annotate(
-                    text, (x[i], y[i]), xytext=offset, textcoords="offset points", fontsize="small", color=look.color
-                )
-        energy = dataset.attrs["shift_energy"]
+            _path(axes, dataset.sel(n=n).dropna("rank"), look, f"n = {n}")
         axes.axhline(energy, color=style.ANNOTATION, linewidth=0.8, linestyle=":", zorder=1)
-        axes.axvline(energy, color=style.ANNOTATION, linewidth=0.8, linestyle=":", zorder=1)
+        axes.annotate(
+            "forgetting of the true shift", (0.995, energy), xycoords=("axes fraction", "data"), xytext=(0, -9),
+            textcoords="offset points", ha="right", color=style.ANNOTATION, fontsize="small",
+        )  # fmt: skip
+        axes.annotate(
+            "r = 0: pretrained map", (energy, 0.0), xytext=(6, 3), textcoords="offset points", color=style.ANNOTATION,
+            fontsize="small",
+        )  # fmt: skip
+        low, high = axes.get_xlim()
+        axes.set_xlim(0.6 * low, high)
+        axes.xaxis.set_minor_formatter("")
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low <= t <= high]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_ylim(bottom=0)
         axes.set_xlabel("expected excess risk on the new task")
         axes.set_ylabel("expected forgetting")
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper left")
     return figure
+
+
+def _path(axes: "Axes", points: "xr.Dataset", look: style.Series, label: str) -> None:
+    """Theory as a line, simulation as markers with both standard errors, the best rank and FFT by name."""
+    x, y = points["risk_theory"].values, points["forgetting_theory"].values
+    axes.plot(x, y, color=look.color, linestyle=look.linestyle, marker=look.marker, markevery=[], label=label)
+    style.means(axes, points["risk"], points["forgetting"], points["forgetting_stderr"], look)
+    axes.errorbar(points["risk"], points["forgetting"], xerr=points["risk_stderr"], fmt="none", ecolor=look.color)
+    best = int(np.argmin(x))
+    axes.plot(
+        x[best],
+        y[best],
+        marker="*",
+        markersize=12,
+        color="#F0E442",
+        markeredgecolor="black",
+        linestyle="none",
+        zorder=5,
+    )
+    side, place = ("left", 8) if x[best] > x[0] / 2 else ("right", -8)
+    names = (
+        (best, f"best: r = {points['rank'].values[best]}", (place, 3), side),
+        (len(x) - 1, "FFT", (-7, 3), "right"),
+    )
+    for i, text, offset, alignment in names:
+        axes.annotate(
+            text,
+            (x[i], y[i]),
+            xytext=offset,
+            textcoords="offset points",
+            ha=alignment,
+            fontsize="small",
+            color=look.color,
+        )

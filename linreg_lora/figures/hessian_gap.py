@@ -4,9 +4,10 @@
 (b) Random weights, then retraining inside the method: LoRA is left with a gap, FFT with none.
 (c) Random inputs: the gap depends on how the shift lies to the pretrained map; mostly FFT is the less robust method.
 
-Setting: dx = dy = 20, Sigma = I, perturbations of standard deviation 1, loss E||y - A x||^2. In (a) and (b) the solutions
-are those of the population: LoRA's is the truncation of Delta, FFT's is Delta. In (c) they are fitted to n = 60 samples
-with noise sigma = 6 or 1. Source: arXiv 2505.22355 for the claim; `theory.hessian`, `theory.input_perturbation`.
+Setting: dx = dy = 20, Sigma = I, perturbations of standard deviation 1, loss E||y - A x||^2. In (a) and (b) the
+solutions are those of the population: LoRA's is the truncation of Delta, FFT's is Delta. In (c) they are fitted to
+n = 60 samples with noise sigma = 6 or 1. Source: arXiv 2505.22355 for the claim; `theory.hessian`,
+`theory.input_perturbation`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
 CELLS = 3
 CAPTION = (
-    "Rise of LoRA's loss minus that of FFT under perturbations. (a) Weights, nothing retrained: 0 on average, and of "
-    "either sign. (b) Weights, then retraining: always positive at a shift of rank r. (c) Inputs: negative, LoRA is the "
-    "more robust method, unless the shift is aligned with the negative of the pretrained map and noise is low."
+    "Rise of LoRA's loss minus that of FFT under perturbations, three readings of one claim. (a) Weights, nothing "
+    "retrained: 0 on average, and of either sign. (b) Weights, then retraining along the tangent space: positive below "
+    "full rank. (c) Inputs: negative, LoRA is the more robust method, unless the shift is aligned with the negative "
+    "of the pretrained map and the noise is low."
 )
 
-_DIMENSION, _N = 20, 60
+_DIMENSION = 20
 _LOSS = hessian.Loss.SQUARED
 #: Settings of (c): name, legend, noise sigma.
 _INPUT_CASES = (("independent", "shift independent, σ = 6", 6.0), ("aligned", "shift −A0/2, σ = 1", 1.0))
@@ -160,12 +162,11 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         still.set_ylim(-1.6 * float(spread.max()), 1.6 * float(spread.max()))
         style.means(retrained, rank, dataset["retrained"], dataset["retrained_stderr"], look, "simulated")
         for name, series, label in (
-            ("retrained_theory", look, "2(dx − r)(dy − r)/2, theory"),
-            ("start_theory", other, "from B = 0: dy(dx − r), theory"),
+            ("start_theory", other, "at B = 0: dy (dx − r)"),
+            ("retrained_theory", look, "at rank r: (dx − r)(dy − r)"),
         ):
-            label = "at rank r: (dx − r)(dy − r)" if name == "retrained_theory" else "at B = 0: dy (dx − r)"
             retrained.plot(rank, dataset[name], color=series.color, linestyle=series.linestyle, label=label)
-        retrained.set_ylim(bottom=0)
+        retrained.set_ylim(0, 1.55 * float(dataset["start_theory"].max()))
         for (name, label, _), series in zip(_INPUT_CASES, (look, other), strict=True):
             points = dataset.sel(case=name)
             relative = float(points["fft_rise"])

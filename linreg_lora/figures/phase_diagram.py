@@ -33,9 +33,9 @@ SIMULATED_NOISE_STDS = tuple(np.geomspace(0.015, 2.7, 8).tolist())
 CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS)
 
 CAPTION = (
-    "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not adapting, "
-    "LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The noisier the data, "
-    "the lower the best rank, down to none; the closer n is to dx, the less noise it takes."
+    "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not "
+    "adapting, LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The "
+    "noisier the data, the lower the best rank, down to none; the closer n is to dx, the less noise it takes."
 )
 
 #: First rank of each region of LoRA; the last ends below FFT.

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 SAMPLE_SIZES = (20, 90)
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
-    "Bias ||E D_r - Delta||^2 and variance E||D_r - E D_r||^2 of the LoRA update, and their sum, the expected excess "
-    "risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias falls and "
-    "variance rises with the rank; the best rank (star) is smaller than that of the shift, and far below full rank."
+    "Bias ||E D_r - Delta||^2 and variance E||D_r - E D_r||^2 of the LoRA update, and their sum, the expected "
+    "excess risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias "
+    "falls and variance rises with the rank; the best rank (star) is smaller than that of the shift, and far below "
+    "full rank."
 )
 
 _DIMENSION, _NOISE_STD, _SHIFT_RANK = 30, 1.0, 8
