@@ -46,9 +46,9 @@ SMALL = {
     "phase-diagram": functools.partial(
         phase_diagram.data,
         dimension=8,
-        sample_sizes=(5, 12, 40),
-        noise_stds=(0.05, 0.3, 1.0, 3.0),
-        simulated_sizes=(5, 40),
+        sample_sizes=(5, 40),
+        noise_stds=(0.05, 0.3, 3.0),
+        simulated_sizes=(40,),
         simulated_noise_stds=(0.3, 3.0),
     ),
     "risk-vs-rank": functools.partial(risk_vs_rank.data, dimension=20, sample_sizes=(4, 40), shift_rank=3),
@@ -60,7 +60,7 @@ SMALL = {
     "data-benefit": functools.partial(data_benefit.data, dx=10, dy=6, sample_sizes=(14, 30, 4000)),
     "hessian-gap": functools.partial(hessian_gap.data, dimension=6),
     "forgetting-vs-learning": functools.partial(
-        forgetting_vs_learning.data, dimension=20, sample_sizes=(4, 60), ranks=(0, 1, 4, 20)
+        forgetting_vs_learning.data, dimension=20, sample_sizes=(60,), ranks=(0, 1, 4, 20)
     ),
     "formula-error-vs-dimension": functools.partial(formula_error_vs_dimension.data, dimensions=(12, 24)),
 }
@@ -145,7 +145,7 @@ def test_committed_figure_is_what_the_code_draws(name):
 def test_series_are_told_apart_without_colour(name):
     for axes in figures.module(name).draw(committed(name)).axes:
         looks = [
-            (line.get_marker(), line.get_linestyle(), line._dash_pattern)
+            (line.get_marker(), line.get_linestyle(), str(line._dash_pattern))
             for line in axes.lines
             if not line.get_label().startswith("_")
         ]
@@ -174,7 +174,7 @@ def test_progress_reports_every_cell_and_data_depend_on_the_seed():
 
 @pytest.mark.parametrize(("trials", "seed"), [(1, 0), (10, -1)])
 def test_bad_settings_are_refused(trials, seed):
-    with pytest.raises(InvalidInput, match="trials: expected|seed: expected"):
+    with pytest.raises(InvalidInput, match=r"(trials|seed): expected"):
         datasets.provenance("title", [], trials, seed)
 
 
@@ -183,18 +183,15 @@ def test_bad_settings_are_refused(trials, seed):
 
 def test_best_ranks_at_the_nodes_are_those_of_phase():
     dataset = small("phase-diagram")
-    for n in (5, 12, 40):
+    for n in (5, 40):
         fine = dataset["best_rank"].sel(n=n)
         for noise, place in ((0.05, 0), (3.0, -1)):
             assert int(fine[place]) == phase(phase_diagram.setting(n, noise, 8)).best_rank
-    ratios = np.array([phase_diagram.log_ratios(phase_diagram.setting(12, s, 8)) for s in (0.05, 0.3, 1.0)])
-    found = phase_diagram.best_ranks(np.array([0.05, 0.3, 1.0]), ratios, np.array([0.3]))
-    assert found.tolist() == [phase(phase_diagram.setting(12, 0.3, 8)).best_rank]
 
 
 def test_interpolated_best_ranks_are_those_of_theory_between_the_nodes():
-    """The committed regions at four points well inside them, against theory solved there."""
-    for n, noise in ((8, 0.15), (33, 0.12), (80, 0.4), (140, 0.05)):
+    """The committed regions at two points well inside them, against theory solved there."""
+    for n, noise in ((8, 0.15), (80, 0.4)):
         exact = phase(phase_diagram.setting(n, noise)).best_rank
         found = int(committed("phase-diagram")["best_rank"].sel(n=n).sel(noise_std=noise, method="nearest"))
         assert abs(found - exact) <= 1, (n, noise, found, exact)
@@ -212,9 +209,9 @@ def test_simulated_dots_agree_and_a_rival_rank_does_not():
     """All but a few of the committed dots; a rank twice as large is significantly worse where 0 < rank < FFT."""
     stored = committed("phase-diagram")
     assert int(np.sum(stored["best"] != stored["theory"])) <= 2
-    problem = phase_diagram.setting(40, 0.3, 8)
+    problem = phase_diagram.setting(40, 2.0, 8)
     best = phase(problem).best_rank
-    assert 0 < best < problem.max_rank // 2 + 2
+    assert 0 < best <= problem.max_rank // 2
     curve = monte_carlo(problem, trials=TRIALS, seed=3)
     worse = min(2 * best, problem.max_rank)
     assert curve.risk[worse] - curve.risk[best] > critical_z(1) * np.hypot(curve.stderr[worse], curve.stderr[best])
@@ -248,9 +245,9 @@ def test_bias_and_variance_at_both_ends_are_exact():
         problem, points = risk_vs_rank.setting(n, 20, 3), dataset.sel(n=n)
         energy, full = problem.pretrained_risk, points.sel(rank=min(n, 20))
         assert (float(points["bias"][0]), float(points["variance"][0])) == pytest.approx((energy, 0.0), abs=1e-12)
-        assert_means_agree(full["bias"], full["bias_stderr"] + 0.01 * (n > 20), shrinkage**2 * energy, 0.0)
+        assert_means_agree(float(full["bias"]), float(full["bias_stderr"]), shrinkage**2 * energy, 0.0)
         exact = fft_risk(problem).risk
-        assert_means_agree(full["variance"], full["variance_stderr"], exact - shrinkage**2 * energy, 0.0)
+        assert_means_agree(float(full["variance"]), float(full["variance_stderr"]), exact - shrinkage**2 * energy, 0.0)
 
 
 def test_parts_add_up_and_follow_theory():
@@ -319,7 +316,7 @@ def test_bounds_hold_in_their_order():
 
 
 def test_bounds_fall_like_the_risk():
-    """n risk tends to the dimension of rank-3 matrices, and every n bound to a constant: no 1/n is lost, none is won."""
+    """For large n all are of order 1/n; the risk is r (dx + dy - r)/n there, far below."""
     stored = committed("bounds")
     assert float(stored["ours"][-1] / stored["risk"].sel(computed_by="theory")[-1, 0]) == pytest.approx(17, abs=0.5)
     problem = bounds.setting(10**7)
@@ -368,8 +365,8 @@ def test_leading_direction_of_a_draw_is_that_of_the_fit():
     from linreg_lora.sampling import gaussian
 
     problem, key = detectability.setting(1.5, 12, 5, 4), jax.random.key(3)
-    found = np.asarray(detectability._leading(12, 1.0, key, problem.shift))
-    drawn = gaussian.sample(key, 12, problem.shift, None, jax.numpy.asarray(1.0))
+    found = np.asarray(detectability._leading(12, 1.0, key, jax.numpy.asarray(problem.shift)))
+    drawn = gaussian.sample(key, 12, jax.numpy.asarray(problem.shift), None, jax.numpy.asarray(1.0))
     u, values, vt = np.linalg.svd(np.asarray(fft.fit(*drawn) @ drawn.inputs))
     row = np.asarray(drawn.inputs[0])
     expected = [values[0] / np.sqrt(12), u[0, 0] ** 2, (vt[0] @ row) ** 2 / (row @ row)]
@@ -437,7 +434,7 @@ def test_forgetting_and_risk_follow_theory():
     full = small("forgetting-vs-learning").sel(n=60, rank=20)
     exact, _ = fft_forgetting(forgetting_vs_learning.setting(60, 20))
     assert float(full["forgetting_theory"]) == exact
-    assert_means_agree(full["forgetting"], full["forgetting_stderr"], exact, 0.0)
+    assert_means_agree(float(full["forgetting"]), float(full["forgetting_stderr"]), exact, 0.0)
 
 
 def test_forgetting_grows_with_the_rank():

@@ -102,7 +102,7 @@ def ratios(problem: Problem) -> np.ndarray:
 
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: one line a method, its limit as a thin line with the formula."""
-    dx, dy, rank = (dataset.attrs[name] for name in ("dx", "dy", "rank"))
+    dx, dy, rank = (int(dataset.attrs[name]) for name in ("dx", "dy", "rank"))
     texts = (
         f"k/d = r/dx = {rank}/{dx}",
         "k/d times the mean of (σ² + b)/σ²",
