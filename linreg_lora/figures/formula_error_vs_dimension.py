@@ -136,7 +136,13 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             axes.set_xlabel("dimension d = dx = dy = n / 2")
         panels[0].set_ylabel("error of the formula (%)")
         handles, labels = panels[0].get_legend_handles_labels()
-        order = sorted(range(len(labels)), key=lambda i: (labels[i].startswith(("slope", "one")), i))
-        handles, labels = ([values[i] for i in order] for values in (handles, labels))
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+        texts = [str(label) for label in labels]
+        order = sorted(range(len(texts)), key=lambda i: texts[i].startswith(("slope", "one")))
+        figure.legend(
+            [handles[i] for i in order],
+            [texts[i] for i in order],
+            loc="outside upper center",
+            ncols=3,
+            frameon=False,
+        )
     return figure
