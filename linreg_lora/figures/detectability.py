@@ -27,8 +27,9 @@ STRENGTHS = (0.2, 0.4, 0.6, 0.75, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.85, 2.15, 2.5
 CELLS = len(STRENGTHS)
 CAPTION = (
     "Largest singular value of FFT's fit, and the squared overlaps of its singular vectors with those of the shift, "
-    "against the strength of a shift of rank one. Below the threshold the shift leaves no trace in the leading "
-    "direction, and LoRA of rank 1 learns noise. Lines are theory in high dimensions, dots simulation."
+    "against the strength of a shift of rank one. Below the threshold the leading direction tends to pure noise as "
+    "dimensions grow, and LoRA of rank 1 learns noise. Lines are theory in high dimensions; simulation (dots) at "
+    "finite size rounds the corner."
 )
 _FINE = 400
 _NAMES = ("singular_value", "left", "right")
