@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "risk-vs-sample-size-weak-noise": "risk_vs_sample_size",
+    "phase-diagram": "phase_diagram",
+    "risk-vs-rank": "risk_vs_rank",
+    "double-descent-by-rank": "double_descent_by_rank",
+    "bounds": "bounds",
+    "detectability": "detectability",
+    "data-benefit": "data_benefit",
+    "hessian-gap": "hessian_gap",
+    "forgetting-vs-learning": "forgetting_vs_learning",
+    "formula-error-vs-dimension": "formula_error_vs_dimension",
 }
 #: Every figure, by the name of its files.
 NAMES = tuple(_MODULES)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.typing import RcKeyType
+    from numpy.typing import ArrayLike
 
 #: One column of a two-column paper, in inches; also legible on half a slide.
 COLUMN_WIDTH = 4.6
@@ -82,6 +84,30 @@ def single_panel(height: float = 3.5) -> "tuple[Figure, Axes]":
     """A figure one column wide with one pair of axes; `height` in inches. Opens no window and needs no display."""
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def panels(count: int, height: float = 3.2, width: float = 7.2) -> "tuple[Figure, list[Axes]]":
+    """A figure with `count` pairs of axes side by side, `width` by `height` inches: across both columns of a paper."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, count))
+
+
+def without_mean(axes: "Axes", dx: int, unit: float, label: str = "no mean exists") -> None:
+    """The band |n - dx| <= 1 where ridgeless methods have no mean, on an axis of n in multiples of `unit`."""
+    axes.axvspan((dx - 1) / unit, (dx + 1) / unit, color="0.78", linewidth=0, zorder=0.5, label=label)
+
+
+def means(
+    axes: "Axes", x: "ArrayLike", mean: "ArrayLike", stderr: "ArrayLike", series: Series, label: str = "_simulated"
+) -> None:
+    """Simulated means as markers, with bars of one standard error; hollow where none exists."""
+    x, mean, stderr = (np.asarray(values, dtype=float) for values in (x, mean, stderr))
+    look = {"color": series.color, "marker": series.marker, "linestyle": "none", "zorder": 3}
+    axes.plot(x, mean, label=label, **look)
+    axes.errorbar(x, mean, yerr=stderr, fmt="none", ecolor=series.color, zorder=3)
+    hollow = np.isfinite(mean) & ~np.isfinite(stderr)
+    if np.any(hollow):
+        axes.plot(x[hollow], mean[hollow], markerfacecolor="white", **look)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,0 +1,37 @@
+"""What the datasets of all figures share: variables with names and units, and provenance."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+import linreg_lora
+from linreg_lora.errors import InvalidInput
+from linreg_lora.grid import Grid
+from linreg_lora.problem import Problem
+from linreg_lora.seeds import valid_seed
+
+#: Units of every risk.
+RISK = "squared units of y"
+
+
+def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) -> dict[str, Any]:
+    """Attributes of a figure's dataset: `problems_sha256` is the hash of all `problems` in order, as in a sweep.
+
+    Raises `InvalidInput` for fewer than 2 `trials`, which have no standard error, and for a bad `seed`.
+    """
+    if trials < 2:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    return {
+        "Conventions": "CF-1.11",
+        "title": title,
+        "source": f"linreg-lora {linreg_lora.__version__}",
+        "problems_sha256": Grid({}, list(problems)).identity,
+        "trials": trials,
+        "seed": valid_seed(seed),
+    }
+
+
+def variable(dimensions: str | tuple[str, ...], values: Any, long_name: str, units: str = "1") -> tuple[Any, ...]:
+    """A variable of a Dataset: its dimensions, values and attributes."""
+    return dimensions, np.asarray(values), {"long_name": long_name, "units": units}

@@ -1,0 +1,488 @@
+"""Our own figures: their numbers against theory or an independent route, what is drawn, and the committed files.
+
+Every comparison with simulation has a family-wise false-alarm level of 1e-6 (`comparisons`). Where theory is a
+deterministic equivalent, 3 % are allowed for its own error at these small dimensions.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from comparisons import assert_means_agree, critical_z
+
+from linreg_lora import figures
+from linreg_lora.errors import InvalidInput
+from linreg_lora.figures import (
+    bounds,
+    data_benefit,
+    datasets,
+    detectability,
+    double_descent_by_rank,
+    forgetting_vs_learning,
+    formula_error_vs_dimension,
+    hessian_gap,
+    phase_diagram,
+    risk_vs_rank,
+)
+from linreg_lora.phase import phase
+from linreg_lora.simulation import monte_carlo
+from linreg_lora.theory import data_benefit as benefit
+from linreg_lora.theory import spiked
+from linreg_lora.theory.bounds import least_risk
+from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.forgetting import fft_forgetting
+from linreg_lora.theory.frozen import frozen_a_risk
+from linreg_lora.theory.hessian import Loss, expected_rise
+
+COMMITTED = Path(__file__).parent.parent / "figures"
+#: The error of the deterministic equivalent, with its correction, that is allowed at dimension 20.
+FORMULA = 0.03
+
+#: Each figure at a reduced size.
+SMALL = {
+    "phase-diagram": functools.partial(
+        phase_diagram.data,
+        dimension=8,
+        sample_sizes=(5, 40),
+        noise_stds=(0.05, 0.3, 3.0),
+        simulated_sizes=(40,),
+        simulated_noise_stds=(0.3, 3.0),
+    ),
+    "risk-vs-rank": functools.partial(risk_vs_rank.data, dimension=20, sample_sizes=(4, 40), shift_rank=3),
+    "double-descent-by-rank": functools.partial(
+        double_descent_by_rank.data, dimension=20, sample_sizes=(4, 19, 40, 80), ranks=(1, 4)
+    ),
+    "bounds": functools.partial(bounds.data, dx=20, dy=12, sample_sizes=(4, 40, 400)),
+    "detectability": functools.partial(detectability.data, strengths=(0.2, 2.0, 6.0), n=60, dx=30, dy=20),
+    "data-benefit": functools.partial(data_benefit.data, dx=10, dy=6, sample_sizes=(14, 30, 4000)),
+    "hessian-gap": functools.partial(hessian_gap.data, dimension=6),
+    "forgetting-vs-learning": functools.partial(
+        forgetting_vs_learning.data, dimension=20, sample_sizes=(60,), ranks=(0, 1, 4, 20)
+    ),
+    "formula-error-vs-dimension": functools.partial(formula_error_vs_dimension.data, dimensions=(12, 24)),
+}
+MODULES = {
+    "phase-diagram": phase_diagram,
+    "risk-vs-rank": risk_vs_rank,
+    "double-descent-by-rank": double_descent_by_rank,
+    "bounds": bounds,
+    "detectability": detectability,
+    "data-benefit": data_benefit,
+    "hessian-gap": hessian_gap,
+    "forgetting-vs-learning": forgetting_vs_learning,
+    "formula-error-vs-dimension": formula_error_vs_dimension,
+}
+TRIALS = 256
+
+
+@functools.cache
+def small(name):
+    return SMALL[name](TRIALS, 1)
+
+
+@functools.cache
+def committed(name):
+    return xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf")
+
+
+def assert_near(mean, stderr, theory, tolerance):
+    """|mean - theory| <= `tolerance` of the theory and z standard errors; level 1e-6 over all finite entries."""
+    mean, stderr, theory = (np.asarray(values, dtype=float) for values in (mean, stderr, theory))
+    known = np.isfinite(mean) & np.isfinite(stderr) & np.isfinite(theory)
+    assert np.any(known)
+    allowed = tolerance * np.abs(theory[known]) + critical_z(int(np.sum(known))) * stderr[known]
+    off = np.abs(mean[known] - theory[known])
+    assert np.all(off <= allowed + 1e-12), f"off by {off}, allowed {allowed}"
+
+
+# -- all of them --------------------------------------------------------------------------------------------------
+
+LEGENDS = {
+    "phase-diagram": [],
+    "risk-vs-rank": ["bias, simulated", "variance, simulated", "risk: theory, simulated", "best rank by theory"],
+    "double-descent-by-rank": [
+        "FFT", "LoRA, rank 1", "LoRA, rank 2", "LoRA, rank 4", "LoRA, rank 12", "no mean exists",
+    ],
+    "bounds": [],
+    "detectability": [
+        "largest singular value", "edge of the noise", "left vectors (outputs)", "right vectors (samples)",
+    ],
+    "data-benefit": ["frozen A, represents the shift", "frozen A, misses 1/4 of it", "trained LoRA"],
+    "hessian-gap": [
+        "± 1 std of one draw", "mean, simulated", "simulated", "at B = 0: dy (dx − r)",
+        "at rank r: (dx − r)(dy − r)", "shift independent, σ = 6", "shift −A0/2, σ = 1",
+    ],
+    "forgetting-vs-learning": ["n = 20", "n = 60", "n = 240"],
+    "formula-error-vs-dimension": [],
+}  # fmt: skip
+#: Legends above or below the axes.
+OUTSIDE = {
+    "phase-diagram": [
+        "0", "1", "2", "3–4", "5–8", "9–16", "17–23", "FFT", "best rank simulated, as by theory: 56 of 56",
+    ],
+    "bounds": [
+        "paper's bound, constants corrected", "paper's bound, as printed", "our bound", "risk: theory, simulated",
+        "no mean exists",
+    ],
+    "formula-error-vs-dimension": [
+        "first order", "slope of 1/d", "with finite-size correction", "slope of 1/d²", "one standard error",
+    ],
+}  # fmt: skip
+PANELS = {"risk-vs-rank": 2, "detectability": 2, "hessian-gap": 3, "formula-error-vs-dimension": 2}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_committed_figure_is_what_the_code_draws(name):
+    """Its provenance is its own, its data redraw, and every series, label and panel is there."""
+    stored = committed(name)
+    provenance = json.loads((COMMITTED / f"{name}.json").read_text())
+    assert {**provenance, "versions": None} == {**figures.provenance(name, stored), "versions": None}
+    assert {path.suffix for path in COMMITTED.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
+    picture = figures.module(name).draw(stored)
+    panels = picture.axes
+    assert len(panels) == PANELS.get(name, 1)
+    assert all(axes.get_xlabel() for axes in panels)
+    assert panels[0].get_ylabel()
+    legends = [text.get_text() for axes in panels if (key := axes.get_legend()) for text in key.get_texts()]
+    assert legends == LEGENDS[name]
+    outside = [text.get_text() for key in picture.legends for text in key.get_texts()]
+    assert sorted(outside) == sorted(OUTSIDE.get(name, []))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_series_are_told_apart_without_colour(name):
+    for axes in figures.module(name).draw(committed(name)).axes:
+        looks = [
+            (line.get_marker(), str(getattr(line, "_unscaled_dash_pattern", line.get_linestyle())))
+            for line in axes.lines
+            if not str(line.get_label()).startswith("_")
+        ]
+        assert len(set(looks)) == len(looks)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_caption_and_cells(name):
+    module = MODULES[name]
+    assert figures.module(name) is module
+    assert 80 < len(module.CAPTION) < 500
+    assert module.CAPTION.endswith(".")
+    stored = committed(name)
+    assert (stored.attrs["trials"], stored.attrs["seed"]) == (400, 0)
+    assert len(stored.attrs["problems_sha256"]) == 64
+    assert stored.attrs["problems_sha256"] != small(name).attrs["problems_sha256"]
+
+
+def test_progress_reports_every_cell_and_data_depend_on_the_seed():
+    steps = []
+    again = SMALL["detectability"](TRIALS, 1, None, steps.append)
+    assert sum(steps) == again.sizes["strength"]
+    xr.testing.assert_identical(again, small("detectability"))
+    other = SMALL["detectability"](TRIALS, 2)
+    assert not np.any(other["left"].values == again["left"].values)
+
+
+@pytest.mark.parametrize(("trials", "seed"), [(1, 0), (10, -1)])
+def test_bad_settings_are_refused(trials, seed):
+    with pytest.raises(InvalidInput, match=r"(trials|seed): expected"):
+        datasets.provenance("title", [], trials, seed)
+
+
+# -- phase diagram ------------------------------------------------------------------------------------------------
+
+
+def test_best_ranks_at_the_nodes_are_those_of_phase():
+    dataset = small("phase-diagram")
+    for n in (5, 40):
+        fine = dataset["best_rank"].sel(n=n)
+        for noise, place in ((0.05, 0), (3.0, -1)):
+            assert int(fine[place]) == phase(phase_diagram.setting(n, noise, 8)).best_rank
+
+
+def test_interpolated_best_ranks_are_those_of_theory_between_the_nodes():
+    """The committed regions at two points well inside them, against theory solved there."""
+    for n, noise in ((8, 0.15), (80, 0.4)):
+        exact = phase(phase_diagram.setting(n, noise)).best_rank
+        found = int(committed("phase-diagram")["best_rank"].sel(n=n).sel(noise_std=noise, method="nearest"))
+        assert abs(found - exact) <= 1, (n, noise, found, exact)
+
+
+@pytest.mark.parametrize("dataset", [small, committed])
+def test_theorys_rank_is_the_simulated_best_or_not_worse(dataset):
+    """Its risk is at most 1 % above the least, beyond z standard errors (level 1e-6 over all dots)."""
+    found = dataset("phase-diagram")
+    excess = found["regret"] - critical_z(found["regret"].size) * found["stderr"]
+    assert np.all(excess.values <= 0.01)
+
+
+def test_simulated_dots_agree_and_a_rival_rank_does_not():
+    """All but a few of the committed dots; a rank twice as large is significantly worse where 0 < rank < FFT."""
+    stored = committed("phase-diagram")
+    assert int(np.sum(stored["best"] != stored["theory"])) <= 2
+    point = stored.isel(n_simulated=4, noise_std_simulated=5)
+    problem = phase_diagram.setting(int(point["n_simulated"]), float(point["noise_std_simulated"]))
+    best = int(point["theory"])
+    assert 0 < best < problem.max_rank // 2
+    curve = monte_carlo(problem, trials=TRIALS, seed=3, ranks=[best, 2 * best])
+    assert curve.stderr is not None
+    assert curve.risk[1] - curve.risk[0] > critical_z(1) * np.hypot(*curve.stderr)
+
+
+def test_regions_and_their_boundaries():
+    number = phase_diagram.region(np.array([0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 23, 24]), np.array(24))
+    assert number.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
+    stored = committed("phase-diagram")
+    edges = phase_diagram.boundaries(stored)
+    assert np.all(np.diff(edges, axis=0) <= 0)
+    for i, n in enumerate(stored["n"].values):
+        adapting = stored["noise_std"].values[stored["best_rank"].sel(n=n).values > 0]
+        assert edges[0, i] == np.max(adapting)
+
+
+def test_phase_diagram_marks_where_no_mean_exists():
+    [axes] = phase_diagram.draw(committed("phase-diagram")).axes
+    assert {text.get_text() for text in axes.texts} == {"do not adapt", "LoRA", "FFT", "no mean exists"}
+    (strip,) = axes.patches
+    (left, _), (right, _) = strip.get_extents().transformed(axes.transData.inverted()).get_points()
+    assert left < 23 / 24 < 25 / 24 < right
+
+
+# -- bias and variance --------------------------------------------------------------------------------------------
+
+
+def test_bias_and_variance_at_both_ends_are_exact():
+    """FFT: E D = min(1, n/dx) Delta, so bias = (1 - n/dx)^2 ||Delta||^2 for n < dx and 0 above."""
+    dataset = small("risk-vs-rank")
+    for n, shrinkage in ((4, 16 / 20), (40, 0.0)):
+        problem, points = risk_vs_rank.setting(n, 20, 3), dataset.sel(n=n)
+        energy, full = problem.pretrained_risk, points.sel(rank=min(n, 20))
+        assert (float(points["bias"][0]), float(points["variance"][0])) == pytest.approx((energy, 0.0), abs=1e-12)
+        assert_means_agree(float(full["bias"]), float(full["bias_stderr"]), shrinkage**2 * energy, 0.0)
+        exact = fft_risk(problem).risk
+        assert_means_agree(float(full["variance"]), float(full["variance_stderr"]), exact - shrinkage**2 * energy, 0.0)
+
+
+def test_parts_add_up_and_follow_theory():
+    dataset = small("risk-vs-rank")
+    np.testing.assert_allclose(dataset["bias"] + dataset["variance"], dataset["risk"], rtol=1e-12)
+    assert_near(dataset["risk"], dataset["risk_stderr"], dataset["theory"], FORMULA)
+    stored = committed("risk-vs-rank")
+    assert_near(stored["risk"], stored["risk_stderr"], stored["theory"], FORMULA)
+
+
+def test_bias_is_that_of_explicit_data():
+    """Another sampler draws all data. Ridgeless, both regimes; the rival E||D_r||^2 alone is rejected."""
+    for n in (4, 40):
+        problem = risk_vs_rank.setting(n, 20, 3)
+        first = risk_vs_rank.decompose(problem, TRIALS, 5)
+        second = risk_vs_rank.decompose(problem, TRIALS, 6, sampler="explicit")
+        for part in ("bias", "variance"):
+            a, b = (np.array(getattr(found, part)[1:4]) for found in (first, second))
+            sa, sb = (np.array(getattr(found, f"{part}_stderr")[1:4]) for found in (first, second))
+            assert_means_agree(a, sa, b, sb)
+    assert first.variance[1] > critical_z(1) * first.variance_stderr[1]
+
+
+# -- double descent -----------------------------------------------------------------------------------------------
+
+
+def test_double_descent_follows_theory_at_every_rank():
+    for dataset in (small("double-descent-by-rank"), committed("double-descent-by-rank")):
+        far = dataset.sel(n=np.abs(dataset["n"] - dataset.attrs["dx"]) >= 16)
+        simulated, theory = (far.sel(computed_by=by) for by in ("monte-carlo", "theory"))
+        assert_near(simulated["risk"], simulated["stderr"], theory["risk"], FORMULA)
+        assert_means_agree(simulated["fft_risk"], simulated["fft_stderr"], theory["fft_risk"], 0.0)
+
+
+def test_no_mean_is_drawn_at_the_threshold():
+    dataset = small("double-descent-by-rank")
+    assert np.all(np.isinf(dataset["risk"].sel(n=19)))
+    exact = dataset["fft_exact"]
+    assert exact["n_exact"].values[np.isnan(exact)].tolist() == [19, 20, 21]
+    [axes] = double_descent_by_rank.draw(committed("double-descent-by-rank")).axes
+    for line in axes.lines:
+        x, y = line.get_data()
+        x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        if str(line.get_label()).startswith(("FFT", "LoRA")):
+            assert np.sum(x == 1.0) == 1
+            assert not np.any(np.isfinite(y[x == 1.0]))
+
+
+def test_the_lower_the_rank_the_narrower_the_peak():
+    """At n = 37 and 43, |n - dx| = 3, the risk rises with the rank, on the same draws."""
+    stored = committed("double-descent-by-rank").sel(computed_by="monte-carlo", n=[37, 43])
+    assert np.all(np.diff(stored["risk"].values, axis=-1) > 0)
+    assert np.all(stored["risk"].isel(rank=-1) < stored["fft_risk"])
+
+
+# -- bounds -------------------------------------------------------------------------------------------------------
+
+
+def test_bounds_hold_in_their_order():
+    for dataset in (small("bounds"), committed("bounds")):
+        simulated = dataset.sel(computed_by="monte-carlo").isel(rank=0)
+        slack = critical_z(simulated["risk"].size) * simulated["stderr"].fillna(0)
+        assert np.all(simulated["risk"] - slack <= dataset["ours"])
+        assert np.all(7 * dataset["ours"] < dataset["printed"])
+        np.testing.assert_array_less(dataset["printed"], dataset["corrected"])
+
+
+def test_bounds_fall_like_the_risk():
+    """For large n all are of order 1/n; the risk is r (dx + dy - r)/n there, far below."""
+    stored = committed("bounds")
+    assert float(stored["ours"][-1] / stored["risk"].sel(computed_by="theory")[-1, 0]) == pytest.approx(17, abs=0.5)
+    problem = bounds.setting(10**7)
+    limit = 3 * (40 + 30 - 3) / problem.n
+    values = np.array(bounds._bounds(problem))
+    np.testing.assert_allclose(values[1] / values[0], 2.0)
+    further = np.array(bounds._bounds(problem.replace(n=4 * problem.n)))
+    np.testing.assert_allclose(values / further, 4.0, rtol=0.01)
+    assert np.all(values > 10 * limit)
+    assert least_risk(problem, 3) == 0.0
+
+
+# -- detectability ------------------------------------------------------------------------------------------------
+
+
+def test_overlaps_follow_theory_above_the_threshold_and_vanish_below():
+    """0.02 for finite size in the committed data above 1.25 times the threshold; level 1e-6."""
+    stored = committed("detectability")
+    above = stored.sel(strength=stored["strength"] > 1.3)
+    for name in ("singular_value", "left", "right"):
+        theory = np.interp(above["strength"], stored["strength_fine"], stored[f"{name}_theory"])
+        allowed = 0.02 + critical_z(3 * theory.size) * above[f"{name}_stderr"]
+        assert np.all(np.abs(above[name] - theory) <= allowed)
+    weakest = stored.isel(strength=0)
+    assert float(weakest["left"]) < 3 / 50
+    assert float(weakest["right"]) < 3 / 80
+    assert float(weakest["singular_value"]) < stored.attrs["edge"]
+
+
+def test_overlaps_at_the_ends():
+    dataset = small("detectability")
+    assert float(dataset["left"][-1]) > 0.95
+    assert float(dataset["right"][-1]) > 0.95
+    assert float(dataset["left"][0]) < 0.2
+    problem = detectability.setting(1.0, 60, 30, 20)
+    assert problem.spectrum is not None
+    assert problem.spectrum[0] == pytest.approx(spiked.detection_threshold(problem))
+    theory = dataset["singular_value_theory"].sel(strength_fine=slice(0, 1))
+    np.testing.assert_allclose(theory, dataset.attrs["edge"])
+
+
+def test_leading_direction_of_a_draw_is_that_of_the_fit():
+    """lambda by NumPy from the fit F = D_FFT X itself, on the data of the same key."""
+    import jax
+
+    from linreg_lora.estimators import fft
+    from linreg_lora.sampling import gaussian
+
+    problem, key = detectability.setting(1.5, 12, 5, 4), jax.random.key(3)
+    found = np.asarray(detectability._leading(12, 1.0, key, jax.numpy.asarray(problem.shift)))
+    drawn = gaussian.sample(key, 12, jax.numpy.asarray(problem.shift), None, jax.numpy.asarray(1.0))
+    u, values, vt = np.linalg.svd(np.asarray(fft.fit(*drawn) @ drawn.inputs))
+    row = np.asarray(drawn.inputs[0])
+    expected = [values[0] / np.sqrt(12), u[0, 0] ** 2, (vt[0] @ row) ** 2 / (row @ row)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+# -- worth of a sample --------------------------------------------------------------------------------------------
+
+
+def test_ratios_are_those_of_exact_risks():
+    dataset = small("data-benefit")
+    for n in (14, 30):
+        before, after = data_benefit.setting(n, 10, 6), data_benefit.setting(n + 1, 10, 6)
+        full = fft_risk(before).risk - fft_risk(after).risk
+        for adapter, missed in (("frozen", 0.0), ("misspecified", 0.25)):
+            factor = data_benefit.frozen_factor(10, missed)
+            np.testing.assert_allclose(factor @ factor.T, np.eye(3), atol=1e-15)
+            saved = frozen_a_risk(before, factor).risk - frozen_a_risk(after, factor).risk
+            found = float(dataset["ratio"].sel(n=n, adapter=adapter))
+            assert found == pytest.approx(saved / full, rel=1e-9)
+        closed = benefit.frozen_a_ratio(n, 10, 3)
+        assert float(dataset["ratio"].sel(n=n, adapter="frozen")) == pytest.approx(closed, rel=1e-12)
+
+
+def test_ratios_tend_to_their_limits():
+    dataset = small("data-benefit")
+    last, limit = dataset["ratio"].sel(n=4000), dataset["limit"]
+    np.testing.assert_allclose(last, limit, rtol=0.01)
+    np.testing.assert_allclose(limit.values[[0, 2]], [3 / 10, 3 * (10 + 6 - 3) / 60])
+    assert float(limit[1]) > float(limit[0])
+    assert np.all(np.diff(committed("data-benefit")["ratio"], axis=-1) > 0)
+
+
+# -- Hessian gap --------------------------------------------------------------------------------------------------
+
+
+def test_weights_without_retraining_gain_nothing_and_with_it_the_codimension():
+    for dataset, size in ((small("hessian-gap"), 6), (committed("hessian-gap"), 20)):
+        rank = dataset["rank"].values
+        assert_means_agree(dataset["still"], dataset["still_stderr"], 0.0, 0.0)
+        assert_means_agree(dataset["retrained"], dataset["retrained_stderr"], (size - rank) ** 2, 0.0)
+        np.testing.assert_allclose(dataset["retrained_theory"], (size - rank) ** 2)
+        np.testing.assert_allclose(dataset["start_theory"], size * (size - rank))
+        spread = dataset["still_stderr"] * np.sqrt(dataset.attrs["trials"])
+        np.testing.assert_allclose(spread, dataset["still_std"], rtol=6 / np.sqrt(2 * dataset.attrs["trials"]))
+    assert float(dataset["start_theory"][0]) < expected_rise(
+        hessian_gap.setting(), perturbation_std=1.0, loss=Loss.SQUARED
+    )
+
+
+def test_perturbed_inputs_hurt_fft_more_unless_the_shift_is_aligned():
+    stored = committed("hessian-gap").sel(rank=slice(1, 8))
+    z = stored["inputs"] / stored["inputs_stderr"]
+    assert np.all(z.sel(case="independent") < -critical_z(16))
+    assert np.all(z.sel(case="aligned") > critical_z(16))
+
+
+# -- forgetting ---------------------------------------------------------------------------------------------------
+
+
+def test_forgetting_and_risk_follow_theory():
+    for dataset in (small("forgetting-vs-learning"), committed("forgetting-vs-learning")):
+        for name in ("risk", "forgetting"):
+            assert_near(dataset[name], dataset[f"{name}_stderr"], dataset[f"{name}_theory"], FORMULA)
+    full = small("forgetting-vs-learning").sel(n=60, rank=20)
+    exact, _ = fft_forgetting(forgetting_vs_learning.setting(60, 20))
+    assert float(full["forgetting_theory"]) == exact
+    assert_means_agree(float(full["forgetting"]), float(full["forgetting_stderr"]), exact, 0.0)
+
+
+def test_forgetting_grows_with_the_rank():
+    stored = committed("forgetting-vs-learning")
+    for n in stored["n"].values:
+        path = stored["forgetting"].sel(n=n).dropna("rank")
+        assert float(path[0]) == 0.0
+        assert np.all(np.diff(path) > 0)
+
+
+# -- error of the formula -----------------------------------------------------------------------------------------
+
+
+def test_control_variate_keeps_the_mean_and_lowers_its_error():
+    problem = formula_error_vs_dimension.setting(12)
+    mean, stderr = formula_error_vs_dimension.simulate(problem, (3, 6), 1024, 7)
+    plain = monte_carlo(problem, trials=1024, seed=8, ranks=[3, 6])
+    assert_means_agree(mean, stderr, plain.risk, plain.stderr)
+    assert np.all(stderr < plain.stderr)
+
+
+def test_first_order_error_falls_like_one_over_d_and_the_correction_removes_most():
+    """Committed: slope -1 within 0.35; corrected at most an eighth of raw, beyond z standard errors (level 1e-6)."""
+    stored = committed("formula-error-vs-dimension")
+    raw, corrected = (np.abs(stored[name] - stored["risk"]) / stored["risk"] for name in ("raw", "corrected"))
+    slope = np.polyfit(np.log(stored["d"]), np.log(raw), 1)[0]
+    np.testing.assert_allclose(slope, -1.0, atol=0.35)
+    allowed = raw / 8 + critical_z(raw.size) * stored["stderr"] / stored["risk"]
+    assert np.all(corrected <= allowed)
+    assert np.all(raw > critical_z(raw.size) * stored["stderr"] / stored["risk"])
+
+
+def test_settings_grow_in_proportion():
+    problem = formula_error_vs_dimension.setting(12)
+    assert (problem.n, problem.dx, problem.dy, problem.noise_std) == (24, 12, 12, 1.0)
+    assert formula_error_vs_dimension.ranks_of(48) == (3, 12)
