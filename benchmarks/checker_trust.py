@@ -6,15 +6,15 @@ No alarm in 300 seeds alone shows nothing about a level of 1e-6. The statistic z
 the standard normal law: its draws have 8 moments and there are thousands of them. So its 300 values are compared with
 that law (Kolmogorov and Smirnov), and so are their mean and variance; the level of all these tests together is 1 %.
 Pathwise claims test no mean, have no false alarm but by rounding, and run under every tenth seed.
-Writes `results/checker_trust.md`, and `.json` with every value; with `--only`, the values of the other claims are those
-of the last run. Exits 1 on a false alarm or a law that does not fit.
+Writes `results/checker_trust.md`, and `.json` with every value, after every ten seeds; `--resume` goes on from there.
+With `--only`, the values of the other claims are those of the last run. Exits 1 on a false alarm or a law that does not fit.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.claims.vocabulary import Kind
+from linreg_lora.console import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 #: Probability that some law is said not to fit although all do.
@@ -64,22 +65,17 @@ def fit(name: str, z: np.ndarray) -> Fit:
 
 
 class Evidence(NamedTuple):
-    """One claim under all seeds: verdicts other than expected, values of its statistics, seconds of one core a seed.
-
-    A pathwise claim counts as if it had run under every seed.
-    """
+    """One claim under all seeds: verdicts other than expected, values of its statistics, seconds of one core each."""
 
     alarms: list[str]
     statistics: dict[str, list[float]]
-    seconds: float
+    seconds: list[float]
 
 
-def run(claims: ClaimsFile, only: set[str], seeds: int) -> dict[str, Evidence]:
-    """The evidence on each claim of `only`; the first seed, which compiles, is not timed."""
+def run(claims: ClaimsFile, found: dict[str, Evidence], seeds: range) -> Iterator[int]:
+    """Adds the evidence of every seed to that on each claim in `found`; yields the seed. The first is not timed."""
     by_id = {claim.id: claim for claim in claims.claims}
-    found = {claim_id: Evidence([], defaultdict(list), 0.0) for claim_id in by_id if claim_id in only}
-    started = time.perf_counter()
-    for seed in range(seeds):
+    for seed in seeds:
         for claim_id in found:
             claim = by_id[claim_id]
             if claim.kind is Kind.PATHWISE and seed % _PATHWISE_EVERY:
@@ -92,16 +88,11 @@ def run(claims: ClaimsFile, only: set[str], seeds: int) -> dict[str, Evidence]:
                 alarms.append(f"seed {seed}: {j.verdict}, {j.reason}")
             if claim.kind is Kind.IDENTITY:
                 for c in j.comparisons:
-                    statistics[" ".join(part for part in (c.case, c.column) if part)].append(round(c.numbers["z"], 4))
-            if seed:
-                timed = (seeds - 1) // _PATHWISE_EVERY if claim.kind is Kind.PATHWISE else seeds - 1
-                found[claim_id] = found[claim_id]._replace(seconds=seconds + spent / timed)
-        if seed % 10 == 0:
-            per_seed = (time.perf_counter() - started) / (seed + 1)
-            print(
-                f"seed {seed}: {per_seed:.1f} s a seed, {sum(len(e.alarms) for e in found.values())} alarms", flush=True
-            )
-    return found
+                    name = " ".join(part for part in (c.case, c.column) if part)
+                    statistics.setdefault(name, []).append(round(c.numbers["z"], 4))
+            if seed > seeds.start:
+                seconds.append(round(spent, 3))
+        yield seed
 
 
 def report(evidence: dict[str, Evidence], seeds: int) -> tuple[str, bool]:
@@ -112,13 +103,14 @@ def report(evidence: dict[str, Evidence], seeds: int) -> tuple[str, bool]:
         for name, values in found.statistics.items()
     ]
     alarms = [f"{claim_id}, {alarm}" for claim_id, found in evidence.items() for alarm in found.alarms]
+    seconds = sum(float(np.mean(found.seconds)) for found in evidence.values() if found.seconds)
     critical = LEVEL / (3 * len(fits))
     misfits = [found.name for found in fits if found.least < critical]
     content = [
         "# Trust in the checker",
         "",
         f"Written by `python benchmarks/checker_trust.py --seeds {seeds}`: {len(evidence)} claims, {seeds} seeds each, "
-        f"in one process, {sum(found.seconds for found in evidence.values()):.1f} s of one core a seed.",
+        f"in one process, {seconds:.1f} s of one core a seed.",
         "Pathwise claims, which test no mean, run under every tenth seed, and count as if they ran under each.",
         "",
         f"- Verdicts other than expected: {len(alarms)}.",
@@ -141,21 +133,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
+    parser.add_argument("--resume", action="store_true", help="go on after the seeds of the last run")
     options = parser.parse_args()
-    claims = load(default_path())
+    claims, values = load(default_path()), RESULTS / "checker_trust.json"
     ids = [claim.id for claim in select(claims, options.only)]
-    evidence = run(claims, set(ids), options.seeds)
-    values = RESULTS / "checker_trust.json"
-    if options.only and values.exists():
-        stored = json.loads(values.read_text())
-        if stored["seeds"] != options.seeds:
-            parser.error(f"--seeds: expected {stored['seeds']} as the other claims have, received {options.seeds}")
-        evidence = {name: Evidence(*found) for name, found in stored["claims"].items()} | evidence
-    evidence = {claim.id: evidence[claim.id] for claim in claims.claims if claim.id in evidence}
-    values.write_text(json.dumps({"seeds": options.seeds, "claims": evidence}, indent=None) + "\n")
-    table, well = report(evidence, options.seeds)
-    (RESULTS / "checker_trust.md").write_text(table)
-    print("\n".join(table.splitlines()[2:6]))
+    stored = json.loads(values.read_text()) if values.exists() else {"seeds": 0, "claims": {}}
+    others = {name: Evidence(*found) for name, found in stored["claims"].items()}
+    start = stored["seeds"] if options.resume else 0
+    if options.resume and (set(others) != set(ids)):
+        parser.error("--resume: expected the claims of the last run, received others; run without it, or with --only")
+    if others and options.only and not options.resume and options.seeds != stored["seeds"]:
+        parser.error(f"--seeds: expected {stored['seeds']} as the other claims have, received {options.seeds}")
+    found = {name: others[name] if options.resume else Evidence([], {}, []) for name in ids}
+    well = False
+    for seed in run(claims, found, range(start, options.seeds)):
+        if seed % 10 == 9 or seed == options.seeds - 1:
+            both = (others | found) if options.only else found
+            evidence = {claim.id: both[claim.id] for claim in claims.claims if claim.id in both}
+            write_atomically(values, (json.dumps({"seeds": seed + 1, "claims": evidence}) + "\n").encode())
+            table, well = report(evidence, seed + 1)
+            write_atomically(RESULTS / "checker_trust.md", table.encode())
+            print(f"seed {seed}: " + "; ".join(line[2:] for line in table.splitlines() if line[:2] == "- "), flush=True)
     return int(not well)
 
 

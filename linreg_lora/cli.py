@@ -304,16 +304,21 @@ def figures(
     trials: Annotated[int, typer.Option(help="Monte Carlo draws of each point.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute data again that the folder has already.")] = False,
 ) -> None:
-    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON."""
+    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index."""
     from linreg_lora import figures
-    from linreg_lora.console import progress
+    from linreg_lora.console import progress, write_atomically
 
-    for name in figures.select(names or []):
-        with progress(name, figures.module(name).CELLS) as advance:
-            paths = figures.regenerate(name, out, trials=trials, seed=seed, workers=workers, progress=advance)
+    made = figures.regenerate(
+        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
+    )
+    for paths in made:
         for path in paths:
             typer.echo(path)
+    if not names:
+        write_atomically(out / "README.md", figures.index().encode())
+        typer.echo(out / "README.md")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import subprocess
 import sys
@@ -189,9 +190,7 @@ def test_redrawing_gives_the_same_bytes(dataset, tmp_path):
     assert second == first
     write_dataset(dataset, tmp_path / "data.nc")
     assert first[f"{NAME}.nc"] == (tmp_path / "data.nc").read_bytes()
-    assert {k: v for k, v in third.items() if not k.endswith(".nc")} == {
-        k: v for k, v in first.items() if not k.endswith(".nc")
-    }
+    assert all(third[f"{NAME}.{suffix}"] == first[f"{NAME}.{suffix}"] for suffix in ("pdf", "png"))
 
 
 def test_the_pdf_embeds_its_fonts_and_has_no_date(dataset, tmp_path):
@@ -213,7 +212,7 @@ def test_svg_has_the_same_bytes_and_no_date_too(dataset, tmp_path):
 
 def test_regenerate_writes_data_pictures_and_provenance(dataset, tmp_path, monkeypatch):
     """In this process and through an executor: the same data, and one step of progress a cell."""
-    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
     asked = []
 
     @contextlib.contextmanager
@@ -225,7 +224,14 @@ def test_regenerate_writes_data_pictures_and_provenance(dataset, tmp_path, monke
     monkeypatch.setattr(figures, "local_processes", threads)
     for workers, folder in ((1, tmp_path / "new" / "alone"), (2, tmp_path / "together")):
         steps = []
-        paths = figures.regenerate(NAME, folder, trials=512, seed=1, workers=workers, progress=steps.append)
+        (paths,) = figures.regenerate(
+            [NAME],
+            folder,
+            trials=512,
+            seed=1,
+            workers=workers,
+            progress=lambda *_, steps=steps: contextlib.nullcontext(steps.append),
+        )
         assert paths == [folder / f"{NAME}.{suffix}" for suffix in ("nc", "pdf", "png", "json")]
         assert sum(steps) == len(SAMPLE_SIZES)
         xr.testing.assert_identical(xr.load_dataset(paths[0], engine="h5netcdf"), dataset)
@@ -233,33 +239,91 @@ def test_regenerate_writes_data_pictures_and_provenance(dataset, tmp_path, monke
     assert read_all(tmp_path / "together") == read_all(tmp_path / "new" / "alone")
 
 
-def test_provenance_repeats_the_run(dataset):
+def test_data_of_the_same_run_are_drawn_again_and_not_computed_again(dataset, tmp_path, monkeypatch):
+    """Other trials, another seed, other code, data that were changed, or `fresh`: computed again."""
+    calls = []
+
+    def counted(trials, seed, *rest):
+        calls.append((trials, seed))
+        return dataset.assign_attrs(trials=trials, seed=seed)
+
+    def run(trials=512, seed=1, **options):
+        calls.clear()
+        (paths,) = figures.regenerate([NAME], tmp_path, trials=trials, seed=seed, **options)
+        return len(calls), {path.suffix for path in paths}
+
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", counted)
+    assert run() == (1, {".nc", ".pdf", ".png", ".json"})
+    before = read_all(tmp_path)
+    (tmp_path / f"{NAME}.pdf").unlink()
+    assert run() == (0, {".pdf", ".png"})
+    assert read_all(tmp_path) == before
+    assert run(fresh=True)[0] == 1
+    assert run(trials=256)[0] == run(trials=256, seed=2)[0] == 1
+    monkeypatch.setattr(figures, "code_hash", lambda: "other")
+    assert run(trials=256, seed=2)[0] == 1
+    assert run(trials=256, seed=2)[0] == 0
+    (tmp_path / f"{NAME}.nc").write_bytes(b"changed")
+    assert run(trials=256, seed=2)[0] == 1
+
+
+def test_provenance_repeats_the_run(dataset, tmp_path):
     content = figures.provenance(NAME, dataset)
     assert content == {
         "figure": NAME,
+        "caption": risk_vs_sample_size.weak_noise.CAPTION,
         "command": f"linreg-lora figures {NAME} --trials 512 --seed 1",
         "trials": 512,
         "seed": 1,
+        "axes": {
+            "computed_by": ["monte-carlo", "theory"],
+            "n": list(SAMPLE_SIZES),
+            "rank": [1, 2, 4, 8],
+            "n_exact": list(range(8, 97)),
+        },
         "problems_sha256": dataset.attrs["problems_sha256"],
+        "code_sha256": figures.code_hash(),
         "versions": {
             "linreg-lora": __version__,
             **{package: version(package) for package in ("jax", "jaxlib", "numpy", "matplotlib")},
         },
     }
+    inside = figures.provenance(NAME, dataset, COMMITTED)
+    assert inside == content
+    revision = figures.provenance(NAME, dataset, tmp_path).get("revision")
+    assert revision is None or len(revision) == 40
 
 
-@pytest.mark.parametrize("name", [NAME])
+@pytest.mark.parametrize("name", figures.NAMES)
 def test_committed_figure_is_what_the_code_makes(name):
-    """Its data redraw, its provenance is its own, and its FFT means agree with theory (family-wise level 1e-6)."""
+    """Its data redraw, and its provenance is its own but for the versions and the code that made it."""
     stored = xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf")
-    figures.module(name).draw(stored)
+    assert figures.module(name).draw(stored).axes
     provenance = json.loads((COMMITTED / f"{name}.json").read_text())
-    assert {**provenance, "versions": None} == {**figures.provenance(name, stored), "versions": None}
+    changing = {"versions": None, "code_sha256": None}
+    data = {"data_sha256": hashlib.sha256((COMMITTED / f"{name}.nc").read_bytes()).hexdigest()}
+    assert {**provenance, **changing} == {**figures.provenance(name, stored), **changing, **data}
     assert {path.suffix for path in COMMITTED.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
-    n, mean, stderr = trusted_fft(stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "noise_std"), [("risk-vs-sample-size-weak-noise", 1.0), ("risk-vs-sample-size-strong-noise", 10.0)]
+)
+def test_committed_means_of_fft_agree_with_theory(name, noise_std):
+    """Where 8 moments exist; family-wise level 1e-6."""
+    n, mean, stderr = trusted_fft(xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf"))
     assert len(n) > 20
-    exact = [fft_risk(risk_vs_sample_size.setting(int(k))).risk for k in n]
+    exact = [fft_risk(risk_vs_sample_size.setting(int(k), noise_std=noise_std)).risk for k in n]
     assert_means_agree(mean, stderr, exact, 0.0)
+
+
+def test_the_index_shows_every_figure():
+    text = (COMMITTED / "README.md").read_text()
+    assert text == figures.index()
+    for name in figures.NAMES:
+        assert f"![{name}]({name}.png)" in text
+        assert len(figures.module(name).CAPTION) > 40
+    assert {path.stem for path in COMMITTED.glob("*.png")} == set(figures.NAMES)
 
 
 def test_what_the_readme_says_of_the_picture():
@@ -288,7 +352,7 @@ def run_main(monkeypatch, *arguments):
 
 
 def test_command_writes_into_a_new_folder_and_names_the_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
     folder = tmp_path / "some" / "folder"
     assert run_main(monkeypatch, NAME, "--out", folder, "--trials", 64, "--workers", 1) == 0
     printed = capsys.readouterr().out.split()
@@ -305,7 +369,7 @@ def test_unknown_figure_is_one_line_and_exit_code_2():
 
 
 def test_folder_that_cannot_be_written_is_refused_before_any_draw(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(risk_vs_sample_size, "data", None)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", None)
     (tmp_path / "file").write_text("in the way")
     assert run_main(monkeypatch, NAME, "--out", tmp_path / "file" / "folder") == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -325,7 +389,7 @@ def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_pat
         from linreg_lora import cli
         from linreg_lora.figures import risk_vs_sample_size
         dataset = xr.load_dataset({str(data)!r}, engine="h5netcdf")
-        risk_vs_sample_size.data = lambda *_: dataset
+        risk_vs_sample_size.weak_noise.data = lambda *_: dataset
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         sys.argv = ["linreg-lora", "figures", {NAME!r}, "--out", {str(folder)!r}, "--workers=1"]
         cli.main()
@@ -343,7 +407,7 @@ def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_pat
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", 0), ("--trials", 1), ("--seed", -1)])
 def test_bad_settings_are_one_line(option, value, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(risk_vs_sample_size, "data", small_data)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
     assert run_main(monkeypatch, NAME, "--out", tmp_path, "--workers", 1, option, value) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -360,6 +424,6 @@ def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):
         yield None
 
     monkeypatch.setattr(figures, "local_processes", local_processes)
-    monkeypatch.setattr(risk_vs_sample_size, "data", lambda *_: dataset)
-    figures.regenerate(NAME, tmp_path, trials=512, seed=1, workers=10**15)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", lambda *_: dataset)
+    list(figures.regenerate([NAME], tmp_path, trials=512, seed=1, workers=10**15))
     assert started == [risk_vs_sample_size.CELLS]

@@ -1,13 +1,22 @@
 """The figures: one module each, data in, matplotlib Figure out, and their regeneration to files.
 
-Each module has `data(trials, seed, executor, progress)`, which simulates; `draw(dataset)`, which only draws; and
-`CELLS`, how often `data` calls `progress`. Importing this package imports neither JAX nor matplotlib.
+Each module, or object of a module that makes several, has `data(trials, seed, executor, progress)`, which simulates;
+`draw(dataset)`, which only draws; `CELLS`, how often `data` calls `progress`; and `CAPTION`, what to see. Importing
+this package imports neither JAX nor matplotlib.
+
+Data that were computed by the same code, of the same versions, with the same trials and seed, are drawn again and not
+computed again: the provenance beside them says so. A figure that is slow is better than one that is stale, so "the same
+code" is the source of the whole package.
 """
 
+import functools
+import hashlib
 import importlib
 import json
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -22,9 +31,15 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+#: Figure -> module, or module:object. In the order of the index.
 _MODULES = {
-    "risk-vs-sample-size-weak-noise": "risk_vs_sample_size",
     "phase-diagram": "phase_diagram",
+    "risk-vs-sample-size-strong-noise": "risk_vs_sample_size:strong_noise",
+    "risk-vs-sample-size-weak-noise": "risk_vs_sample_size:weak_noise",
+    "risk-vs-noise-underdetermined": "risk_along:noise_underdetermined",
+    "risk-vs-noise-overdetermined": "risk_along:noise_overdetermined",
+    "risk-vs-true-rank": "risk_along:true_rank",
+    "risk-vs-spectral-decay": "risk_along:spectral_decay",
     "risk-vs-rank": "risk_vs_rank",
     "double-descent-by-rank": "double_descent_by_rank",
     "bounds": "bounds",
@@ -39,9 +54,13 @@ NAMES = tuple(_MODULES)
 
 
 class FigureModule(Protocol):
-    """What a module of this package offers."""
+    """What makes a figure."""
 
-    CELLS: int
+    @property
+    def CELLS(self) -> int: ...
+
+    @property
+    def CAPTION(self) -> str: ...
 
     def data(
         self,
@@ -63,63 +82,146 @@ def select(names: Sequence[str]) -> list[str]:
 
 
 def module(name: str) -> FigureModule:
-    """The module that makes a figure."""
+    """What makes a figure."""
     (name,) = select([name])
-    return cast(FigureModule, importlib.import_module(f"{__name__}.{_MODULES[name]}"))
+    where, _, variant = _MODULES[name].partition(":")
+    made = importlib.import_module(f"{__name__}.{where}")
+    return cast(FigureModule, getattr(made, variant) if variant else made)
 
 
 def regenerate(
-    name: str,
+    names: Sequence[str],
     out: Path,
     *,
     trials: int,
     seed: int,
     workers: int = 1,
-    progress: Callable[[int], None] = lambda _: None,
-) -> list[Path]:
-    """Simulate and draw one figure, and write name.nc, .pdf, .png and .json into the folder `out`.
+    fresh: bool = False,
+    progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda *_: nullcontext(
+        lambda _: None
+    ),
+) -> Iterator[list[Path]]:
+    """Simulate and draw figures, and write name.nc, .pdf, .png and .json of each into the folder `out`.
 
     The same trials, seed and library versions give the same bytes, for any number of `workers` (processes; 1: this
-    process). `out` is made if missing. `progress` is called with the number of cells just done, of the module's
-    `CELLS`. Every file is written completely or not at all. Returns the paths. Raises `InvalidInput` for an unknown
-    name and a folder that cannot be written.
+    process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
+    again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
+    with the number of cells just done. Every file is written completely or not at all. Yields the paths of each figure
+    when they are there. Raises `InvalidInput` for an unknown name and a folder that cannot be written.
     """
-    figure = module(name)
-    processes = min(validation.positive_integer("workers", workers), figure.CELLS)
-    with writable_folder(out):
-        if processes == 1:
-            dataset = figure.data(trials, seed, None, progress)
-        else:
-            with local_processes(processes) as executor:
-                dataset = figure.data(trials, seed, executor, progress)
-        return write(name, dataset, out)
+    names = select(names)
+    most = min(validation.positive_integer("workers", workers), max(module(name).CELLS for name in names))
+    with writable_folder(out), ExitStack() as stack:
+        executor: Executor | None = None
+        for name in names:
+            figure = module(name)
+            dataset = None if fresh else stored(name, out, trials=trials, seed=seed)
+            if dataset is not None:
+                yield draw(name, dataset, out)
+                continue
+            if executor is None and most > 1:
+                executor = stack.enter_context(local_processes(most))
+            with progress(name, figure.CELLS) as advance:
+                dataset = figure.data(trials, seed, executor, advance)
+            yield write(name, dataset, out)
+
+
+def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | None":
+    """The data of a figure in the folder `out` if the same run would give them again, else None."""
+    import xarray as xr
+
+    data, sidecar = out / f"{name}.nc", out / f"{name}.json"
+    try:
+        found = json.loads(sidecar.read_text())
+        if hashlib.sha256(data.read_bytes()).hexdigest() != found["data_sha256"]:
+            return None
+        dataset = xr.load_dataset(data, engine="h5netcdf")
+        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(), "versions": _versions()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dataset if all(found.get(key) == value for key, value in wanted.items()) else None
 
 
 def write(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
-    """Draw a figure from its data and write name.nc, .pdf, .png and .json into `out`; returns the paths."""
+    """Write the data of a figure, its pictures and its provenance into `out`; returns the paths."""
+    data, sidecar = out / f"{name}.nc", out / f"{name}.json"
+    write_dataset(dataset, data)
+    pictures = draw(name, dataset, out)
+    content = provenance(name, dataset, out) | {"data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    write_atomically(sidecar, (json.dumps(content, indent=2) + "\n").encode())
+    return [data, *pictures, sidecar]
+
+
+def draw(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
+    """Draw a figure from its data as name.pdf and name.png in `out`; returns the paths."""
     from linreg_lora.figures import style
 
-    paths = {suffix: out / f"{name}.{suffix}" for suffix in ("nc", "pdf", "png", "json")}
     picture = module(name).draw(dataset)
-    write_dataset(dataset, paths["nc"])
-    for suffix in ("pdf", "png"):
-        with atomic_path(paths[suffix]) as temporary:
+    paths = [out / f"{name}.{suffix}" for suffix in ("pdf", "png")]
+    for path in paths:
+        with atomic_path(path) as temporary:
             style.save(picture, temporary)
-    write_atomically(paths["json"], (json.dumps(provenance(name, dataset), indent=2) + "\n").encode())
-    return list(paths.values())
+    return paths
 
 
-def provenance(name: str, dataset: "xr.Dataset") -> dict[str, Any]:
-    """What a figure was made from: command, draws, seed, problems and versions."""
+def provenance(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[str, Any]:
+    """What a figure was made from: command, draws, seed, problems, code and versions.
+
+    With the revision of the repository, where there is one, and `out` lies outside of it.
+    """
     trials, seed = int(dataset.attrs["trials"]), int(dataset.attrs["seed"])
-    return {
+    content = {
         "figure": name,
+        "caption": module(name).CAPTION,
         "command": f"linreg-lora figures {name} --trials {trials} --seed {seed}",
         "trials": trials,
         "seed": seed,
+        "axes": {str(axis): dataset[axis].values.tolist() for axis in dataset.coords if dataset[axis].ndim == 1},
         "problems_sha256": dataset.attrs["problems_sha256"],
-        "versions": {
-            "linreg-lora": linreg_lora.__version__,
-            **{package: version(package) for package in ("jax", "jaxlib", "numpy", "matplotlib")},
-        },
+        "code_sha256": code_hash(),
+        "versions": _versions(),
     }
+    revision = _revision(out) if out is not None else None
+    return content | ({"revision": revision} if revision else {})
+
+
+@functools.cache
+def code_hash() -> str:
+    """SHA-256 of the package's source."""
+    package = Path(linreg_lora.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "numpy", "matplotlib")
+    return {"linreg-lora": linreg_lora.__version__, **{package: version(package) for package in packages}}
+
+
+def _revision(out: Path) -> str | None:
+    """The commit of the repository that this package runs from, None where there is none or `out` is part of it."""
+    package = Path(linreg_lora.__file__).parent
+    try:
+        asked = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"]
+        top, commit = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.split("\n")[
+            :2
+        ]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return None if out.resolve().is_relative_to(top) else commit
+
+
+def index() -> str:
+    """The page that shows every figure with its caption, in Markdown."""
+    content = [
+        "# Figures",
+        "",
+        "Every figure comes as PDF and PNG, with the data it was drawn from (`.nc`, NetCDF) and how they were made",
+        "(`.json`). `make figures` regenerates them and this page; the same seed, trials and library versions give the",
+        "same bytes.",
+    ]
+    for name in NAMES:
+        content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", module(name).CAPTION]
+    return "\n".join(content) + "\n"

@@ -67,6 +67,8 @@ COMPARED = (
     Series("#D55E00", "v", (0, (4.0, 1.2, 1.0, 1.2))),
     Series("#0072B2", "D", (0, (6.0, 1.0))),
 )
+#: Where there are five of them.
+FIVE_COMPARED = (*COMPARED, Series("#882255", "P", (0, (8.0, 1.2, 1.0, 1.2, 1.0, 1.2))))
 #: Lines and bands that are not data.
 ANNOTATION = "0.35"
 

@@ -1,0 +1,157 @@
+"""Expected excess risk of LoRA at several ranks, and of FFT, along one axis: four of the first paper's figures.
+
+The settings are those of the released scripts of arXiv 2605.19018, where these have any: Sigma = I, and task shifts
+that are products of two Gaussian factors, of which only the singular values matter here.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linreg_lora import spectra
+from linreg_lora.figures import style
+from linreg_lora.problem import Problem
+from linreg_lora.sweeps import sweep
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SHIFT_SEED = 0
+
+
+@dataclass(frozen=True)
+class RiskAlong:
+    """A figure of risks along one axis.
+
+    `axis`: its name and dimension; `values`: where it is drawn; `setting`: a value and dx = dy -> the problem there;
+    `dimension`: dx = dy; `ranks`: those of LoRA; `label`: of the axis; `logarithmic`: whether the axis is;
+    `risk_scale`: the risk's.
+    """
+
+    axis: str
+    values: tuple[float, ...]
+    setting: Callable[[float, int], Problem]
+    dimension: int
+    ranks: tuple[int, ...]
+    label: str
+    logarithmic: bool
+    CAPTION: str
+    risk_scale: str = "log"
+
+    @property
+    def CELLS(self) -> int:
+        """Cells of the sweep that `data` runs."""
+        return len(self.values)
+
+    def data(
+        self,
+        trials: int,
+        seed: int,
+        executor: Executor | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+        *,
+        values: Sequence[float] | None = None,
+        dimension: int | None = None,
+    ) -> "xr.Dataset":
+        """The figure's numbers: a `sweep` along the axis, by theory and by simulation."""
+        size = dimension or self.dimension
+        axes = {self.axis: self.values if values is None else tuple(values)}
+
+        def make(**point: float) -> Problem:
+            return self.setting(point[self.axis], size)
+
+        dataset = sweep(make, axes, ranks=self.ranks, trials=trials, seed=seed, executor=executor, progress=progress)
+        dataset[self.axis].attrs["long_name"] = self.label
+        return dataset.assign_attrs(dx=size)
+
+    def draw(self, dataset: "xr.Dataset") -> "Figure":
+        """Lines are theory, markers simulated means with bars of one standard error."""
+        simulated, theory = (dataset.sel(computed_by=by) for by in ("monte-carlo", "theory"))
+        x = dataset[self.axis].values.astype(float)
+        with style.applied():
+            figure, axes = style.single_panel()
+            axes.set(xscale="log" if self.logarithmic else "linear", yscale=self.risk_scale)
+            _line(axes, x, theory["fft_risk"].values, style.REFERENCE, "FFT")
+            style.means(axes, x, simulated["fft_risk"], simulated["fft_stderr"], style.REFERENCE)
+            for rank, series in zip(dataset["rank"].values, style.FIVE_COMPARED, strict=False):
+                _line(axes, x, theory["risk"].sel(rank=rank).values, series, f"LoRA, rank {rank}")
+                points = simulated.sel(rank=rank)
+                style.means(axes, x, points["risk"], points["stderr"], series)
+            for line in axes.lines:
+                line.set_markersize(3.2)
+            axes.set_xlabel(self.label)
+            axes.set_ylabel("expected excess risk")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, columnspacing=1.2)
+        return figure
+
+
+def _line(axes: "Axes", x: np.ndarray, risk: np.ndarray, series: style.Series, label: str) -> None:
+    """A line by theory; its entry in the legend shows the marker of the simulated points too."""
+    look = {"color": series.color, "marker": series.marker, "linestyle": series.linestyle}
+    axes.plot(x, np.where(np.isfinite(risk), risk, np.nan), label=label, markevery=[], zorder=2, **look)  # pyright: ignore[reportArgumentType]
+
+
+def _product_of_factors(rank: int, dimension: int) -> spectra.Spectrum:
+    """Singular values of U V / sqrt(rank), as many as its rank."""
+    rank = min(rank, dimension)
+    return spectra.from_matrix(spectra.gaussian_factors(dimension, dimension, rank, _SHIFT_SEED), rank)
+
+
+def _noise(n: int) -> Callable[[float, int], Problem]:
+    def setting(noise_std: float, dimension: int) -> Problem:
+        spectrum = _product_of_factors(10, dimension)
+        return Problem(n=n, dx=dimension, dy=dimension, spectrum=spectrum, noise_std=noise_std)
+
+    return setting
+
+
+def _true_rank(rank: float, dimension: int) -> Problem:
+    spectrum = _product_of_factors(int(rank), dimension)
+    return Problem(n=3 * dimension // 4, dx=dimension, dy=dimension, spectrum=spectrum, noise_std=2.0)
+
+
+def _decay(rate: float, dimension: int) -> Problem:
+    spectrum = spectra.exponential(dimension, rate, 5.0)
+    return Problem(n=5 * dimension, dx=dimension, dy=dimension, spectrum=spectrum, noise_std=0.5)
+
+
+_NOISE_LEVELS = tuple(np.geomspace(1, 100, 40).round(6).tolist())
+
+#: Figure 1b of the text, which calls it underdetermined: n = 50 samples of dx = 100 inputs.
+noise_underdetermined = RiskAlong(
+    "noise_std", _NOISE_LEVELS, _noise(50), 100, (1, 2, 4, 8, 16), "noise standard deviation  (n = 50, dx = dy = 100)",
+    True,
+    "Underdetermined, n = 50 < dx = 100, a shift of rank 10: with little noise every rank too small pays for what it "
+    "leaves out, with much noise the risk grows with the square of the noise and in order of rank: LoRA of rank 1 is "
+    "best and full fine-tuning worst.",
+)  # fmt: skip
+
+#: The released script's setting: n = 1000 samples of dx = 100 inputs, overdetermined.
+noise_overdetermined = RiskAlong(
+    "noise_std", _NOISE_LEVELS, _noise(1000), 100, (1, 2, 4, 8, 16),
+    "noise standard deviation  (n = 1000, dx = dy = 100)", True,
+    "Overdetermined, n = 1000 > dx = 100, a shift of rank 10 (the setting of the released script for the noise sweep): "
+    "ranks below 10 are flat, held up by their bias, until noise takes over; LoRA of rank 16 beats full fine-tuning at "
+    "every noise level.",
+)  # fmt: skip
+
+true_rank = RiskAlong(
+    "shift_rank", tuple(range(1, 41)), _true_rank, 40, (1, 2, 4, 8),
+    "rank r* of the task shift  (n = 30, dx = dy = 40, noise 2)", False,
+    "Underdetermined, n = 30 < dx = 40: LoRA wins by most where its rank is that of the shift, and loses to full "
+    "fine-tuning once the shift has many more directions than it can represent. (Rank 32 of the original figure is "
+    "full fine-tuning: no update has a rank above n = 30.)",
+    "linear",
+)  # fmt: skip
+
+spectral_decay = RiskAlong(
+    "rate", tuple(np.linspace(0, 2.5, 21).tolist()), _decay, 40, (1, 2, 4, 8, 16),
+    r"decay rate $\lambda$ of the shift, $s_i = 5\,e^{-\lambda i}$  (n = 200, dx = dy = 40)", False,
+    "With a flat spectrum, at the left, full fine-tuning wins and every rank is too small; the faster the singular "
+    "values of the shift decay, the smaller the best rank, and the more LoRA wins by.",
+)  # fmt: skip
