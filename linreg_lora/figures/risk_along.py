@@ -144,8 +144,9 @@ true_rank = RiskAlong(
     "shift_rank", tuple(range(1, 41)), _true_rank, 40, (1, 2, 4, 8),
     "rank r* of the task shift  (n = 30, dx = dy = 40, noise 2)", False,
     "Underdetermined, n = 30 < dx = 40: LoRA wins by most where its rank is that of the shift, and loses to full "
-    "fine-tuning once the shift has many more directions than it can represent. (Rank 32 of the original figure is "
-    "full fine-tuning: no update has a rank above n = 30.)",
+    "fine-tuning once the shift has many more directions than it can represent. Rank 32 of the original figure is "
+    "full fine-tuning: no update has a rank above n = 30. (At r* = 2, where two directions of similar strength compete "
+    "for rank 1, the line leaves the marker: the formula flags its correction there.)",
     "linear",
 )  # fmt: skip
 
