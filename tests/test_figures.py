@@ -281,6 +281,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
             "rank": [1, 2, 4, 8],
             "n_exact": list(range(8, 97)),
         },
+        "one_problem": risk_vs_sample_size.setting(SAMPLE_SIZES[0], DIMENSION).to_dict(),
         "problems_sha256": dataset.attrs["problems_sha256"],
         "code_sha256": figures.code_hash(),
         "versions": {
@@ -315,6 +316,16 @@ def test_committed_means_of_fft_agree_with_theory(name, noise_std):
     assert len(n) > 20
     exact = [fft_risk(risk_vs_sample_size.setting(int(k), noise_std=noise_std)).risk for k in n]
     assert_means_agree(mean, stderr, exact, 0.0)
+
+
+def test_what_the_caption_says_of_strong_noise():
+    """On paired draws, level 1e-6 over all of them."""
+    stored = xr.load_dataset(COMMITTED / "risk-vs-sample-size-strong-noise.nc", engine="h5netcdf")
+    simulated = stored.sel(computed_by="monte-carlo")
+    best = simulated["rank"].values[simulated["risk"].argmin("rank").values]
+    assert best.tolist() == [2, *[4] * (len(best) - 1)]
+    z = (simulated["difference"] / simulated["difference_stderr"]).sel(rank=[1, 2], n=stored["n"][stored["n"] < 100])
+    assert np.all(z < -critical_z(z.size))
 
 
 def test_the_index_shows_every_figure():

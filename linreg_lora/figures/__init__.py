@@ -6,7 +6,7 @@ this package imports neither JAX nor matplotlib.
 
 Data that were computed by the same code, of the same versions, with the same trials and seed, are drawn again and not
 computed again: the provenance beside them says so. A figure that is slow is better than one that is stale, so "the same
-code" is the source of the whole package.
+code" is the source of all of the package that data could depend on.
 """
 
 import functools
@@ -49,6 +49,16 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
 }
+#: What no figure's data can depend on, so that a change there does not compute them again.
+_COMPUTES_NO_DATA = (
+    "claims/",
+    "proofs/",
+    "explorer/",
+    "report_page/",
+    "cli.py",
+    "figures/style.py",
+    "figures/__init__.py",
+)
 #: Every figure, by the name of its files.
 NAMES = tuple(_MODULES)
 
@@ -177,6 +187,7 @@ def provenance(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dic
         "trials": trials,
         "seed": seed,
         "axes": {str(axis): dataset[axis].values.tolist() for axis in dataset.coords if dataset[axis].ndim == 1},
+        "one_problem": json.loads(dataset.attrs["problem"]),
         "problems_sha256": dataset.attrs["problems_sha256"],
         "code_sha256": code_hash(),
         "versions": _versions(),
@@ -187,10 +198,12 @@ def provenance(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dic
 
 @functools.cache
 def code_hash() -> str:
-    """SHA-256 of the package's source."""
+    """SHA-256 of the package's source, but for what computes no figure's data."""
     package = Path(linreg_lora.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).as_posix().startswith(_COMPUTES_NO_DATA):
+            continue
         digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,5 +1,6 @@
 """What the datasets of all figures share: variables with names and units, and provenance."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,14 +23,21 @@ def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) 
     """
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    problems = list(problems)
     return {
         "Conventions": "CF-1.11",
         "title": title,
         "source": f"linreg-lora {linreg_lora.__version__}",
-        "problems_sha256": Grid({}, list(problems)).identity,
+        "problem": one_problem(problems[0]),
+        "problems_sha256": Grid({}, problems).identity,
         "trials": trials,
         "seed": valid_seed(seed),
     }
+
+
+def one_problem(problem: Problem) -> str:
+    """A problem as JSON: one of a figure's, which its axes vary."""
+    return json.dumps(problem.to_dict())
 
 
 def variable(dimensions: str | tuple[str, ...], values: Any, long_name: str, units: str = "1") -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.figures import style
+from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps import sweep
 from linreg_lora.theory.fft import fft_risk
@@ -56,7 +57,7 @@ def data(
     dataset = dataset.assign_coords(n_exact=("n_exact", every_n, {"long_name": "number of samples"}))
     attributes = {"long_name": "exact expected excess risk of FFT; nan where infinite", "units": "squared units of y"}
     dataset["fft_exact"] = ("n_exact", np.where(np.isfinite(exact), exact, np.nan), attributes)
-    return dataset.assign_attrs(dx=dimension, pretrained_risk=problem.pretrained_risk)
+    return dataset.assign_attrs(dx=dimension, pretrained_risk=problem.pretrained_risk, problem=one_problem(problem))
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

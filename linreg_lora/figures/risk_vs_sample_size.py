@@ -15,6 +15,7 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.figures import style
+from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps import sweep
 from linreg_lora.theory.fft import fft_risk
@@ -73,7 +74,7 @@ def data(
             "units": "squared units of y",
         },
     )
-    return dataset.assign_attrs(dx=dimension)
+    return dataset.assign_attrs(dx=dimension, problem=one_problem(problem))
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":
@@ -156,8 +157,8 @@ strong_noise = SimpleNamespace(
     draw=draw,
     CELLS=CELLS,
     CAPTION=(
-        "Strong noise (sigma = 10), a shift of rank 4: LoRA of rank 4 has the least risk on both sides of n = dx, "
-        "where full fine-tuning pays most for noise; around it and below it even LoRA of rank 1 or 2, too small for "
-        "the shift, beats full fine-tuning."
+        "Strong noise (sigma = 10, our choice), a shift of rank 4: LoRA of rank 4 has the least risk but at the "
+        "smallest n, where rank 2 has; full fine-tuning pays most for noise around n = dx, and there and below it "
+        "even LoRA of rank 1 or 2, too small for the shift, beats it."
     ),
 )
