@@ -62,7 +62,9 @@ def data(
     texts = ("bound of Theorem 2 or 4, as printed", "bound of Theorem 2 or 4, corrected", "theory.bounds.lora_bound")
     for name, column, text in zip(("printed", "corrected", "ours"), values.T, texts, strict=True):
         dataset[name] = datasets.variable("n", column, text, datasets.RISK)
-    return dataset.assign_attrs(dx=dx, dy=dy, pretrained_risk=problem.pretrained_risk)
+    return dataset.assign_attrs(
+        dx=dx, dy=dy, pretrained_risk=problem.pretrained_risk, problem=datasets.one_problem(problem)
+    )
 
 
 def _bounds(problem: Problem) -> tuple[float, float, float]:

@@ -28,7 +28,7 @@ def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) 
         "Conventions": "CF-1.11",
         "title": title,
         "source": f"linreg-lora {linreg_lora.__version__}",
-        "problem": one_problem(problems[0]),
+        "problem": one_problem(problems[0]) if problems else "null",
         "problems_sha256": Grid({}, problems).identity,
         "trials": trials,
         "seed": valid_seed(seed),
