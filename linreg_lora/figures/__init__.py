@@ -26,6 +26,7 @@ from linreg_lora import validation
 from linreg_lora.console import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.errors import InvalidInput
 from linreg_lora.grid import local_processes
+from linreg_lora.seeds import valid_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -119,7 +120,9 @@ def regenerate(
     with the number of cells just done. Every file is written completely or not at all. Yields the paths of each figure
     when they are there. Raises `InvalidInput` for an unknown name and a folder that cannot be written.
     """
-    names = select(names)
+    names, seed = select(names), valid_seed(seed)
+    if trials < 2:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     most = min(validation.positive_integer("workers", workers), max(module(name).CELLS for name in names))
     with writable_folder(out), ExitStack() as stack:
         executor: Executor | None = None
