@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_claims_schema import document
 
-from linreg_lora import simulation, sweeps
+from linreg_lora import grid, simulation, sweeps
 from linreg_lora.claims import judge
 from linreg_lora.proofs import steps
 
@@ -244,6 +244,7 @@ def nothing_works(monkeypatch):
     """What would draw, judge or prove raises instead."""
     monkeypatch.setattr(simulation, "_chunks", worked)
     monkeypatch.setattr(sweeps, "finished_cells", worked)
+    monkeypatch.setattr(grid, "finished_cells", worked)
     monkeypatch.setattr(judge, "judge", worked)
     monkeypatch.setattr(steps, "run", worked)
 

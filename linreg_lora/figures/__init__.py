@@ -118,9 +118,10 @@ def regenerate(
     process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
     again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
     with the number of cells just done. Every file is written completely or not at all. Yields the paths of each figure
-    when they are there. Raises `InvalidInput` for an unknown name and a folder that cannot be written.
+    when they are there. Raises `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`, a bad
+    `seed` and a folder that cannot be written.
     """
-    names, seed = select(names), valid_seed(seed)
+    names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     most = min(validation.positive_integer("workers", workers), max(module(name).CELLS for name in names))
