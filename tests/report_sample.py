@@ -9,13 +9,14 @@ from linreg_lora.claims.judge import Judgement, judge
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.proofs import steps
 
-#: An identity, an upper bound, what holds on every draw, what needs a correction, and an ordering under a condition.
+#: An identity, a bound, what holds on every draw, what needs a correction, an ordering under a condition, a limit.
 CLAIMS = (
     "thm1-fft-risk-given-design",
     "lemma4-spectral-norm",
     "lemma2-square",
     "eq148-square-as-printed",
     "lora-needs-a-low-rank-shift",
+    "prop6-largest-inverse-eigenvalue",
 )
 PROOFS = ("lemma-2-square", "rank-dimension")
 #: What no browser may take for more than text.

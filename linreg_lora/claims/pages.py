@@ -96,7 +96,7 @@ def evidence(claim: Claim, comparisons: "list[Comparison]") -> tuple[list[str], 
     """The head and the rows of the table of a claim's comparisons."""
     pathwise = claim.kind is Kind.PATHWISE
     names = ("worst", "tolerance", "violated_share") if pathwise else ("mean", "predicted", "stderr", "z", "critical")
-    names += ("slack",) if "slack" in comparisons[0].numbers else ()
+    names += tuple(name for name in ("slack", "error") if name in comparisons[0].numbers)
     head = ["case", "verdict", *(name.replace("_", " ") for name in names), "detects", "power"]
     rows: list[list[str | Verdict]] = [
         [

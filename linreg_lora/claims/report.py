@@ -149,8 +149,8 @@ def source_line(source: Source) -> str:
 
 
 def worst(j: "Judgement") -> str:
-    """The largest |z| of a claim's comparisons, if it is about means."""
-    if j.claim.kind is Kind.PATHWISE:
+    """The largest |z| of a claim's comparisons, if it is about means that a formula should equal or bound."""
+    if j.claim.kind in (Kind.PATHWISE, Kind.ASYMPTOTIC):
         return "-"
     return f"{max(abs(c.numbers['z']) for c in j.comparisons):.1f}"
 

@@ -136,6 +136,8 @@ def _numbers(judgement: "Judgement") -> Iterator[tuple[str, str]]:
     elif claim.kind is Kind.PATHWISE:
         worst = max(c.numbers["worst"] for c in comparisons)
         yield "worst violation", strips.compact(worst) if worst > 0 else "none"
+    elif claim.kind is Kind.ASYMPTOTIC:
+        yield "error at last", report.percentage(comparisons[-1].numbers["error"])
     else:
         yield "worst |z|", report.worst(judgement)
     yield "power", report.probability(judgement.power)

@@ -2,6 +2,7 @@
 
     identity, qualitative   (measured - predicted) / standard error; what the test accepts is a bar
     bounds                  bound / measured, or measured / bound, on a logarithmic axis; a bound holds right of 1
+    asymptotic              relative error at every size, on a logarithmic axis; a bar up to the band at the last
     pathwise                largest relative violation of any draw, on a logarithmic axis; a bar up to its tolerance
 
 Places are percentages of the width, so that strips fill a phone and a page alike and their text keeps its size. Colours
@@ -90,7 +91,7 @@ def alternative(rows: Sequence[Row], scale: Scale) -> str:
 
 
 def _rows(judgement: "Judgement") -> Iterator[Row]:
-    row = _pathwise if judgement.claim.kind is Kind.PATHWISE else _mean
+    row = {Kind.PATHWISE: _pathwise, Kind.ASYMPTOTIC: _limit}.get(judgement.claim.kind, _mean)
     for comparison in judgement.comparisons:
         yield row(judgement.claim, comparison, where(comparison), *_fate(comparison))
     for comparison in judgement.outside:
@@ -121,6 +122,12 @@ def _pathwise(claim: "Claim", comparison: "Comparison", label: str, role: str, f
     return Row(label, role, worst, 0.0, tolerance, said, fate)
 
 
+def _limit(claim: "Claim", comparison: "Comparison", label: str, role: str, fate: str) -> Row:
+    error = comparison.numbers["error"]
+    judged = role == "rival" or comparison.detectable > 0
+    return Row(label, role, error, 0.0, claim.detects if judged else math.inf, compact(error), fate if judged else "")
+
+
 # -- axes ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +136,8 @@ def _scale(kind: Kind, rows: Sequence[Row]) -> Scale:
         return _violations(rows)
     if kind in (Kind.UPPER_BOUND, Kind.LOWER_BOUND):
         return _slacks(kind, rows)
+    if kind is Kind.ASYMPTOTIC:
+        return _errors(rows)
     return _standard_errors(rows)
 
 
@@ -153,6 +162,14 @@ def _slacks(kind: Kind, rows: Sequence[Row]) -> Scale:
     ticks = _powers(low, high) if high / low > 30 else [(v, f"{v:g}") for v in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
     shown = [(float(v), label) for v, label in ticks if low <= v <= high]
     return Scale(f"Slack: {name}, which must be at least 1", _logarithmic(low, high), shown, 1.0)
+
+
+def _errors(rows: Sequence[Row]) -> Scale:
+    values = [v for row in rows for v in (row.point, row.high) if v > 0 and math.isfinite(v)]
+    low, high = min(values, default=0.1) / 2, 2 * max(values, default=1.0)
+    ticks = ((0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %"), (10.0, "1000 %"))
+    shown = [(v, label) for v, label in ticks if low <= v <= high]
+    return Scale("Relative error of the limit", _logarithmic(low, high), shown, None)
 
 
 def _violations(rows: Sequence[Row]) -> Scale:
