@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from linreg_lora import programs
-from linreg_lora.claims import experiments, statistics
+from linreg_lora.claims import statistics
 from linreg_lora.claims.check import check
 from linreg_lora.claims.schema import Verdict
 from linreg_lora.estimators import fft as fft_estimator
@@ -58,7 +58,11 @@ def verdicts(bug: Bug) -> dict[str, Verdict]:
 
 def _forget_compiled_programs() -> None:
     jax.clear_caches()
-    experiments._risks.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("linreg_lora.claims."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
 
 # -- samplers -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ imports JAX.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -69,11 +70,17 @@ def one_blas_thread() -> Iterator[None]:
     on how many processes share the work: a threaded factorisation rounds differently. JAX takes LAPACK from SciPy when
     it first needs it; it has to be there before its threads can be limited.
     """
-    import scipy.linalg.cython_lapack  # noqa: F401
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _thread_pools().limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.cache
+def _thread_pools():
+    """The thread pools of this process. To look for them takes milliseconds; JAX's LAPACK has to be there by then."""
+    import scipy.linalg.cython_lapack  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager

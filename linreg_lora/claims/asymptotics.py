@@ -73,7 +73,7 @@ def _conditional_risks(problem: Problem, trials: int, seed: int) -> np.ndarray:
 @register_prediction("equivalent.raw")
 def equivalent_raw(problem: Problem, sample: Sample) -> float:
     """The deterministic equivalent, without its finite-size correction."""
-    return _equivalent(problem, sample)[0]
+    return _equivalent(problem, int(sample.context["rank"]))[0]
 
 
 @register_prediction("equivalent.fft")
@@ -97,20 +97,21 @@ def equivalent_keeps_its_share(problem: Problem, sample: Sample) -> float:
 @register_prediction("equivalent.quarter-above")
 def equivalent_quarter_above(problem: Problem, sample: Sample) -> float:
     """The corrected formula, and a quarter of its correction more."""
-    raw, corrected = _equivalent(problem, sample)
+    raw, corrected = _equivalent(problem, int(sample.context["rank"]))
     return corrected + abs(corrected - raw) / 4
 
 
 @register_prediction("equivalent.quarter-below")
 def equivalent_quarter_below(problem: Problem, sample: Sample) -> float:
     """The corrected formula, and a quarter of its correction less."""
-    raw, corrected = _equivalent(problem, sample)
+    raw, corrected = _equivalent(problem, int(sample.context["rank"]))
     return corrected - abs(corrected - raw) / 4
 
 
-def _equivalent(problem: Problem, sample: Sample) -> tuple[float, float]:
+@functools.lru_cache(maxsize=16)
+def _equivalent(problem: Problem, rank: int) -> tuple[float, float]:
     """The formula's risk without and with its correction."""
     from linreg_lora.theory.equivalent import equivalent
 
-    found = equivalent(problem, [int(sample.context["rank"])])
+    found = equivalent(problem, [rank])
     return float(found.raw[0]), float(found.risk[0])

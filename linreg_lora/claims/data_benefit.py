@@ -4,6 +4,7 @@ Risks are measured with and without the last sample of the same draw, and averag
 linear in the outputs, so the estimators give its matrix when the outputs are the identity.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -50,10 +51,15 @@ def _frozen_a_sample(problem: Problem, trials: int, seed: int, factor: np.ndarra
     return Sample(benefit[:, None], {"fft": full, "factor": factor})
 
 
+@functools.lru_cache(maxsize=2)
+def _leading_directions_sample(problem: Problem, trials: int, seed: int, rank: int) -> Sample:
+    return _frozen_a_sample(problem, trials, seed, _leading_directions(problem, rank))
+
+
 @register_experiment("frozen-a-benefit")
 def frozen_a_benefit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """What sample n + 1 is worth with A frozen on the leading directions of the shift; context: what it is to FFT."""
-    return _frozen_a_sample(problem, trials, seed, _leading_directions(problem, int(rank)))
+    return _leading_directions_sample(problem, trials, seed, int(rank))
 
 
 @register_experiment("frozen-a-benefit-of-any-a")

@@ -160,16 +160,15 @@ def lora_update_whitened(problem: Problem, sample: Sample) -> np.ndarray:
 
     D is the full update, S = X X^T, or X X^T + eta I with ridge.
     """
-    x, rank = sample.context["x"], int(sample.context["rank"])
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    full, u, s = _full_update(problem, sample)
     root = np.sqrt(s**2 + problem.ridge)[:, None]
-    return _truncate(_full_update(problem, sample) @ (u * root) @ u.mT, rank) @ (u / root) @ u.mT
+    return _truncate(full @ (u * root) @ u.mT, int(sample.context["rank"])) @ (u / root) @ u.mT
 
 
 @register_prediction("lora-update.unwhitened")
 def lora_update_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
     """Truncating the full update itself."""
-    return _truncate(_full_update(problem, sample), int(sample.context["rank"]))
+    return _truncate(_full_update(problem, sample)[0], int(sample.context["rank"]))
 
 
 @register_prediction("lora-update.ridge-after-truncation")
@@ -178,7 +177,7 @@ def lora_update_ridge_after_truncation(problem: Problem, sample: Sample) -> np.n
     x, rank = sample.context["x"], int(sample.context["rank"])
     rows = np.linalg.svd(x, full_matrices=False)[2]
     leading = np.linalg.svd(sample.context["residual"] @ rows.mT, full_matrices=False)[0][..., :rank]
-    return leading @ leading.mT @ _full_update(problem, sample)
+    return leading @ leading.mT @ _full_update(problem, sample)[0]
 
 
 @register_prediction("lora-update.from-zero")
@@ -224,10 +223,10 @@ def lora_loss_unwhitened(problem: Problem, sample: Sample) -> np.ndarray:
     return np.sum(error**2, axis=(-2, -1))
 
 
-def _full_update(problem: Problem, sample: Sample) -> np.ndarray:
-    """R X^T (X X^T + eta I)^{-1}, by the singular value decomposition of X."""
+def _full_update(problem: Problem, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """R X^T (X X^T + eta I)^{-1}, by the singular value decomposition of X; with its left vectors and values."""
     u, s, vt = np.linalg.svd(sample.context["x"], full_matrices=False)
-    return (sample.context["residual"] @ vt.mT * (s / (s**2 + problem.ridge))[:, None]) @ u.mT
+    return (sample.context["residual"] @ vt.mT * (s / (s**2 + problem.ridge))[:, None]) @ u.mT, u, s
 
 
 def _risk(problem: Problem, sample: Sample, updates: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Claims about what ranks return: one rank more, samples for a rank that is too small, and methods against FFT."""
 
+import functools
+
 import numpy as np
 
 from linreg_lora import runtime
@@ -110,8 +112,12 @@ def scaled_variance(problem: Problem, trials: int, seed: int, *, rank: float) ->
 @register_prediction("scaled-variance.limit")
 def scaled_variance_limit(problem: Problem, sample: Sample) -> float:
     """r (dx + dy - r) at the rank of the shift, more above it (`theory.capacity`)."""
-    found = capacity.large_sample_limit(problem, int(sample.context["rank"]), trials=100_000)
-    return found.limit / problem.noise_std**2
+    return _limit(problem, int(sample.context["rank"])) / problem.noise_std**2
+
+
+@functools.lru_cache(maxsize=8)
+def _limit(problem: Problem, rank: int) -> float:
+    return capacity.large_sample_limit(problem, rank, trials=100_000).limit
 
 
 @register_prediction("scaled-variance.dimension")
