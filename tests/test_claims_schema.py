@@ -110,6 +110,10 @@ def test_the_example_is_a_claims_file():
             },
             "of the same type as the domain inside",
         ),
+        (
+            {"source": {"paper": "p", "locator": "l", "status": "unread"}},
+            "a source that was read; what was not read belongs under undecidable",
+        ),
         ({"expected": "inconclusive"}, "what nothing decides here belongs under undecidable"),
         (
             {"expected": "holds-with-correction", "correction": "magic", "counterexample": "so"},

@@ -59,6 +59,23 @@ def test_power_against_a_rival():
     assert statistics.power_against(-5.0, 1.0, 5.0) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("skewness", [1.0, 4.0])
+def test_a_critical_value_exists_from_the_least_number_of_draws_on(skewness):
+    least = statistics.least_trials(1e-8, skewness)
+    assert np.isfinite(statistics.critical_value(1e-8, least, skewness))
+    assert statistics.critical_value(1e-8, least - 1, skewness) == np.inf
+
+
+def test_draws_too_skewed_for_their_number_say_how_many_would_do():
+    """Exponential draws, skewness 2: 50 are too few at 1e-8; with as many as are asked for, the test decides."""
+    rng = np.random.default_rng(0)
+    few = statistics.mean_test(rng.exponential(size=50) - 1, 0.0, 1e-8)
+    assert few.critical == np.inf
+    enough = statistics.trials_that_decide(few, 0.5)
+    found = statistics.mean_test(rng.exponential(size=2 * enough) - 1, 0.0, 1e-8)
+    assert found.detectable < 0.5
+
+
 def test_trials_needed_scale_with_the_square():
     assert statistics.trials_needed(100, 0.04, 0.02) == 400
 

@@ -110,6 +110,11 @@ def _trials_needed(claim: Claim, first: _Error, last: _Error, shrinks: float) ->
     rooms = (claim.detects - last.value, first.value - shrinks * last.value)
     if min(rooms) <= 0 or not np.all(np.isfinite(margins)):
         return 10 * last.test.trials
+    skewed = max(statistics.least_trials(error.test.level, error.test.skewness) for error in (first, last))
     return max(
-        statistics.trials_needed(last.test.trials, margin, room) for margin, room in zip(margins, rooms, strict=True)
+        skewed,
+        *(
+            statistics.trials_needed(last.test.trials, margin, room)
+            for margin, room in zip(margins, rooms, strict=True)
+        ),
     )

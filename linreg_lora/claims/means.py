@@ -49,7 +49,7 @@ def _compare(claim: Claim, name: str, at: Measured, n_cases: int) -> list[Compar
                 rejected=_rejects(claim, test) if not own else False,
                 power=power,
                 detectable=detectable,
-                trials_needed=_trials_needed(test, detectable, claim.detects),
+                trials_needed=statistics.trials_that_decide(test, claim.detects * scale),
                 numbers=numbers,
             )
         )
@@ -87,9 +87,3 @@ def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float)
 def _rejects(claim: Claim, test: statistics.MeanTest) -> bool:
     above, below = test.z > test.critical, test.z < -test.critical
     return {Kind.UPPER_BOUND: above, Kind.LOWER_BOUND: below}.get(claim.kind, above or below)
-
-
-def _trials_needed(test: statistics.MeanTest, detectable: float, wanted: float) -> int:
-    if not np.isfinite(detectable):
-        return 10 * test.trials
-    return statistics.trials_needed(test.trials, detectable, wanted)

@@ -144,7 +144,7 @@ def styled(verdict: Verdict) -> Any:
 
 def source_line(source: Source) -> str:
     """Paper and locator, and whether it is read or our own."""
-    how = {"printed": "", "reading": " (as read)", "own": " (ours)"}[source.status]
+    how = {"printed": "", "reading": " (as read)", "own": " (ours)", "unread": " (not at hand)"}[source.status]
     return f"{source.paper.removeprefix('arXiv ')} {source.locator}{how}"
 
 

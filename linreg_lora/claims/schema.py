@@ -33,11 +33,14 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where the claim is made. `reading`: the source's text was not at hand, and `note` says what we take it to say."""
+    """Where the claim is made. `reading`: the source's text was not at hand, and `note` says what we take it to say.
+
+    `unread`: nor is there a summary, and nothing is said about it; only what is undecidable has such a source.
+    """
 
     paper: str
     locator: str
-    status: Literal["printed", "reading", "own"] = "printed"
+    status: Literal["printed", "reading", "own", "unread"] = "printed"
     note: str = ""
 
     @model_validator(mode="after")
@@ -216,6 +219,8 @@ class Claim(_Strict):
             raise ValueError("a counterexample, the smallest one found, for a statement that fails, and only there")
         if self.expected in (Verdict.INCONCLUSIVE, Verdict.UNDECIDABLE):
             raise ValueError("a verdict that evidence can give; what nothing decides here belongs under undecidable")
+        if self.source.status == "unread":
+            raise ValueError("a source that was read; what was not read belongs under undecidable")
         if not self.rivals and self.correction is None:
             raise ValueError("at least one rival: a plausible wrong prediction that the same data must reject")
 

@@ -23,7 +23,8 @@ class MeanTest(NamedTuple):
     """The comparison of a sample mean with a prediction.
 
     `z` = (mean - predicted) / stderr; `critical`: two-sided critical value at the given level, inf if the draws are too
-    few and skewed for any; `detectable`: smallest |discrepancy| found with probability `POWER`.
+    few and skewed for any; `detectable`: smallest |discrepancy| found with probability `POWER`; `level`
+    and `skewness` are what `critical` comes from.
     """
 
     mean: float
@@ -33,6 +34,8 @@ class MeanTest(NamedTuple):
     critical: float
     detectable: float
     trials: int
+    level: float
+    skewness: float
 
 
 def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTest:
@@ -44,7 +47,8 @@ def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTes
     skewness = float(scipy.stats.skew(deviations)) if varies else 0.0
     critical = critical_value(level, trials, skewness)
     z = (math.copysign(math.inf, mean) if mean else 0.0) if stderr == 0 else mean / stderr
-    return MeanTest(mean + predicted, predicted, stderr, z, critical, detectable(stderr, critical), trials)
+    found = detectable(stderr, critical)
+    return MeanTest(mean + predicted, predicted, stderr, z, critical, found, trials, level, skewness)
 
 
 def critical_value(level: float, trials: int, skewness: float) -> float:
@@ -55,17 +59,33 @@ def critical_value(level: float, trials: int, skewness: float) -> float:
     slope = abs(skewness) / (3 * np.sqrt(trials))
 
     def log_excess(z):
-        return np.log(2) + scipy.special.log_ndtr(-z) + slope * z**3 - np.log(level)
+        return _log_excess(level, z) + slope * z**3
 
-    low = -float(scipy.special.ndtri(level / 2))
+    grid = _tail(level)
     if slope == 0:
-        return low
-    grid = low + np.linspace(0, 3, 301)
+        return float(grid[0])
     below = np.flatnonzero(log_excess(grid) <= 0)
     if below.size == 0:
         return np.inf
     root = scipy.optimize.brentq(log_excess, grid[max(below[0] - 1, 0)], grid[below[0]])
     return float(root)  # pyright: ignore[reportArgumentType]
+
+
+def least_trials(level: float, skewness: float) -> int:
+    """The least N for which `critical_value` is finite, of draws this skewed."""
+    grid = _tail(level)
+    steepest = float(np.max(-_log_excess(level, grid) / grid**3))
+    return max(2, math.ceil((abs(skewness) / (3 * steepest)) ** 2))
+
+
+def _tail(level: float) -> np.ndarray:
+    """Where critical values are looked for: from that of the normal law, 3 standard errors on."""
+    return -float(scipy.special.ndtri(level / 2)) + np.linspace(0, 3, 301)
+
+
+def _log_excess(level: float, z):
+    """log(2 Phi(-z) / level)."""
+    return np.log(2) + scipy.special.log_ndtr(-z) - np.log(level)
 
 
 def detectable(stderr: float, critical: float) -> float:
@@ -83,6 +103,18 @@ def power_against(discrepancy: float, stderr: float, critical: float) -> float:
 def trials_needed(trials: int, achieved: float, wanted: float) -> int:
     """Draws that bring the detectable discrepancy from `achieved` down to `wanted`: it falls like 1/sqrt(N)."""
     return int(np.ceil(trials * (achieved / wanted) ** 2))
+
+
+def trials_that_decide(test: MeanTest, wanted: float) -> int:
+    """Draws with which a critical value exists and a discrepancy of `wanted` is found with probability `POWER`.
+
+    Ten times as many where the draws have no standard error.
+    """
+    if not math.isfinite(test.stderr):
+        return 10 * test.trials
+    critical = test.critical if math.isfinite(test.critical) else float(_tail(test.level)[-1])
+    enough = trials_needed(test.trials, detectable(test.stderr, critical), wanted)
+    return max(enough, least_trials(test.level, test.skewness))
 
 
 def rarest_violation_found(trials: int) -> float:
