@@ -52,8 +52,8 @@ def compare(claim: Claim, name: str, measured: list[Measured]) -> list[Compariso
 
 
 def _size(at: Measured) -> int:
-    """What is doubled from one size to the next."""
-    return at.case.columns if isinstance(at.case, MatrixSize) else at.case.dx
+    """What is doubled from one size to the next, if nothing else n."""
+    return at.case.columns if isinstance(at.case, MatrixSize) else at.case.n
 
 
 def _compare(claim: Claim, name: str, measured: list[Measured], column: int, shrinks: float) -> list[Comparison]:
@@ -105,8 +105,10 @@ def _power(claim: Claim, name: str, at: Measured, column: int, error: _Error) ->
 
 
 def _trials_needed(claim: Claim, first: _Error, last: _Error, shrinks: float) -> int:
-    """Draws that would bring both intervals to where the claim holds, if the errors are as measured."""
-    margins = (last.margin, first.margin + shrinks * last.margin)
+    """Draws that would bring both intervals to where the claim holds with probability `POWER`, if the errors are as
+    measured: intervals that are wider by what a measured error varies."""
+    wider = (last.test.detectable / last.test.stderr) / last.test.critical if last.test.stderr else 1.0
+    margins = (wider * last.margin, wider * (first.margin + shrinks * last.margin))
     rooms = (claim.detects - last.value, first.value - shrinks * last.value)
     if min(rooms) <= 0 or not np.all(np.isfinite(margins)):
         return 10 * last.test.trials

@@ -112,12 +112,23 @@ def scaled_variance(problem: Problem, trials: int, seed: int, *, rank: float) ->
 @register_prediction("scaled-variance.limit")
 def scaled_variance_limit(problem: Problem, sample: Sample) -> float:
     """r (dx + dy - r) at the rank of the shift, more above it (`theory.capacity`)."""
-    return _limit(problem, int(sample.context["rank"])) / problem.noise_std**2
+    return _limit(problem.replace(n=1), int(sample.context["rank"])) / problem.noise_std**2
 
 
 @functools.lru_cache(maxsize=8)
 def _limit(problem: Problem, rank: int) -> float:
-    return capacity.large_sample_limit(problem, rank, trials=100_000).limit
+    return capacity.large_sample_limit(problem, rank, trials=200_000).limit
+
+
+@register_prediction("scaled-variance.small-noise")
+def scaled_variance_small_noise(problem: Problem, sample: Sample) -> float:
+    """r dx + r (dy - r) (n - dx - 1) / (n - r - 1) at the rank of the shift, more above it (`theory.capacity`)."""
+    return (problem.n - problem.dx - 1) * _small_noise(problem, int(sample.context["rank"])) / problem.noise_std**2
+
+
+@functools.lru_cache(maxsize=8)
+def _small_noise(problem: Problem, rank: int) -> float:
+    return capacity.small_noise_risk(problem, rank, trials=200_000).value
 
 
 @register_prediction("scaled-variance.dimension")

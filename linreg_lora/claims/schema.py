@@ -288,7 +288,7 @@ class Claim(_Strict):
 
 
 def _is_a_family_of_growing_sizes(domain: GaussianDesign | MatrixFamily) -> None:
-    """Sizes d, 2 d, 4 d, ... in one proportion, and one noise level."""
+    """Sizes d, 2 d, 4 d, ... in one proportion, or n alone, and one noise level."""
     if isinstance(domain, MatrixFamily):
         sizes = list(domain.sizes)
     else:
@@ -296,8 +296,10 @@ def _is_a_family_of_growing_sizes(domain: GaussianDesign | MatrixFamily) -> None
         if len(domain.noise_std) > 1:
             raise ValueError("one noise_std for asymptotic claims, whose cases differ in size only")
     doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
+    if isinstance(domain, GaussianDesign):
+        doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))
     if len(sizes) < 3 or not doubled:
-        raise ValueError("at least three sizes, each twice the one before, for asymptotic claims")
+        raise ValueError("at least three sizes, each twice the one before in all or in n alone, for asymptotic claims")
 
 
 class Undecidable(_Strict):

@@ -117,6 +117,49 @@ def large_sample_limit(
     return LargeSampleLimit(rank, tail, limit, stderr, effective, dimension, parameter_count(dx, dy, rank), formula)
 
 
+def small_noise_risk(
+    problem: Problem, rank: int, *, trials: int = 400, seed: int = 0, approximate: bool = False
+) -> Estimate:
+    """The risk of LoRA at rank r >= r*, the rank of the shift, to first order in the noise; ridgeless, any n > dx + 1.
+
+    E risk_r = E_u a + (Tr(Sigma_eps) - E_u) b + (a - b) / (dx - r*) E sum_{i<=r-r*} sigma_i(N)^2 + o(sigma^2),
+    a = dx / (n - dx - 1),  b = r* / (n - r* - 1),  E_u = Tr(U^T Sigma_eps U),
+
+    U (dy x r*) the left singular vectors of Delta Sigma^{1/2}, N (dy - r*) x (dx - r*) with columns iid N(0, the noise
+    covariance outside of U). At r = r*, with Sigma_eps = sigma^2 I, it is
+    sigma^2 [ r dx / (n - dx - 1) + (dy - r) r / (n - r - 1) ], and n times it tends to sigma^2 r (dx + dy - r).
+
+    Derivation. With little noise the leading directions are U, and their rows those of V^T X, V (dx x r*) the row space
+    of Delta. The error is P_U E X^+ + (I - P_U) E X^T V (V^T S V)^{-1} V^T, S = X X^T: outputs in U pay for a fit on
+    all inputs, as with B frozen, others for one on the r* inputs V^T x, as with A frozen. Surplus directions are the
+    leading ones of the noise outside of both; their right singular vectors are uniform in dx - r* dimensions, in which
+    Tr((X^+)^T Sigma X^+) is a - b.
+
+    The last mean is simulated as in `large_sample_limit`. inf where n - dx is 0 or 1; raises `InvalidInput` for n < dx,
+    for r < r* and with ridge > 0. Source: derived here.
+    """
+    reduced = problem.without_null_inputs()
+    if reduced.n < reduced.dx:
+        raise InvalidInput("n", f"an integer >= {reduced.dx}, the number of inputs that vary", problem.n)
+    if reduced.ridge:
+        raise InvalidInput("ridge", "0", problem.ridge)
+    s, noise = _strengths_and_noise(reduced)
+    planted, n, dx = len(s), reduced.n, reduced.dx
+    _sizes(dx, reduced.dy, rank)
+    if rank < planted:
+        raise InvalidInput("rank", f"at least {planted}, the rank of the shift", rank)
+    inside, outside = float(np.trace(noise[:planted, :planted])), noise[planted:, planted:]
+    energy = Estimate(0.0, 0.0)
+    if rank > planted:
+        energy, _ = _surplus(outside, dx - planted, rank - planted, trials, seed, approximate)
+    if n - dx <= 1:
+        return Estimate(math.inf if inside + energy.value > 0 else 0.0, 0.0)
+    every, few = dx / (n - dx - 1), planted / (n - planted - 1)
+    share = (every - few) / (dx - planted) if rank > planted else 0.0
+    exact = inside * every + float(np.trace(outside)) * few
+    return Estimate(exact + share * energy.value, share * energy.stderr)
+
+
 def noise_energy(
     rows: int, columns: int, count: int, *, trials: int = 400, seed: int = 0, row_covariance: np.ndarray | None = None
 ) -> Estimate:
