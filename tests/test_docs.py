@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from linreg_lora.theory import equivalent
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "theory.md"
 BLOCKS = re.split(r"\n\s*\n", PAGE.read_text())
@@ -41,3 +43,16 @@ def test_the_function_or_test_exists(name, path):
     value = importlib.import_module(module)
     for part in name.removeprefix(stem).strip(".").split("."):
         value = getattr(value, part) if part else value
+
+
+#: Decimals and percentages that prose may have: versions, papers, and a constant of the code.
+ALLOWED = {"3.11", "2605.19018", "2505.22355", f"{100 * equivalent._RESOLVED:g} %"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/theory.md"])
+def test_measured_numbers_are_in_generated_files_only(name):
+    """Prose has no decimals and no percentages but those above: results stand in files that a command writes."""
+    text = (ROOT / name).read_text()
+    for skipped in (r"```.*?```", r"\$\$.*?\$\$", r"\$[^$]*\$", r"`[^`]*`", r"\]\([^)]*\)"):
+        text = re.sub(skipped, "", text, flags=re.DOTALL)
+    assert set(re.findall(r"\d+(?:\.\d+)? ?%|\d+\.\d+", text)) <= ALLOWED

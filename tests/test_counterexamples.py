@@ -1,0 +1,72 @@
+"""Every counterexample that a claim gives is computed here, with the numbers that its text states."""
+
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from linreg_lora import Problem
+from linreg_lora.claims.check import default_path
+from linreg_lora.claims.file import load
+from linreg_lora.estimators import fft
+from linreg_lora.theory import bounds, data_benefit, depth
+from linreg_lora.theory.fft import fft_risk
+
+TEXTS = {claim.id: claim.counterexample for claim in load(default_path()).claims if claim.counterexample}
+
+
+def the_square_of_lemma_2(text):
+    t, n = np.diag([3.999, 2.0]), np.diag([-1.0, 1.0])
+    u, s, vt = np.linalg.svd(t + n)
+    left = np.linalg.norm(s[0] * np.outer(u[:, 0], vt[0]) - t, 2) ** 2
+    right = 4 * np.linalg.norm(n, 2) ** 2 + 2 * np.linalg.svd(t)[1][1] ** 2
+    assert "T = diag(3.999, 2), N = diag(-1, 1), r = 1" in text
+    assert f"the left side is {left:.6f}, the right side {right:.0f}" in text
+    assert left > right
+
+
+def the_rank_of_the_update(text):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 2)), rng.standard_normal((1, 2))
+    assert "n = 2, dx = 3, dy = 1" in text
+    assert "its rank is 1, not 2" in text
+    assert np.linalg.matrix_rank(np.asarray(fft.fit(jnp.asarray(x), jnp.asarray(y))) @ x) == 1
+
+
+def the_ratio_of_benefits(text):
+    small = Fraction(data_benefit.frozen_a_ratio(4, 2, 1)).limit_denominator(100)
+    large = data_benefit.frozen_a_ratio(32, 12, 3)
+    assert f"n = 4, dx = 2, r = 1: the ratio is {small}, not {Fraction(1, 2)}" in text
+    assert f"at n = 32, dx = 12, r = 3 it is {large:.3f}, not {3 / 12}" in text
+
+
+def a_shift_that_no_rank_one_update_reaches(text):
+    assert "sigma^2 < (n - 3) / 4" in text
+    for n in (5, 12):
+        at_equality = Problem(n=n, dx=2, dy=2, spectrum=(1.0, 1.0), noise_std=((n - 3) / 4) ** 0.5)
+        assert bounds.least_risk(at_equality, 1) == 1.0
+        assert fft_risk(at_equality).risk == pytest.approx(1.0, rel=1e-14)
+        assert fft_risk(at_equality.replace(noise_std=0.99 * at_equality.noise_std)).risk < 1.0
+
+
+def a_linear_output_layer(text):
+    layer, adapter, x = np.zeros((1, 1)), np.ones((1, 1)), np.ones(1)
+    moved = np.linalg.norm((layer + adapter) @ x - layer @ x)
+    right = depth.output_gap_bound([0.0], [1.0], lipschitz=0.5, input_norm=1.0)
+    assert "N = 1, dx = dy = 1, L = 1/2, x = 1, Phi_1 = 1" in text
+    assert f"the output moves by {moved:.0f}, the right side is {Fraction(right)}" in text
+
+
+COMPUTED = {
+    "eq148-square-as-printed": the_square_of_lemma_2,
+    "fft-update-rank-as-printed": the_rank_of_the_update,
+    "data-benefit-k-over-d": the_ratio_of_benefits,
+    "peft-generalises-no-worse": a_shift_that_no_rank_one_update_reaches,
+    "capacity-bound-with-linear-output": a_linear_output_layer,
+}
+
+
+@pytest.mark.parametrize("claim_id", TEXTS)
+def test_a_counterexample_is_as_its_text_says(claim_id):
+    COMPUTED[claim_id](TEXTS[claim_id])
