@@ -286,7 +286,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
         "code_sha256": figures.code_hash(),
         "versions": {
             "linreg-lora": __version__,
-            **{package: version(package) for package in ("jax", "jaxlib", "numpy", "matplotlib")},
+            **{package: version(package) for package in ("jax", "jaxlib", "numpy", "scipy", "matplotlib")},
         },
     }
     inside = figures.provenance(NAME, dataset, COMMITTED)

@@ -56,7 +56,7 @@ _COMPUTES_NO_DATA = (
     "proofs/",
     "explorer/",
     "report_page/",
-    "cli.py",
+    "cli/",
     "figures/style.py",
     "figures/__init__.py",
 )
@@ -213,7 +213,7 @@ def code_hash() -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "numpy", "matplotlib")
+    packages = ("jax", "jaxlib", "numpy", "scipy", "matplotlib")
     return {"linreg-lora": linreg_lora.__version__, **{package: version(package) for package in packages}}
 
 

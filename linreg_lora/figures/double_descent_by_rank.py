@@ -70,8 +70,8 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         axes.set_ylabel("expected excess risk")
         axes.axhline(dataset.attrs["pretrained_risk"], color=style.ANNOTATION, linewidth=0.9, linestyle=":")
         axes.annotate(
-            "pretrained map", (0.995, dataset.attrs["pretrained_risk"]), xycoords=("axes fraction", "data"),
-            xytext=(0, 2), textcoords="offset points", ha="right", color=style.ANNOTATION, fontsize="small",
+            "pretrained map", (0.01, dataset.attrs["pretrained_risk"]), xycoords=("axes fraction", "data"),
+            xytext=(0, -2), textcoords="offset points", ha="left", va="top", color=style.ANNOTATION, fontsize="small",
         )  # fmt: skip
         look = style.REFERENCE
         axes.plot(

@@ -213,7 +213,10 @@ def _dots(axes: "Axes", dataset: "xr.Dataset") -> None:
     full = np.minimum(n, dataset.attrs["dx"])
     best, theory = (region(dataset[name].values, full) for name in ("best", "theory"))
     same, colors = best == theory, np.array((_NOTHING, *_LORA, _FFT))
-    for chosen, marker, label in ((same, "o", "best rank simulated, as by theory"), (~same, "s", "not as by theory")):
+    for chosen, marker, label in (
+        (same, "o", "simulated best rank, in the region of theory"),
+        (~same, "s", "in another region"),
+    ):
         if not np.any(chosen):
             continue
         look = {"marker": marker, "s": 24, "linewidth": 0.8, "edgecolor": "black", "zorder": 4}
@@ -227,6 +230,7 @@ def _name(axes: "Axes") -> None:
     for x, y, text, color in (
         (0.68, 0.873, "do not adapt", "black"),
         (0.68, 0.5, "LoRA", "white"),
+        (0.27, 0.46, "LoRA", "black"),
         (0.16, 0.13, "FFT", "black"),
         (0.68, 0.13, "FFT", "black"),
     ):

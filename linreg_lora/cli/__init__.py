@@ -1,0 +1,66 @@
+"""The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim or a proof is not, 2 could not run."""
+
+import sys
+
+import typer
+
+from linreg_lora.cli import problems, runs, verdicts
+from linreg_lora.cli.app import app
+from linreg_lora.errors import InvalidInput, LinregLoraError, one_line
+
+__all__ = ["app", "main", "problems", "runs", "verdicts"]
+
+#: The base of every complaint about the command line; typer keeps click in different places in different versions.
+_ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+#: Fields of a problem that the command line calls otherwise.
+_OPTIONS = {
+    "input_covariance": "input-spectrum",
+    "noise_covariance": "noise-spectrum",
+    "pretraining_covariance": "pretraining-spectrum",
+}
+
+
+def main() -> None:
+    """Entry point: every failure is one line on standard error and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except _ClickException as error:
+        _fail(_complaint(error))
+    except InvalidInput as error:
+        option = _OPTIONS.get(error.field, error.field)
+        _fail(str(InvalidInput(option, error.expected, error.received, error.remedy)))
+    except LinregLoraError as error:
+        _fail(str(error))
+    except OSError as error:
+        path, reason = error.filename, error.strerror or str(error)
+        _fail(reason if path is None else str(InvalidInput("path", "one that can be used", path, reason)))
+    except MemoryError:
+        _fail("out of memory: lower n, dx or dy")
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted")
+    else:
+        sys.exit(code or 0)
+
+
+def _complaint(error: Exception) -> str:
+    """The parser's message, with the value it received when it names only the option."""
+    message = error.format_message()  # type: ignore[attr-defined]
+    names = getattr(getattr(error, "param", None), "opts", [])
+    words = sys.argv[1:]
+    last = None
+    for i, word in enumerate(words):
+        if word in names and i + 1 < len(words):
+            last = words[i + 1]
+        elif "=" in word and word.split("=", 1)[0] in names:
+            last = word.split("=", 1)[1]
+    if last is not None and repr(last) not in message:
+        return f"{message}, received {last!r}"
+    return message
+
+
+def _fail(message: str) -> None:
+    if message.strip():
+        print(f"linreg-lora: {one_line(message)}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,153 @@
+"""Commands about one problem: `risk` and `crossover`."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from linreg_lora.cli.app import TableFormat, app
+from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from linreg_lora.problem import Problem
+
+#: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
+_LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
+
+
+class Method(StrEnum):
+    MONTE_CARLO = "monte-carlo"
+    THEORY = "theory"
+    BOTH = "both"
+
+
+_Samples = Annotated[int, typer.Option(help="Number of samples.")]
+_Inputs = Annotated[int, typer.Option(help="Input dimension.")]
+_Outputs = Annotated[int, typer.Option(help="Output dimension.")]
+_Noise = Annotated[float, typer.Option(help="Noise standard deviation sigma.")]
+_Spectrum = Annotated[str, typer.Option(help="Singular values of the task shift, as in 3,2,1.")]
+_Ridge = Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")]
+_InputSpectrum = Annotated[
+    str | None, typer.Option(help="Variances of the dx inputs, in the order of the shift's directions.")
+]
+_NoiseSpectrum = Annotated[str | None, typer.Option(help="Relative noise variances of the dy outputs.")]
+
+
+@app.command()
+def risk(
+    n: _Samples,
+    dx: _Inputs,
+    dy: _Outputs,
+    noise_std: _Noise,
+    spectrum: _Spectrum,
+    ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1,2,3. Default: all.")] = None,
+    ridge: _Ridge = 0.0,
+    input_spectrum: _InputSpectrum = None,
+    noise_spectrum: _NoiseSpectrum = None,
+    forgetting: Annotated[
+        bool, typer.Option("--forgetting", help="Also how far the update moves pretraining inputs, by theory.")
+    ] = False,
+    pretraining_spectrum: Annotated[
+        str | None, typer.Option(help="Variances of the dx inputs in pretraining, for --forgetting. Default: 1.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="Simulate, compute, or both.")] = Method.BOTH,
+    trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Expected excess risk of LoRA and FFT on one problem."""
+    from linreg_lora import reports
+    from linreg_lora.risk_curve import valid_ranks
+
+    problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
+    if ranks is None and problem.max_rank > _LONGEST_TABLE:
+        raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
+    chosen = valid_ranks(None if ranks is None else _numbers("ranks", ranks, int), problem)
+    if forgetting and dx > _LARGEST_FORGETTING:
+        raise InvalidInput("dx", f"at most {_LARGEST_FORGETTING} with --forgetting, which takes matrices", dx)
+    if pretraining_spectrum is not None and not forgetting:
+        raise InvalidInput("pretraining-spectrum", "--forgetting beside it", pretraining_spectrum)
+    forgotten = simulated = computed = None
+    if forgetting:
+        from linreg_lora.theory.forgetting import forgetting as theory_of_forgetting
+
+        before = _vector("pretraining-spectrum", pretraining_spectrum)
+        forgotten = theory_of_forgetting(problem, chosen, before)
+    if method is not Method.THEORY:
+        from linreg_lora.console import progress
+        from linreg_lora.simulation import monte_carlo
+
+        with progress("drawing", trials) as advance:
+            simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
+    if method is not Method.MONTE_CARLO:
+        from linreg_lora.theory.curve import risk_curve
+
+        computed = risk_curve(problem, chosen)
+    render = reports.risk_json if output is TableFormat.JSON else reports.risk_table
+    render(problem, chosen, simulated, computed, forgotten)
+
+
+@app.command()
+def crossover(
+    n: _Samples,
+    dx: _Inputs,
+    dy: _Outputs,
+    noise_std: _Noise,
+    spectrum: _Spectrum,
+    rank: Annotated[int, typer.Option(help="LoRA rank.")],
+    over: Annotated[str, typer.Option(help="What to vary: noise_std or n; its own option is then ignored.")],
+    low: Annotated[float, typer.Option(help="Smallest value to look at.")],
+    high: Annotated[float, typer.Option(help="Largest value to look at.")],
+    ridge: _Ridge = 0.0,
+    input_spectrum: _InputSpectrum = None,
+    noise_spectrum: _NoiseSpectrum = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
+    from linreg_lora import reports
+    from linreg_lora.theory import decisions
+
+    problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
+    found = decisions.crossover(problem, rank, over, low, high)
+    render = reports.crossings_json if output is TableFormat.JSON else reports.crossings_text
+    render(found, rank, over)
+
+
+def _problem(
+    n: int,
+    dx: int,
+    dy: int,
+    noise_std: float,
+    spectrum: str,
+    ridge: float,
+    input_spectrum: str | None,
+    noise_spectrum: str | None,
+) -> "Problem":
+    from linreg_lora.problem import Problem
+
+    return Problem(
+        n=n,
+        dx=dx,
+        dy=dy,
+        spectrum=tuple(_numbers("spectrum", spectrum, float)),
+        noise_std=noise_std,
+        ridge=ridge,
+        input_covariance=_vector("input-spectrum", input_spectrum),
+        noise_covariance=_vector("noise-spectrum", noise_spectrum),
+    )
+
+
+def _vector(field: str, text: str | None) -> "np.ndarray | None":
+    import numpy as np
+
+    return None if text is None else np.array(_numbers(field, text, float))
+
+
+def _numbers(field: str, text: str, kind: type) -> list:
+    expected = f"comma-separated {'integers' if kind is int else 'numbers'}, as in 3,2,1"
+    try:
+        return [kind(part) for part in text.split(",")] if text.strip() else []
+    except ValueError:
+        raise InvalidInput(field, expected, text) from None

@@ -1,0 +1,71 @@
+"""Commands that run for long or until ended: `figures`, `sweep` and `explore`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linreg_lora.cli.app import app
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures. Default: all.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("figures"),
+    trials: Annotated[int, typer.Option(help="Monte Carlo draws of each point.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute data again that the folder has already.")] = False,
+) -> None:
+    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index."""
+    from linreg_lora import figures
+    from linreg_lora.console import progress, write_atomically
+
+    made = figures.regenerate(
+        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
+    )
+    for paths in made:
+        for path in paths:
+            typer.echo(path)
+    if not names:
+        write_atomically(out / "README.md", figures.index().encode())
+        typer.echo(out / "README.md")
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The sweep file.")],
+    out: Annotated[Path, typer.Option(help="Dataset to write, as NetCDF.")],
+    journal: Annotated[
+        Path | None, typer.Option(help="Keeps every finished cell. Default: the path of --out with .journal.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the journal, if there is one.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use instead, as tcp://host:port.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is, or --resume has left.")] = False,
+) -> None:
+    """Risk curves over a grid of problems. Exit code 1 when a cell failed, 2 when --resume has to finish it."""
+    from linreg_lora import sweep_run
+
+    sweep_run.refuse_both(workers, scheduler)
+    request = sweep_run.Request.of(config, out, journal, resume=resume)
+    if dry_run:
+        typer.echo(sweep_run.plan(request, workers))
+        return
+    failed = sweep_run.run(request, workers, scheduler)
+    typer.echo(out)
+    if failed:
+        for line in failed:
+            typer.echo(f"linreg-lora: failed: {line}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def explore(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 5006,
+    browser: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Serve a page on this machine where theory follows sliders and simulation comes on demand. Ctrl-C ends it."""
+    from linreg_lora.explorer.serve import serve
+
+    serve(port, show=browser, announce=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
