@@ -50,7 +50,9 @@ def _reasons(judgement: Judgement) -> Iterator[tuple[float, str]]:
     yield from (_to_contradict(c) for c in judgement.outside)
     for rival in judgement.rivals:
         numbers = rival.comparison.numbers
-        if rival.comparison.power < 1 - 1e-12:
+        if not rival.rejected:
+            yield rival.comparison.trials_needed, rival.prediction
+        elif rival.comparison.power < 1 - 1e-12:
             distance = numbers["critical"] + float(norm.ppf(rival.comparison.power))
             yield to_reject(numbers["trials"], numbers["critical"], distance), rival.prediction
 
