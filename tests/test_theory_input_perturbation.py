@@ -309,7 +309,7 @@ def test_a_finite_variance_needs_no_note():
 # -- the claim --------------------------------------------------------------------------------------------------
 
 
-def published_setting(shift_of, noise_std):
+def setting(shift_of, noise_std):
     """dx = dy = 20, n = 60, ||A0||_F^2 = 328."""
     rng = np.random.default_rng(0)
     pretrained = rng.standard_normal((20, 20))
@@ -330,22 +330,18 @@ def undoing(pretrained, rng):
 
 
 @pytest.mark.parametrize(
-    ("shift_of", "noise_std", "expected", "fft_expected", "lora_is_more_robust"),
-    [
-        (independent, 6.0, (570, 715, 865), 1102, True),
-        (undoing, 1.0, (279, 250, 201), 92, False),
-        (undoing, 6.0, (336, 346, 376), 453, True),
-    ],
+    ("shift_of", "noise_std", "lora_is_more_robust"),
+    [(independent, 6.0, True), (undoing, 1.0, False), (undoing, 6.0, True)],
     ids=["independent shift", "aligned with -A0, low noise", "aligned with -A0, high noise"],
 )
 def test_lora_is_the_less_robust_only_when_the_shift_undoes_a0_and_the_noise_is_low(
-    shift_of, noise_std, expected, fft_expected, lora_is_more_robust
+    shift_of, noise_std, lora_is_more_robust
 ):
-    """Ranks 1, 2, 4 against rises for another A0 and Delta, to 10 %; the order is clear of 6 standard errors."""
-    problem = published_setting(shift_of, noise_std)
+    """Ranks 1, 2, 4: the order is clear of 6 standard errors. FFT by hand: ||A0 + Delta||^2 + dx dy sigma^2 / 39."""
+    problem = setting(shift_of, noise_std)
     curve = simulate_rise(problem, trials=512, seed=1, ranks=[1, 2, 4])
-    np.testing.assert_allclose(curve.rise, expected, rtol=0.1)
-    np.testing.assert_allclose(expected_fft_rise(problem), fft_expected, rtol=0.01)
+    by_hand = np.sum((problem.pretrained + problem.shift) ** 2) + 400 * noise_std**2 / 39
+    np.testing.assert_allclose(expected_fft_rise(problem), by_hand, rtol=1e-13)
     assert_means_agree(curve.fft_rise, curve.fft_stderr, expected_fft_rise(problem), 0.0, 3)
     sign = -1 if lora_is_more_robust else 1
     assert np.all(sign * curve.difference > 6 * curve.difference_stderr)
