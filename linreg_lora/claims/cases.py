@@ -3,8 +3,8 @@
 import numpy as np
 
 from linreg_lora import spectra
+from linreg_lora.claims.domains import Domain, GaussianDesign, Shape, SpectrumFamily
 from linreg_lora.claims.registry import MatrixSize
-from linreg_lora.claims.schema import Domain, GaussianDesign, Shape, SpectrumFamily
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from linreg_lora import plain_yaml
-from linreg_lora.claims import schema
+from linreg_lora.claims import domains, schema
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.errors import InvalidInput
 
@@ -59,10 +59,10 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
     inner = {
         "claims": schema.Claim,
         "source": schema.Source,
-        "GaussianDesign": schema.GaussianDesign,
-        "shapes": schema.Shape,
-        "spectrum": schema.SpectrumFamily,
-        "MatrixFamily": schema.MatrixFamily,
+        "GaussianDesign": domains.GaussianDesign,
+        "shapes": domains.Shape,
+        "spectrum": domains.SpectrumFamily,
+        "MatrixFamily": domains.MatrixFamily,
         "experiment": schema.Experiment,
         "rivals": schema.Rival,
         "undecidable": schema.Undecidable,

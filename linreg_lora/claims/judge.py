@@ -21,9 +21,10 @@ import numpy as np
 
 from linreg_lora.claims import limits, means, pathwise, registry, statistics
 from linreg_lora.claims.cases import cases, seed_of
+from linreg_lora.claims.domains import Domain
 from linreg_lora.claims.evidence import Comparison, Measured
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Claim, Domain, Rival
+from linreg_lora.claims.schema import Claim, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.runtime import one_blas_thread

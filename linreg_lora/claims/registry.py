@@ -66,6 +66,7 @@ class RegisteredPrediction(NamedTuple):
 _MODULES = (
     "experiments",
     "predictions",
+    "truncation",
     "matrices",
     "updates",
     "methods",

@@ -4,35 +4,31 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 """
 
 from collections import Counter
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from linreg_lora.claims import registry
+from linreg_lora.claims.domains import (
+    Domain,
+    GaussianDesign,
+    Integer,
+    MatrixFamily,
+    Number,
+    Strict,
+    require_growing_sizes,
+)
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
-from linreg_lora.validation import LARGEST
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
-#: Limits that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
-LARGEST_SIZE = 5_000
+#: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_TRIALS = 10_000_000
 
-_Integer = Annotated[int, Field(strict=True)]
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST)]
-#: A scale times a condition number is still at most `LARGEST`.
-_Moderate = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST**0.5)]
-_Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Strict):
+class Source(Strict):
     """Where the claim is made. `reading`: the source's text was not at hand, and `note` says what we take it to say.
 
     `unread`: nor is there a summary, and nothing is said about it; only what is undecidable has such a source.
@@ -50,100 +46,12 @@ class Source(_Strict):
         return self
 
 
-class Shape(_Strict):
-    """Sizes of a Gaussian design problem."""
-
-    n: _Size
-    dx: _Size
-    dy: _Size
-
-
-class SpectrumFamily(_Strict):
-    """A spectrum by family: low-rank (rank, scale), power-law (rate, scale) or exponential (rate, scale)."""
-
-    family: Literal["low-rank", "power-law", "exponential"]
-    rank: _Size | None = None
-    rate: _Number | None = Field(default=None, ge=0)
-    scale: _Number = Field(default=1.0, ge=0)
-
-    @model_validator(mode="after")
-    def _has_its_parameter(self) -> "SpectrumFamily":
-        needed = "rank" if self.family == "low-rank" else "rate"
-        if getattr(self, needed) is None:
-            raise ValueError(f"a {needed}, because the family is {self.family}")
-        return self
-
-
-class GaussianDesign(_Strict):
-    """A family of regression problems: every shape with every noise level.
-
-    `least_distance` bounds |n - dx| from below. Covariances have eigenvalues spaced evenly in logarithm with the given
-    condition number around `input_scale` (or 1), in a random basis; `pretrained` draws A0 iid N(0, 1).
-    """
-
-    regime: Literal["overdetermined", "underdetermined"]
-    least_distance: _Integer = Field(ge=1)
-    shapes: list[Shape] = Field(min_length=1)
-    spectrum: SpectrumFamily
-    noise_std: list[Annotated[_Number, Field(gt=0)]] = Field(min_length=1)
-    input_scale: _Moderate = Field(default=1.0, gt=0)
-    input_condition: _Moderate = Field(default=1.0, ge=1)
-    noise_condition: _Moderate = Field(default=1.0, ge=1)
-    pretrained: Annotated[bool, Field(strict=True)] = False
-    ridge: _Number = Field(default=0.0, ge=0)
-
-    def distance(self, more: float = 0) -> float:
-        """The least distance of n, or n + `more`, from dx within the regime; negative outside of it."""
-        sign = 1 if self.regime == "overdetermined" else -1
-        return min(sign * (shape.n + more - shape.dx) for shape in self.shapes)
-
-    @model_validator(mode="after")
-    def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
-        for shape in self.shapes:
-            gap = shape.n - shape.dx if self.regime == "overdetermined" else shape.dx - shape.n
-            if gap < self.least_distance:
-                raise ValueError(
-                    f"{self.regime} shapes with |n - dx| >= least_distance = {self.least_distance}, "
-                    f"not n = {shape.n}, dx = {shape.dx}"
-                )
-            size = min(shape.dx, shape.dy)
-            if (self.spectrum.rank or 1) > size:
-                raise InvalidInput("spectrum.rank", f"an integer in 1..{size}", self.spectrum.rank)
-        return self
-
-
-class MatrixFamily(_Strict):
-    """Matrices of the given sizes, drawn so that the registered predicate holds."""
-
-    predicate: str
-    sizes: list[tuple[_Size, _Size]] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _predicate_admits_the_sizes(self) -> "MatrixFamily":
-        admits = registry.predicate(self.predicate)
-        for rows, columns in self.sizes:
-            if not admits(rows, columns):
-                raise ValueError(f"sizes that {self.predicate} admits, not {rows} x {columns}")
-        return self
-
-
-def _domain_type(value: Any) -> str:
-    predicate = value.get("predicate") if isinstance(value, dict) else getattr(value, "predicate", None)
-    return "MatrixFamily" if predicate is not None else "GaussianDesign"
-
-
-Domain = Annotated[
-    Annotated[GaussianDesign, Tag("GaussianDesign")] | Annotated[MatrixFamily, Tag("MatrixFamily")],
-    Discriminator(_domain_type),
-]
-
-
-class Experiment(_Strict):
+class Experiment(Strict):
     """A registered experiment, the number of its draws, and its numeric settings."""
 
     name: str
-    trials: _Integer = Field(ge=2, le=LARGEST_TRIALS)
-    settings: dict[str, _Number] = Field(default_factory=dict)
+    trials: Integer = Field(ge=2, le=LARGEST_TRIALS)
+    settings: dict[str, Number] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
@@ -158,7 +66,7 @@ class Experiment(_Strict):
         return self
 
 
-class Rival(_Strict):
+class Rival(Strict):
     """A plausible wrong prediction that the same data must reject."""
 
     prediction: str
@@ -170,7 +78,7 @@ class Rival(_Strict):
         return self
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """One statement, the domain it is made for, and what it takes to believe it.
 
     `false_alarm`: probability that a true claim is judged otherwise, over all its comparisons. `detects`: relative
@@ -192,10 +100,10 @@ class Claim(_Strict):
     domain: Domain
     prediction: str
     experiment: Experiment
-    false_alarm: _Number = Field(ge=0, le=1e-3)
-    detects: _Number = Field(gt=0, lt=1)
+    false_alarm: Number = Field(ge=0, le=1e-3)
+    detects: Number = Field(gt=0, lt=1)
     relation: Literal["equals", "at-most", "at-least"] | None = None
-    rate: _Number | None = Field(default=None, gt=0, le=4)
+    rate: Number | None = Field(default=None, gt=0, le=4)
     rivals: list[Rival] = Field(default_factory=list)
     correction: str | None = None
     counterexample: str = ""
@@ -271,7 +179,7 @@ class Claim(_Strict):
             raise ValueError("a rate for asymptotic claims, and only for these")
         if self.kind is Kind.ASYMPTOTIC:
             for domain in self.domains:
-                _is_a_family_of_growing_sizes(domain)
+                require_growing_sizes(domain)
         if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
             raise ValueError("false_alarm: 0 for pathwise claims, which test no mean, and only for these")
         if any(rival.prediction == self.prediction for rival in self.rivals):
@@ -287,22 +195,7 @@ class Claim(_Strict):
         return self
 
 
-def _is_a_family_of_growing_sizes(domain: GaussianDesign | MatrixFamily) -> None:
-    """Sizes d, 2 d, 4 d, ... in one proportion, or n alone, and one noise level."""
-    if isinstance(domain, MatrixFamily):
-        sizes = list(domain.sizes)
-    else:
-        sizes = [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
-        if len(domain.noise_std) > 1:
-            raise ValueError("one noise_std for asymptotic claims, whose cases differ in size only")
-    doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
-    if isinstance(domain, GaussianDesign):
-        doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))
-    if len(sizes) < 3 or not doubled:
-        raise ValueError("at least three sizes, each twice the one before in all or in n alone, for asymptotic claims")
-
-
-class Undecidable(_Strict):
+class Undecidable(Strict):
     """A statement that nothing computed here can decide, and why."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -312,7 +205,7 @@ class Undecidable(_Strict):
     why: str = Field(min_length=1)
 
 
-class Slip(_Strict):
+class Slip(Strict):
     """A slip that needs no test: a misprint, or a step that wants a word more. `consequence`: for the results."""
 
     source: Source
@@ -321,11 +214,11 @@ class Slip(_Strict):
     consequence: str = Field(min_length=1)
 
 
-class ClaimsFile(_Strict):
+class ClaimsFile(Strict):
     """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum."""
 
     schema_version: Literal[1]
-    family_wise_level: _Number = Field(gt=0, le=1e-3)
+    family_wise_level: Number = Field(gt=0, le=1e-3)
     claims: list[Claim] = Field(min_length=1)
     undecidable: list[Undecidable] = Field(default_factory=list)
     slips: list[Slip] = Field(default_factory=list)
