@@ -236,6 +236,16 @@ def test_little_noise_at_full_rank_is_fft():
     assert capacity.small_noise_risk(PROBLEM.replace(noise_std=0.0, n=13), 3).value == 0.0
 
 
+def test_little_noise_outside_of_the_shift_has_a_mean_at_the_threshold():
+    """Output 1 has all of the shift and no noise: output 2 is fitted on one input, sigma^2 / (n - 2)."""
+    silent = Problem(
+        n=5, dx=4, dy=2, task_shift=np.eye(2, 4, k=0) * [[3.0], [0.0]], noise_covariance=[0.0, 1.0], noise_std=1.0
+    )
+    for n in (4, 5, 9):
+        assert capacity.small_noise_risk(silent.replace(n=n), 1).value == pytest.approx(1 / (n - 2), rel=1e-12)
+    assert capacity.small_noise_risk(silent, 2).value == math.inf
+
+
 def test_under_ranking_costs_variance_without_noise_the_more_the_weaker_the_gap():
     """sigma = 0, s = (1, t): t^2 / (1 - t^2), from 0 to infinity; without a gap there is no best approximation."""
     strengths = np.array([0.1, 0.5, 0.9, 0.99])

@@ -27,9 +27,9 @@ SAMPLE_SIZES = (20, 60, 240)
 RANKS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 30)
 CELLS = len(SAMPLE_SIZES)
 CAPTION = (
-    "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom) to FFT. At first LoRA learns "
-    "faster than it forgets; past the best rank (star) it only forgets. The fewer the samples, the earlier and the "
-    "costlier is that turn, and FFT forgets most at every n."
+    "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom) to FFT. Every rank forgets more than "
+    "the one before; up to the best rank (star) it also learns, past it the risk rises too. The fewer the samples, the "
+    "earlier and the costlier is that turn, and FFT forgets most at every n."
 )
 _NAMES = ("risk", "forgetting")
 

@@ -35,7 +35,7 @@ CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULAT
 CAPTION = (
     "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not "
     "adapting, LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The "
-    "noisier the data, the lower the best rank, down to none; the closer n is to dx, the less noise it takes."
+    "noisier the data, the lower the best rank, down to none; near n = dx it takes the least noise."
 )
 
 #: First rank of each region of LoRA; the last ends below FFT.

@@ -148,8 +148,8 @@ weak_noise = SimpleNamespace(
     CELLS=CELLS,
     CAPTION=(
         "Weak noise, a shift of rank 4: at every n, LoRA of rank 4 or 8 lies below full fine-tuning, and LoRA of rank "
-        "1 or 2 above it, level with the part of the shift that it cannot represent. Simulated means (markers) "
-        "follow the theory (lines) on both sides of the threshold n = dx, where no mean exists."
+        "1 or 2 above it but for the peak at n = dx, for n > dx level with the part of the shift that it cannot "
+        "represent. Simulated means (markers) follow the theory (lines) on both sides of n = dx, where no mean exists."
     ),
 )
 strong_noise = SimpleNamespace(

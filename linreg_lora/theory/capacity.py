@@ -135,8 +135,8 @@ def small_noise_risk(
     leading ones of the noise outside of both; their right singular vectors are uniform in dx - r* dimensions, in which
     Tr((X^+)^T Sigma X^+) is a - b.
 
-    The last mean is simulated as in `large_sample_limit`. inf where n - dx is 0 or 1; raises `InvalidInput` for n < dx,
-    for r < r* and with ridge > 0. Source: derived here.
+    The last mean is simulated as in `large_sample_limit`. inf where n - dx is 0 or 1 and outputs that pay a have noise;
+    raises `InvalidInput` for n < dx, for r < r* and with ridge > 0. Source: derived here.
     """
     reduced = problem.without_null_inputs()
     if reduced.n < reduced.dx:
@@ -152,12 +152,17 @@ def small_noise_risk(
     energy = Estimate(0.0, 0.0)
     if rank > planted:
         energy, _ = _surplus(outside, dx - planted, rank - planted, trials, seed, approximate)
-    if n - dx <= 1:
-        return Estimate(math.inf if inside + energy.value > 0 else 0.0, 0.0)
-    every, few = dx / (n - dx - 1), planted / (n - planted - 1)
-    share = (every - few) / (dx - planted) if rank > planted else 0.0
-    exact = inside * every + float(np.trace(outside)) * few
-    return Estimate(exact + share * energy.value, share * energy.stderr)
+    every, few = _mean_inverse_trace(n, dx), _mean_inverse_trace(n, planted)
+    parts = [(inside, every), (float(np.trace(outside)), few)]
+    share = (every - few) / (dx - planted) if energy.value > 0 and math.isfinite(every) else every
+    parts.append((energy.value, share))
+    total = sum(noise * factor for noise, factor in parts if noise > 0)
+    return Estimate(total, share * energy.stderr if math.isfinite(total) else 0.0)
+
+
+def _mean_inverse_trace(samples: int, size: int) -> float:
+    """E Tr W^{-1}, W ~ Wishart_size(I, samples); inf where it does not exist."""
+    return (size / (samples - size - 1) if samples - size > 1 else math.inf) if size else 0.0
 
 
 def noise_energy(
