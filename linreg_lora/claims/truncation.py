@@ -165,10 +165,10 @@ def truncation_frobenius_tail(size: MatrixSize, sample: Sample) -> np.ndarray:
     return sample.context["tail"]
 
 
-@register_prediction("truncation-low-rank.six")
+@register_prediction("truncation-low-rank.five")
 def truncation_low_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """6 r ||N||_2^2."""
-    return 6 * sample.context["rank"] * sample.context["noise_norm"] ** 2
+    """5 r ||N||_2^2."""
+    return 5 * sample.context["rank"] * sample.context["noise_norm"] ** 2
 
 
 @register_prediction("truncation-low-rank.four")
@@ -178,7 +178,7 @@ def truncation_low_rank_four(size: MatrixSize, sample: Sample) -> np.ndarray:
 
 @register_prediction("truncation-low-rank.no-rank")
 def truncation_low_rank_without_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return 6 * sample.context["noise_norm"] ** 2
+    return 5 * sample.context["noise_norm"] ** 2
 
 
 # -- Gaussian norms -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The Frobenius error of truncating T + N: the constants 8r, for any T, and 2r + 4 rank(T) <= 6r."""
+"""The Frobenius error of truncating T + N: the constants 8r, for any T, and r + 4 rank(T) <= 5r."""
 
 from collections.abc import Iterator
 
@@ -18,12 +18,12 @@ def noise_part() -> Exact:
 
 def low_rank_bound(planted: Exact) -> Exact:
     """Of ||M_r - T||_F^2 where rank(T) = `planted` <= r."""
-    return (2 * r + 4 * planted) * nu**2
+    return (r + 4 * planted) * nu**2
 
 
 @register_proof(
     "truncation-error",
-    title="The error of truncating T + N: tail_r(T) + sqrt(8r) ||N||_2, and sqrt(6r) ||N||_2 where rank(T) <= r",
+    title="The error of truncating T + N: tail_r(T) + sqrt(8r) ||N||_2, and sqrt(5r) ||N||_2 where rank(T) <= r",
     source="own; docs/theory.md section 11, theory.truncation",
 )
 def truncation_error() -> Iterator[Step | SimulationOnly]:
@@ -64,9 +64,9 @@ def truncation_error() -> Iterator[Step | SimulationOnly]:
         lambda: (2 * sqrt(2 * r) * nu) ** 2 - noise_part(),
     )
     yield Step(
-        "split by the singular spaces of M_r",
-        "with M = diag(D_1, D_2), M_r = diag(D_1, 0): (M_r - T) V = N V, U^T (M_r - T) V_perp = U^T N V_perp",
-        _blocks,
+        "split by the columns of M_r",
+        "with M = diag(D_1, D_2), M_r = P M: M_r - T = P N - (I - P) T, two orthogonal parts",
+        _two_parts,
     )
     yield Step(
         "next singular value of M",
@@ -79,19 +79,19 @@ def truncation_error() -> Iterator[Step | SimulationOnly]:
         "test tests/test_theory_bounds.py::test_low_rank_truncation_errors_stay_below_their_bound",
     )
     yield Step(
-        "the constant 2r + 4 rank(T)",
-        "r nu^2 twice, and rank(T) (s_{r+1}(M) + nu)^2 = 4 rank(T) nu^2 for U_perp^T T V_perp",
-        lambda: 2 * r * nu**2 + rho * (nu + nu) ** 2 - low_rank_bound(rho),
+        "the constant r + 4 rank(T)",
+        "r nu^2 for P N, and rank(T) (s_{r+1}(M) + nu)^2 = 4 rank(T) nu^2 for (I - P) T = (I - P)(M - N)",
+        lambda: r * nu**2 + rho * (nu + nu) ** 2 - low_rank_bound(rho),
     )
     gap = symbols("gap", nonnegative=True)
     yield Step(
-        "the constant 6r",
-        "6r - (2r + 4 rho) >= 0 for r = rho + gap",
-        lambda: negative_terms((6 * r * nu**2 - low_rank_bound(rho)).subs(r, rho + gap)),
+        "the constant 5r",
+        "5r - (r + 4 rho) >= 0 for r = rho + gap",
+        lambda: negative_terms((5 * r * nu**2 - low_rank_bound(rho)).subs(r, rho + gap)),
     )
     yield Step(
         "5r is reached",
-        "T = diag(2 - d, 0), N = diag(-1, 1), r = 1: ||M_1 - T||_F^2 -> 5 as d -> 0+, and 5 < 6",
+        "T = diag(2 - d, 0), N = diag(-1, 1), r = 1: ||M_1 - T||_F^2 -> 5 as d -> 0+, so the constant is sharp",
         _swapped_directions,
     )
 
@@ -102,14 +102,14 @@ def _lagrange(p: int) -> Exact:
     return sympy.expand(p * sum(x**2 for x in values) - sum(values) ** 2 - pairs)
 
 
-def _blocks() -> list[Exact]:
-    """Sizes 3 x 3, r = 1; D_2 any 2 x 2 matrix. Also that the three parts make up the whole energy."""
+def _two_parts() -> list[Exact]:
+    """Sizes 3 x 3, r = 1; D_2 any 2 x 2 matrix. Also that the energies of the two parts add up."""
     noise, rest, first = matrix("N", 3, 3), matrix("D", 2, 2), symbols("D1", real=True)
-    whole, truncated = diag(first, rest), diag(first, zeros(2, 2))
-    target = whole - noise
+    whole, truncated, kept = diag(first, rest), diag(first, zeros(2, 2)), diag(1, 0, 0)
+    target, lost = whole - noise, diag(0, 1, 1)
     error = truncated - target
-    parts = energy(noise[:, :1]) + energy(noise[:1, 1:]) + energy(target[1:, 1:])
-    return [error[:, :1] - noise[:, :1], error[:1, 1:] - noise[:1, 1:], sympy.expand(energy(error) - parts)]
+    parts = energy(kept * noise) + energy(lost * target)
+    return [error - (kept * noise - lost * target), sympy.expand(energy(error) - parts)]
 
 
 def _on_null_vector(left: Exact, right: Exact, noise: Exact) -> list[Exact]:
@@ -126,5 +126,5 @@ def _swapped_directions() -> list[Exact]:
     return [
         (both[1, 1] ** 2 - both[0, 0] ** 2).subs(d, sympy.Rational(1, 1000)) > 0,
         sympy.limit(error, d, 0) - 5,
-        sympy.limit(error, d, 0) < low_rank_bound(r).subs({r: 1, nu: 1}),
+        sympy.limit(error, d, 0) - low_rank_bound(r).subs({r: 1, nu: 1}),
     ]

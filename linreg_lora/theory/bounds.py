@@ -171,7 +171,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
         unseen   = E ||Delta P_perp C||_F^2                                  0 for n >= dx
         tail     = k sum_{i>r} s_i(Delta C)^2                                k: `tail` of the extremes
         variance = 8 r E lmax(Sigma S^+) E ||N||_2^2                         where rank(Delta C) > r
-                   (2 r + 4 rank(Delta C)) E lmax(Sigma S^+) E ||N||_2^2     elsewhere, at most 6 r; tail = 0
+                   (r + 4 rank(Delta C)) E lmax(Sigma S^+) E ||N||_2^2       elsewhere, at most 5 r; tail = 0
 
     Proof. With l = lmax(Sigma S^+), ||(M_r - T) S^{-1/2} C||_F (X^+ C for n < dx) is at most the sum of
     sqrt(l) tail_r(T) and sqrt(8 r l) ||N||_2. Minkowski in L2 adds their root mean squares. The second's is exact:
@@ -181,7 +181,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     P_perp; if not, Minkowski again.
 
     For n -> infinity the bound tends to sum_{i>r} s_i(Delta C)^2, the least risk of any rank-r update. Where
-    r >= rank(Delta) it is below the corrected theorem with the same extremes: 6 r E ||N||^2 <= 30 r max(m, dy)
+    r >= rank(Delta) it is below the corrected theorem with the same extremes: 5 r E ||N||^2 <= 25 r max(m, dy)
     lmax(Sigma_eps) against 320 or 640, and (sqrt a + sqrt b)^2 <= 2a + 2b for n < dx. There it also proves the
     *printed* Theorems 2 and 4.
 
@@ -193,7 +193,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     extremes = _extremes_of(problem, extremes)
     values = _whitened_values(problem)
     planted = numerical_rank(values, (problem.dy, problem.dx))
-    factor = 2 * rank + 4 * planted if planted <= rank else 8 * rank
+    factor = rank + 4 * planted if planted <= rank else 8 * rank
     return LoraBound(
         unseen=extremes.unseen.value,
         tail=_product(tail_energy(values, rank) if planted > rank else 0.0, extremes.tail),

@@ -64,19 +64,19 @@ def truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray,
 def low_rank_truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, "dy k"], rank: int) -> float:
     """`truncation_error` where rank(T) <= r: no tail, and a smaller constant.
 
-        ||M_r - T||_F^2 <= (2 r + 4 rank(T)) ||N||_2^2 <= 6 r ||N||_2^2
+        ||M_r - T||_F^2 <= (r + 4 rank(T)) ||N||_2^2 <= 5 r ||N||_2^2
 
-    Proof: split by the singular spaces U, V of M_r. (M_r - T) V = N V and U^T (M_r - T) V_perp = U^T N V_perp, in
-    modulus, have rank <= r: r ||N||^2 each. The rest, U_perp^T T V_perp = U_perp^T (M - N) V_perp, has rank at most
-    that of T and norm at most s_{r+1}(M) + ||N|| <= 2 ||N||. The best constant is not known: 5 r is attained
-    (T = diag(2, 0), N = diag(-1, 1), r = 1, in the limit). Returns the bound on the norm, not on its square. Raises
-    `InvalidInput` where rank(T) > r.
+    Proof: M_r = P M, P the projector on its column space, so M_r - T = P N - (I - P) T, two orthogonal parts. P N has
+    rank <= r: r ||N||^2. (I - P) T = (I - P)(M - N) has rank at most that of T and norm at most
+    s_{r+1}(M) + ||N|| <= 2 ||N||. No smaller constant will do: 5 r is reached in the limit by r copies of
+    T = diag(2, 0), N = diag(-1, 1). Returns the bound on the norm, not on its square. Raises `InvalidInput` where
+    rank(T) > r.
     """
     values, strength = _target_and_noise(target, noise, rank)
     planted = numerical_rank(values, target.shape)
     if planted > rank:
         raise InvalidInput("rank", f"at least rank(target) = {planted}", rank, "use truncation_error")
-    return math.sqrt(2 * rank + 4 * planted) * strength
+    return math.sqrt(rank + 4 * planted) * strength
 
 
 def next_value(values: np.ndarray, rank: int) -> float:
