@@ -31,6 +31,8 @@ from linreg_lora.runtime import one_blas_thread
 
 #: The test of each kind; all others are tests on means.
 _TESTS = {Kind.PATHWISE: pathwise, Kind.ASYMPTOTIC: limits}
+#: Verdicts of statements that the evidence contradicts.
+_FAILING = (Verdict.FAILS, Verdict.HOLDS_WITH_CORRECTION)
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,37 @@ def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement])
         for c in own:
             if c.verdict is verdict:
                 where = " ".join(part for part in (c.case, c.column) if part)
-                if verdict is Verdict.FAILS:
-                    return verdict, f"the evidence is against it at {where}"
-                return verdict, f"too few draws at {where}: {c.trials_needed} would decide"
+                if verdict is Verdict.INCONCLUSIVE:
+                    return verdict, f"{_what_is_missing(c)} at {where}"
+                unrejected = claim.expected in _FAILING and _unrejected(rivals)
+                return (Verdict.INCONCLUSIVE, unrejected) if unrejected else (verdict, f"{_against(c)} at {where}")
+    unrejected = _unrejected(rivals)
+    return (Verdict.INCONCLUSIVE, unrejected) if unrejected else (Verdict.HOLDS, "")
+
+
+def _against(c: Comparison) -> str:
+    if "mean" not in c.numbers:
+        return f"the evidence is against it, by up to {c.numbers['worst']:.3g} of its scale,"
+    mean, predicted, stderr = (c.numbers[name] for name in ("mean", "predicted", "stderr"))
+    return f"the evidence is against it: measured {mean:.5g} +- {stderr:.2g}, predicted {predicted:.5g},"
+
+
+def _what_is_missing(c: Comparison) -> str:
+    if "worst" in c.numbers:
+        return "rounding hides what must be detected, at any number of draws: condition it better or raise detects,"
+    needed, z = c.trials_needed, abs(c.numbers["z"])
+    if needed <= c.numbers["trials"] and z > 0:
+        needed = int(c.numbers["trials"] * ((c.numbers["critical"] + 2.5) / z) ** 2)
+    return f"too few draws, {needed} would decide,"
+
+
+def _unrejected(rivals: list[RivalJudgement]) -> str:
+    """Why the rivals' tests do not count, if so: one that is not rejected, or that was rejected by luck."""
     for rival in rivals:
-        if not rival.rejected:
-            return Verdict.INCONCLUSIVE, f"the rival {rival.prediction} is not rejected"
-        if rival.comparison.power < statistics.POWER:
-            return Verdict.INCONCLUSIVE, f"power {rival.comparison.power:.3f} against the rival {rival.prediction}"
-    return Verdict.HOLDS, ""
+        c = rival.comparison
+        if not rival.rejected or c.power < statistics.POWER:
+            needed = statistics.trials_to_reject(int(c.numbers["trials"]), c.numbers.get("critical", np.inf), c.power)
+            advice = "draws cannot tell it from the claim" if needed is None else f"{needed} draws would reject it"
+            fate = f"rejected with power {c.power:.3f} only" if rival.rejected else "not rejected"
+            return f"the rival {rival.prediction} is {fate}: {advice}"
+    return ""

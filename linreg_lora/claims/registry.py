@@ -8,6 +8,7 @@ A *case* is one problem of a claim's domain: a `Problem`, or a `MatrixSize`. Fun
 in the modules of `_MODULES`; none imports JAX before an experiment runs.
 """
 
+import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -141,5 +142,7 @@ def _find(what: str, name: str, table: dict[str, Any]) -> Any:
     for module in _MODULES:
         importlib.import_module(f"linreg_lora.claims.{module}")
     if name not in table:
-        raise InvalidInput(what, f"one of {', '.join(sorted(table))}", name)
+        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
+        known = f"a registered {what}" + (f", such as {' or '.join(near)}" if near else "")
+        raise InvalidInput(what, known, name, f"register it, or choose among the {len(table)} in linreg_lora/claims")
     return table[name]

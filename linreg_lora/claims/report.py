@@ -33,6 +33,8 @@ def table(judgements: "list[Judgement]") -> Any:
     for j in judgements:
         rejected = sum(rival.rejected for rival in j.rivals)
         verdict = j.verdict if j.as_expected else f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
+        if loose := looseness(j):
+            verdict += f", {loose}"
         out.add_row(
             j.claim.id,
             escape(source_line(j.claim.source)),
@@ -153,6 +155,12 @@ def worst(j: "Judgement") -> str:
     if j.claim.kind in (Kind.PATHWISE, Kind.ASYMPTOTIC):
         return "-"
     return f"{max(abs(c.numbers['z']) for c in j.comparisons):.1f}"
+
+
+def looseness(j: "Judgement") -> str:
+    """How many times a bound that holds exceeds what was measured, where it is tightest; nothing below 2."""
+    least = min((c.numbers["slack"] for c in j.comparisons if "slack" in c.numbers), default=0.0)
+    return f"{least:.3g} times loose" if j.verdict is Verdict.HOLDS and least >= 2 else ""
 
 
 def probability(p: float) -> str:

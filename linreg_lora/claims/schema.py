@@ -24,6 +24,8 @@ from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
+#: The largest relative discrepancy that a claim may fail to see.
+COARSEST_MEAN, COARSEST_PATHWISE = 0.3, 1e-3
 #: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_TRIALS = 10_000_000
 
@@ -182,8 +184,12 @@ class Claim(Strict):
                 require_growing_sizes(domain)
         if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
             raise ValueError("false_alarm: 0 for pathwise claims, which test no mean, and only for these")
-        if any(rival.prediction == self.prediction for rival in self.rivals):
-            raise ValueError("rivals that differ from the claim's own prediction")
+        named = [self.prediction, *(rival.prediction for rival in self.rivals)]
+        if len(set(named)) < len(named):
+            raise ValueError("rivals that differ from the claim's own prediction and from each other")
+        coarsest = COARSEST_PATHWISE if self.kind is Kind.PATHWISE else COARSEST_MEAN
+        if self.detects > coarsest:
+            raise ValueError(f"detects <= {coarsest:g}: what sees less would hold for wrong formulas too")
         if self.kind is Kind.PATHWISE or registry.experiment(self.experiment.name).bounded:
             return self
         for domain in self.domains:

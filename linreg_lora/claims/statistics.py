@@ -105,6 +105,17 @@ def trials_needed(trials: int, achieved: float, wanted: float) -> int:
     return int(np.ceil(trials * (achieved / wanted) ** 2))
 
 
+def trials_to_reject(trials: int, critical: float, power: float) -> int | None:
+    """Draws that raise the power against a rival to `POWER` from what it is at `trials`; None: no number of draws does.
+
+    A power is Phi(d - z), d the rival's distance in standard errors, which grows like sqrt(N).
+    """
+    distance = critical + float(scipy.stats.norm.ppf(power))
+    if not (math.isfinite(critical) and distance > 0):
+        return None
+    return math.ceil(trials * ((critical + float(scipy.stats.norm.ppf(POWER))) / distance) ** 2)
+
+
 def trials_that_decide(test: MeanTest, wanted: float) -> int:
     """Draws with which a critical value exists and a discrepancy of `wanted` is found with probability `POWER`.
 
