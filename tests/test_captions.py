@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 from comparisons import critical_z
 
-from linreg_lora.figures import double_descent_by_rank, phase_diagram, risk_along
+from linreg_lora.figures import double_descent_by_rank, phase_diagram, risk_along, risk_vs_sample_size
+from linreg_lora.theory.curve import risk_curve
 
 COMMITTED = Path(__file__).parent.parent / "figures"
 
@@ -38,6 +39,13 @@ def test_weak_noise_orders_ranks_but_for_the_peak():
     assert np.all(difference.sel(rank=[1, 2]) > 0)
     far = dataset["risk"].sel(rank=[1, 2], n=dataset["n"][dataset["n"] > 100])
     assert np.all(far / far.isel(n=-1) < 1.05)
+
+
+def test_next_to_the_threshold_strong_noise_favours_smaller_ranks():
+    for n in (98, 102):
+        problem = risk_vs_sample_size.setting(n, noise_std=risk_vs_sample_size._STRONG)
+        ranks = np.array([1, 2, 4, 8])
+        assert ranks[np.argmin(risk_curve(problem, ranks).risk)] < 4
 
 
 def test_the_faster_the_decay_the_smaller_the_best_rank():

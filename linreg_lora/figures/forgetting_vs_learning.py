@@ -109,7 +109,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             _path(axes, dataset.sel(n=n).dropna("rank"), look, f"n = {n}")
         axes.axhline(energy, color=style.ANNOTATION, linewidth=0.8, linestyle=":", zorder=1)
         axes.annotate(
-            "forgetting of the true shift", (0.995, energy), xycoords=("axes fraction", "data"), xytext=(0, -9),
+            "that of the true shift", (0.995, energy), xycoords=("axes fraction", "data"), xytext=(0, 3),
             textcoords="offset points", ha="right", color=style.ANNOTATION, fontsize="small",
         )  # fmt: skip
         axes.annotate(
@@ -145,10 +145,10 @@ def _path(axes: "Axes", points: "xr.Dataset", look: style.Series, label: str) ->
         linestyle="none",
         zorder=5,
     )
-    side, place = ("left", 8) if x[best] > x[0] / 2 else ("right", -8)
+    place = ((-3, 8), "center") if x[best] < x[0] / 4 else ((9, -1), "left")
     names = (
-        (best, f"best: r = {points['rank'].values[best]}", (place, 3), side),
-        (len(x) - 1, "FFT", (-7, 3), "right"),
+        (best, f"best: r = {points['rank'].values[best]}", *place),
+        (len(x) - 1, "FFT", (0, 6), "center"),
     )
     for i, text, offset, alignment in names:
         axes.annotate(

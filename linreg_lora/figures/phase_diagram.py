@@ -230,7 +230,6 @@ def _name(axes: "Axes") -> None:
     for x, y, text, color in (
         (0.68, 0.873, "do not adapt", "black"),
         (0.68, 0.5, "LoRA", "white"),
-        (0.27, 0.46, "LoRA", "black"),
         (0.16, 0.13, "FFT", "black"),
         (0.68, 0.13, "FFT", "black"),
     ):

@@ -131,7 +131,8 @@ noise_underdetermined = RiskAlong(
     True,
     "Underdetermined, n = 50 < dx = 100 (n = 50 is our choice: the released script has n = 1000), a shift of rank 10: "
     "with little noise every rank too small pays for what it leaves out; with much noise the risk grows with the "
-    "square of the noise and in order of rank: LoRA of rank 1 is best and full fine-tuning worst.",
+    "square of the noise and in order of rank: LoRA of rank 1 is best and full fine-tuning worst. Lines are "
+    "theory, markers simulation.",
 )  # fmt: skip
 
 #: The released script's setting: n = 1000 samples of dx = 100 inputs, overdetermined.
@@ -140,7 +141,7 @@ noise_overdetermined = RiskAlong(
     "noise standard deviation  (n = 1000, dx = dy = 100)", True,
     "Overdetermined, n = 1000 > dx = 100, a shift of rank 10 (the setting of the released script for the noise sweep): "
     "ranks below 10 are flat, held up by their bias, until noise takes over; LoRA of rank 16 beats full fine-tuning at "
-    "every noise level.",
+    "every noise level. Lines are theory, markers simulation.",
 )  # fmt: skip
 
 true_rank = RiskAlong(
@@ -148,13 +149,14 @@ true_rank = RiskAlong(
     "rank r* of the task shift  (n = 30, dx = dy = 40, noise 2)", False,
     "Underdetermined, n = 30 < dx = 40: LoRA wins by most where its rank is that of the shift, and loses to full "
     "fine-tuning once the shift has many more directions than it can represent. Rank 32 of the original figure is "
-    "full fine-tuning: no update has a rank above n = 30.",
+    "full fine-tuning: no update has a rank above n = 30. Lines are theory, markers simulation.",
     "linear",
 )  # fmt: skip
 
 spectral_decay = RiskAlong(
     "rate", tuple(np.linspace(0, 2.5, 21).tolist()), _decay, 40, (1, 2, 4, 8, 16),
-    r"decay rate $\lambda$ of the shift, $s_i = 5\,e^{-\lambda i}$  (n = 200, dx = dy = 40)", False,
+    r"decay rate $\lambda$: $s_i = 5\,e^{-\lambda i}$, $i \geq 0$  (n = 200, dx = dy = 40)", False,
     "With a flat spectrum, at the left, full fine-tuning wins and every rank is too small; the faster the singular "
-    "values of the shift decay, the smaller the best rank, until rank 2 wins tenfold.",
+    "values of the shift decay, the smaller the best rank, until rank 2 wins tenfold. Lines are theory, markers "
+    "simulation.",
 )  # fmt: skip

@@ -158,7 +158,7 @@ strong_noise = SimpleNamespace(
     CELLS=CELLS,
     CAPTION=(
         "Strong noise (sigma = 10, our choice), a shift of rank 4: LoRA of rank 4 has the least risk but at the "
-        "smallest n and next to n = dx, where smaller ranks have; full fine-tuning pays most for noise around n = dx, and there and below it "
-        "even LoRA of rank 1 or 2, too small for the shift, beats it."
+        "smallest n and next to n = dx, where smaller ranks have; full fine-tuning pays most for noise around n = dx, "
+        "and there and below it even LoRA of rank 1 or 2, too small for the shift, beats it."
     ),
 )
