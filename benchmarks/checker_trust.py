@@ -106,7 +106,7 @@ def report(claims: ClaimsFile, evidence: dict[str, Evidence], seeds: int) -> tup
     ]
     alarms = [f"{claim_id}, {alarm}" for claim_id, found in evidence.items() for alarm in found.alarms]
     seconds = sum(min(found.seconds) for found in evidence.values() if found.seconds)
-    critical = LEVEL / (3 * len(fits))
+    critical = LEVEL / (3 * max(len(fits), 1))
     misfits = [found.name for found in fits if found.least < critical]
     content = [
         "# Trust in the checker",
