@@ -104,7 +104,11 @@ def redraw(simulated=None):
 
 
 def draw_and_redraw(_):
-    setting = setting_of_the_sliders()
+    try:
+        setting = setting_of_the_sliders()
+    except InvalidInput:
+        redraw()
+        return
     ranks = curves.against_rank(setting).curve.ranks
     redraw(monte_carlo(setting.problem(), trials=200, seed=0, ranks=ranks))
 

@@ -90,6 +90,8 @@ def test_ranks_above_the_threshold_say_that_no_mean_exists():
 def test_the_summary_names_the_best_of_the_ranks_drawn():
     assert "LoRA of rank 2 is best" in curves.against_rank(SMALL.replace(n=60)).summary
     assert "rank 0" in curves.against_rank(SMALL.replace(noise=5.0)).summary
+    tie = curves.against_rank(SMALL.replace(n=60, noise=0.0)).summary
+    assert "no rank drawn beats FFT, whose risk is 0; a risk of 0 has no place on a logarithmic axis" in tie
     assert "no rank drawn beats FFT" in curves.against_rank(SMALL.replace(family="power-law", noise=0.01)).summary
 
 

@@ -54,8 +54,9 @@ class AgainstRank(NamedTuple):
         except InvalidInput:
             return f"{where}: no rank was solved; {'; '.join(curve.notes)}"
         risk = float(curve.risk[list(curve.ranks).index(best)])
-        if best == problem.max_rank:
-            return f"{where}: no rank drawn beats FFT, whose risk is {curve.fft_risk:.4g}"
+        if best == problem.max_rank or not risk < curve.fft_risk:
+            unseen = "; a risk of 0 has no place on a logarithmic axis" if np.any(curve.risk == 0) else ""
+            return f"{where}: no rank drawn beats FFT, whose risk is {curve.fft_risk:.4g}{unseen}"
         name = "not adapting (rank 0)" if best == 0 else f"LoRA of rank {best}"
         return f"{where}: of the ranks drawn {name} is best, risk {risk:.4g} against {curve.fft_risk:.4g} of FFT"
 

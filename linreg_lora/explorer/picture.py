@@ -86,7 +86,8 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
     axes.set_xticklabels([str(tick) for tick in ticks])
     _round_ticks(axes.yaxis, *risk_limits(found))
     axes.set_title(
-        f"n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, noise {problem.noise_std:g}, ridge {problem.ridge:g}",
+        f"n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, noise {problem.noise_std:g}, ridge {problem.ridge:g}\n"
+        f"shift: {found.setting.shift_in_words}",
         fontsize="small",
         color=style.ANNOTATION,
     )

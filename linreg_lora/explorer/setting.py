@@ -75,6 +75,12 @@ class Setting:
             n=self.n, dx=self.dx, dy=self.dy, noise_std=self.noise, ridge=self.ridge, spectrum=self._spectrum()
         )
 
+    @property
+    def shift_in_words(self) -> str:
+        """The family of the shift's singular values, its parameter, and the largest of them."""
+        parameter = PARAMETERS[self.family]
+        return f"{self.family}, {parameter} {getattr(self, parameter):g}, largest singular value {self.scale:g}"
+
     def replace(self, **changes: Any) -> "Setting":
         """A copy with some fields changed, checked anew."""
         return dataclasses.replace(self, **changes)
