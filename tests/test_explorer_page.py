@@ -143,6 +143,14 @@ def test_an_invalid_setting_is_one_line_as_on_the_command_line(browser, address)
         assert found.problems == []
 
 
+def test_boxes_spin_buttons_and_draws_have_accessible_names(page):
+    controls = re.findall(r'- (textbox|combobox|button)(?: "([^"]+)")?', page.locator("body").aria_snapshot())
+    assert [kind for kind, name in controls if not name] == []
+    names = [name for kind, name in controls if kind != "button"]
+    assert {"samples n", "rank of the shift", "draws"} <= set(names)
+    assert [name for _, name in controls].count("increase") == len(names) - 2
+
+
 def test_nothing_is_clipped_on_a_phone(browser, address):
     with opened(browser, address + LINK, viewport={"width": 360, "height": 780}) as found:
         found.page.wait_for_function(_HAS, arg=["lora", 3])

@@ -59,7 +59,12 @@ class Explorer:
         )
         self._cancel = pn.widgets.Button(name="Cancel", disabled=True, stylesheets=[markup.WIDGET], margin=0)
         self._trials = pn.widgets.Select(
-            options=_TRIALS, value=CHUNK * 8, width=105, stylesheets=[markup.WIDGET], margin=0
+            name="draws",
+            options=_TRIALS,
+            value=CHUNK * 8,
+            width=105,
+            stylesheets=[markup.WIDGET, markup.NAMED],
+            margin=0,
         )
         self._bar = pn.indicators.Progress(
             value=0, max=100, sizing_mode="stretch_width", height=10, stylesheets=[markup.BAR], margin=(10, 0, 6, 0)
@@ -254,7 +259,7 @@ def _widgets(setting: Setting) -> dict[str, Any]:
 
     def slider(kind: type, name: str, label: str, start: float, end: float, step: float) -> Any:
         value = getattr(setting, name)
-        return kind(
+        made = kind(
             name=label,
             start=min(start, value),
             end=max(end, value),
@@ -264,6 +269,9 @@ def _widgets(setting: Setting) -> dict[str, Any]:
             stylesheets=[markup.WIDGET],
             margin=(2, 0),
         )
+        for box in made.select(lambda part: isinstance(part, (pn.widgets.IntInput, pn.widgets.FloatInput))):
+            box.param.update(name=label, stylesheets=[*box.stylesheets, markup.NAMED])
+        return made
 
     whole, real = pn.widgets.EditableIntSlider, pn.widgets.EditableFloatSlider
     return {

@@ -20,6 +20,13 @@ PLOTS = f"""
 @media (max-width: 880px) {{ :host {{ flex-basis: 100%; order: 1; padding: 10px 4px 4px; }} }}
 """
 WIDGET = f":host {{ {_FONT} }} label, input, select, button {{ {_FONT} }} .bk-input {{ color: #222; }}"
+#: Names that screen readers read and nobody sees, of a box and of its spin buttons.
+NAMED = """
+.bk-input-group > label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
+.bk-spin-btn-up::before { content: "" / "increase" !important; }
+.bk-spin-btn-down::before { content: "" / "decrease" !important; }
+"""
 BAR = f"progress {{ height: 10px; width: 100%; accent-color: {_LORA}; }}"
 TEXT = f"""
 :host {{ {_FONT} color: #222; }}
