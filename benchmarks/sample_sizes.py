@@ -39,7 +39,8 @@ def to_reject(trials: float, critical: float, z: float) -> float:
 
 def needed(judgement: Judgement) -> tuple[float, str]:
     """The draws that decide a claim as expected, with power, and the comparison or rival that needs them."""
-    return max(_reasons(judgement), key=lambda reason: reason[0])
+    count, reason = max(_reasons(judgement), key=lambda found: found[0])
+    return max(count, 2.0), reason
 
 
 def _reasons(judgement: Judgement) -> Iterator[tuple[float, str]]:
