@@ -1,6 +1,7 @@
 """Judging: verdicts of every kind, in both directions, the command line, and bugs that the claims must catch."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -41,7 +42,7 @@ def planted(monkeypatch):
     for name, function, pathwise in (("planted", run, False), ("planted-exact", exact, True)):
         registered = registry.RegisteredExperiment(function, Problem, pathwise, True, ())
         monkeypatch.setitem(registry._experiments, name, registered)
-    for value in (0.5, 0.98, 1.0, 1.001, 1.02, 1.5):
+    for value in (0.1, 0.5, 0.98, 1.0, 1.001, 1.02, 1.5):
         registered = registry.RegisteredPrediction(lambda problem, sample, v=value: v, Problem)
         monkeypatch.setitem(registry._predictions, f"value-{value}", registered)
 
@@ -100,6 +101,26 @@ def test_an_expected_failure_is_as_expected(planted):
     judgement = judge(planted_claim("identity", 1.5, [0.5], expected="fails", counterexample="all"), seed=0)
     assert judgement.verdict is Verdict.FAILS
     assert judgement.as_expected
+
+
+def test_a_failing_statement_needs_its_rivals_rejected(planted):
+    """The rival 1.0 is the truth: draws that cannot reject it tell nothing about rivals."""
+    claim = planted_claim("identity", 1.5, [1.0], expected="fails", counterexample="all")
+    judgement = judge(claim, seed=0)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "the rival value-1.0 is not rejected" in judgement.reason
+
+
+def test_a_reason_says_what_was_measured_and_predicted(planted):
+    reason = judge(planted_claim("identity", 1.5, [0.5]), seed=0).reason
+    assert re.search(r"measured (0\.99|1\.00)\d* \+- 0\.0025, predicted 1\.5, at n=40 dx=20 dy=10 sigma=1$", reason)
+
+
+@pytest.mark.parametrize(("prediction", "said"), [(0.1, "10 times loose"), (0.98, "")])
+def test_a_loose_bound_is_called_so(planted, prediction, said):
+    judgement = judge(planted_claim("lower_bound", prediction, [1.5], detects=0.3), seed=0)
+    assert judgement.verdict is Verdict.HOLDS
+    assert report.looseness(judgement) == said
 
 
 @pytest.mark.parametrize(
@@ -174,6 +195,23 @@ def test_a_limit_needs_a_band_and_a_rate(planted, monkeypatch, decay, prediction
     judgement = judge(claim, seed=0)
     assert judgement.verdict is verdict, judgement.reason
     assert reason in judgement.reason
+
+
+@pytest.mark.parametrize(("rate", "verdict"), [(0.9, Verdict.HOLDS), (1.1, Verdict.FAILS)])
+def test_a_limit_may_be_in_n_alone(planted, monkeypatch, rate, verdict):
+    """The planted mean is 1 + 16 / n: its error at n = 320 is 0.05, and falls like 1 / n exactly."""
+    run = registry.experiment("planted").run
+
+    def shifted(problem, trials, seed):
+        return Sample(run(problem, trials, seed).statistic + 16 / problem.n)
+
+    monkeypatch.setitem(
+        registry._experiments, "planted", registry.RegisteredExperiment(shifted, Problem, False, True, ())
+    )
+    shapes = [{"n": n, "dx": 10, "dy": 7} for n in (40, 80, 160, 320)]
+    claim = planted_claim("asymptotic", 1.0, [0.5], trials=12_800, rate=rate, detects=0.2, domain__shapes=shapes)
+    judgement = judge(claim, seed=0)
+    assert judgement.verdict is verdict, judgement.reason
 
 
 def growing(*sizes):

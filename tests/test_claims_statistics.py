@@ -71,6 +71,7 @@ def test_draws_too_skewed_for_their_number_say_how_many_would_do():
     rng = np.random.default_rng(0)
     few = statistics.mean_test(rng.exponential(size=50) - 1, 0.0, 1e-8)
     assert few.critical == np.inf
+    assert statistics.trials_that_decide(few, 1e3) == statistics.least_trials(1e-8, few.skewness) > 50
     enough = statistics.trials_that_decide(few, 0.5)
     found = statistics.mean_test(rng.exponential(size=2 * enough) - 1, 0.0, 1e-8)
     assert found.detectable < 0.5
