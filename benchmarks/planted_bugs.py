@@ -8,13 +8,12 @@ Every bug is patched into the running package, then the claims that should catch
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+import bugs_of_methods
 import jax
 import numpy as np
-import pytest
+from bugs_of_methods import Bug, Patch
 
 from linreg_lora import programs
 from linreg_lora.claims import statistics
@@ -29,20 +28,6 @@ from linreg_lora.sampling import directions, gaussian, plan, sufficient
 from linreg_lora.theory import fft as fft_theory
 
 RESULTS = Path(__file__).parent / "results"
-Patch = pytest.MonkeyPatch
-
-
-class Bug(NamedTuple):
-    """`plant` puts the bug in; its docstring says what is wrong. `catchers`: ids of claims that must then fail."""
-
-    plant: Callable[[Patch], None]
-    where: str
-    catchers: tuple[str, ...]
-    quick: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.plant.__name__
 
 
 def verdicts(bug: Bug) -> dict[str, Verdict]:
@@ -331,6 +316,7 @@ BUGS = [
     Bug(chunks_not_merged, "statistics", ("monte-carlo-summary",)),
     Bug(critical_value_too_small, "statistics", ("prop3-fft-overdetermined",)),
     Bug(half_the_prediction, "statistics", ("prop3-fft-overdetermined",)),
+    *bugs_of_methods.BUGS,
 ]
 
 

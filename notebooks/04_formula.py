@@ -434,22 +434,25 @@ assert np.all(np.abs(ours - mean) < 2 / (n - dx) * mean + z_critical * stderr)  
 # *Limit.* Where does the first error come from? In section 1 we took the mean of $Q x_s x_s^\top$ as if $\hat t$ were
 # its mean. For real data a term with a transpose survives at relative order $1/n$. It is linear in the solution and
 # costs one $4 \times 4$ system ([docs/theory.md, section 8](../docs/theory.md)); the package adds it. For FFT it gives
-# the next term of $\frac{1}{m - 1} = \frac1m \bigl( 1 + \frac1m + \dots \bigr)$, $m = n - d_x$.
+# the next term of $\frac{1}{m - 1} = \frac1m \bigl( 1 + \frac1m + \dots \bigr)$, $m = n - d_x$, and all of them when
+# it is taken $\frac{m}{m - 1}$ times, as the package does at every rank.
 
 # %%
-print(" scale    exact FFT    raw error   corrected error")
+print(" scale    exact FFT    raw error   with the next term   m / (m - 1) times")
 errors = []
 for scale in (1, 2, 4):
     larger = problem.replace(n=scale * n, dx=scale * dx, dy=scale * dy)
     exact, m = fft_risk(larger).risk, scale * (n - dx)
     around = of_fft(larger, correction=True)
-    raw, corrected = (
-        np.sum(s**2) + part[1] - 2 * part[2] for part in (around.raw[0], around.raw[0] + around.correction[0])
+    raw, correction = np.sum(s**2) + around.raw[0, 1] - 2 * around.raw[0, 2], (1, -2) @ around.correction[0, 1:3]
+    next_term = raw + (m - 1) / m * correction
+    errors.append([raw / exact - 1, next_term / exact - 1])
+    print(
+        f"{scale:6d} {exact:12.6f} {errors[-1][0]:12.2e} {errors[-1][1]:20.2e} {(raw + correction) / exact - 1:19.2e}"
     )
-    errors.append([raw / exact - 1, corrected / exact - 1])
-    print(f"{scale:6d} {exact:12.6f} {errors[-1][0]:12.2e} {errors[-1][1]:14.2e}")
     assert np.isclose(raw, sigma**2 * larger.dx * larger.dy / m, rtol=1e-6)
     assert np.isclose(errors[-1][1], -1 / m**2, rtol=1e-3)
+    assert np.isclose(raw + correction, exact, rtol=1e-9)
 ratio = np.array(errors)[:-1] / np.array(errors)[1:]
 print("error of one line over that of the next:", np.round(ratio, 3).tolist())
 assert np.allclose(ratio, [2, 4], rtol=1e-3)  # doubling the dimensions halves the one and quarters the other
@@ -464,7 +467,7 @@ assert np.allclose(ratio, [2, 4], rtol=1e-3)  # doubling the dimensions halves t
 # | pencil equation (4) | limit; derived by leaving one sample out, not proved in full here |
 # | one solution with $\operatorname{Im} w \ge 0$ (4) | exact |
 # | the cut at $N(x_r) = r$ (5) | limit; takes eigenvalues as fixed, weakest where spikes meet or touch the bulk |
-# | first correction (7) | limit; exact next term for FFT, *observed* elsewhere |
+# | first correction (7) | limit; with m / (m - 1) exact for FFT, *observed* elsewhere |
 #
 # ## Exercises
 #

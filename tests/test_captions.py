@@ -59,18 +59,19 @@ def test_the_faster_the_decay_the_smaller_the_best_rank():
     assert "until rank 2 wins tenfold" in risk_along.spectral_decay.CAPTION
 
 
-def test_the_formula_falls_short_next_to_the_peak():
-    """1 / (n - dx)^2 is what 1/g + 1/g^2 lacks of 1 / (g - 1), g = n - dx. Rank 12, level 1e-6 over six n."""
-    stored = committed("double-descent-by-rank").sel(rank=12)
+def test_the_formula_meets_simulation_down_to_two_samples_from_the_peak():
+    """Within z standard errors, level 1e-6, and a share of 1 / d: LoRA's theory has an error of order 1 / d^2, and more
+    at the few ranks at a spectral edge. 1/g + 1/g^2 lacks 1 / g^2 of 1 / (g - 1), g = n - dx: a quarter at two.
+    """
+    stored = committed("double-descent-by-rank")
     gap = abs(stored["n"] - stored.attrs["dx"]).values
-    next_to_it = (gap >= 2) & (gap <= 6)
     simulated, computed = (stored["risk"].sel(computed_by=by).values for by in ("monte-carlo", "theory"))
     stderr = stored["stderr"].sel(computed_by="monte-carlo").values / simulated
-    short = 1 - computed / simulated
-    assert np.sum(next_to_it) == 6
-    assert np.all((abs(short - 1 / gap**2) < critical_z(6) * stderr)[next_to_it])
-    assert np.all(short[next_to_it] > critical_z(6) * stderr[next_to_it])
-    assert "about 1 / (n - dx)^2" in double_descent_by_rank.CAPTION
+    known = np.isfinite(stderr)
+    assert np.array_equal(known, np.isfinite(computed)), "ranks up to n"
+    assert gap.min() == 2
+    assert np.all((abs(computed / simulated - 1) < critical_z(known.sum()) * stderr + 1 / stored.attrs["dx"])[known])
+    assert "down to two samples from the peak" in double_descent_by_rank.CAPTION
 
 
 def test_every_rank_forgets_more_and_learns_up_to_the_best():

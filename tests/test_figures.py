@@ -300,8 +300,10 @@ def test_committed_figure_is_what_the_code_makes(name, tmp_path):
     """Its data redraw to its picture, but for a pixel in a thousand that fonts may move; and its provenance is its own
     but for the versions and the code that made it."""
     stored = xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf")
-    again = tmp_path / f"{name}.png"
-    style.save(figures.module(name).draw(stored), again)
+    again, picture = tmp_path / f"{name}.png", figures.module(name).draw(stored)
+    style.save(picture, again)
+    drawn, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= 0, "something is cut off at the edge"
     committed, drawn = (matplotlib.image.imread(folder / f"{name}.png") for folder in (COMMITTED, tmp_path))
     assert committed.shape == drawn.shape
     assert np.mean(np.any(abs(committed - drawn) > 0.2, axis=-1)) < 1e-3, "redraw it: make figures"

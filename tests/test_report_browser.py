@@ -1,12 +1,17 @@
 """The report's page in a real browser: offline, by mouse and by keyboard, wide and narrow, light, dark and on paper."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from browser import eventually, opened
 from report_sample import CLAIMS, sample
 
+from linreg_lora import report_page
+from linreg_lora.claims.check import default_path
+from linreg_lora.claims.file import load
 from linreg_lora.claims.vocabulary import Budget
+from linreg_lora.report_page import formulas
 from linreg_lora.report_page.page import render
 
 pytestmark = pytest.mark.browser
@@ -266,8 +271,28 @@ def test_nothing_is_clipped_and_nothing_overlaps(browser, url, viewport):
         assert page.evaluate(MISPLACED) == []
 
 
-def test_a_formula_wider_than_a_phone_scrolls_in_its_box_by_keyboard_too(browser, url):
-    with opened(browser, url, viewport=PHONE) as (page, _, _):
+def test_no_statement_of_the_claims_is_wider_than_a_phone(browser, tmp_path):
+    """They break where their lines may; the page of the sample has but few of them."""
+    file, folder = load(default_path()), Path(report_page.__file__).parent
+    boxes = "".join(
+        f'<article class="claim" id="{c.id}">'
+        f'<div class="formula scroll">{"".join(formulas.lines(c.statement))}</div></article>'
+        for c in (*file.claims, *file.undecidable)
+    )
+    page_path = tmp_path / "statements.html"
+    page_path.write_text(
+        f"<!DOCTYPE html><meta charset=utf-8><style>{(folder / 'page.css').read_text()}</style><main>{boxes}</main>"
+    )
+    wider = "all => all.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.parentElement.id)"
+    with opened(browser, page_path.as_uri(), viewport=PHONE) as (page, _, _):
+        assert page.locator(".formula").count() == len(file.claims) + len(file.undecidable)
+        assert page.locator(".formula").evaluate_all(wider) == []
+    with opened(browser, page_path.as_uri(), viewport={"width": 200, "height": 700}) as (page, _, _):
+        assert len(page.locator(".formula").evaluate_all(wider)) > 10
+
+
+def test_a_formula_wider_than_the_screen_scrolls_in_its_box_by_keyboard_too(browser, url):
+    with opened(browser, url, viewport={"width": 240, "height": 700}) as (page, _, _):
         widths = "all => all.map(box => [box.scrollWidth > box.clientWidth + 1, box.tabIndex === 0])"
         boxes = page.locator(".formula").evaluate_all(widths)
         assert any(wide for wide, _ in boxes)

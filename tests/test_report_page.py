@@ -40,10 +40,10 @@ def test_every_statement_of_the_claims_becomes_mathml():
     file = load(default_path())
     for claim in (*file.claims, *file.undecidable):
         for line in formulas.lines(claim.statement):
-            root = ET.fromstring(line)
-            assert root.tag == "math", f"{claim.id}: {line}"
+            pieces = list(ET.fromstring(line))
+            assert {piece.tag for piece in pieces} == {"math"}, f"{claim.id}: {line}"
             assert "\\" not in line, f"{claim.id}: {line}"
-            assert "".join(root.itertext()).strip()
+            assert all("".join(piece.itertext()).strip() for piece in pieces)
 
 
 def test_lines_break_where_the_author_broke_them_unless_braces_are_open():
@@ -54,10 +54,30 @@ def test_lines_break_where_the_author_broke_them_unless_braces_are_open():
     assert len(formulas.lines("\\left( a\n + b \\right)")) == 1
 
 
+@pytest.mark.parametrize(
+    ("latex", "pieces"),
+    [
+        (r"\mathrm{risk}(D) \le a + b", ["risk(D)", "≤a+b"]),
+        (r"x \ge \frac{a + b}{c + d} - \sqrt{e}", ["x", "≥a+bc+d", "−e"]),
+        (r"x = \bigl( a + b + c + d + e \bigr)^2 + |a - b|^2 - c", ["x", "=(a+b+c+d+e)2", "+|a−b|2", "−c"]),
+        (r"f = a, \qquad n > d_x", ["f", "=a,", "n>dx"]),
+        (r"x = -\bigl( a + b + c \bigr)", ["x", "=−(a+b+c)"]),
+        (r"x \text{ is the same for } (a \text{ and } b)", ["x", "is", "the", "same", "for", "(aandb)"]),
+    ],
+)
+def test_a_line_may_be_broken_before_relations_and_signs_outside_of_parentheses(latex, pieces):
+    (line,) = formulas.lines(latex)
+    found = list(ET.fromstring(line))
+    assert [re.sub(r"\s", "", "".join(piece.itertext())) for piece in found] == pieces
+    for piece in found[1:]:
+        first = piece[0][0]
+        assert first.get("form") == "infix" or first.text not in formulas._RELATIONS | formulas._SIGNS
+
+
 @pytest.mark.parametrize("latex", [r"\nonsense x", r"\frac{a}", r"\left( a", "}{", "a & <b>"])
 def test_what_is_no_latex_is_shown_as_it_is(latex):
     (shown,) = formulas.lines(latex)
-    if not shown.startswith("<math"):
+    if "<math" not in shown:
         assert ET.fromstring(shown).tag == "code"
         assert ET.fromstring(shown).text == latex
     assert "\\" not in shown or shown.startswith("<code>")

@@ -13,7 +13,7 @@ from linreg_lora.theory import dyson, functionals
 from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.dyson import Cut
 from linreg_lora.theory.equivalent import equivalent, partial_equivalent
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.fft import EQUIVALENT, fft_risk
 from linreg_lora.theory.functionals import of_fft
 from linreg_lora.theory.modes import modes
 
@@ -54,12 +54,18 @@ def assert_five_digits(values, printed):
             assert abs(value - reference) <= 0.5 * unit * (1 + 1e-9), (value, reference)
 
 
+def first_order(problem, found):
+    """The correction as it was expanded, before it is taken g / (g - 1) times, g = |n - dx|."""
+    times = 1.0 if problem.ridge else 1 - 1 / abs(problem.n - problem.dx)
+    return found.raw + times * (found.risk - found.raw)
+
+
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"n={case[0].n},dx={case[0].dx}")
 def test_reference_values(case):
     problem, ranks, raw, corrected = case
     found = equivalent(problem, ranks)
     assert_five_digits(found.raw, raw)
-    assert_five_digits(found.risk, corrected)
+    assert_five_digits(first_order(problem, found), corrected)
     assert np.array_equal(equivalent(problem, ranks, correction=False).risk, found.raw)
 
 
@@ -143,15 +149,17 @@ def test_what_is_lost_in_rounding_is_said():
 
 
 def test_near_full_rank_the_difference_has_the_right_sign():
-    """A flat spectrum near the threshold: the last direction pays. The errors of LoRA and FFT are of second order,
-    1 / (n - dx)^2 = 2 % of FFT's risk each, more than their difference; they cancel. False alarms 1e-6.
+    """A flat spectrum near the threshold: the last direction pays. Uncorrected, LoRA and FFT are off by 1 / (n - dx),
+    14 % of FFT's risk each, more than their difference; by the same equivalent they cancel. False alarms 1e-6.
     """
     problem = Problem(n=27, dx=20, dy=20, spectrum=(2.0,) * 20, noise_std=1.0)
-    found = equivalent(problem, [19, 20])
     simulated = monte_carlo(problem, trials=4096, seed=3, ranks=[19])
     assert simulated.difference[0] > critical_z(1) * simulated.difference_stderr[0]
-    assert 0 < found.difference[0] < 2 * simulated.difference[0]
-    assert found.risk[0] < found.fft_risk, "the naive difference has the wrong sign"
+    for correction in (False, True):
+        found = equivalent(problem, [19, 20], correction=correction)
+        assert 0 < found.difference[0] < 2 * simulated.difference[0]
+        naive = found.risk[0] - fft_risk(problem).risk
+        assert (naive > 0) == correction, "uncorrected, the naive difference has the wrong sign"
     assert risk_curve(problem).best_rank in (0, 20)
 
 
@@ -230,8 +238,11 @@ def test_the_analytic_limit_is_the_limit_of_small_ridges():
     problem = REFERENCE[2][0]
     limit = equivalent(problem, [1, 3, 8])
     small, smaller = (equivalent(problem.replace(ridge=eta), [1, 3, 8]) for eta in (0.2, 0.1))
-    for name in ("raw", "risk"):
-        first, second = (getattr(found, name) - getattr(limit, name) for found in (small, smaller))
+    at_zero = first_order(problem, limit)
+    for first, second in (
+        (small.raw - limit.raw, smaller.raw - limit.raw),
+        (small.risk - at_zero, smaller.risk - at_zero),
+    ):
         # Linear in the ridge, with a relative quadratic term of order ridge / smallest eigenvalue of X^T X.
         smallest = (np.sqrt(problem.dx) - np.sqrt(problem.n)) ** 2
         np.testing.assert_allclose(first, 2 * second, rtol=2 * 0.2 / smallest)
@@ -317,6 +328,48 @@ def test_fft_where_no_exact_risk_is_known(name):
     assert abs(found.raw[0] - simulated.fft_risk) > allowed or name.startswith("ridge")
 
 
+NEAR = Problem(n=24, dx=20, dy=18, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+
+
+@pytest.mark.parametrize("n", [2, 17, 18, 22, 24, 60])
+@pytest.mark.parametrize("variances", [None, np.geomspace(3, 0.3, 20)], ids=["Sigma = I", "variances"])
+def test_corrected_fft_is_exact_wherever_the_exact_risk_is_known(n, variances):
+    """Next to the threshold too: the correction's g / (g - 1) turns 1/g + 1/g^2 into 1 / (g - 1)."""
+    problem = NEAR.replace(n=n, input_covariance=variances)
+    exact = fft_risk(problem)
+    if exact.formula == EQUIVALENT:
+        assert n < 20
+        assert variances is not None
+        return
+    found = of_fft(problem, correction=True)
+    kept, energy, overlap = (found.raw + found.correction)[0, :3]
+    # Contours are good to 1e-9; for n < dx the correction is extrapolated from four ridges, to the power four of 0.08.
+    accuracy = 1e-9 if n > 20 else 0.08**4
+    assert problem.pretrained_risk + energy - 2 * overlap == pytest.approx(exact.risk, rel=accuracy)
+    assert kept == pytest.approx(problem.dy, rel=accuracy), "those without energy count too"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        NEAR,
+        NEAR.replace(n=22, input_covariance=np.geomspace(3, 0.3, 20)),
+        NEAR.replace(n=16, noise_std=0.3),
+        NEAR.replace(n=16, spectrum=(1.0,) * 18),
+    ],
+    ids=lambda problem: f"n={problem.n}",
+)
+def test_next_to_the_threshold_simulation_agrees_in_the_bulk(problem):
+    """Within 1 / min(n, dx, dy)^2, the next order in the dimension at some 17, times FFT's risk, and z standard errors;
+    the correction as expanded, short by 1 / (n - dx)^2 = 4 % and more, is rejected. False alarms 1e-6 in all.
+    """
+    ranks = np.array([5, 8, 12, 15])
+    found, simulated = equivalent(problem, ranks), monte_carlo(problem, trials=8192, seed=11, ranks=ranks)
+    allowed = critical_z(4 * len(ranks)) * simulated.stderr + fft_risk(problem).risk / problem.max_rank**2
+    assert np.all(np.abs(found.risk - simulated.risk) <= allowed)
+    assert np.all(simulated.risk - first_order(problem, found) > allowed)
+
+
 def test_large_dimensions_cost_what_small_ones_do():
     problem = Problem(n=50_000, dx=20_000, dy=20_000, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
     found = equivalent(problem, [1, 2, 3])
@@ -352,9 +405,7 @@ def test_the_curve_carries_the_equivalent_and_its_warnings():
     assert curve.notes == ("the finite-size correction may be off by more than 0.5 %: rank 4",)
     assert curve.formula.startswith("LoRA: deterministic equivalent")
     assert curve.best_rank == 3
-    # Against FFT by the same equivalent: 1 / (n - dx) (1 + 1 / (n - dx)) for 1 / (n - dx - 1).
-    like = fft_risk(problem).risk * (1 - 1 / 340**2)
-    np.testing.assert_allclose(curve.difference[1:3], curve.risk[1:3] - like, rtol=1e-9)
+    np.testing.assert_allclose(curve.difference[1:3], curve.risk[1:3] - fft_risk(problem).risk, rtol=1e-9)
     assert curve.difference[3] == 0
 
 

@@ -1,6 +1,7 @@
 """Claims about limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _conditional_risks(problem: Problem, trials: int, seed: int) -> np.ndarray:
 @register_prediction("equivalent.raw")
 def equivalent_raw(problem: Problem, sample: Sample) -> float:
     """The deterministic equivalent, without its finite-size correction."""
-    return _equivalent(problem, int(sample.context["rank"]))[0]
+    return _equivalent(problem, int(sample.context["rank"])).raw
 
 
 @register_prediction("equivalent.fft")
@@ -94,24 +95,37 @@ def equivalent_keeps_its_share(problem: Problem, sample: Sample) -> float:
     return least_risk(problem, rank) + variance
 
 
+@register_prediction("equivalent.overlap-once")
+def equivalent_overlap_once(problem: Problem, sample: Sample) -> float:
+    """||Delta Sigma^{1/2}||_F^2 + T1 - T2, for - 2 T2."""
+    found = _equivalent(problem, int(sample.context["rank"]))
+    return found.raw + found.overlap
+
+
 @register_prediction("equivalent.quarter-above")
 def equivalent_quarter_above(problem: Problem, sample: Sample) -> float:
     """The corrected formula, and a quarter of its correction more."""
-    raw, corrected = _equivalent(problem, int(sample.context["rank"]))
+    raw, corrected, _ = _equivalent(problem, int(sample.context["rank"]))
     return corrected + abs(corrected - raw) / 4
 
 
 @register_prediction("equivalent.quarter-below")
 def equivalent_quarter_below(problem: Problem, sample: Sample) -> float:
     """The corrected formula, and a quarter of its correction less."""
-    raw, corrected = _equivalent(problem, int(sample.context["rank"]))
+    raw, corrected, _ = _equivalent(problem, int(sample.context["rank"]))
     return corrected - abs(corrected - raw) / 4
 
 
+class _Formula(NamedTuple):
+    raw: float
+    corrected: float
+    overlap: float
+
+
 @functools.lru_cache(maxsize=16)
-def _equivalent(problem: Problem, rank: int) -> tuple[float, float]:
-    """The formula's risk without and with its correction."""
+def _equivalent(problem: Problem, rank: int) -> _Formula:
+    """The formula's risk without and with its correction, and T2."""
     from linreg_lora.theory.equivalent import equivalent
 
     found = equivalent(problem, [rank])
-    return float(found.raw[0]), float(found.risk[0])
+    return _Formula(float(found.raw[0]), float(found.risk[0]), float(found.parts.overlap[0]))

@@ -25,7 +25,7 @@ CELLS = len(SAMPLE_SIZES)
 CAPTION = (
     "Bounds on the expected excess risk of LoRA at the rank of the shift, and the risk itself. The paper's bound "
     "holds, as printed and with its constants corrected, and falls like the risk for large n; ours is at least "
-    "nine times smaller at every n. All are loose: the best is 5 times the risk at the fewest samples, 258 times near "
+    "nine times smaller at every n. All are loose: the best is 5 times the risk at the fewest samples, 250 times near "
     "n = dx, and 14 times at the most samples."
 )
 

@@ -145,9 +145,9 @@ def _path(axes: "Axes", points: "xr.Dataset", look: style.Series, label: str) ->
         linestyle="none",
         zorder=5,
     )
-    place = ((-3, 8), "center") if x[best] < x[0] / 4 else ((9, -1), "left")
+    left = x[best] < x[0] / 4
     names = (
-        (best, f"best: r = {points['rank'].values[best]}", *place),
+        (best, f"best: r = {points['rank'].values[best]}", (-3, 8) if left else (9, -1), "center" if left else "left"),
         (len(x) - 1, "FFT", (0, 6), "center"),
     )
     for i, text, offset, alignment in names:

@@ -214,8 +214,8 @@ def _dots(axes: "Axes", dataset: "xr.Dataset") -> None:
     best, theory = (region(dataset[name].values, full) for name in ("best", "theory"))
     same, colors = best == theory, np.array((_NOTHING, *_LORA, _FFT))
     for chosen, marker, label in (
-        (same, "o", "simulated best rank, in the region of theory"),
-        (~same, "s", "in another region"),
+        (same, "o", "simulated best rank in the region of theory"),
+        (~same, "s", "simulated best rank in another region"),
     ):
         if not np.any(chosen):
             continue
@@ -262,4 +262,4 @@ def _keys(figure: "Figure", axes: "Axes", dx: int) -> None:
         loc="outside upper center",
         **look,
     )
-    figure.legend(*axes.get_legend_handles_labels(), ncols=2, loc="outside lower center", **look)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", **look)

@@ -9,6 +9,10 @@ from latex2mathml.converter import convert
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "‖": "‖", "|": "|"}
+#: Before what a formula may be broken; signs only between two terms.
+_RELATIONS, _SIGNS = frozenset("=≤≥<>≈→∼∈⇒⇔⟺⟹≪≫≠∝⊂⊆"), frozenset("+−-±")
+#: The fewest signs and letters that may stand on their own, but at a formula's beginning.
+_SHORTEST = 5
 
 #: What latex2mathml does not know, said otherwise.
 _INSTEAD = (
@@ -21,22 +25,26 @@ _INSTEAD = (
 
 
 def lines(statement: str) -> list[str]:
-    """A displayed statement as MathML, one `<math>` for each line of its LaTeX, or for lines that need each other.
+    """A displayed statement as HTML: for each line of its LaTeX, or lines that need each other, a `<div>` of `<math>`.
 
-    Authors break lines at relations and signs, so that no line need be wider than a page. A statement that is no LaTeX
-    that can be converted is shown as it is, in `<code>`.
+    Authors break lines at relations and signs, so that no line need be wider than a page. Each `<math>` of a line ends
+    where a narrow screen may break it: before a relation or a sign outside of all parentheses, between words, and after
+    wide space. A statement that is no LaTeX that can be converted is shown as it is, in `<code>`.
     """
     try:
-        return [mathml(line, continues=i > 0) for i, line in enumerate(_balanced(statement))]
+        rows = [_converted(line, continues=i > 0) for i, line in enumerate(_balanced(statement))]
     except ValueError:
         return [f"<code>{escape(statement)}</code>"]
+    return [f'<div class="line">{"".join(map(_text, _pieces(row)))}</div>' for row in rows]
 
 
-def mathml(latex: str, *, continues: bool = False) -> str:
-    """One displayed formula. `continues`: its first sign is between this line and the one before.
+def mathml(latex: str) -> str:
+    """One displayed formula. Raises `ValueError` for LaTeX that cannot be converted; no command is left in it."""
+    return _text(_converted(latex))
 
-    Raises `ValueError` for LaTeX that cannot be converted; no command is left in what is returned.
-    """
+
+def _converted(latex: str, *, continues: bool = False) -> ET.Element:
+    """`continues`: the first sign is between this line and the one before."""
     for pattern, replacement in _INSTEAD:
         latex = pattern.sub(replacement, latex)
     try:
@@ -55,8 +63,39 @@ def mathml(latex: str, *, continues: bool = False) -> str:
             letter.set("mathvariant", "normal")
     if continues and len(row := root[0]) and row[0].tag == _tag("mo"):
         row[0].set("form", "infix")
+    return root
+
+
+def _text(root: ET.Element) -> str:
     ET.register_namespace("", _MATHML)
     return ET.tostring(root, encoding="unicode").replace(f' xmlns="{_MATHML}"', "")
+
+
+def _pieces(root: ET.Element) -> list[ET.Element]:
+    """A formula cut where it may be broken, each piece a formula; in sequence they look as the whole does."""
+    pieces, fences, previous = [ET.Element(_tag("mrow"))], [], None
+    for element in _words_apart(root[0]):
+        sign = (element.text or "").strip() if element.tag == _tag("mo") else ""
+        joins = sign in _RELATIONS or (sign in _SIGNS and previous is not None and previous.tag != _tag("mo"))
+        letters = _letters(pieces[-1])
+        long = len(pieces) == 1 or letters >= _SHORTEST
+        said = element.tag == _tag("mtext") or (previous is not None and previous.tag == _tag("mtext"))
+        if not fences and letters and ((joins and long) or said or _is_wide(previous)):
+            pieces.append(ET.Element(_tag("mrow")))
+            if joins:
+                element.set("form", "infix")
+        closes = (element[0].text or "").strip() if len(element) else sign  # with a power, or without
+        if fences and closes == _CLOSING[fences[-1]]:
+            fences.pop()
+        elif sign in _CLOSING:
+            fences.append(sign)
+        pieces[-1].append(element)
+        previous = element
+    found = []
+    for piece in pieces:
+        found.append(ET.Element(root.tag, root.attrib))
+        found[-1].append(piece)
+    return found
 
 
 def _balanced(statement: str) -> list[str]:
@@ -72,6 +111,27 @@ def _balanced(statement: str) -> list[str]:
             found.append(open_line)
             open_line = ""
     return [*found, open_line] if open_line else found
+
+
+def _words_apart(row: ET.Element) -> list[ET.Element]:
+    """The elements of a row, with one text for each word of a text."""
+    found = []
+    for element in row:
+        words = re.findall(r"(?:^\s+)?\S+\s*", element.text or "") if element.tag == _tag("mtext") else []
+        for word in words:
+            found.append(ET.Element(element.tag, element.attrib))
+            found[-1].text = word
+        if not words:
+            found.append(element)
+    return found
+
+
+def _is_wide(space: ET.Element | None) -> bool:
+    return space is not None and space.tag == _tag("mspace") and float(space.get("width", "0em")[:-2]) >= 1
+
+
+def _letters(row: ET.Element) -> int:
+    return sum(1 for e in row.iter() if (e.text or "").strip())
 
 
 def _join_letters(row: ET.Element) -> None:

@@ -3,7 +3,8 @@
     risk_r = ||Delta Sigma^{1/2}||_F^2 + T1(x_r) - 2 T2(x_r),      N(x_r) = r,
 
 where N, T1 and T2 (`functionals`) count the directions that LoRA keeps, the energy of its update and its overlap with
-the shift. Errors are O(1/d) without the correction and O(1/d^2) with it, for dimensions of order d.
+the shift. Errors are O(1/d) without the correction and O(1/d^2) with it, for dimensions of order d; without ridge they
+stay small next to the threshold, where the corrected formula has the pole at |n - dx| = 1 that FFT's exact risk has.
 """
 
 from dataclasses import dataclass

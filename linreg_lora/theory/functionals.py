@@ -10,7 +10,8 @@ Q = (F F^T - z)^{-1} and D = D_FFT, so that contour integrals of four traces of 
     T3(x) = E Tr Sigma_pre D^T h D                    g = -Tr(Sigma_pre G_00)
 
 at the cut x_r with N(x_r) = r. At first order in the dimension the correction adds the same functionals of delta G and
-moves the cut so that N + delta N = r: minus (dT / dN) delta N, which vanishes on a spectral gap.
+moves the cut so that N + delta N = r: minus (dT / dN) delta N, which vanishes on a spectral gap. Without ridge that is
+1/g + 1/g^2, g = |n - dx|, for the 1/(g - 1) of inverse Wishart matrices, so the correction is taken g/(g - 1) times.
 """
 
 import functools
@@ -75,6 +76,7 @@ def functionals(
     slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
     raw = found.cut.values + slopes * (ranks - found.cut.values[:, 0])[:, None]
     delta = delta - slopes * delta[:, :1]
+    delta *= _higher_orders(problem)
     rows = list(failures)
     raw[rows], delta[rows] = np.nan, np.nan
     return Functionals(raw, delta, found.width, failures)
@@ -92,7 +94,15 @@ def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = Non
             failures = more | failures
     if failures:
         raise NumericalFailure(failures[0])
-    return Functionals(cut.values, delta, np.full(1, np.inf), {})
+    return Functionals(cut.values, delta * _higher_orders(problem), np.full(1, np.inf), {})
+
+
+def _higher_orders(problem: Problem) -> float:
+    """By how much a correction grows when the pole of the noise is put where it is, |n - dx| = 1: g / (g - 1)."""
+    if problem.ridge > 0 or problem.noise_trace == 0:
+        return 1.0
+    distance = abs(problem.n - problem.dx)
+    return distance / (distance - 1)
 
 
 def _evaluator(problem: Problem, pretraining: Pretraining) -> tuple[Evaluate, float]:
