@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
-from linreg_lora.claims import registry
+from linreg_lora import Problem
+from linreg_lora.claims import asymptotics, registry
 from linreg_lora.claims.registry import MatrixSize
 
 
@@ -33,3 +35,20 @@ def test_one_rank_more_can_return_more_than_the_next_singular_value():
     direction = np.linalg.svd(delta @ root)[0][:, :1]
     left = np.linalg.norm(direction @ (direction.T @ delta) - delta) ** 2
     assert 1.001 < left < 2
+
+
+@pytest.mark.parametrize(("n", "dx", "condition"), [(18, 6, 9.0), (6, 18, 1.0)], ids=["n > dx, any Sigma", "n < dx"])
+def test_largest_inverse_eigenvalues_have_the_law_of_explicit_data(n, dx, condition):
+    """lmax(Sigma S_hat^+) from X itself, two samples of 3000 (Kolmogorov and Smirnov), level 1e-6 each; the
+    same test rejects a sample less.
+    """
+    trials, variances = 3000, np.geomspace(condition, 1, dx)
+    rng, explicit = np.random.default_rng(5), np.empty(3000)
+    for i in range(trials):
+        x = np.sqrt(variances)[:, None] * rng.standard_normal((dx, n))
+        explicit[i] = np.max(np.linalg.eigvals(variances[:, None] * np.linalg.pinv(x @ x.T / n)).real)
+    problem = Problem(n=n, dx=dx, dy=2, spectrum=(1.0,), noise_std=1.0, input_covariance=variances)
+    found = asymptotics.largest_inverse_eigenvalue(problem, trials, 0).statistic[:, 0]
+    assert ks_2samp(found, explicit).pvalue > 1e-6
+    wrong = n / asymptotics._least_wishart_eigenvalue(min(n, dx), max(n, dx) - 1, trials, 0)
+    assert ks_2samp(wrong, explicit).pvalue < 1e-6

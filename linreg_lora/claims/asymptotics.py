@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 # -- extreme eigenvalues ------------------------------------------------------------------------------------------
@@ -13,19 +14,34 @@ from linreg_lora.problem import Problem
 
 @register_experiment("largest-inverse-eigenvalue")
 def largest_inverse_eigenvalue(problem: Problem, trials: int, seed: int) -> Sample:
-    """lmax(Sigma S_hat^+), S_hat = X X^T / n, of Gaussian X = Sigma^{1/2} Z, in plain NumPy."""
+    """lmax(Sigma S_hat^+), S_hat = X X^T / n, in law: n over the least eigenvalue of a white Wishart matrix.
+
+    With X = Sigma^{1/2} Z, Sigma^{1/2} S_hat^{-1} Sigma^{1/2} = n (Z Z^T)^{-1} for n >= dx, and for n < dx and
+    Sigma = c I the other eigenvalues of n Z (Z^T Z)^{-2} Z^T are those of n (Z^T Z)^{-1}.
+    """
+    if problem.n < problem.dx and problem.isotropic_scale is None:
+        raise InvalidInput("input_condition", "1 for n < dx, where the law is known", "another", "leave it out")
+    least = _least_wishart_eigenvalue(min(problem.n, problem.dx), max(problem.n, problem.dx), trials, seed)
+    return Sample((problem.n / least)[:, None])
+
+
+def _least_wishart_eigenvalue(size: int, samples: int, trials: int, seed: int) -> np.ndarray:
+    """Of Z Z^T, Z `size` x `samples` iid N(0, 1), `samples` >= `size`: rotations make Z bidiagonal, with chi variables
+    of `samples`, `samples` - 1, ... degrees of freedom on and of `size` - 1, ..., 1 below the diagonal (Silverstein
+    1985)."""
+    from scipy.linalg import eigvalsh_tridiagonal
+
     rng = np.random.default_rng(seed)
-    root, n = problem.sigma_sqrt, problem.n
-    largest = np.empty(trials)
-    for i in range(trials):
-        x = root @ rng.standard_normal((problem.dx, n))
-        if n >= problem.dx:
-            largest[i] = np.linalg.eigvalsh(root @ np.linalg.inv(x @ x.T / n) @ root)[-1]
-        else:
-            # ||Sigma^{1/2} X^{+T}||_2^2 n, from the n x n side
-            half = np.linalg.solve(x.T @ x, x.T @ root)
-            largest[i] = np.linalg.eigvalsh(half @ half.T)[-1] * n
-    return Sample(largest[:, None])
+    squares = rng.chisquare(samples - np.arange(size), (trials, size))
+    below = rng.chisquare(size - 1 - np.arange(size - 1), (trials, size - 1))
+    diagonal, beside = squares.copy(), np.sqrt(squares[:, :-1] * below)
+    diagonal[:, 1:] += below
+    return np.array(
+        [
+            eigvalsh_tridiagonal(on, off, select="i", select_range=(0, 0), check_finite=False)[0]
+            for on, off in zip(diagonal, beside, strict=True)
+        ]
+    )
 
 
 @register_prediction("inverse-eigenvalue.limit")
