@@ -1,21 +1,19 @@
 """Sweep files: what they may say, and that everything else is one clear line and leaves nothing behind."""
 
-import contextlib
 import copy
 import io
-import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
-from bad_input import UNKNOWN, places
+from bad_input import UNKNOWN, Good, places, run_cli
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from linreg_lora import cli, spectra, sweeps
+from linreg_lora import spectra, sweeps
 from linreg_lora.errors import InvalidInput
 from linreg_lora.grid import grid
 from linreg_lora.sweep_config import load, parse
@@ -264,22 +262,6 @@ def torn(draw):
             st.binary(max_size=4) | st.sampled_from([b"!!", b"*", b"{"])
         )
     return bytes(text)
-
-
-def run_cli(*arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["linreg-lora", *arguments]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as caught,
-    ):
-        cli.main()
-    return caught.value.code, out.getvalue(), err.getvalue()
-
-
-class Good(BaseException):
-    """The file is a sweep file after all."""
 
 
 def would_sweep(make, axes, **_):
