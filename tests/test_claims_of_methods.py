@@ -7,6 +7,7 @@ from scipy.stats import ks_2samp
 from linreg_lora import Problem
 from linreg_lora.claims import asymptotics, registry
 from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.errors import InvalidInput
 
 
 def test_the_capacity_bound_is_attained():
@@ -52,3 +53,10 @@ def test_largest_inverse_eigenvalues_have_the_law_of_explicit_data(n, dx, condit
     assert ks_2samp(found, explicit).pvalue > 1e-6
     wrong = n / asymptotics._least_wishart_eigenvalue(min(n, dx), max(n, dx) - 1, trials, 0)
     assert ks_2samp(wrong, explicit).pvalue < 1e-6
+
+
+@pytest.mark.parametrize("step", [-1.0, 0.0, 1.0, 1e6])
+def test_steps_for_which_descent_does_not_converge_are_refused(step):
+    problem = Problem(n=5, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0)
+    with pytest.raises(InvalidInput, match=r"relative_step: expected a number in \(0, 1\)"):
+        registry.experiment("gradient-descent").run(problem, 8, 0, steps=10, relative_step=step)

@@ -130,7 +130,11 @@ def test_the_example_is_a_claims_file():
         ({"domain__regime": "underdetermined"}, "underdetermined shapes"),
         ({"domain__least_distance": 8}, "domain.least_distance >= 16, so that 8 moments exist"),
         ({"domain__noise_std": [0.0]}, "noise_std.0: expected input should be greater than 0"),
-        ({"domain__spectrum": {"family": "low-rank"}}, "expected a rank, because the family is low-rank"),
+        ({"domain__spectrum": {"family": "low-rank"}}, "expected a rank and no rate, because the family is low-rank"),
+        (
+            {"domain__spectrum": {"family": "power-law", "rate": 1, "rank": 2}},
+            "expected a rate and no rank, because the family is power-law",
+        ),
         (
             {"domain": {"predicate": "magic", "sizes": [[3, 3]]}},
             "predicate: expected a registered predicate",

@@ -13,14 +13,14 @@ from bad_input import run_cli
 from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 
 from linreg_lora.claims import check as checking
-from linreg_lora.claims import pages
+from linreg_lora.claims import pages, report
 from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import Judgement
 from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.proofs import steps
 from linreg_lora.report_page import formulas, strips
-from linreg_lora.report_page.page import render
+from linreg_lora.report_page.page import _numbers, render
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,15 @@ def test_names_are_words_capital_greek_is_upright_and_tall_fences_close_over_the
     assert greek == {"Σ": "normal", "σ": None}
     power = ET.fromstring(formulas.mathml(r"\bigl( a + b \bigr)^2 + c")).find(".//msup")
     assert "".join(power.itertext()) == "(a+b)2"
+
+
+def test_only_claims_that_do_not_fail_head_their_numbers_with_power():
+    """Of a claim that fails it would be the probability of accepting what was rejected."""
+    _, judgements, _ = sample()
+    failing = dataclasses.replace(judgements[0], verdict=Verdict.FAILS)
+    names, fewer = (list(dict(_numbers(judgement))) for judgement in (judgements[0], failing))
+    assert [name for name in names if name not in fewer] == ["power", "detects"]
+    assert list(report.table([failing]).columns[6].cells) == ["-"]
 
 
 # -- figures ------------------------------------------------------------------------------------------------------

@@ -41,9 +41,9 @@ class SpectrumFamily(Strict):
 
     @model_validator(mode="after")
     def _has_its_parameter(self) -> "SpectrumFamily":
-        needed = "rank" if self.family == "low-rank" else "rate"
-        if getattr(self, needed) is None:
-            raise ValueError(f"a {needed}, because the family is {self.family}")
+        needed, unused = ("rank", "rate") if self.family == "low-rank" else ("rate", "rank")
+        if getattr(self, needed) is None or getattr(self, unused) is not None:
+            raise ValueError(f"a {needed} and no {unused}, because the family is {self.family}")
         return self
 
 

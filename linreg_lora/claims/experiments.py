@@ -12,6 +12,7 @@ import numpy as np
 
 from linreg_lora import runtime
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -271,6 +272,8 @@ def gradient_descent(problem: Problem, trials: int, seed: int, *, steps: float, 
 
     The tolerance is the contraction that remains: max_i |1 - step lambda_i|^steps over nonzero lambda_i, plus rounding.
     """
+    if not 0 < relative_step < 1:
+        raise InvalidInput("relative_step", "a number in (0, 1), for which descent converges", relative_step)
     x, y = _data(problem, trials, seed)
     gram = x @ x.mT
     rank = min(problem.n, problem.dx)

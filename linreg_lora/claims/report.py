@@ -21,7 +21,7 @@ _STYLE = {
 
 
 def table(judgements: "list[Judgement]") -> Any:
-    """A rich table: one line a claim, with its rivals' fate, error rates and sharpness."""
+    """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -42,8 +42,7 @@ def table(judgements: "list[Judgement]") -> Any:
             f"[{_STYLE[j.verdict]}]{escape(verdict)}[/]",
             worst(j),
             "0" if j.claim.false_alarm == 0 else f"{j.claim.false_alarm:.0e}",
-            probability(j.power),
-            percentage(j.detectable),
+            *(("-", "-") if j.verdict is Verdict.FAILS else (probability(j.power), percentage(j.detectable))),
             f"{rejected} of {len(j.rivals)}",
             f"{j.seconds:.1f}",
         )

@@ -140,8 +140,9 @@ def _numbers(judgement: "Judgement") -> Iterator[tuple[str, str]]:
         yield "error at last", report.percentage(comparisons[-1].numbers["error"])
     else:
         yield "worst |z|", report.worst(judgement)
-    yield "power", report.probability(judgement.power)
-    yield "detects", report.percentage(judgement.detectable)
+    if judgement.verdict is not Verdict.FAILS:
+        yield "power", report.probability(judgement.power)
+        yield "detects", report.percentage(judgement.detectable)
     yield "false alarm", f"{claim.false_alarm:g}"
     if judgement.rivals:
         yield "rivals rejected", f"{sum(r.rejected for r in judgement.rivals)} of {len(judgement.rivals)}"
