@@ -62,6 +62,8 @@ def test_lines_break_where_the_author_broke_them_unless_braces_are_open():
         (r"x = \bigl( a + b + c + d + e \bigr)^2 + |a - b|^2 - c", ["x", "=(a+b+c+d+e)2", "+|a−b|2", "−c"]),
         (r"f = a, \qquad n > d_x", ["f", "=a,", "n>dx"]),
         (r"x = -\bigl( a + b + c \bigr)", ["x", "=−(a+b+c)"]),
+        (r"f(x) + g(x, y) + |a - b| - h", ["f(x)", "+g(x,y)", "+|a−b|", "−h"]),
+        (r"\lambda_{\max}(S) \times \mathbb{E} \|x\|", ["λmax(S)", "×𝔼‖x‖"]),
         (r"x \text{ is the same for } (a \text{ and } b)", ["x", "is", "the", "same", "for", "(aandb)"]),
     ],
 )

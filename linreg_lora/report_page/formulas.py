@@ -10,7 +10,7 @@ _MATHML = "http://www.w3.org/1998/Math/MathML"
 
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "‖": "‖", "|": "|"}
 #: Before what a formula may be broken; signs only between two terms.
-_RELATIONS, _SIGNS = frozenset("=≤≥<>≈→∼∈⇒⇔⟺⟹≪≫≠∝⊂⊆"), frozenset("+−-±")
+_RELATIONS, _SIGNS = frozenset("=≤≥<>≈→∼∈⇒⇔⟺⟹≪≫≠∝⊂⊆"), frozenset("+−-±×")
 #: The fewest signs and letters that may stand on their own, but at a formula's beginning.
 _SHORTEST = 5
 
@@ -76,7 +76,7 @@ def _pieces(root: ET.Element) -> list[ET.Element]:
     pieces, fences, previous = [ET.Element(_tag("mrow"))], [], None
     for element in _words_apart(root[0]):
         sign = (element.text or "").strip() if element.tag == _tag("mo") else ""
-        joins = sign in _RELATIONS or (sign in _SIGNS and previous is not None and previous.tag != _tag("mo"))
+        joins = sign in _RELATIONS or (sign in _SIGNS and _ends_a_term(previous))
         letters = _letters(pieces[-1])
         long = len(pieces) == 1 or letters >= _SHORTEST
         said = element.tag == _tag("mtext") or (previous is not None and previous.tag == _tag("mtext"))
@@ -124,6 +124,10 @@ def _words_apart(row: ET.Element) -> list[ET.Element]:
         if not words:
             found.append(element)
     return found
+
+
+def _ends_a_term(element: ET.Element | None) -> bool:
+    return element is not None and (element.tag != _tag("mo") or (element.text or "").strip() in _CLOSING.values())
 
 
 def _is_wide(space: ET.Element | None) -> bool:
