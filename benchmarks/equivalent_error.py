@@ -213,7 +213,7 @@ def table(rows: list[dict]) -> str:
             "",
             f"The median falls like d^{slopes[0]:.2f} raw and d^{slopes[1]:.2f} corrected (as far as simulation noise",
             f"shows). For d >= 100, {sum(r['corrected'] <= 0.5 for r in large)} of {len(large)} problems have",
-            "a corrected error of at most 0.5 % at every unflagged rank.",
+            "a corrected error of at most 0.5 % at every unflagged rank (at every rank, where all are flagged).",
         ]
     return "\n".join(lines) + "\n"
 
