@@ -370,6 +370,15 @@ def test_next_to_the_threshold_simulation_agrees_in_the_bulk(problem):
     assert np.all(simulated.risk - first_order(problem, found) > allowed)
 
 
+@pytest.mark.parametrize("n", [18, 19, 21])
+def test_without_noise_there_is_no_pole(n):
+    """A mean exists on either side of the threshold. A share 1 / d at the spectral edge, and z errors; level 1e-6."""
+    problem = NEAR.replace(n=n, noise_std=0.0)
+    found, simulated = equivalent(problem, [1, 2]), monte_carlo(problem, trials=2048, seed=5, ranks=[1, 2])
+    allowed = critical_z(6) * simulated.stderr + simulated.risk / problem.max_rank
+    assert np.all(np.abs(found.risk - simulated.risk) <= allowed)
+
+
 def test_large_dimensions_cost_what_small_ones_do():
     problem = Problem(n=50_000, dx=20_000, dy=20_000, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
     found = equivalent(problem, [1, 2, 3])
