@@ -28,9 +28,9 @@ from linreg_lora.estimators import arrays
 from linreg_lora.estimators.arrays import ArrayLike
 
 _EPS = float(np.finfo(float).eps)
-#: With a ridge, QR leaves a relative error of up to eps times this in directions that X does not have; the singular
-#: value decomposition leaves none there.
-_LARGEST_CONDITION_WITH_RIDGE = 1e4
+#: With a ridge, QR leaves a relative error of up to eps times the square of this in directions that X does not have;
+#: the singular value decomposition leaves none there.
+_LARGEST_CONDITION_WITH_RIDGE = 1e2
 #: Without one, QR is used up to this share of the condition number at which X counts as deficient.
 _SHARE_OF_DEFICIENT = 0.1
 #: Relative singular values above this are far from rank deficiency.
@@ -121,7 +121,7 @@ def fit(
     Under `jax.jit` only shapes are checked: a design of unclear rank is then fitted at the rank of
     `numpy.linalg.matrix_rank`, and a negative ridge gives nan. Derivatives with respect to X need full rank or a ridge.
 
-    >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).tolist()
+    >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).round(12).tolist()
     [[1.0, 1.0]]
 
     Source: arXiv 2605.19018, Prop. 1.
@@ -199,13 +199,13 @@ def _by_svd(
     QR factorisation, which has thus ended before this one begins (see `PseudoInverse.whiten`).
     """
     dx, n = inputs.shape[-2:]
-    easy = jnp.eye(dx, n) * jnp.arange(1.0, n + 1)
+    easy = jnp.asarray(np.eye(dx, n) * np.arange(1.0, n + 1))
     design = jnp.where(skip[..., None, None], jnp.broadcast_to(easy, inputs.shape), inputs)
     u, s, vt = jnp.linalg.svd(design, full_matrices=False)
     largest = jnp.maximum(s[..., 0], jnp.where(skip, 0.0, jnp.max(size, axis=(-2, -1))))
     kept = s > max(dx, n) * _EPS * largest[..., None]
     if not isinstance(kept, Tracer):
-        _require_clear_rank(np.asarray(design), np.where(np.asarray(skip)[..., None, None], 1.0, size), kept)
+        _require_clear_rank(*(np.asarray(part)[~np.asarray(skip)] for part in (inputs, size, kept)))
     eta = 0.0 if ridge is None else jnp.where(jnp.asarray(ridge) >= 0, ridge, jnp.nan)
     root = jnp.hypot(s, jnp.sqrt(jnp.asarray(eta)))
     root = jnp.where(kept, root, jnp.inf)
@@ -221,19 +221,19 @@ def _where(condition: Array, first: PseudoInverse, second: PseudoInverse) -> Pse
     return jax.tree.map(lambda a, b: jnp.where(condition[..., None, None], a, b), first, second)
 
 
-def _require_clear_rank(design: np.ndarray, size: np.ndarray, kept: np.ndarray) -> None:
+def _require_clear_rank(designs: np.ndarray, size: np.ndarray, kept: np.ndarray) -> None:
     """Refuses a design of deficient rank whose rank is larger when rows and columns are brought to the same scale."""
-    rank = np.sum(np.asarray(kept), axis=-1)
-    if np.all(rank == min(design.shape[-2:])):
+    rank = np.sum(kept, axis=-1)
+    if np.all(rank == min(designs.shape[-2:])):
         return
-    balanced = np.asarray(design)
+    balanced = designs
     for axis in (-1, -2):
         largest = np.max(size, axis=axis, keepdims=True)
         scale = np.where(largest > 0, largest, 1.0)
         balanced, size = balanced / scale, size / scale
     values = np.linalg.svd(balanced, compute_uv=False)
     clear = np.sum(values > _FAR_FROM_DEFICIENT * np.maximum(1.0, values[..., :1]), axis=-1)
-    worst = np.unravel_index(np.argmax(clear - rank), rank.shape)
+    worst = np.argmax(clear - rank)
     if clear[worst] > rank[worst]:
         received = f"rank {rank[worst]} to rounding, but {clear[worst]} when rescaled"
         remedy = "rescale rows and columns of X, or set to zero what is only rounding"
