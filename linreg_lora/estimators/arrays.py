@@ -38,7 +38,8 @@ def data(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike | None) ->
     if y.shape[-1] != x.shape[-1]:
         raise InvalidInput("outputs", f"{x.shape[-1]} samples, as many as inputs", f"{y.shape[-1]}, shape {y.shape}")
     if pretrained is None:
-        return Data(*aligned(inputs=x, outputs=y), None)
+        x, y = aligned(inputs=x, outputs=y)
+        return Data(x, y, None)
     a0 = real_array("pretrained", pretrained, _PRETRAINED)
     shape = (y.shape[-2], x.shape[-2])
     if a0.shape[-2:] != shape:
@@ -60,7 +61,7 @@ def aligned(**arrays: Array) -> list[Array]:
 def real_array(field: str, value: ArrayLike, expected: str) -> Float[Array, "... rows columns"]:
     """`value` as a float64 array of matrices. Raises `InvalidInput` unless it is real, finite and not empty."""
     array = value if isinstance(value, Tracer) else _as_numpy(field, value, expected)
-    if not any(jax.dtypes.issubdtype(array.dtype, kind) for kind in (np.bool_, np.integer, np.floating)):
+    if not (array.dtype == np.bool_ or _is_number(array.dtype)):
         received = value if array.dtype == object else f"type {array.dtype}"
         raise InvalidInput(field, f"{expected}, real numbers", received)
     if array.ndim < 2:
@@ -75,6 +76,11 @@ def real_array(field: str, value: ArrayLike, expected: str) -> Float[Array, "...
     limit = f"{expected}, no entry above {validation.LARGEST:g}"
     _require(np.abs(array) <= validation.LARGEST, array, field, limit, "use larger units")
     return jnp.asarray(array)
+
+
+def _is_number(dtype: np.dtype) -> bool:
+    """Whether it is an integer or real type; NumPy counts durations among the integers."""
+    return dtype.kind != "m" and any(jax.dtypes.issubdtype(dtype, kind) for kind in (np.integer, np.floating))
 
 
 def _as_numpy(field: str, value: ArrayLike, expected: str) -> np.ndarray:
@@ -97,8 +103,7 @@ def ridge_or_none(value: ArrayLike) -> float | Float[Array, ""] | None:
     if value is None:
         return None
     if isinstance(value, Tracer):
-        real = any(jax.dtypes.issubdtype(value.dtype, kind) for kind in (np.integer, np.floating))
-        if value.shape or not real:
+        if value.shape or not _is_number(value.dtype):
             raise InvalidInput("ridge", "a real number", f"type {value.dtype}, shape {value.shape}")
         return value.astype(jnp.float64)
     if isinstance(value, (np.ndarray, jax.Array)) and value.shape == ():
