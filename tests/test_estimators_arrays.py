@@ -179,6 +179,7 @@ def test_a_traced_rank_is_refused_and_a_numpy_integer_is_not():
         ([[np.nan, 0, 0]], "with orthonormal rows, all finite, received nan at [0, 0]"),
         ([1, 0, 0], "input_factor: expected r x dx, r <= dx, with orthonormal rows, received shape (3,)"),
         ("rows", "real numbers, received type <U4"),
+        (np.ones((0, 3)), "orthonormal rows, not empty, received shape (0, 3)"),
         (np.ones((2, 1, 3)) / np.sqrt(3), "leading dimensions that broadcast, received (2,), (3,), "),
     ],
 )
