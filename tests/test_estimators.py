@@ -131,16 +131,6 @@ def test_lora_refuses_a_rank_above_the_largest():
         lora.fit(x, y, 7)
 
 
-@pytest.mark.parametrize("fit", [fft.fit, lambda *args, **kwargs: lora.fit(*args, rank=1, **kwargs)])
-def test_what_would_give_meaningless_numbers_is_refused(fit):
-    x, y, _, _ = map(jnp.asarray, dataset(12, 5, 4))
-    with pytest.raises(InvalidInput, match=r"inputs: expected a design of rank .* = 5, received rank 4"):
-        fit(x.at[1].set(x[0]), y)
-    with pytest.raises(InvalidInput, match=r"ridge: expected a number >= 0, or None, received -1\.0"):
-        fit(x, y, ridge=-1.0)
-    assert np.all(np.isfinite(fit(x.at[1].set(x[0]), y, ridge=1.0)))
-
-
 # -- gradient descent on the factors ----------------------------------------------------------------------------
 
 

@@ -7,25 +7,27 @@ Source: the method is that of Ben Zaken et al. 2022; the minimiser was derived h
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from linreg_lora.errors import InvalidInput
-from linreg_lora.estimators import fft
+from linreg_lora.estimators import arrays, fft
+from linreg_lora.estimators.arrays import ArrayLike
 from linreg_lora.estimators.risk import excess_risk
 
 
-def fit_bias(
-    inputs: Float[Array, "... dx n"],
-    outputs: Float[Array, "... dy _n"],
-    pretrained: Float[Array, "... dy dx"] | None = None,
-) -> Float[Array, "... dy"]:
-    """The bias b; the fine-tuned map is x -> A0 x + b.
+def fit_bias(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike | None = None) -> Float[Array, "... dy"]:
+    """The bias b = R 1 / n; the fine-tuned map is x -> A0 x + b.
 
-    `inputs` X, `outputs` Y, `pretrained` A0 (None: zero). Raises `InvalidInput` for unequal numbers of samples.
+    `inputs` X (... dx n), `outputs` Y (... dy n), `pretrained` A0 (... dy dx; None: zero). Lists and arrays of any real
+    type are accepted; leading dimensions broadcast; the result is float64. X may have any rank. Raises `InvalidInput`
+    for arrays that are not real, finite and of matching shape; under `jax.jit` only shapes are checked.
+
+    >>> fit_bias([[1.0, 2.0]], [[1.0, 3.0]]).tolist()
+    [2.0]
     """
-    if inputs.shape[-1] != outputs.shape[-1]:
-        raise InvalidInput("outputs", f"{inputs.shape[-1]} samples, as many as inputs", outputs.shape[-1])
-    return jnp.mean(fft.residual(inputs, outputs, pretrained), axis=-1)
+    x, y, a0 = arrays.data(inputs, outputs, pretrained)
+    bias = jnp.mean(fft.residual(x, y, a0), axis=-1)
+    return jnp.broadcast_to(bias, (*np.broadcast_shapes(x.shape[:-2], bias.shape[:-1]), bias.shape[-1]))
 
 
 def bias_risk(

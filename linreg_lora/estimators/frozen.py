@@ -9,52 +9,73 @@ that of the trained factor, so that minimum norm and the ridge penalty eta ||D||
 Source: exact minimisers, derived here; the two variants are those of Zhu et al. 2024.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.estimators import fft
+from linreg_lora.estimators import arrays, fft
+from linreg_lora.estimators.arrays import ArrayLike
 
 #: Largest entry of Q^T Q - I of a factor that counts as orthonormal.
 _ORTHONORMAL = 1e-10
 
 
 def fit_frozen_a(
-    inputs: Float[Array, "... dx n"],
-    outputs: Float[Array, "... dy n"],
-    input_factor: Float[Array, "... r _dx"],
-    pretrained: Float[Array, "... dy dx"] | None = None,
-    ridge: float | int | Array | None = None,
+    inputs: ArrayLike,
+    outputs: ArrayLike,
+    input_factor: ArrayLike,
+    pretrained: ArrayLike | None = None,
+    ridge: ArrayLike | None = None,
 ) -> Float[Array, "... dy dx"]:
-    """The update D = B A with A frozen and B of minimum norm; the fine-tuned map is A0 + D.
+    """The update D = R (A X)^+ A with A frozen and B of minimum norm; the fine-tuned map is A0 + D.
 
-    `inputs` X, `outputs` Y, `input_factor` A with orthonormal rows, `pretrained` A0, `ridge` eta (None: ridgeless).
-    Raises `InvalidInput` for a factor that does not fit or is not orthonormal (checked where it holds values), and as
-    `fft.fit` does for the features A X.
+    `inputs` X (... dx n), `outputs` Y (... dy n), `input_factor` A (... r dx) with orthonormal rows, `pretrained` A0
+    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64.
+
+    The features A X may have any rank; what is only the rounding of that product counts as zero. Raises `InvalidInput`
+    for a factor that does not fit or is not orthonormal (checked where it holds values), and `InvalidInput` and
+    `NumericalFailure` where `fft.fit` does.
+
+    >>> fit_frozen_a([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]], [[1.0, 0.0]]).round(12).tolist()
+    [[2.0, 0.0]]
     """
-    _require_orthonormal("input_factor", "r x dx, r <= dx, with orthonormal rows", input_factor, inputs.shape[-2])
-    target = fft.residual(inputs, outputs, pretrained)
-    return fft.fit(input_factor @ inputs, target, None, ridge) @ input_factor
+    x, y, a0 = arrays.data(inputs, outputs, pretrained)
+    expected = "r x dx, r <= dx, with orthonormal rows"
+    factor = arrays.real_array("input_factor", input_factor, expected)
+    _require_orthonormal("input_factor", expected, factor, x.shape[-2])
+    target = fft.residual(x, y, a0)
+    a, x, target = arrays.aligned(input_factor=factor, inputs=x, outputs=target)
+    magnitude = jnp.abs(a) @ jnp.abs(x)
+    return arrays.finite(fft.update(a @ x, target, arrays.ridge_or_none(ridge), magnitude) @ a)
 
 
 def fit_frozen_b(
-    inputs: Float[Array, "... dx n"],
-    outputs: Float[Array, "... dy n"],
-    output_factor: Float[Array, "... _dy r"],
-    pretrained: Float[Array, "... dy dx"] | None = None,
-    ridge: float | int | Array | None = None,
+    inputs: ArrayLike,
+    outputs: ArrayLike,
+    output_factor: ArrayLike,
+    pretrained: ArrayLike | None = None,
+    ridge: ArrayLike | None = None,
 ) -> Float[Array, "... dy dx"]:
-    """The update D = B A with B frozen and A of minimum norm; the fine-tuned map is A0 + D.
+    """The update D = B (B^T R) X^+ with B frozen and A of minimum norm; the fine-tuned map is A0 + D.
 
-    `inputs` X, `outputs` Y, `output_factor` B with orthonormal columns, `pretrained` A0, `ridge` eta (None: ridgeless).
-    Raises `InvalidInput` for a factor that does not fit or is not orthonormal (checked where it holds values), and as
-    `fft.fit` does.
+    `inputs` X (... dx n), `outputs` Y (... dy n), `output_factor` B (... dy r) with orthonormal columns, `pretrained`
+    A0 (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64.
+
+    X may have any rank. Raises `InvalidInput` for a factor that does not fit or is not orthonormal (checked where it
+    holds values), and `InvalidInput` and `NumericalFailure` where `fft.fit` does.
+
+    >>> fit_frozen_b([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [5.0, 5.0]], [[1.0], [0.0]]).round(12).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
-    rows = output_factor.mT
-    _require_orthonormal("output_factor", "dy x r, r <= dy, with orthonormal columns", rows, outputs.shape[-2])
-    target = fft.residual(inputs, outputs, pretrained)
-    return output_factor @ fft.fit(inputs, rows @ target, None, ridge)
+    x, y, a0 = arrays.data(inputs, outputs, pretrained)
+    expected = "dy x r, r <= dy, with orthonormal columns"
+    factor = arrays.real_array("output_factor", output_factor, expected)
+    _require_orthonormal("output_factor", expected, factor.mT, y.shape[-2])
+    target = fft.residual(x, y, a0)
+    b, x, target = arrays.aligned(output_factor=factor, inputs=x, outputs=target)
+    return arrays.finite(b @ fft.update(x, b.mT @ target, arrays.ridge_or_none(ridge)))
 
 
 def _require_orthonormal(field: str, expected: str, rows: Float[Array, "... r size"], size: int) -> None:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from linreg_lora.errors import InvalidInput
-from linreg_lora.estimators import fft
+from linreg_lora.estimators import arrays, fft
+from linreg_lora.estimators.arrays import ArrayLike
 
 
 class LoraPath(NamedTuple):
@@ -59,21 +59,28 @@ def left_singular_basis(
 
 
 def fit(
-    inputs: Float[Array, "... dx n"],
-    outputs: Float[Array, "... dy n"],
-    rank: int,
-    pretrained: Float[Array, "... dy dx"] | None = None,
-    ridge: float | Array | None = None,
+    inputs: ArrayLike,
+    outputs: ArrayLike,
+    rank: ArrayLike,
+    pretrained: ArrayLike | None = None,
+    ridge: ArrayLike | None = None,
 ) -> Float[Array, "... dy dx"]:
-    """The LoRA update D_r of one rank; the fine-tuned map is A0 + D_r.
+    """The LoRA update of one rank, D_r = U_r U_r^T D_FFT; the fine-tuned map is A0 + D_r.
 
-    `inputs` X, `outputs` Y, `rank` r in 0..min(n, dx, dy), `pretrained` A0, `ridge` eta (None: ridgeless). Uses a
-    singular value decomposition, so small directions keep their accuracy. Raises `InvalidInput` for another rank.
+    `inputs` X (... dx n), `outputs` Y (... dy n), `rank` r, an integer in 0..min(n, dx, dy), `pretrained` A0
+    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64. Uses a
+    singular value decomposition, so small directions keep their accuracy.
+
+    X may have any rank: U_r comes from F = D_FFT X with the smallest D_FFT. What of R lies outside the row space of X
+    does not enter. Where sigma_r(F) = sigma_{r+1}(F) > 0 this is one of several minimisers.
+
+    Raises `InvalidInput` for another rank, and `InvalidInput` and `NumericalFailure` where `fft.fit` does.
+
+    >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]], rank=1).round(12).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
-    dx, n = inputs.shape[-2:]
-    largest = min(n, dx, outputs.shape[-2])
-    if rank not in range(largest + 1):
-        raise InvalidInput("rank", f"an integer in 0..min(n, dx, dy) = {largest}", rank)
-    inverse = fft.checked_pseudo_inverse(inputs, ridge)
-    whitened = inverse.whiten(fft.residual(inputs, outputs, pretrained))
-    return path(inverse, whitened, squared=False).truncate(rank)
+    x, y, a0 = arrays.data(inputs, outputs, pretrained)
+    r = arrays.rank_up_to(rank, min(x.shape[-1], x.shape[-2], y.shape[-2]))
+    inverse = fft.any_pseudo_inverse(x, arrays.ridge_or_none(ridge))
+    whitened = inverse.whiten(fft.residual(x, y, a0))
+    return arrays.finite(path(inverse, whitened, squared=False).truncate(r))
