@@ -417,7 +417,7 @@ def truncated(basis: np.ndarray, error: np.ndarray, seen: np.ndarray, ranks: lis
 # -- references -------------------------------------------------------------------------------------------------------
 
 #: Relative standard error to reach, seconds a problem, and share of the variance from one draw from which it is heavy.
-TARGET, BENIGN_TARGET, SECONDS, HEAVY_SECONDS, HEAVY_SHARE = 0.006, 0.003, 5.0, 8.0, 0.3
+TARGET, BENIGN_TARGET, SECONDS, HEAVY_SECONDS, HEAVY_SHARE = 0.004, 0.002, 4.0, 8.0, 0.3
 LEAST_DRAWS, MOST_DRAWS, LEAST_EVENTS = 1000, 200_000, 100
 
 
@@ -462,7 +462,7 @@ def reference(problem: dict[str, Any], draws: int | None = None, seed: Any = 0, 
         mean, stderr, _ = estimates(*sample([*seeds, 1], 128), light, forgetting)
         each = (time.perf_counter() - start) / 128
         spread = float(np.max(np.sqrt(128) * stderr / np.where(mean > 0, mean, 1), initial=0.0))
-        heavy = law.rare_event < 1 or not finite
+        heavy = law.rare_event < 1 or not (finite or method == "conditional")
         wanted = MOST_DRAWS if heavy else 1.2 * (spread / (BENIGN_TARGET if benign else TARGET)) ** 2
         allowed = (HEAVY_SECONDS if heavy else 2 * SECONDS if benign else SECONDS) / each
         draws = int(np.clip(min(wanted, allowed), LEAST_DRAWS, MOST_DRAWS))
