@@ -14,14 +14,16 @@ looked at. Each line of the output: the problem, u_eff = (df1/df2)(n - df2), the
 LoRA at some ranks and (for about half of those with a full-rank Sigma) the forgetting, as means with standard errors.
 What to trust:
 
-    "method"    "draws": whole data sets, FFT averaged over the noise exactly; "conditional": see `conditional`
-    "stderr"    null where the variance is infinite and no conditional mean with a finite variance is known
-    "heavy"     the tails are so heavy that a multiple of the standard error is no bound (`rare_event`, `HEAVY_SHARE`)
+    "method"    "draws": whole data sets, FFT averaged over the noise exactly; "weighted": the same, where a few
+                nearly singular ones decide, these drawn more often and weighted (`tilted`); "conditional": means given
+                LoRA's directions, where the variance is infinite (`conditional`)
+    "heavy"     the tails are so heavy that a multiple of the standard error is no bound (`HEAVY_SHARE`, `LEAST_EVENTS`)
     "no_mean"   the risk has no mean, nothing is drawn and every consumer should refuse
 """
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,7 +210,7 @@ def corners(rng: np.random.Generator, index: int) -> dict[str, Any]:
             n, dx, dy, spectrum, noise, ridge = 100, 16, 16, np.linspace(6, 0.5, 16), 1.0, 0.0
     elif index < 58:  # no mean
         n, ridge = dx + (1, 0)[index % 2], 0.0
-    else:  # two and three samples below the threshold, other inputs than isotropic: a mean, no conditional one known
+    else:  # two and three samples below the threshold, other inputs than isotropic: a mean, but no conditional one
         n, ridge, others["input_covariance"] = dx - index + 56, 0.0, variances(rng, "random", dx, 5.0)
     return fields(n, dx, dy, spectrum, noise, ridge=ridge, **others)
 
@@ -287,18 +289,25 @@ class Law:
         return None
 
     @property
-    def rare_event(self) -> float:
-        """Probability that the smallest singular value of one block of inputs is as small as the rest lets it be.
+    def splits(self) -> list[tuple[float, int, float]]:
+        """Blocks of the j strongest inputs that stand apart, near their own threshold: (p, j, length), nearest first.
 
-        (floor j / l_j)^((|n - j| + 1)/2) for the j strongest inputs, floor = ridge + the other variances; the least of
-        those with |n - j| <= 2, where the variance is infinite for floor = 0. 1 where no block is separate.
+        p = (floor j / l_j)^((|n - j| + 1)/2), floor = ridge + the other variances, is about the probability that the
+        smallest singular value of the block is as small as the rest lets it be, about sqrt(floor / l_j) = length. Where
+        |n - j| <= 3 the risk would have no variance for floor = 0, so that few of these draws make most of it. Without
+        ridge, and for n > dx in any units of the inputs, all of them have floor = 0.
         """
+        if self.tail_index <= 2:
+            return [(0.0, self.k, 1e-6)]
         if self.ridge == 0 and self.n >= self.k:
-            return 1.0
+            return []
         count = np.arange(1, self.k + 1)
-        ratio = (self.ridge + np.append(np.cumsum(self.l[::-1])[-2::-1], 0.0)) * count / self.l
-        near = (abs(self.n - count) <= 2) & (ratio > 0) & (ratio < 0.1)
-        return float(np.min(ratio[near] ** ((abs(self.n - count[near]) + 1) / 2), initial=1.0))
+        floor = self.ridge + np.append(np.cumsum(self.l[::-1])[-2::-1], 0.0)
+        ratio, length = floor * count / self.l, np.sqrt(floor / self.l)
+        probability = ratio ** ((abs(self.n - count) + 1) / 2)
+        near = np.flatnonzero((abs(self.n - count) <= 3) & (ratio > 0) & (ratio < 0.3))
+        near = sorted(near, key=lambda at: (abs(self.n - count[at]), probability[at]))
+        return [(float(probability[at]), int(count[at]), float(length[at])) for at in near]
 
 
 def effective_distance(problem: dict[str, Any]) -> float:
@@ -318,11 +327,40 @@ def effective_distance(problem: dict[str, Any]) -> float:
 # -- draws ------------------------------------------------------------------------------------------------------------
 
 Sample = tuple[np.ndarray, np.ndarray]
-"""Quantities and control variates of known mean zero, a row a draw; quantities: FFT, then LoRA at each rank."""
+"""Quantities (FFT, LoRA at each rank) and control variates of known mean zero, a row a draw."""
 
 
-def whole(law: Law, ranks: list[int], forgetting: bool, rng: np.random.Generator, count: int) -> Sample:
-    """Whole data sets. FFT is averaged over the noise given X.
+def tilted(law: Law, inputs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """`inputs` changed so that half of the draws are nearly singular, and the weights that undo it.
+
+    Let W have the strongest j inputs as rows, or the samples of them if n < j. The part of row i that is orthogonal to
+    the other rows has a length h_i ~ chi_v, v = |n - j| + 1, independent of all else. Half of the draws get, for a
+    random i, a length of density g(h) = 1 / (h log(1/a)), a <= h <= 1, instead. With f the density of chi_v, the
+    weights are
+
+        p/q = 1 / (1/2 + 1/2 mean_i g(h_i) / f(h_i)) <= 2.
+    """
+    _, j, length = law.splits[0]
+    a, v, many = length / 10, abs(law.n - j) + 1, np.arange(len(inputs))
+    block = inputs[:, :j] if j <= law.n else inputs[:, :j].mT
+    q, t = np.linalg.qr(block.mT)
+    dual = (q @ np.linalg.inv(t).mT).mT
+    row = rng.integers(block.shape[1], size=len(inputs))
+    chosen = dual[many, row]
+    old = 1 / np.linalg.norm(chosen, axis=1)
+    new = np.where(rng.random(len(inputs)) < 0.5, a ** rng.random(len(inputs)), old)
+    block = block.copy()
+    block[many, row] += ((new - old) * old)[:, None] * chosen
+    t = np.linalg.qr(block.mT, mode="r")
+    h = 1 / np.linalg.norm(np.linalg.inv(t), axis=2)
+    log_f = (v - 1) * np.log(h) - h**2 / 2 - (v / 2 - 1) * np.log(2) - math.lgamma(v / 2)
+    ratio = np.where((h >= a) & (h <= 1), np.exp(-log_f) / (h * np.log(1 / a)), 0.0)
+    inputs[:, :j] = block if j <= law.n else block.mT
+    return inputs, 1 / (0.5 + 0.5 * ratio.mean(axis=1))
+
+
+def whole(law: Law, ranks: list[int], forgetting: bool, weigh: bool, rng: np.random.Generator, count: int) -> Sample:
+    """Whole data sets, weighted where `tilted`. FFT is averaged over the noise given X.
 
     The error J = (D - Delta) Sigma^{1/2} is a bias plus E M: E[||J||^2 | X] = ||bias||^2 + Tr(Sigma_eps) ||M||^2.
     No Gram matrix of X is formed. For eta > 0 or n >= dx, [Z^T; eta^{1/2} Sigma^{-1/2}] = [Q1; Q2] T gives
@@ -333,6 +371,9 @@ def whole(law: Law, ranks: list[int], forgetting: bool, rng: np.random.Generator
     """
     inputs = rng.standard_normal((count, law.k, law.n))
     noise = law.noise_root @ rng.standard_normal((count, law.dy, law.n))
+    weight = np.ones(count)
+    if weigh:
+        inputs, weight = tilted(law, inputs, rng)
     signal = law.seen @ inputs
     bias = np.zeros((count, law.dy, law.k))
     if law.ridge > 0 or law.n >= law.k:
@@ -363,7 +404,10 @@ def whole(law: Law, ranks: list[int], forgetting: bool, rng: np.random.Generator
         kept = np.cumsum(np.sum((basis.mT @ update) ** 2, axis=2), axis=1)
         columns += [averaged, *(kept[:, rank - 1] for rank in ranks)]
         controls.append(squares(update) - averaged)
-    return np.stack(columns, 1), np.stack(controls, 1)
+    controls = [weight * control for control in controls]
+    if weigh:
+        controls.append(weight - 1)
+    return weight[:, None] * np.stack(columns, 1), np.stack(controls, 1)
 
 
 def conditional(law: Law, ranks: list[int], rng: np.random.Generator, count: int) -> Sample:
@@ -417,7 +461,7 @@ def truncated(basis: np.ndarray, error: np.ndarray, seen: np.ndarray, ranks: lis
 # -- references -------------------------------------------------------------------------------------------------------
 
 #: Relative standard error to reach, seconds a problem, and share of the variance from one draw from which it is heavy.
-TARGET, BENIGN_TARGET, SECONDS, HEAVY_SECONDS, HEAVY_SHARE = 0.004, 0.002, 4.0, 8.0, 0.3
+TARGET, BENIGN_TARGET, SECONDS, HEAVY_SECONDS, HEAVY_SHARE = 0.004, 0.002, 4.0, 10.0, 0.3
 LEAST_DRAWS, MOST_DRAWS, LEAST_EVENTS = 1000, 200_000, 100
 
 
@@ -430,7 +474,7 @@ def reference(problem: dict[str, Any], draws: int | None = None, seed: Any = 0, 
               forgetting: bool = True, method: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Means and standard errors of one problem; `draws` None: as many as a pilot asks for, within the time allowed.
 
-    `method` "draws" or "conditional" overrules the choice. Forgetting only for a full-rank Sigma and a finite variance.
+    `method` "draws", "weighted" or "conditional" overrules the choice. Forgetting only for a full-rank Sigma.
     """
     law = Law(problem)
     ranks = lora_ranks(law)
@@ -439,9 +483,8 @@ def reference(problem: dict[str, Any], draws: int | None = None, seed: Any = 0, 
                            "no_mean": law.tail_index <= 1}  # fmt: skip
     if out["no_mean"]:
         return out
-    finite = law.tail_index > 2
-    method = method or ("conditional" if law.conditional else "draws")
-    forgetting = forgetting and law.full and finite and method == "draws"
+    method = method or ("conditional" if law.conditional else "weighted" if law.splits else "draws")
+    forgetting = forgetting and law.full and method != "conditional"
 
     def sample(seed: Any, count: int) -> Sample:
         rng = np.random.default_rng(seed)
@@ -450,49 +493,51 @@ def reference(problem: dict[str, Any], draws: int | None = None, seed: Any = 0, 
         draw: Callable[[int], Sample] = (
             (lambda many: conditional(law, ranks, rng, many))
             if method == "conditional"
-            else lambda many: whole(law, ranks, forgetting, rng, many)
+            else lambda many: whole(law, ranks, forgetting, method == "weighted", rng, many)
         )
         parts = [draw(min(chunk, count - start)) for start in range(0, count, chunk)]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
-    light = method == "draws" and law.rare_event == 1 and law.tail_index >= 3.5
+    light = method == "weighted" or (method == "draws" and not law.splits and law.tail_index >= 3.5)
+    end = len(ranks) + 1
+    fixed = [] if method == "weighted" and law.exact_fft is None else [0, end][: 1 + forgetting]
     seeds = list(np.atleast_1d(seed))
     if draws is None:
         start = time.perf_counter()
-        mean, stderr, _ = estimates(*sample([*seeds, 1], 128), light, forgetting)
+        mean, stderr, _ = estimates(*sample([*seeds, 1], 128), light, fixed)
         each = (time.perf_counter() - start) / 128
         spread = float(np.max(np.sqrt(128) * stderr / np.where(mean > 0, mean, 1), initial=0.0))
-        heavy = law.rare_event < 1 or not (finite or method == "conditional")
-        wanted = MOST_DRAWS if heavy else 1.2 * (spread / (BENIGN_TARGET if benign else TARGET)) ** 2
+        heavy = bool(law.splits)
+        wanted = 1.2 * (spread / (BENIGN_TARGET if benign else TARGET)) ** 2
         allowed = (HEAVY_SECONDS if heavy else 2 * SECONDS if benign else SECONDS) / each
         draws = int(np.clip(min(wanted, allowed), LEAST_DRAWS, MOST_DRAWS))
-    mean, stderr, share = estimates(*sample(seeds, draws), light, forgetting)
-    known = finite or method == "conditional"
+    mean, stderr, share = estimates(*sample(seeds, draws), light, fixed)
+    known = method != "draws" or law.tail_index > 2
 
     def pair(part: slice, scalar: bool = False) -> dict[str, Any]:
         means, errors = mean[part].tolist(), stderr[part].tolist() if known else [None] * len(mean[part])
         return {"mean": means[0], "stderr": errors[0]} if scalar else {"mean": means, "stderr": errors}
 
-    end = len(ranks) + 1
+    others = [] if method == "conditional" else law.splits[method == "weighted" :]
+    rare = min((p for p, j, _ in others if abs(law.n - j) <= 2), default=1.0)
     out.update(draws=draws, method=method, fft=pair(slice(0, 1), True), lora=pair(slice(1, end)))
-    out["heavy"] = not known or share > HEAVY_SHARE or draws * law.rare_event < LEAST_EVENTS
+    out["heavy"] = not known or share > HEAVY_SHARE or draws * rare < LEAST_EVENTS
     if forgetting:
         out["forgetting"] = {"fft": pair(slice(end, end + 1), True), "lora": pair(slice(end + 1, None))}
     return out
 
 
-def estimates(quantities: np.ndarray, controls: np.ndarray, light: bool, forgetting: bool) -> tuple[Any, Any, float]:
+def estimates(quantities: np.ndarray, controls: np.ndarray, light: bool, fixed: list[int]) -> tuple[Any, Any, float]:
     """Means, standard errors, and the largest share that one draw has in a variance.
 
-    With `light` tails LoRA is regressed on the control variates; FFT is left as drawn, since its own exact mean is one.
+    With `light` tails all but the `fixed` columns are regressed on the control variates (among them FFT's exact mean).
     """
     values = quantities.copy()
-    fft = [0, quantities.shape[1] // 2] if forgetting else [0]
     if light:
         controls = controls[:, controls.std(axis=0) > 0] if len(controls) else controls
         controls = controls / controls.std(axis=0)
         slope = np.linalg.lstsq(controls - controls.mean(axis=0), values - values.mean(axis=0), rcond=1e-8)[0]
-        slope[:, fft] = 0
+        slope[:, fixed] = 0
         values = values - controls @ slope
     mean = values.mean(axis=0)
     squared = (values - mean) ** 2
