@@ -17,6 +17,7 @@ What to trust:
     "method"    "draws": whole data sets, FFT averaged over the noise exactly; "weighted": the same, where a few
                 nearly singular ones decide, these drawn more often and weighted (`tilted`); "conditional": means given
                 LoRA's directions, where the variance is infinite (`conditional`)
+    "stderr"    of the draws; the numbers have 7 digits, so allow 1e-6 of the value besides
     "heavy"     the tails are so heavy that a multiple of the standard error is no bound (`HEAVY_SHARE`, `LEAST_EVENTS`)
     "no_mean"   the risk has no mean, nothing is drawn and every consumer should refuse
 """
@@ -330,33 +331,42 @@ Sample = tuple[np.ndarray, np.ndarray]
 """Quantities (FFT, LoRA at each rank) and control variates of known mean zero, a row a draw."""
 
 
+def distances(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """h_i, the length of what of row i is orthogonal to the other rows, and the dual rows: that part over h_i^2."""
+    q, t = np.linalg.qr(block.mT)
+    dual = (q @ np.linalg.inv(t).mT).mT
+    return 1 / np.linalg.norm(dual, axis=2), dual
+
+
 def tilted(law: Law, inputs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """`inputs` changed so that half of the draws are nearly singular, and the weights that undo it.
 
-    Let W have the strongest j inputs as rows, or the samples of them if n < j. The part of row i that is orthogonal to
-    the other rows has a length h_i ~ chi_v, v = |n - j| + 1, independent of all else. Half of the draws get, for a
-    random i, a length of density g(h) = 1 / (h log(1/a)), a <= h <= 1, instead. With f the density of chi_v, the
-    weights are
+    For each of the splits let W have the strongest j inputs as rows, or the samples of them if n < j. The part of row i
+    that is orthogonal to the other rows has a length h_i ~ chi_v, v = |n - j| + 1, independent of all else. Half of the
+    draws get, for a random split and a random i, instead a length of density
 
-        p/q = 1 / (1/2 + 1/2 mean_i g(h_i) / f(h_i)) <= 2.
+        g(h) = 1/2 / (h log(1/a)) on (a, 1) + 1/pi b / (h^2 + b^2),   a = length/10,  b = length j^{1/2}.
+
+    With f the density of chi_v and means over splits and rows, weights are 1/(1/2 + 1/2 mean(g(h_i) / f(h_i))) <= 2.
     """
-    _, j, length = law.splits[0]
-    a, v, many = length / 10, abs(law.n - j) + 1, np.arange(len(inputs))
-    block = inputs[:, :j] if j <= law.n else inputs[:, :j].mT
-    q, t = np.linalg.qr(block.mT)
-    dual = (q @ np.linalg.inv(t).mT).mT
-    row = rng.integers(block.shape[1], size=len(inputs))
-    chosen = dual[many, row]
-    old = 1 / np.linalg.norm(chosen, axis=1)
-    new = np.where(rng.random(len(inputs)) < 0.5, a ** rng.random(len(inputs)), old)
-    block = block.copy()
-    block[many, row] += ((new - old) * old)[:, None] * chosen
-    t = np.linalg.qr(block.mT, mode="r")
-    h = 1 / np.linalg.norm(np.linalg.inv(t), axis=2)
-    log_f = (v - 1) * np.log(h) - h**2 / 2 - (v / 2 - 1) * np.log(2) - math.lgamma(v / 2)
-    ratio = np.where((h >= a) & (h <= 1), np.exp(-log_f) / (h * np.log(1 / a)), 0.0)
-    inputs[:, :j] = block if j <= law.n else block.mT
-    return inputs, 1 / (0.5 + 0.5 * ratio.mean(axis=1))
+    inputs, which = inputs.copy(), rng.integers(2 * len(law.splits), size=len(inputs))
+    blocks = [inputs[:, :j] if j <= law.n else inputs[:, :j].mT for _, j, _ in law.splits]
+    for number, (_, j, length) in enumerate(law.splits):
+        chosen = np.flatnonzero(which == number)
+        h, dual = distances(blocks[number][chosen])
+        row, many = rng.integers(h.shape[1], size=len(chosen)), np.arange(len(chosen))
+        first, second = rng.random((2, len(chosen)))
+        new = np.where(first < 0.5, (length / 10) ** second, length * np.sqrt(j) * np.tan(np.pi / 2 * second))
+        old = h[many, row]
+        blocks[number][chosen, row] += ((new - old) * old)[:, None] * dual[many, row]
+    ratio = np.zeros(len(inputs))
+    for block, (_, j, length) in zip(blocks, law.splits, strict=True):
+        h, v = distances(block)[0], abs(law.n - j) + 1
+        log_f = (v - 1) * np.log(h) - h**2 / 2 - (v / 2 - 1) * np.log(2) - math.lgamma(v / 2)
+        a, b = length / 10, length * np.sqrt(j)
+        g = np.where((h > a) & (h < 1), 0.5 / (h * np.log(1 / a)), 0) + b / np.pi / (h**2 + b**2)
+        ratio += np.mean(np.exp(np.minimum(np.log(g) - log_f, 700)), axis=1) / len(blocks)
+    return inputs, 1 / (0.5 + 0.5 * ratio)
 
 
 def whole(law: Law, ranks: list[int], forgetting: bool, weigh: bool, rng: np.random.Generator, count: int) -> Sample:
@@ -518,8 +528,7 @@ def reference(problem: dict[str, Any], draws: int | None = None, seed: Any = 0, 
         means, errors = mean[part].tolist(), stderr[part].tolist() if known else [None] * len(mean[part])
         return {"mean": means[0], "stderr": errors[0]} if scalar else {"mean": means, "stderr": errors}
 
-    others = [] if method == "conditional" else law.splits[method == "weighted" :]
-    rare = min((p for p, j, _ in others if abs(law.n - j) <= 2), default=1.0)
+    rare = min((p for p, j, _ in law.splits if method == "draws" and abs(law.n - j) <= 2), default=1.0)
     out.update(draws=draws, method=method, fft=pair(slice(0, 1), True), lora=pair(slice(1, end)))
     out["heavy"] = not known or share > HEAVY_SHARE or draws * rare < LEAST_EVENTS
     if forgetting:
@@ -542,8 +551,9 @@ def estimates(quantities: np.ndarray, controls: np.ndarray, light: bool, fixed: 
     mean = values.mean(axis=0)
     squared = (values - mean) ** 2
     total = squared.sum(axis=0)
-    share = np.max(squared.max(axis=0)[total > 0] / total[total > 0], initial=0.0)
-    return mean, np.sqrt(total / (len(values) - 1) / len(values)), float(share)
+    stderr = np.sqrt(total / (len(values) - 1) / len(values))
+    felt = stderr > 1e-7 * abs(mean)
+    return mean, stderr, float(np.max(squared.max(axis=0)[felt] / total[felt], initial=0.0))
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
