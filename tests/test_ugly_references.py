@@ -82,13 +82,13 @@ ROUTES = {
 
 @pytest.mark.parametrize(("first", "second", "case"), ROUTES.values(), ids=ROUTES)
 def test_two_routes_to_one_mean(first, second, case):
-    """5 joint standard errors; those are at most 3 % of the mean."""
+    """5 joint standard errors; those are at most 4 % of the mean."""
     problem = {"dy": 8, "spectrum": [3, 2, 1], "noise_std": 0.8, **case}
     one, two = (ugly_problems.reference(problem, 5000, seed, method=m) for seed, m in enumerate((first, second)))
     for a, b in ((one["lora"], two["lora"]), (one["fft"], two["fft"])):
         joint = np.hypot(a["stderr"], b["stderr"])
         assert np.all(np.abs(np.subtract(a["mean"], b["mean"])) <= 5 * joint)
-        assert np.all(joint <= 0.03 * np.array(b["mean"]))
+        assert np.all(joint <= 0.04 * np.array(b["mean"]))
 
 
 PLAIN = {
@@ -124,9 +124,11 @@ def test_one_draw_is_the_definition_word_for_word(problem):
 
 
 def test_control_variates_have_mean_zero():
-    for problem in PLAIN.values():
+    """Among them weight - 1 where nearly singular designs are drawn more often."""
+    blocks = {"n": 3, "dx": 9, "input_covariance": [1.0] + [1e-2] * 2 + [1e-4] * 6}
+    for problem in (*PLAIN.values(), {**PLAIN["above"], **blocks}, {**PLAIN["below"], "n": 9, "ridge": 1e-6}):
         law = ugly_problems.Law(problem)
-        controls = ugly_problems.whole(law, [1], False, False, np.random.default_rng(5), 4000)[1]
+        controls = ugly_problems.whole(law, [1], False, bool(law.splits), np.random.default_rng(5), 4000)[1]
         assert np.all(np.abs(controls.mean(axis=0)) <= 5 * controls.std(axis=0) / np.sqrt(len(controls)))
 
 
