@@ -17,6 +17,7 @@ from linreg_lora.problem import Moments, Problem
 from linreg_lora.programs import Chunk, ConditionalMeans, Program, WholeDraws
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.running_moments import RunningMoments
+from linreg_lora.sampling import rounding
 from linreg_lora.sampling.plan import plan
 from linreg_lora.seeds import valid_seed
 
@@ -45,7 +46,8 @@ class Risks(NamedTuple):
 def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto") -> Risks:
     """The risks of `trials` draws, one row each. Holds them all in memory; `monte_carlo` does not.
 
-    `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks.
+    `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks. Ranks
+    whose directions rounding has lost (`sampling.rounding`) are nan.
     """
     trials = validation.positive_integer("trials", trials)
     if sampler == "conditional":
@@ -53,7 +55,9 @@ def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto
     else:
         program = WholeDraws(*plan(problem, sampler))
     chunks = list(_chunks(problem, program, trials, seed, batch_size=trials))
-    return Risks(np.concatenate([c.lora for c in chunks]), np.concatenate([c.fft_over_noise for c in chunks]))
+    risks = np.concatenate([c.lora for c in chunks])
+    risks[:, rounding.lost_ranks(problem, np.mean(risks, axis=0))[0]] = np.nan
+    return Risks(risks, np.concatenate([c.fft_over_noise for c in chunks]))
 
 
 def monte_carlo(
@@ -80,8 +84,9 @@ def monte_carlo(
     | auto        | the last of these that exists                                                                   |
 
     Where the mean is infinite nothing is drawn: the risk is inf. Where only the variance is infinite whole draws give
-    the mean without a standard error (nan); conditional means mostly have one. `moments` and `notes` say so. Raises
-    `NumericalFailure` if a draw is not finite.
+    the mean without a standard error (nan); conditional means mostly have one. Where noise is so small against the
+    shift that rounding loses its directions, ranks that depend on them are nan, the others are as good as ever.
+    `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
     """
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)
@@ -126,6 +131,10 @@ def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: 
     if missing:
         stderr = np.full_like(stderr, np.nan)
     risk, risk_stderr = mean[:size], stderr[:size].copy()
+    difference, difference_stderr = mean[size:-1], stderr[size:-1]
+    lost, lost_note = rounding.lost_ranks(problem, risk)
+    for values in (risk, risk_stderr, difference, difference_stderr):
+        values[lost & (np.arange(size) < problem.max_rank)] = np.nan
     if size > problem.max_rank:
         risk[-1], risk_stderr[-1] = mean[-1], stderr[-1]
     risk[0], risk_stderr[0] = problem.pretrained_risk, 0.0
@@ -137,11 +146,11 @@ def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: 
         stderr=risk_stderr,
         fft_risk=float(mean[-1]),
         fft_stderr=float(stderr[-1]),
-        difference=mean[size:-1],
-        difference_stderr=stderr[size:-1],
+        difference=difference,
+        difference_stderr=difference_stderr,
         moments=problem.moments,
         formula=program.description,
-        notes=(missing,) if missing else (),
+        notes=tuple(note for note in (missing, lost_note) if note),
         trials=trials,
         seed=seed,
     )
