@@ -20,9 +20,9 @@ from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling import rounding
 from linreg_lora.sampling.plan import plan
 from linreg_lora.seeds import valid_seed
+from linreg_lora.theory import heavy_tails
 
 SAMPLERS = ("auto", "conditional", "sufficient", "explicit")
-_DRAWS_THAT_FEEL_THE_RIDGE = 30
 
 Progress = Callable[[int], None]
 
@@ -84,9 +84,10 @@ def monte_carlo(
     | auto        | the last of these that exists                                                                   |
 
     Where the mean is infinite nothing is drawn: the risk is inf. Where only the variance is infinite whole draws give
-    the mean without a standard error (nan); conditional means mostly have one. Where noise is so small against the
-    shift that rounding loses its directions, ranks that depend on them are nan, the others are as good as ever.
-    `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
+    the mean without a standard error (nan); conditional means mostly have one. Nor is there one where rare draws carry
+    a variance that these cannot have seen (`theory.heavy_tails`). Where noise is so small against the shift that
+    rounding loses its directions (`sampling.rounding`), the ranks that depend on them are nan, and the others are not
+    touched. `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
     """
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)
@@ -124,7 +125,7 @@ def _program(problem: Problem, largest_rank: int, sampler: str) -> Program:
 def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: int, seed: int) -> RiskCurve:
     size = len(moments.mean) // 2
     mean, stderr = moments.mean.copy(), moments.stderr
-    missing = _unfelt_ridge(problem, trials)
+    missing = heavy_tails.unfelt_floor(problem, trials)
     if problem.moments is Moments.NO_VARIANCE:
         conditional = isinstance(program, ConditionalMeans) and program.variance_exists
         missing = "" if conditional else f"no standard error exists: {problem.moments_note}"
@@ -153,26 +154,6 @@ def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: 
         notes=tuple(note for note in (missing, lost_note) if note),
         trials=trials,
         seed=seed,
-    )
-
-
-def _unfelt_ridge(problem: Problem, trials: int) -> str:
-    """A note where the draws cannot see the ridge that makes their moments finite, else empty.
-
-    Within three samples of the threshold only the ridge bounds the variance. A draw feels it when the smallest
-    eigenvalue of X X^T falls below eta, which has a probability of order p = (eta dx / l_min)^((|n - dx| + 1) / 2),
-    l_min the smallest variance. With fewer than 30 such draws to expect, a standard error would describe some other
-    problem.
-    """
-    gap = abs(problem.distance_from_threshold)
-    if problem.ridge == 0 or problem.noise_trace == 0 or gap > 3:
-        return ""
-    share = min(1.0, problem.ridge * problem.input_rank / problem.smallest_variance) ** ((gap + 1) / 2)
-    if trials * share >= _DRAWS_THAT_FEEL_THE_RIDGE:
-        return ""
-    return (
-        f"no standard error: near the threshold n = {problem.input_rank} a ridge of {problem.ridge:g} is felt by a "
-        f"share of some {share:.1g} of the draws, too few of {trials}; raise ridge or trials"
     )
 
 

@@ -1,13 +1,14 @@
 """What rounding leaves of LoRA's directions when the noise is tiny against the shift.
 
-LoRA at rank r keeps the r strongest left singular vectors of B = Delta X Q + N (`estimators.lora`). Those beyond the rank
-of Delta Sigma^{1/2} are the noise's, and eps ||B|| is the best that floating point resolves. With
+LoRA at rank r keeps the r strongest left singular vectors of B = Delta X Q + N (`estimators.lora`). Those beyond the
+rank of Delta Sigma^{1/2} are the noise's, and eps ||B|| is the best that floating point resolves. With
 
     rho = ||N|| / ||Delta X Q||,      q = min(n, rank(Sigma), dy)
 
 rounding moves the singular values of B by eps ||B||, and those of the noise, about rho ||B||, are spaced by a share 1/q
-of themselves: their singular vectors turn by q eps / rho, or by q eps / rho^2 when taken from the Gram matrix B B^T, whose
-eigenvalues move by eps ||B||^2. A turn by an angle a mixes neighbours, and changes a mean risk by a^2 of their difference.
+of themselves: their singular vectors turn by q eps / rho. In the Gram matrix B B^T eigenvalues of rho^2 ||B||^2 move by
+eps ||B||^2, and the vectors turn by q eps / rho^2. A turn by an angle a mixes neighbours, and changes a mean risk by
+a^2 of their difference.
 """
 
 import math
@@ -41,8 +42,8 @@ def noise_to_signal(problem: Problem) -> float:
 
         rho^2 = Tr(Sigma_eps) max(k / dy, 1) / (n ||Delta Sigma^{1/2}||_F^2),      k = min(n, rank(Sigma))
 
-    E ||N||_F^2 = k Tr(Sigma_eps) is shared by min(k, dy) directions, and E ||Delta X||_F^2 = n ||Delta Sigma^{1/2}||_F^2
-    for n >= dx and below. A ridge shrinks both alike. Of anisotropic noise the sum over outputs counts: what weaker
+    E ||N||_F^2 = k Tr(Sigma_eps) is shared by min(k, dy) directions; E ||Delta X||_F^2 = n ||Delta Sigma^{1/2}||_F^2
+    whether n >= dx or not. A ridge shrinks both alike. Of anisotropic noise the sum over outputs counts: what weaker
     outputs add to a risk is small beside what the strongest do.
     """
     signal = problem.n * problem.pretrained_risk
