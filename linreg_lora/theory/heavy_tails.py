@@ -51,7 +51,8 @@ def unfelt_floor(problem: Problem, trials: int) -> str:
     floor = "the other variances and the ridge" if problem.ridge > 0 else "the other variances"
     return (
         f"no standard error: n = {problem.n} is near the effective threshold n = {found.resolved}, the number of "
-        f"inputs of large variance, where the sum of {floor}, {found.floor:.2g}, {share}; raise ridge or trials, or move n"
+        f"inputs of large variance, where the sum of {floor}, {found.floor:.2g}, {share}; raise ridge or trials, or "
+        "move n"
     )
 
 
