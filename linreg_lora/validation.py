@@ -10,7 +10,7 @@ from linreg_lora.errors import InvalidInput
 #: Larger magnitudes overflow when squared and summed; larger integers are not exact in float64.
 LARGEST = 1e30
 #: Smaller positive variances of inputs overflow when inverted.
-SMALLEST_VARIANCE = 1e-290
+SMALLEST_VARIANCE = 1e-300
 _LARGEST_INTEGER = 2**53
 #: Vectors of more entries, of which theory needs dozens, fill the memory.
 LARGEST_DIMENSION = 10_000_000
