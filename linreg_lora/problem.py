@@ -272,6 +272,7 @@ class Problem:
 
     @functools.cached_property
     def _reduced(self) -> "Problem":
+        shift: dict[str, Any]
         if self._variances is not None:
             kept = np.flatnonzero(self._variances)
             variances, shift = self._variances[kept], self._shift_on(kept)
