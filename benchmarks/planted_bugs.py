@@ -70,6 +70,17 @@ def covariance_left_out_of_the_reduction(patch: Patch) -> None:
     patch.setattr(plan, "_overdetermined", wrong)
 
 
+def ridge_of_unit_inputs(patch: Patch) -> None:
+    """Sufficient statistics in units of the inputs keep the ridge of the data."""
+    exact = plan._overdetermined
+
+    def wrong(problem):
+        layout, parameters = exact(problem)
+        return layout, parameters._replace(ridge=jax.numpy.asarray(problem.ridge) if problem.ridge > 0 else None)
+
+    patch.setattr(plan, "_overdetermined", wrong)
+
+
 def unseen_directions_too_strong(patch: Patch) -> None:
     """Four inputs of the reduced design are twice too large."""
     exact = sufficient.tall_design
@@ -279,6 +290,7 @@ def half_the_prediction(patch: Patch) -> None:
 BUGS = [
     Bug(dof_in_sampler, "sampler", ("prop3-fft-overdetermined",)),
     Bug(covariance_left_out_of_the_reduction, "sampler", ("sufficient-law-overdetermined",)),
+    Bug(ridge_of_unit_inputs, "sampler", ("ridge-has-the-units-of-the-inputs",), quick=True),
     Bug(unseen_directions_too_strong, "sampler", ("sufficient-law-underdetermined",)),
     Bug(variance_for_std, "sampler", ("thm1-fft-risk-given-design", "prop5-fft-underdetermined-scaled")),
     Bug(inputs_not_correlated, "sampler", ("sufficient-law-overdetermined",)),

@@ -55,7 +55,9 @@ class Problem:
     The noise covariance is Sigma_eps = sigma^2 * `noise_covariance`, so that a sweep over `noise_std` scales it.
     An input covariance given as a vector is diagonal in the coordinates of Delta's columns, in any order: with
     `spectrum`, entry i is the variance of the input direction that s_i acts on. Singular covariances are allowed;
-    directions without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma).
+    directions without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma). Variances
+    have units: of a diagonal Sigma every positive one counts, however small beside the others. The rank of another
+    matrix is numerical: eigenvalues up to dx eps times the largest are rounding.
 
     Instances are immutable and compare by value; `sampling.plan` turns them into JAX pytrees (`Parameters`). Raises
     `InvalidInput` with field, expected and received.
@@ -82,7 +84,7 @@ class Problem:
         shape = (self.dy, self.dx)
         put("task_shift", validation.matrix("task_shift", self.task_shift, shape))
         put("pretrained", validation.matrix("pretrained", self.pretrained, shape))
-        put("input_covariance", validation.covariance("input_covariance", self.input_covariance, self.dx))
+        put("input_covariance", validation.input_covariance("input_covariance", self.input_covariance, self.dx))
         put("noise_covariance", validation.covariance("noise_covariance", self.noise_covariance, self.dy))
         put("spectrum", self._consistent_spectrum())
 
@@ -149,6 +151,8 @@ class Problem:
     @functools.cached_property
     def pretrained_risk(self) -> float:
         """Excess risk of not adapting, ||Delta Sigma^{1/2}||_F^2: the risk at rank 0."""
+        if self.input_rank < self.dx:
+            return self.without_null_inputs().pretrained_risk
         covariance = self.input_covariance
         if self.task_shift is None and (covariance is None or covariance.ndim == 1):
             values = np.asarray(self.spectrum)
@@ -171,21 +175,34 @@ class Problem:
 
     @functools.cached_property
     def input_rank(self) -> int:
-        """rank(Sigma): dx for a full-rank covariance. The interpolation threshold is at n = input_rank."""
+        """rank(Sigma): dx for a full-rank covariance. The interpolation threshold is at n = input_rank.
+
+        The number of positive variances where Sigma is diagonal; of eigenvalues above dx eps times the largest
+        otherwise, because those below cannot be told from rounding.
+        """
         if self.input_covariance is None:
             return self.dx
-        covariance = self.input_covariance
-        values = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
+        if self._variances is not None:
+            return int(np.count_nonzero(self._variances))
+        values = np.linalg.eigvalsh(self.input_covariance)
         return int(np.sum(values > self.dx * np.finfo(float).eps * np.max(values)))
 
     @functools.cached_property
     def smallest_variance(self) -> float:
-        """The smallest positive eigenvalue of Sigma."""
+        """The smallest positive eigenvalue of Sigma, as `input_rank` counts them."""
         if self.input_covariance is None:
             return 1.0
+        if self._variances is not None:
+            return float(np.min(self._variances[self._variances > 0]))
+        return float(np.linalg.eigvalsh(self.input_covariance)[-self.input_rank])
+
+    @functools.cached_property
+    def _variances(self) -> np.ndarray | None:
+        """The diagonal of Sigma where it was given and is diagonal, else None."""
         covariance = self.input_covariance
-        values = np.sort(covariance) if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
-        return float(values[-self.input_rank])
+        if covariance is None or covariance.ndim == 1:
+            return covariance
+        return np.diagonal(covariance) if _is_diagonal(covariance) else None
 
     @property
     def distance_from_threshold(self) -> int:
@@ -247,22 +264,42 @@ class Problem:
         return Problem(**{**fields, **changes})
 
     def without_null_inputs(self) -> "Problem":
-        """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest."""
-        if self.input_rank == self.dx:
-            return self
-        values, vectors = np.linalg.eigh(self.sigma)
-        kept, basis = values[-self.input_rank :], vectors[:, -self.input_rank :]
+        """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest.
+
+        Of a diagonal Sigma the inputs with variance are kept as they are, in their order.
+        """
+        return self if self.input_rank == self.dx else self._reduced
+
+    @functools.cached_property
+    def _reduced(self) -> "Problem":
+        shift: dict[str, Any]
+        if self._variances is not None:
+            kept = np.flatnonzero(self._variances)
+            variances, shift = self._variances[kept], self._shift_on(kept)
+            pretrained = None if self.pretrained is None else self.pretrained[:, kept]
+        else:
+            values, vectors = np.linalg.eigh(self.sigma)
+            variances, basis = values[-self.input_rank :], vectors[:, -self.input_rank :]
+            shift = {"task_shift": self.shift @ basis}
+            pretrained = None if self.pretrained is None else self.pretrained @ basis
         return Problem(
             n=self.n,
             dx=self.input_rank,
             dy=self.dy,
             noise_std=self.noise_std,
-            input_covariance=kept,
+            input_covariance=variances,
             noise_covariance=self.noise_covariance,
             ridge=self.ridge,
-            task_shift=self.shift @ basis,
-            pretrained=None if self.pretrained is None else self.pretrained @ basis,
+            pretrained=pretrained,
+            **shift,
         )
+
+    def _shift_on(self, kept: np.ndarray) -> dict[str, Any]:
+        """Delta on some of the inputs, in order: by its `spectrum` where every s_i > 0 keeps its place."""
+        seen = np.trim_zeros(np.asarray(self.spectrum), "b")
+        if self.task_shift is None and np.array_equal(kept[: len(seen)], np.arange(len(seen))):
+            return {"spectrum": tuple(seen.tolist())}
+        return {"task_shift": self.shift[:, kept]}
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON-ready values; None fields are left out."""
@@ -300,8 +337,12 @@ def _as_matrix(covariance: np.ndarray) -> np.ndarray:
     return np.diag(covariance).copy() if covariance.ndim == 1 else covariance
 
 
+def _is_diagonal(matrix: np.ndarray) -> bool:
+    return np.count_nonzero(matrix) == np.count_nonzero(np.diagonal(matrix))
+
+
 def _symmetric_sqrt(matrix: np.ndarray) -> np.ndarray:
-    if np.count_nonzero(matrix - np.diag(np.diagonal(matrix))) == 0:
+    if _is_diagonal(matrix):
         return np.diag(np.sqrt(np.diagonal(matrix)))
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T

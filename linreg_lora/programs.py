@@ -20,7 +20,8 @@ from linreg_lora.estimators.conditional import conditional_risks
 from linreg_lora.estimators.risk import excess_risk, excess_risk_path
 from linreg_lora.problem import Problem
 from linreg_lora.sampling import directions
-from linreg_lora.sampling.plan import Draw, Layout, Parameters, draw, squared_is_safe
+from linreg_lora.sampling.plan import Draw, Layout, Parameters, draw
+from linreg_lora.sampling.rounding import squared_is_safe
 
 #: Floats that one chunk may hold in its largest arrays: small enough for the cache, large enough to amortise a call.
 _CHUNK_FLOATS = 2**18

@@ -18,6 +18,7 @@ from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import Layout, Parameters, draw, plan
 from linreg_lora.seeds import valid_seed
+from linreg_lora.theory import heavy_tails
 from linreg_lora.theory.hessian import Loss
 from linreg_lora.theory.input_perturbation import required_pretrained, rise_scale
 
@@ -73,8 +74,8 @@ def simulate_rise(
     "auto": sufficient where it exists. Draws are a function of the seed and their number alone.
 
     Where the mean is infinite nothing is drawn: the rise is inf. Where the variance is infinite, or finite only thanks
-    to a ridge (|n - dx| <= 3), the mean comes without a standard error (nan). `notes` say so. Raises `NumericalFailure`
-    if a draw is not finite.
+    to a ridge (|n - dx| <= 3) or to rare draws (`theory.heavy_tails`), the mean comes without a standard error (nan).
+    `notes` say so. Raises `NumericalFailure` if a draw is not finite.
     """
     pretrained = required_pretrained(problem)
     scale = rise_scale(perturbation_std, loss)
@@ -89,7 +90,7 @@ def simulate_rise(
         mean = np.concatenate([[0.0], np.full(size - 1, np.inf), [-np.inf], np.full(size - 1, np.nan)])
         stderr = np.full(2 * size, np.nan)
     else:
-        note = _variance_note(problem)
+        note = _variance_note(problem, trials)
         moments = _moments(problem, _view(problem, sampler), trials, seed)
         mean, stderr = scale * moments.mean, scale * moments.stderr * (np.nan if note else 1.0)
     stderr[0] = 0.0
@@ -204,7 +205,7 @@ def _increments(
     return jax.vmap(one)(first + jnp.arange(size))
 
 
-def _variance_note(problem: Problem) -> str:
+def _variance_note(problem: Problem, trials: int) -> str:
     if problem.moments is Moments.NO_VARIANCE:
         return f"no standard error exists: {problem.moments_note}"
     near = abs(problem.distance_from_threshold) <= _NO_VARIANCE_WITHOUT_RIDGE
@@ -213,4 +214,4 @@ def _variance_note(problem: Problem) -> str:
             f"no standard error: within {_NO_VARIANCE_WITHOUT_RIDGE} samples of the threshold n = {problem.input_rank} "
             "only the ridge bounds the variance, and the draws need not feel it"
         )
-    return ""
+    return heavy_tails.unfelt_floor(problem, trials)

@@ -17,11 +17,12 @@ from linreg_lora.problem import Moments, Problem
 from linreg_lora.programs import Chunk, ConditionalMeans, Program, WholeDraws
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.running_moments import RunningMoments
+from linreg_lora.sampling import rounding
 from linreg_lora.sampling.plan import plan
 from linreg_lora.seeds import valid_seed
+from linreg_lora.theory import heavy_tails
 
 SAMPLERS = ("auto", "conditional", "sufficient", "explicit")
-_DRAWS_THAT_FEEL_THE_RIDGE = 30
 
 Progress = Callable[[int], None]
 
@@ -45,7 +46,8 @@ class Risks(NamedTuple):
 def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto") -> Risks:
     """The risks of `trials` draws, one row each. Holds them all in memory; `monte_carlo` does not.
 
-    `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks.
+    `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks. Ranks
+    whose directions rounding has lost (`sampling.rounding`) are nan.
     """
     trials = validation.positive_integer("trials", trials)
     if sampler == "conditional":
@@ -53,7 +55,9 @@ def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto
     else:
         program = WholeDraws(*plan(problem, sampler))
     chunks = list(_chunks(problem, program, trials, seed, batch_size=trials))
-    return Risks(np.concatenate([c.lora for c in chunks]), np.concatenate([c.fft_over_noise for c in chunks]))
+    risks = np.concatenate([c.lora for c in chunks])
+    risks[:, rounding.lost_ranks(problem, np.mean(risks, axis=0))[0]] = np.nan
+    return Risks(risks, np.concatenate([c.fft_over_noise for c in chunks]))
 
 
 def monte_carlo(
@@ -80,8 +84,10 @@ def monte_carlo(
     | auto        | the last of these that exists                                                                   |
 
     Where the mean is infinite nothing is drawn: the risk is inf. Where only the variance is infinite whole draws give
-    the mean without a standard error (nan); conditional means mostly have one. `moments` and `notes` say so. Raises
-    `NumericalFailure` if a draw is not finite.
+    the mean without a standard error (nan); conditional means mostly have one. Nor is there one where rare draws carry
+    a variance that these cannot have seen (`theory.heavy_tails`). Where noise is so small against the shift that
+    rounding loses its directions (`sampling.rounding`), the ranks that depend on them are nan, and the others are not
+    touched. `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
     """
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)
@@ -119,13 +125,17 @@ def _program(problem: Problem, largest_rank: int, sampler: str) -> Program:
 def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: int, seed: int) -> RiskCurve:
     size = len(moments.mean) // 2
     mean, stderr = moments.mean.copy(), moments.stderr
-    missing = _unfelt_ridge(problem, trials)
+    missing = heavy_tails.unfelt_floor(problem, trials)
     if problem.moments is Moments.NO_VARIANCE:
         conditional = isinstance(program, ConditionalMeans) and program.variance_exists
         missing = "" if conditional else f"no standard error exists: {problem.moments_note}"
     if missing:
         stderr = np.full_like(stderr, np.nan)
     risk, risk_stderr = mean[:size], stderr[:size].copy()
+    difference, difference_stderr = mean[size:-1], stderr[size:-1]
+    lost, lost_note = rounding.lost_ranks(problem, risk)
+    for values in (risk, risk_stderr, difference, difference_stderr):
+        values[lost & (np.arange(size) < problem.max_rank)] = np.nan
     if size > problem.max_rank:
         risk[-1], risk_stderr[-1] = mean[-1], stderr[-1]
     risk[0], risk_stderr[0] = problem.pretrained_risk, 0.0
@@ -137,33 +147,13 @@ def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: 
         stderr=risk_stderr,
         fft_risk=float(mean[-1]),
         fft_stderr=float(stderr[-1]),
-        difference=mean[size:-1],
-        difference_stderr=stderr[size:-1],
+        difference=difference,
+        difference_stderr=difference_stderr,
         moments=problem.moments,
         formula=program.description,
-        notes=(missing,) if missing else (),
+        notes=tuple(note for note in (missing, lost_note) if note),
         trials=trials,
         seed=seed,
-    )
-
-
-def _unfelt_ridge(problem: Problem, trials: int) -> str:
-    """A note where the draws cannot see the ridge that makes their moments finite, else empty.
-
-    Within three samples of the threshold only the ridge bounds the variance. A draw feels it when the smallest
-    eigenvalue of X X^T falls below eta, which has a probability of order p = (eta dx / l_min)^((|n - dx| + 1) / 2),
-    l_min the smallest variance. With fewer than 30 such draws to expect, a standard error would describe some other
-    problem.
-    """
-    gap = abs(problem.distance_from_threshold)
-    if problem.ridge == 0 or problem.noise_trace == 0 or gap > 3:
-        return ""
-    share = min(1.0, problem.ridge * problem.input_rank / problem.smallest_variance) ** ((gap + 1) / 2)
-    if trials * share >= _DRAWS_THAT_FEEL_THE_RIDGE:
-        return ""
-    return (
-        f"no standard error: near the threshold n = {problem.input_rank} a ridge of {problem.ridge:g} is felt by a "
-        f"share of some {share:.1g} of the draws, too few of {trials}; raise ridge or trials"
     )
 
 

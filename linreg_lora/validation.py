@@ -9,6 +9,8 @@ from linreg_lora.errors import InvalidInput
 
 #: Larger magnitudes overflow when squared and summed; larger integers are not exact in float64.
 LARGEST = 1e30
+#: Smaller positive variances of inputs overflow when inverted.
+SMALLEST_VARIANCE = 1e-300
 _LARGEST_INTEGER = 2**53
 #: Vectors of more entries, of which theory needs dozens, fill the memory.
 LARGEST_DIMENSION = 10_000_000
@@ -109,6 +111,17 @@ def covariance(field: str, value: object, size: int) -> np.ndarray | None:
     if array.ndim == 1 or np.count_nonzero(array - np.diag(np.diagonal(array))) == 0:
         array = np.clip(array, 0, None)
     return frozen(array)
+
+
+def input_covariance(field: str, value: object, size: int) -> np.ndarray | None:
+    array = covariance(field, value, size)
+    if array is not None:
+        variances = array if array.ndim == 1 else np.diagonal(array)
+        tiny = variances[(variances > 0) & (variances < SMALLEST_VARIANCE)]
+        if tiny.size:
+            expected = f"variances that are 0 or at least {SMALLEST_VARIANCE:g}"
+            raise InvalidInput(field, expected, float(np.min(tiny)), "write 0, or use larger units")
+    return array
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

@@ -463,3 +463,56 @@ def test_large_problems_build_no_dense_matrix(changes, monkeypatch):
     assert given.regime is Regime.UNDERDETERMINED
     assert given.moments is Moments.FINITE
     assert given.noise_trace == 0.25 * given.dy
+
+
+# -- units of the inputs ------------------------------------------------------------------------------------------
+
+MIXED_UNITS = [1e-18, 1.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("covariance", [MIXED_UNITS, np.diag(MIXED_UNITS)], ids=["vector", "diagonal matrix"])
+def test_every_positive_variance_of_a_diagonal_covariance_counts(covariance):
+    given = problem(spectrum=(1e9, 1.0), input_covariance=covariance)
+    assert given.input_rank == 3
+    assert given.smallest_variance == 1e-18
+    reduced = given.without_null_inputs()
+    np.testing.assert_array_equal(reduced.input_covariance, [1e-18, 1.0, 2.0])
+    assert reduced.without_null_inputs() is reduced
+    assert reduced.smallest_variance == given.smallest_variance
+    assert reduced.spectrum == given.spectrum
+    assert given.pretrained_risk == reduced.pretrained_risk == 1e9**2 * 1e-18 + 1.0
+
+
+@pytest.mark.parametrize(("covariance", "keeps"), [([1, 2, 3, 0], True), ([1, 2, 0, 3], True), ([0, 1, 2, 3], False)])
+def test_without_null_inputs_every_singular_value_acts_on_its_input(covariance, keeps):
+    given = problem(input_covariance=covariance, ridge=0.5, pretrained=MATRIX)
+    kept = np.flatnonzero(covariance)
+    reduced = given.without_null_inputs()
+    assert (reduced.task_shift is None) == keeps
+    for name in ("shift", "pretrained"):
+        np.testing.assert_array_equal(getattr(reduced, name), getattr(given, name)[:, kept])
+    np.testing.assert_array_equal(reduced.sigma, given.sigma[np.ix_(kept, kept)])
+    assert (reduced.n, reduced.dy, reduced.ridge) == (given.n, given.dy, given.ridge)
+
+
+@pytest.mark.parametrize("covariance", [*COVARIANCES.values(), rotated([1e-18, 1.0, 1.0, 1.0], 5)])
+def test_a_problem_and_its_reduction_have_one_pretrained_risk(covariance):
+    given = shifted(input_covariance=covariance)
+    assert given.pretrained_risk == given.without_null_inputs().pretrained_risk
+
+
+def test_a_long_vector_with_zeros_is_reduced_without_a_dense_matrix():
+    covariance = np.ones(LARGE)
+    covariance[-2:] = 0.0, 1e-20
+    reduced = problem(dx=LARGE, input_covariance=covariance).without_null_inputs()
+    assert reduced.dx == LARGE - 1
+    assert reduced.smallest_variance == 1e-20
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-301])
+def test_a_variance_whose_inverse_overflows_is_refused(tiny):
+    for covariance in ([1.0, tiny, 1.0, 1.0], np.diag([1.0, tiny, 1.0, 1.0])):
+        with pytest.raises(InvalidInput) as caught:
+            problem(input_covariance=covariance)
+        assert_refusal(caught.value, "input_covariance")
+        assert "variances that are 0 or at least 1e-300" in str(caught.value)

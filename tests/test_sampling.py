@@ -10,6 +10,7 @@ from comparisons import LEVEL, critical_z
 from linreg_lora import draw_risks
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.sampling import plan as sampling_plan
 from linreg_lora.sampling.plan import plan
 
 TRIALS = 4096
@@ -41,6 +42,9 @@ PROBLEMS = {
     "n >= dx, ridge, general inputs": Problem(
         n=12, dx=9, dy=6, task_shift=GENERAL_SHIFT, noise_std=0.7, ridge=3.0,
         input_covariance=rotated(np.geomspace(0.2, 5, 9), 4),
+    ),
+    "n >= dx, ridge, scaled inputs": Problem(
+        n=12, dx=6, dy=6, spectrum=(2.0, 1.0), noise_std=1.0, ridge=8.0, input_covariance=np.full(6, 4.0),
     ),
     "n < dx, ridge, general noise": Problem(
         n=6, dx=9, dy=6, task_shift=GENERAL_SHIFT, noise_std=0.7, ridge=3.0,
@@ -91,6 +95,21 @@ def test_the_law_test_sees_a_small_change_of_the_problem(change):
     a, b = columns(problem, "sufficient", 1), columns(problem.replace(**change), "sufficient", 2)
     z = np.abs(a.mean(axis=0) - b.mean(axis=0)) / np.sqrt((a.var(axis=0) + b.var(axis=0)) / TRIALS)
     assert np.max(z) > critical_z(3 * a.shape[1])
+
+
+def test_the_law_test_sees_a_ridge_in_other_units(monkeypatch):
+    """A ridge that is not divided by the variance of the inputs, in the sampler that divides it."""
+    exact, problem = sampling_plan._overdetermined, PROBLEMS["n >= dx, ridge, scaled inputs"]
+
+    def wrong(reduced):
+        layout, parameters = exact(reduced)
+        return layout, parameters._replace(ridge=np.asarray(reduced.ridge))
+
+    explicit = columns(problem, "explicit", 1)
+    monkeypatch.setattr(sampling_plan, "_overdetermined", wrong)
+    sufficient = columns(problem, "sufficient", 2)
+    spread = np.sqrt((explicit.var(axis=0) + sufficient.var(axis=0)) / TRIALS)
+    assert np.max(np.abs(explicit.mean(axis=0) - sufficient.mean(axis=0)) / spread) > critical_z(3 * explicit.shape[1])
 
 
 def test_auto_takes_sufficient_statistics_where_they_exist():

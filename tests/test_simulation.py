@@ -15,6 +15,7 @@ from linreg_lora.programs import chunk_size
 from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import plan
 from linreg_lora.spectra import exponential
+from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.fft import fft_risk
 
 # Independent simulation of the same quantities: problem, ranks, mean, standard error.
@@ -219,3 +220,83 @@ def test_two_threads_draw_without_hanging(first_import):
 
 def test_critical_value_is_the_stated_one():
     assert abs(critical_z(COMPARISONS) - 5.43) < 0.01
+
+
+# -- units of the inputs ------------------------------------------------------------------------------------------
+
+
+def mixed_units(variance, **changes):
+    spectrum = (variance**-0.5, 1.0, 1.0)
+    given = {
+        "n": 12,
+        "dx": 5,
+        "dy": 3,
+        "spectrum": spectrum,
+        "noise_std": 1.0,
+        "input_covariance": [variance, *[1] * 4],
+    }
+    return Problem(**{**given, **changes})
+
+
+def test_an_input_in_other_units_is_an_input():
+    """Nanometres beside metres: each sampler against Sigma = I, which least squares cannot tell apart; level LEVEL."""
+    reference = monte_carlo(Problem(n=12, dx=5, dy=3, spectrum=(1, 1, 1), noise_std=1.0), trials=4000, seed=1)
+    for variance in (1e-14, 1e-15, 1e-18):
+        problem = mixed_units(variance)
+        assert fft_risk(problem).risk == 2.5
+        assert abs(risk_curve(problem).risk[0] - 3) < 1e-14
+        for sampler in ("explicit", "sufficient", "auto"):
+            curve = monte_carlo(problem, trials=4000, seed=2, sampler=sampler)
+            assert abs(curve.risk[0] - 3) < 1e-14
+            assert_means_agree(curve.risk[1:], curve.stderr[1:], reference.risk[1:], reference.stderr[1:], 27)
+
+
+@pytest.mark.parametrize(("n", "ridge"), [(12, 2.0), (3, 2.0)])
+@pytest.mark.parametrize("sampler", ["explicit", "auto"])
+def test_an_input_in_other_units_beside_plain_numpy(n, ridge, sampler):
+    """All ranks by normal equations in whitened coordinates: D = Delta C of order one, C = Sigma^{1/2}; level LEVEL."""
+    problem = mixed_units(1e-18, n=n, ridge=ridge)
+    curve = monte_carlo(problem, trials=4000, seed=2, sampler=sampler)
+    rng, trials = np.random.default_rng(3), 4000
+    root, shift = np.sqrt(problem.input_covariance), np.eye(3, 5)
+    white = rng.standard_normal((trials, 5, n))
+    x = root[:, None] * white
+    values, vectors = np.linalg.eigh(x.mT @ x)
+    values = np.clip(values, 0, None)[:, None, :]
+    seen = (shift @ white + rng.standard_normal((trials, 3, n))) @ vectors
+    basis = np.linalg.svd(seen * np.sqrt(values / (values + ridge)), full_matrices=False)[0]
+    update = (seen / (values + ridge)) @ vectors.mT @ x.mT * root
+    for rank in (1, 2, 3):
+        leading = basis[..., :rank]
+        risk = np.sum((leading @ (leading.mT @ update) - shift) ** 2, axis=(1, 2))
+        assert_means_agree(curve.risk[rank], curve.stderr[rank], risk.mean(), risk.std() / np.sqrt(trials), 3)
+
+
+SYMMETRIC = np.random.default_rng(4).standard_normal((9, 20)) / 4
+UNITS = {
+    "none": None,
+    "vector": np.geomspace(0.2, 5, 9),
+    "matrix": SYMMETRIC @ SYMMETRIC.T,
+}
+
+
+@pytest.mark.parametrize("covariance", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize(("n", "ridge"), [(30, 0.0), (12, 3.0), (5, 0.0), (5, 3.0)])
+def test_units_of_the_inputs_change_nothing(covariance, n, ridge):
+    """Sigma -> c Sigma, ridge -> c ridge, Delta -> Delta / sqrt(c): theory, and every sampler on the same seed.
+
+    To rounding. Theory without ridge at n < dx extrapolates to ridge 0, and is compared where it is closed.
+    """
+    sigma = np.ones(9) if covariance is None else covariance
+    rng = np.random.default_rng(5)
+    shift = rng.standard_normal((6, 3)) @ rng.standard_normal((3, 9))
+    base = Problem(n=n, dx=9, dy=6, task_shift=shift, noise_std=0.7, ridge=ridge, input_covariance=covariance)
+    samplers = ["explicit", "auto"] if n < 9 and covariance is not None else ["explicit", "sufficient", "auto"]
+    for c in (1e-9, 7.3, 1e12):
+        other = base.replace(task_shift=shift / np.sqrt(c), ridge=c * ridge, input_covariance=c * sigma)
+        pairs = [[monte_carlo(p, trials=16, seed=3, sampler=s) for p in (base, other)] for s in samplers]
+        if n > 9 or ridge > 0:
+            pairs.append([risk_curve(p, [0, 1, 4], flags=False) for p in (base, other)])
+        for one, two in pairs:
+            np.testing.assert_allclose(two.risk, one.risk, rtol=1e-12)
+            np.testing.assert_allclose(two.fft_risk, one.fft_risk, rtol=1e-12)

@@ -191,6 +191,30 @@ def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) 
     return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
 
 
+@register_experiment("lora-risk-scaled-inputs", pathwise=True)
+def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) of each draw from sufficient statistics where Sigma = c I, n >= dx; context: the same designs L and
+    residuals as data of the problem as it was posed, with inputs sqrt(c) L."""
+    import jax
+    import jax.numpy as jnp
+
+    from linreg_lora.sampling import plan
+    from linreg_lora.simulation import draw_risks
+
+    scale = problem.isotropic_scale
+    if scale is None or problem.n < problem.dx:
+        raise InvalidInput("experiment", "a domain with n >= dx and Sigma = c I", f"n = {problem.n}, dx = {problem.dx}")
+    r = int(rank)
+    risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
+    layout, parameters = plan.plan(problem, "sufficient")
+    with runtime.exclusive_device():
+        drawn = _compiled().reduced_draws(layout, parameters, jax.random.key(seed), jnp.arange(trials))
+        design, residual = (np.asarray(part) for part in drawn)
+    x = np.sqrt(scale) * design
+    context = {"x": x, "residual": residual, "rank": np.asarray(r)}
+    return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
+
+
 @register_experiment("lora-risk-by-sampler")
 def lora_risk_by_sampler(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) from sufficient statistics; context: explicit data of the same problem, drawn independently."""

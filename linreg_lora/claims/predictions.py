@@ -205,6 +205,19 @@ def lora_risk_from_zero(problem: Problem, sample: Sample) -> np.ndarray:
     return _risk(problem, sample, lora_update_from_zero(problem, sample))
 
 
+@register_prediction("lora-risk.ridge-of-unit-inputs")
+def lora_risk_ridge_of_unit_inputs(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk when eta is the penalty of inputs of variance 1, so that inputs of variance c feel c eta."""
+    other = problem.replace(ridge=problem.ridge * (problem.isotropic_scale or 1.0))
+    return _risk(problem, sample, lora_update_whitened(other, sample))
+
+
+@register_prediction("lora-risk.no-ridge")
+def lora_risk_no_ridge(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk without the penalty."""
+    return _risk(problem, sample, lora_update_whitened(problem.replace(ridge=0.0), sample))
+
+
 @register_prediction("lora-training-loss.eckart-young")
 def lora_loss_eckart_young(problem: Problem, sample: Sample) -> np.ndarray:
     """The least loss that any rank-r update can have: ||R (I - P)||_F^2 + sum_{i>r} sigma_i(R P)^2."""

@@ -17,12 +17,10 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import fft
 from linreg_lora.problem import Problem
 from linreg_lora.sampling import gaussian, sufficient
+from linreg_lora.sampling.rounding import squared_is_safe
 
 Sampler = Literal["explicit", "overdetermined", "underdetermined"]
 SAMPLERS = ("auto", "explicit", "sufficient")
-
-#: Below this noise-to-shift ratio the directions of Delta are read from B itself: B B^T would square it away.
-_SQUARED_SAFE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,9 +201,3 @@ def _rectangular_diagonal(values: np.ndarray, rows: int, columns: int) -> np.nda
     matrix = np.zeros((rows, columns))
     matrix[np.arange(len(values)), np.arange(len(values))] = values
     return matrix
-
-
-def squared_is_safe(problem: Problem) -> bool:
-    """Whether LoRA's directions survive the squaring in a Gram matrix: the noise is not tiny against the shift."""
-    strongest = np.sqrt(problem.pretrained_risk)
-    return bool(np.sqrt(problem.noise_trace) > _SQUARED_SAFE * strongest)
