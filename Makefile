@@ -12,8 +12,8 @@ check: $(VENV)/.installed  ## install, then check every claim
 test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `heavy`
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
 
-heavy: $(VENV)/.installed-dev  ## the rest: more sweeps that are killed or starved, and more planted bugs; some minutes
-	$(BIN)/python -m pytest -m heavy
+heavy: $(VENV)/.installed-dev  ## the rest: all ugly problems, more sweeps that are killed or starved, and more planted bugs; half an hour
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .

@@ -49,8 +49,9 @@ def scale_shared_by_all_outputs(patch: Patch) -> None:
 
     def wrong(inputs, outputs, pretrained):
         update = exact(inputs, outputs, pretrained)
-        share = jnp.sum(update * pretrained, axis=(-2, -1), keepdims=True) / jnp.sum(pretrained**2)
-        return share * pretrained
+        before = jnp.broadcast_to(pretrained, update.shape)
+        share = jnp.sum(update * before, axis=(-2, -1), keepdims=True) / jnp.sum(pretrained**2)
+        return share * before
 
     patch.setattr(ia3, "fit_ia3", wrong)
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import linreg_lora
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.grid import Make, flagged, grid, map_cells
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.decisions import doubt_of_best
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +23,8 @@ _LONG_NAMES = {
     "best_risk": "expected excess risk at the best rank",
     "fft_risk": "expected excess risk of FFT",
     "winner": "what has the least expected excess risk",
+    "flagged": "whether another rank may be the best, or its risk be off by more than 1 %",
+    "note": "why the cell is flagged; empty where it is not",
 }
 
 
@@ -40,21 +44,25 @@ class Phase(NamedTuple):
     best_risk: float
     fft_risk: float
     winner: Winner
+    flagged: bool = False
+    note: str = ""
 
 
 def phase(problem: Problem, correction: bool = True) -> Phase:
     """The rank in 0..min(n, dx, dy) of least risk and the winner; ties go to the smaller rank.
 
-    Where no mean exists rank 0 wins. Where a rank could not be solved the winner is unknown.
+    Where no mean exists rank 0 wins. Where a rank that could not be solved might be the best the winner is unknown, and
+    `note` says why. `flagged`: another rank or method may be the best, or its risk be off by more than 1 %.
     """
     if problem.moments is Moments.NO_MEAN:
         return Phase(0, problem.pretrained_risk, float("inf"), Winner.PRETRAINED)
     curve = risk_curve(problem, correction=correction)
-    if np.any(np.isnan(curve.risk)):
-        return Phase(-1, float("nan"), curve.fft_risk, Winner.UNKNOWN)
-    best = curve.best_rank
+    try:
+        best, note = curve.best_rank, doubt_of_best(curve)
+    except (NumericalFailure, InvalidInput) as failure:
+        return Phase(-1, float("nan"), curve.fft_risk, Winner.UNKNOWN, True, str(failure))
     winner = Winner.PRETRAINED if best == 0 else Winner.FFT if best == problem.max_rank else Winner.LORA
-    return Phase(best, float(curve.risk[best]), curve.fft_risk, winner)
+    return Phase(best, curve.at_rank(best).risk, curve.fft_risk, winner, bool(note), note)
 
 
 def phase_grid(
@@ -68,7 +76,8 @@ def phase_grid(
     """Best rank, its risk, FFT's risk and the winner over a grid, by theory alone.
 
     `make`, `axes`, `executor` and `progress` are as for `sweep`; `correction` as for `theory.equivalent`. Variables
-    `best_rank`, `best_risk`, `fft_risk`, `winner` and `moments`, with the axes as dimensions.
+    `best_rank`, `best_risk`, `fft_risk`, `winner`, `moments`, `flagged` (another rank may be the best, or its risk be
+    off by more than 1 %) and `note` (why), with the axes as dimensions.
     """
     import xarray as xr
 
@@ -79,6 +88,8 @@ def phase_grid(
         "best_risk": np.array([p.best_risk for p in phases]),
         "fft_risk": np.array([p.fft_risk for p in phases]),
         "winner": np.array([p.winner.value for p in phases], dtype=np.int8),
+        "flagged": np.array([p.flagged for p in phases], dtype=bool),
+        "note": np.array([p.note for p in phases]),
     }
     attributes: dict[str, dict[str, Any]] = {name: {"long_name": text} for name, text in _LONG_NAMES.items()}
     for name in ("best_risk", "fft_risk"):

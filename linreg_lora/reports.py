@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.console import print_table
-from linreg_lora.problem import Problem
+from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.decisions import Crossing
+from linreg_lora.theory.decisions import Answer, Crossing, doubt_of_best, winners_of
+from linreg_lora.theory.notes import spans
 
 if TYPE_CHECKING:
     from linreg_lora.theory.forgetting import Forgetting
+
+#: Beside numbers by theory that are flagged.
+_MARK = "*"
 
 
 def risk_json(
@@ -42,16 +47,30 @@ def risk_json(
         }
         fft["monte_carlo"] = {"mean": _value(simulated.fft_risk), "stderr": _value(simulated.fft_stderr)}
     if computed is not None:
+        winners = _winners(computed)
         out["theory"] = {
             "risk": _values(computed.risk),
             "formula": computed.formula,
             "best_rank": _best_rank(computed),
-            "ranks_that_beat_fft": _winners(computed),
+            "best_rank_flagged": bool(_doubt(computed)),
+            "ranks_that_beat_fft": winners,
+            "ranks_that_beat_fft_flagged": winners is not None and winners.flagged,
+            "flagged": _flagged(computed),
             "note": "; ".join(computed.notes),
         }
-        fft["theory"] = {"risk": _value(computed.fft_risk), "formula": computed.formula}
+        fft["theory"] = {
+            "risk": _value(computed.fft_risk),
+            "formula": computed.fft_formula,
+            "flagged": computed.fft_flagged,
+        }
     if forgotten is not None:
-        out["forgetting"] = {"theory": _values(forgotten.forgetting), "formula_of_fft": forgotten.fft_formula}
+        out["forgetting"] = {
+            "theory": _values(forgotten.forgetting),
+            "formula_of_fft": forgotten.fft_formula,
+            "flagged": [int(rank) for rank in forgotten.ranks[forgotten.flagged]],
+            "fft_flagged": forgotten.fft_flagged,
+            "note": forgotten.note,
+        }
         fft["forgetting"] = _value(forgotten.fft_forgetting)
     out["fft"] = fft
     print(json.dumps(out, indent=2, allow_nan=False))
@@ -94,67 +113,81 @@ def risk_table(
             row += [_number(simulated.risk[i]), _number(simulated.stderr[i])]
             row += [_number(simulated.difference[i]), _number(simulated.difference_stderr[i])]
         if computed is not None:
-            row.append(_number(computed.risk[i]))
+            row.append(_marked(computed.risk[i], computed.flagged is not None and computed.flagged[i]))
         if forgotten is not None:
-            row.append(_number(forgotten.forgetting[i]))
+            row.append(_marked(forgotten.forgetting[i], forgotten.flagged[i]))
         table.add_row(*row)
     row = ["FFT", "-"]
     if simulated is not None:
         assert simulated.fft_stderr is not None
         row += [_number(simulated.fft_risk), _number(simulated.fft_stderr), "-", "-"]
     if computed is not None:
-        row.append(_number(computed.fft_risk))
+        row.append(_marked(computed.fft_risk, computed.fft_flagged))
     if forgotten is not None:
-        row.append(_number(forgotten.fft_forgetting))
+        row.append(_marked(forgotten.fft_forgetting, forgotten.fft_flagged))
     table.add_row(*row, style="bold")
     notes = [note for curve in (simulated, computed) if curve is not None for note in curve.notes]
     if computed is not None:
         if (best := _best_rank(computed)) is not None:
             winners = _winners(computed)
-            beaten = f"ranks that beat FFT: {_ranges(winners)}" if winners else "no rank beats FFT"
+            beaten = f"ranks that beat FFT: {spans(winners)}" if winners else "no rank beats FFT"
+            beaten = "which ranks beat FFT is not known" if winners is None else beaten
             notes.append(f"best of these ranks by theory: {best}; {beaten}")
+            doubts = [_doubt(computed), winners.note if winners is not None else ""]
+            notes += [f"in doubt: {doubt}" for doubt in doubts if doubt]
         notes.append(f"by formula: {computed.formula}")
-    table.caption = "\n".join(dict.fromkeys(notes))
+    notes.append(forgotten.note if forgotten is not None else "")
+    marks = [forgotten.flagged, forgotten.fft_flagged] if forgotten is not None else []
+    marks += [computed.flagged, computed.fft_flagged] if computed is not None else []
+    notes.append(f"{_MARK} may be off by more than 1 %" if any(np.any(mark) for mark in marks) else "")
+    table.caption = "\n".join(note for note in dict.fromkeys(notes) if note)
     table.caption_justify = "left"
     print_table(table)
 
 
-def crossings_json(crossings: list[Crossing], rank: int, over: str) -> None:
+def crossings_json(crossings: Answer[Crossing], rank: int, over: str) -> None:
     """Print one JSON object; an empty list means no crossing."""
-    print(json.dumps({"rank": rank, "over": over, "crossings": [c._asdict() for c in crossings]}, indent=2))
+    listed = [crossing._asdict() for crossing in crossings]
+    out = {"rank": rank, "over": over, "crossings": listed, "flagged": crossings.flagged, "note": crossings.note}
+    print(json.dumps(out, indent=2))
 
 
-def crossings_text(crossings: list[Crossing], rank: int, over: str) -> None:
-    """Print one line a crossing, or that there is none."""
+def crossings_text(crossings: Answer[Crossing], rank: int, over: str) -> None:
+    """Print one line a crossing, or that there is none, and what is in doubt."""
     if not crossings:
         print(f"no crossing: the same method wins at every {over} looked at")
-    for value, winner in crossings:
-        other = "FFT" if winner == "LoRA" else f"LoRA of rank {rank}"
-        first = f"LoRA of rank {rank}" if winner == "LoRA" else "FFT"
-        print(f"{first} wins up to {over} = {value:.6g}, {other} beyond")
+    for crossing in crossings:
+        first, other = f"LoRA of rank {rank}", "FFT"
+        if crossing.winner_below == "FFT":
+            first, other = other, first
+        mark = " *" if crossing.flagged else ""
+        print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
+    if crossings.note:
+        print(f"in doubt: {crossings.note}")
 
 
 def _best_rank(curve: RiskCurve) -> int | None:
-    """The best of the curve's ranks; None where one of them is not known."""
-    return None if np.any(np.isnan(curve.risk)) else curve.best_rank
+    """The best of the curve's ranks; None where one without a number could be better."""
+    try:
+        return curve.best_rank
+    except (NumericalFailure, InvalidInput):
+        return None
 
 
-def _winners(curve: RiskCurve) -> list[int]:
-    """Those of the curve's ranks whose risk is below that of FFT."""
-    below = (curve.difference < 0) | ((curve.ranks == 0) & np.isinf(curve.fft_risk))
-    below &= curve.ranks < curve.problem.max_rank
-    return [int(rank) for rank in curve.ranks[below]]
+def _doubt(curve: RiskCurve) -> str:
+    """Why the best of the curve's ranks is in doubt; empty where it is not, or not known."""
+    return doubt_of_best(curve) if _best_rank(curve) is not None else ""
 
 
-def _ranges(ranks: list[int]) -> str:
-    """1-3, 7 for [1, 2, 3, 7]."""
-    runs: list[list[int]] = []
-    for rank in ranks:
-        if runs and rank == runs[-1][1] + 1:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
-    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
+def _flagged(curve: RiskCurve) -> list[int]:
+    """Those of the curve's ranks whose risk may be off by more than 1 %."""
+    return [] if curve.flagged is None else [int(rank) for rank in curve.ranks[curve.flagged]]
+
+
+def _winners(curve: RiskCurve) -> Answer[int] | None:
+    """Those of the curve's ranks whose risk is below that of FFT; None where one of them is not known."""
+    unknown = np.isnan(curve.difference) & (curve.moments is not Moments.NO_MEAN)
+    return None if np.any(unknown) else winners_of(curve)
 
 
 def _values(array: np.ndarray) -> list[float | None]:
@@ -163,6 +196,10 @@ def _values(array: np.ndarray) -> list[float | None]:
 
 def _value(x: float | None) -> float | None:
     return float(x) if x is not None and math.isfinite(x) else None
+
+
+def _marked(x: float, flagged: bool) -> str:
+    return f"{_number(x)} {_MARK}" if flagged else _number(x)
 
 
 def _number(x: float) -> str:

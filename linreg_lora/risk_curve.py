@@ -1,15 +1,26 @@
 """Risk against rank, with FFT beside it: what theory and simulation both return."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 
 Method = Literal["monte-carlo", "theory"]
+
+
+class RankRisk(NamedTuple):
+    """One rank of a `RiskCurve`; the fields are as there."""
+
+    rank: int
+    risk: float
+    stderr: float | None
+    difference: float
+    difference_stderr: float | None
+    flagged: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +38,10 @@ class RiskCurve:
     | `difference_stderr`   | its standard error (None for theory)                                                 |
     | `moments`             | which moments exist at ranks >= 1 (rank 0 is exact)                                  |
     | `formula`             | how the values were obtained                                                         |
-    | `notes`               | what is missing, and why; empty when nothing is                                      |
+    | `notes`               | what is missing or in doubt, and why; empty when nothing is                          |
+    | `flagged`             | theory: which risks may be off by more than 1 %; None for simulation                 |
+    | `fft_flagged`         | theory: whether FFT's may be                                                         |
+    | `fft_formula`         | theory: which result `fft_risk` is                                                   |
     """
 
     problem: Problem
@@ -44,17 +58,28 @@ class RiskCurve:
     notes: tuple[str, ...] = ()
     trials: int | None = None
     seed: int | None = None
+    flagged: Bool[np.ndarray, "k"] | None = None
+    fft_flagged: bool = False
+    fft_formula: str = ""
 
     @property
     def best_rank(self) -> int:
         """The rank of least risk among those listed; ties go to the smaller rank.
 
         By `difference`, where it is known: it is the more accurate comparison, also of LoRA with LoRA at full rank.
+        Raises `NumericalFailure` where a rank without a number could be better: no update of its rank need do worse.
         """
+        from linreg_lora.theory.least_risk import least_risk
+
         if not np.any(np.isfinite(self.risk)):
             raise InvalidInput("risk", "at least one finite value", "none", "; ".join(self.notes))
         known = np.array_equal(np.isfinite(self.difference), np.isfinite(self.risk))
-        return int(self.ranks[np.nanargmin(self.difference if known else self.risk)])
+        best = int(np.nanargmin(self.difference if known else self.risk))
+        for rank in self.ranks[np.isnan(self.risk)].tolist():
+            if least_risk(self.problem, rank) < self.risk[best]:
+                reason = "; ".join(self.notes)
+                raise NumericalFailure(f"best_rank: rank {rank} has no number and could be the best; {reason}")
+        return int(self.ranks[best])
 
     def at(self, ranks: Any) -> "RiskCurve":
         """The same curve at some of its ranks, in the order given."""
@@ -71,6 +96,22 @@ class RiskCurve:
             stderr=None if self.stderr is None else self.stderr[index],
             difference=self.difference[index],
             difference_stderr=None if self.difference_stderr is None else self.difference_stderr[index],
+            flagged=None if self.flagged is None else self.flagged[index],
+        )
+
+    def at_rank(self, rank: int) -> RankRisk:
+        """What the curve says at one of its ranks.
+
+        >>> curve.at_rank(curve.best_rank).risk  # doctest: +SKIP
+        """
+        one = self.at([rank])
+        return RankRisk(
+            rank=int(one.ranks[0]),
+            risk=float(one.risk[0]),
+            stderr=None if one.stderr is None else float(one.stderr[0]),
+            difference=float(one.difference[0]),
+            difference_stderr=None if one.difference_stderr is None else float(one.difference_stderr[0]),
+            flagged=bool(one.flagged is not None and one.flagged[0]),
         )
 
 

@@ -37,7 +37,11 @@ _FFT = {
     "fft_risk": "expected excess risk of FFT",
     "fft_stderr": "standard error of fft_risk; nan where none exists",
 }
-_RESERVED = ("rank", "computed_by", *_BY_RANK, *_FFT, "moments", "failure")
+_FLAGS = {
+    "flagged": "whether a risk by theory may be off by more than 1 %",
+    "fft_flagged": "whether fft_risk by theory may be off by more than 1 %",
+}
+_RESERVED = ("rank", "computed_by", *_BY_RANK, *_FFT, *_FLAGS, "note", "moments", "failure")
 
 
 class FailedCells(UserWarning):
@@ -81,8 +85,10 @@ def sweep(
     | `attributes` | more attributes of the Dataset                                                                  |
 
     Variables `risk`, `stderr`, `difference`, `difference_stderr` (computed_by, *axes, rank), `fft_risk`, `fft_stderr`
-    (computed_by, *axes), `moments` (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a
-    cell has no numbers, empty where it has. `computed_by` lists the methods. The seed of a cell is derived from `seed`
+    (computed_by, *axes), `flagged` (computed_by, *axes, rank) and `fft_flagged` (computed_by, *axes): whether a number
+    by theory may be off by more than 1 %, `note` (computed_by, *axes): what is missing or in doubt, and why, `moments`
+    (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a cell has no numbers, empty where
+    it has. `computed_by` lists the methods. The seed of a cell is derived from `seed`
     and the problem itself, so the Dataset depends on the arguments above `executor` alone.
 
     A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
@@ -99,7 +105,7 @@ def sweep(
         if journal is not None:
             header = _header(cells, chosen, trials, seed, methods, attributes or {})
             book = stack.enter_context(Journal(Path(journal), header, resume=resume))
-            entries = _successes(cells, book.entries())
+            entries = _successes(cells, book.entries(), len(methods) * _row_size(chosen))
             progress(len(entries))
         todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
         arguments = (chosen, trials, seed, methods)
@@ -185,7 +191,7 @@ def estimate(
     done: Mapping[int, Entry] = {}
     if journal is not None:
         header = _header(cells, chosen, trials, seed, methods, attributes or {})
-        done = _successes(cells, recorded(Path(journal), header))
+        done = _successes(cells, recorded(Path(journal), header), len(methods) * _row_size(chosen))
     problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
     if not problems:
         return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
@@ -213,7 +219,10 @@ def _timed(call: Callable[..., object], *arguments: Any) -> float:
 
 
 def _row(curve: RiskCurve, ranks: tuple[int, ...]) -> np.ndarray:
-    """The curve's numbers at `ranks`, variable after variable, then those of FFT; nan where there is none."""
+    """The curve's numbers at `ranks`, variable after variable, then those of FFT, then the flags as 0 and 1.
+
+    nan where there is no number.
+    """
     place = np.flatnonzero(np.isin(ranks, curve.ranks))
     known = np.isin(curve.ranks, ranks)
     by_rank = np.full((len(_BY_RANK), len(ranks)), np.nan)
@@ -221,7 +230,14 @@ def _row(curve: RiskCurve, ranks: tuple[int, ...]) -> np.ndarray:
         if (value := getattr(curve, name)) is not None:
             values[place] = value[known]
     fft = [np.nan if (value := getattr(curve, name)) is None else value for name in _FFT]
-    return np.concatenate([by_rank.ravel(), fft])
+    flagged = np.zeros(len(ranks))
+    if curve.flagged is not None:
+        flagged[place] = curve.flagged[known]
+    return np.concatenate([by_rank.ravel(), fft, flagged, [float(curve.fft_flagged)]])
+
+
+def _row_size(ranks: tuple[int, ...]) -> int:
+    return (len(_BY_RANK) + 1) * len(ranks) + len(_FFT) + 1
 
 
 def _require_explained(curve: RiskCurve) -> None:
@@ -299,9 +315,12 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else repr(value)
 
 
-def _successes(cells: Grid, entries: Sequence[Entry]) -> dict[int, Entry]:
-    """The entries that need not be computed again, by cell. Raises `InvalidInput` for those of another sweep."""
-    found = {entry.cell: entry for entry in entries if not entry.failure}
+def _successes(cells: Grid, entries: Sequence[Entry], numbers: int) -> dict[int, Entry]:
+    """The entries that need not be computed again, by cell: those that hold as many `numbers` as cells do today.
+
+    Raises `InvalidInput` for entries of another sweep.
+    """
+    found = {entry.cell: entry for entry in entries if not entry.failure and len(entry.payload) == 8 * numbers}
     for cell, entry in found.items():
         if cell >= len(cells.problems) or entry.fingerprint != cells.problems[cell].fingerprint:
             raise InvalidInput("journal", "cells of this sweep", f"another problem as cell {cell}", "start a new one")
@@ -317,10 +336,11 @@ def _dataset(
     import xarray as xr
 
     size, width, count = len(cells.problems), len(ranks), len(methods)
-    table = np.full((count, size, len(_BY_RANK) * width + len(_FFT)), np.nan)
+    table, notes = np.full((count, size, _row_size(ranks)), np.nan), np.full((count, size), "", dtype=object)
     for cell, entry in entries.items():
         if not entry.failure:
             table[:, cell] = np.frombuffer(entry.payload, "<f8").reshape(count, -1)
+            notes[:, cell] = ["; ".join(lines) for lines in json.loads(entry.notes)]
     lengths, dimensions = (count, *cells.shape), ("computed_by", *cells.names)
     variables: dict[str, Any] = {"moments": cells.moments}
     for i, (name, long_name) in enumerate(_BY_RANK.items()):
@@ -329,6 +349,12 @@ def _dataset(
     for i, (name, long_name) in enumerate(_FFT.items(), len(_BY_RANK) * width):
         values = table[:, :, i].reshape(lengths)
         variables[name] = (dimensions, values, {"long_name": long_name, "units": _UNITS})
+    flags = np.nan_to_num(table[:, :, len(_BY_RANK) * width + len(_FFT) :]) > 0
+    by_rank, of_fft = flags[:, :, :width].reshape(*lengths, width), flags[:, :, width].reshape(lengths)
+    variables["flagged"] = ((*dimensions, "rank"), by_rank, {"long_name": _FLAGS["flagged"]})
+    variables["fft_flagged"] = (dimensions, of_fft, {"long_name": _FLAGS["fft_flagged"]})
+    said = notes.reshape(lengths).astype(str)
+    variables["note"] = (dimensions, said, {"long_name": "what is missing or in doubt, and why; empty when nothing is"})
     reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)
     variables["failure"] = (cells.names, reasons, {"long_name": "why the cell has no numbers; empty where it has"})
     coordinates: dict[str, Any] = {

@@ -90,8 +90,28 @@ def test_json_holds_the_problem_and_both_methods(run_json):
     assert simulated["mean"][0] == theory["risk"][0] == 9 * 1 + 4 * 2 + 1 * 3
     assert simulated["mean"][5] == result["fft"]["monte_carlo"]["mean"]
     assert theory["risk"][5] == result["fft"]["theory"]["risk"]
-    assert theory["formula"] == result["fft"]["theory"]["formula"] != ""
+    assert theory["formula"].endswith(f"FFT: {result['fft']['theory']['formula']}")
     assert simulated["note"] == ""
+
+
+def test_json_lists_what_is_in_doubt(run, run_json):
+    """Near the threshold with a ridge all of theory is; next to it there is none, and the reason is there."""
+    options = {"n": 12, "ranks": "0,1,5", "ridge": "1", "method": "theory"}
+    result = run_json(*arguments("--forgetting", **options))
+    assert result["theory"]["flagged"] == result["forgetting"]["flagged"] == [1, 5]
+    assert result["fft"]["theory"]["flagged"] is result["forgetting"]["fft_flagged"] is True
+    assert result["theory"]["best_rank_flagged"] is True
+    assert result["theory"]["ranks_that_beat_fft_flagged"] is False, "no risk is near FFT's"
+    assert "may be off by more than 1 %" in result["forgetting"]["note"]
+    _, table, _ = run(*arguments("--forgetting", **options))
+    assert "* may be off by more than 1 %" in table
+    options |= {"n": 6, "ridge": "1e-3"}
+    result = run_json(*arguments("--forgetting", **options))
+    assert result["theory"]["risk"][1:] == result["forgetting"]["theory"][1:] == [None, None]
+    assert result["fft"]["theory"]["risk"] is result["fft"]["forgetting"] is result["theory"]["best_rank"] is None
+    assert result["theory"]["ranks_that_beat_fft"] is None
+    assert "expected a distance u" in result["theory"]["note"]
+    assert "expected a distance u" in result["forgetting"]["note"]
 
 
 def test_every_option_reaches_the_problem(run_json):

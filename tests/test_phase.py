@@ -44,6 +44,17 @@ def test_fft_wins_where_the_spectrum_is_flat_and_the_noise_weak():
     assert int(flat.best_rank[0]) == 16
 
 
+def test_cells_in_doubt_say_why():
+    """Next to a threshold that the ridge hides nothing is known; near it the numbers are flagged, far from it not."""
+    found = phase_grid(BASE.replace(ridge=0.1, noise_std=0.5), {"n": [20, 28, 200]})
+    assert found.winner.attrs["flag_meanings"].split()[int(found.winner[0])] == "unknown"
+    assert np.isnan(found.best_risk[0])
+    assert found.flagged.values.tolist() == [True, True, False]
+    assert "expected a distance u" in str(found.note[0].values)
+    assert "may be off by more than 1 %" in str(found.note[1].values)
+    assert str(found.note[2].values) == ""
+
+
 def test_an_executor_changes_nothing(phases):
     with local_processes(2) as executor:
         assert phase_grid(BASE, AXES, executor=executor).identical(phases)

@@ -45,6 +45,19 @@ def test_ranks_that_a_cell_does_not_have_are_nan(grid):
     assert np.all(np.isfinite(grid.risk.sel(computed_by="monte-carlo", n=6, rank=2)))
 
 
+def test_theory_in_doubt_is_flagged_with_a_note(grid):
+    """n = 40 lies 28 samples from the threshold, n = 15 lies 3: FFT is exact at both, LoRA is not."""
+    theory = grid.sel(computed_by="theory", noise_std=1.0)
+    assert theory.flagged.sel(n=15).values.tolist() == [False, True, True, True]
+    assert not theory.flagged.sel(n=40, rank=2)
+    assert not grid.flagged.sel(computed_by="monte-carlo").any()
+    assert not grid.fft_flagged.any()
+    assert "rank 1-2, 8" in str(theory.note.sel(n=15).values)
+    ridge = sweep(BASE.replace(ridge=0.5), {"n": [12, 14, 60]}, ranks=[1], methods=["theory"]).sel(computed_by="theory")
+    assert ridge.fft_flagged.values.tolist() == [True, True, False]
+    assert np.isnan(ridge.fft_risk.values).tolist() == [False, False, False]
+
+
 def test_moments_are_flagged(grid):
     meanings = grid.moments.attrs["flag_meanings"].split()
     at = {n: meanings[int(grid.moments.sel(n=n, noise_std=1.0))] for n in AXES["n"]}

@@ -1,5 +1,6 @@
 """Best ranks and crossings: consistent with the curves they come from, and with simulation on both sides."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from comparisons import critical_z
 
 from linreg_lora import Problem, cli, monte_carlo
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.theory import decisions
 from linreg_lora.theory.curve import risk_curve
 
@@ -68,6 +69,77 @@ def test_no_crossing_is_an_answer(monkeypatch, capsys):
         assert caught.value.code == 0
         out = capsys.readouterr().out
         assert out.startswith(expected) if expected else json.loads(out)["crossings"] == []
+
+
+# -- doubt ------------------------------------------------------------------------------------------------------------
+
+NEAR = Problem(n=26, dx=20, dy=16, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=1.0)
+NEXT = Problem(n=12, dx=12, dy=12, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=0.01)
+
+
+def test_answers_from_flagged_numbers_say_so():
+    best = decisions.best_rank(NEAR)
+    assert best.flagged
+    assert "may be off by more than 1 %" in best.note
+    assert decisions.ranks_that_beat_fft(NEAR).flagged
+    found = decisions.crossover(NEAR, 1, "noise_std", 0.01, 10.0)
+    assert [crossing.flagged for crossing in found] == [True] * len(found) != []
+    assert found.flagged
+    assert "not known within 1 %" in found.note
+
+
+def test_answers_from_other_numbers_are_not_in_doubt():
+    far = NEAR.replace(n=200)
+    assert not decisions.best_rank(far).flagged
+    assert not decisions.ranks_that_beat_fft(far).flagged
+    found = decisions.crossover(far, 1, "noise_std", 0.01, 10.0)
+    assert len(found) == 1
+    assert not found.flagged
+    assert found.note == ""
+
+
+def test_where_theory_says_nothing_nothing_is_answered():
+    """Simulation (NumPy, 60,000 draws) has the crossing at 0.16; the equivalent had it at 0.185."""
+    for question in (
+        lambda: decisions.best_rank(NEXT),
+        lambda: decisions.ranks_that_beat_fft(NEXT),
+        lambda: decisions.crossover(NEXT, 1, "noise_std", 0.001, 50),
+    ):
+        with pytest.raises(NumericalFailure, match=r"received 0.693 \(n = 12, 11.66 inputs resolved\)"):
+            question()
+
+
+def test_a_crossing_over_n_names_where_theory_says_nothing():
+    """Around the number of large inputs; by simulation LoRA of rank 1 wins at every n from 2 to 20."""
+    steep = Problem(
+        n=6, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.geomspace(1, 1e-8, 24)
+    )
+    with pytest.raises(NumericalFailure, match="expected a distance u"):
+        decisions.crossover(steep, 1, "n", 2, 20)
+    found = decisions.crossover(steep, 1, "n", 2, 60)
+    assert found == []
+    assert found.flagged
+    assert "nothing is known for n from 2 to 2" in found.note
+
+
+def test_an_unknown_rank_that_could_not_be_best_takes_nothing_with_it():
+    curve = risk_curve(PROBLEM.replace(n=200), [0, 1, 3])
+    unknown = dataclasses.replace(curve, risk=np.where(curve.ranks == 1, np.nan, curve.risk))
+    assert unknown.best_rank == 3, "rank 1 leaves 4^2 + 3^2"
+    with pytest.raises(NumericalFailure, match="rank 3 has no number and could be the best"):
+        _ = dataclasses.replace(curve, risk=np.where(curve.ranks == 3, np.nan, curve.risk)).best_rank
+
+
+def test_one_rank_of_a_curve():
+    curve = monte_carlo(PROBLEM, trials=60, seed=0, ranks=[1, 2, 4, 8])
+    found = curve.at_rank(4)
+    assert (found.rank, found.risk, found.stderr) == (4, curve.risk[2], curve.stderr[2])
+    assert (found.difference, found.difference_stderr) == (curve.difference[2], curve.difference_stderr[2])
+    assert curve.at_rank(curve.best_rank).risk == np.min(curve.risk)
+    theory = risk_curve(NEAR, [1, 16])
+    assert [theory.at_rank(rank).flagged for rank in (1, 16)] == theory.flagged.tolist() == [True, True]
+    with pytest.raises(InvalidInput, match="ranks of this curve"):
+        curve.at_rank(3)
 
 
 @pytest.mark.parametrize(

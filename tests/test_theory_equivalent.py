@@ -1,5 +1,7 @@
 """The deterministic equivalent of LoRA's risk: reference values, limits, invariances, and simulation."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from comparisons import critical_z
@@ -9,13 +11,18 @@ from scipy.optimize import brentq
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.spectra import exponential
-from linreg_lora.theory import dyson, functionals
+from linreg_lora.theory import dyson, fft, functionals
+from linreg_lora.theory import equivalent as equivalent_module
+from linreg_lora.theory.capacity import small_noise_risk
 from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.decisions import best_rank
 from linreg_lora.theory.dyson import Cut
 from linreg_lora.theory.equivalent import equivalent, partial_equivalent
 from linreg_lora.theory.fft import EQUIVALENT, fft_risk
+from linreg_lora.theory.forgetting import forgetting
 from linreg_lora.theory.functionals import of_fft
 from linreg_lora.theory.modes import modes
+from linreg_lora.theory.notes import FLAGGED
 
 # Problem, ranks, raw and corrected values: from an independent implementation, checked against simulation.
 REFERENCE = [
@@ -72,7 +79,7 @@ def test_reference_values(case):
 def test_gaps_follow_the_planted_directions():
     found = equivalent(REFERENCE[0][0], [0, 1, 2, 3, 4, 6, 7])
     assert found.gap.tolist() == [True, True, True, True, False, False, False]
-    assert found.flagged.tolist() == [False, False, False, False, True, True, False]
+    assert not np.any(found.flagged)
 
 
 def test_full_rank_is_fft_and_rank_zero_the_pretrained_map():
@@ -135,17 +142,56 @@ def test_weak_noise_only_scales_the_risk():
     np.testing.assert_allclose(found.risk / 4e-8, reference.risk / 1e-4, rtol=1e-3)
 
 
-def test_what_is_lost_in_rounding_is_said():
-    problem = Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0), noise_std=1e-5)
-    with pytest.raises(NumericalFailure, match="lost in rounding"):
-        equivalent(problem, [2])
+@pytest.mark.parametrize("sigma", [1e-4, 1e-6, 1e-12])
+def test_little_noise_beside_the_shift_loses_no_rank(sigma):
+    """Exact at the rank of the shift to first order in the noise (`capacity.small_noise_risk`); at higher ranks the
+    ratio to sigma^2 is that at sigma = 1e-3, which needs no other noise: to 1e-6, and its rounding, 1e-12 of 1e-6.
+    """
+    problem = Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=sigma)
+    ranks = [2, 3, 4, 10, 19]
+    found, reference = equivalent(problem, ranks), equivalent(problem.replace(noise_std=1e-3), ranks)
+    np.testing.assert_allclose(found.risk[1:] / sigma**2, reference.risk[1:] / 1e-6, rtol=3e-6)
+    # The reference itself loses 1e-12 ||Delta||^2 = 14e-12 of numbers near 1e-5.
+    np.testing.assert_allclose(found.difference[1:] / sigma**2, reference.difference[1:] / 1e-6, atol=2e-5)
+    assert found.risk[0] == pytest.approx(reference.risk[0], rel=1e-5)
+    # What the equivalent leaves at this size, with ranks on a gap: of the next order in the dimension.
+    assert found.risk[1] == pytest.approx(small_noise_risk(problem, 3).value, rel=1 / 20**2)
+    assert best_rank(problem).rank == 3
+
+
+def test_below_the_threshold_little_noise_leaves_the_bias():
+    problem = Problem(n=12, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1e-6)
+    found, reference = (equivalent(p, [3, 4, 10]) for p in (problem, problem.replace(noise_std=1e-3)))
+    # Differences are good to some 1e-9 ||Delta||^2, of some 1e-5.
+    np.testing.assert_allclose(found.difference / 1e-12, reference.difference / 1e-6, atol=1e-2)
+    np.testing.assert_allclose(found.risk, 14 / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise_covariance", [None, np.geomspace(2, 0.5, 20)])
+def test_very_many_samples_have_the_limit_of_many(noise_covariance):
+    """n risk has a limit, approached like (dx + dy) / n: 4e-6 at 10^7."""
+    problem = Problem(n=2**53, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, noise_covariance=noise_covariance)
+    ranks = [3, 4, 10]
+    found, fewer = equivalent(problem, ranks), equivalent(problem.replace(n=10**7), ranks)
+    np.testing.assert_allclose(2**53 * found.risk, 1e7 * fewer.risk, rtol=3 * 44 / 10**6)
+    assert best_rank(problem).rank == 3
+
+
+def test_a_rank_that_is_lost_in_rounding_says_so_and_takes_no_other_with_it():
+    """Between the shift's directions noise is seen or not; where weak directions are not above it nothing is scaled."""
+    problem = Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0, 1e-6), noise_std=1e-6)
+    with pytest.raises(NumericalFailure, match=r"rank 2: equivalent: .* lost in rounding"):
+        equivalent(problem, [1, 2, 5])
     found = partial_equivalent(problem, [0, 1, 2, 20])
     assert np.isnan(found.risk).tolist() == [False, False, True, False]
     assert set(found.failures) == {2}
     assert equivalent(problem, [0, 20]).risk[1] == fft_risk(problem).risk
     curve = risk_curve(problem, [1, 2])
     assert np.isnan(curve.risk).tolist() == [False, True]
+    assert curve.notes[0].startswith("rank 2: equivalent: ")
     assert "lost in rounding" in curve.notes[0]
+    with pytest.raises(NumericalFailure, match="rank 2 has no number and could be the best"):
+        best_rank(problem)
 
 
 def test_near_full_rank_the_difference_has_the_right_sign():
@@ -163,13 +209,115 @@ def test_near_full_rank_the_difference_has_the_right_sign():
     assert risk_curve(problem).best_rank in (0, 20)
 
 
+SMALL = Problem(n=8, dx=9, dy=8, spectrum=(2.0, 1.0), noise_std=1.0)
+THRESHOLD = Problem(n=60, dx=60, dy=50, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"n": 66}, {"n": 60, "ridge": 1e-2}, {"n": 55}], ids=["n near dx", "n = dx, tiny ridge", "n below dx"]
+    "changes",
+    [
+        {"n": 66},
+        {"n": 73},
+        {"n": 55},
+        {"n": 60, "ridge": 0.8},
+        {"n": 47, "noise_std": 0.1},
+        {"n": 52, "noise_std": 0.1},
+    ],
 )
-def test_near_the_threshold_every_rank_is_flagged(changes):
-    problem = Problem(**{"n": 60, "dx": 60, "dy": 50, "spectrum": (3.0, 2.0, 1.5), "noise_std": 1.0, **changes})
-    assert np.all(equivalent(problem, [1, 2, 10, 20]).flagged)
-    assert not np.any(equivalent(problem.replace(n=60, ridge=10.0), [10, 20]).flagged)
+def test_within_fourteen_samples_of_the_threshold_every_rank_is_flagged(changes):
+    """With little noise below it the correction is small: there the distance alone tells."""
+    assert np.all(equivalent(THRESHOLD.replace(**changes), [1, 2, 10, 20]).flagged)
+
+
+@pytest.mark.parametrize("changes", [{"n": 80}, {"n": 40}, {"n": 45, "noise_std": 0.1}, {"n": 60, "ridge": 10.0}])
+def test_beyond_fourteen_samples_the_bulk_is_not_flagged(changes):
+    assert not np.any(equivalent(THRESHOLD.replace(**changes), [10, 20]).flagged)
+
+
+@pytest.mark.parametrize(
+    ("problem", "resolved"),
+    [
+        (THRESHOLD.replace(ridge=1e-2), "59.23"),
+        (SMALL.replace(n=8, dx=9, ridge=1e-3, input_covariance=np.append(np.ones(8), 1e-6)), "7.9"),
+        (SMALL.replace(n=6, dx=16, input_covariance=np.repeat([1.0, 1e-8], 8)), "6 inputs"),
+        (SMALL.replace(n=2, dx=12, input_covariance=np.exp(-1.6 * np.arange(12))), "2 inputs"),
+    ],
+)
+def test_next_to_a_threshold_that_ridge_or_weak_inputs_hide_nothing_is_said(problem, resolved):
+    with pytest.raises(NumericalFailure, match=rf"u = .*>= 3 from a threshold, received .*{resolved}"):
+        equivalent(problem, [1])
+    curve = risk_curve(problem, [0, 1])
+    assert np.isnan(curve.risk).tolist() == [False, True]
+    assert np.isnan(curve.fft_risk)
+    assert len(curve.notes) == 1
+
+
+def test_an_impossible_risk_is_a_failure(monkeypatch):
+    """A correction larger than what it corrects, planted."""
+    right = equivalent_module.functionals
+
+    def wrong(problem, ranks, **options):
+        found = right(problem, ranks, **options)
+        found.correction[0, 1] -= 3 * found.raw[0, 1]
+        return found
+
+    monkeypatch.setattr(equivalent_module, "functionals", wrong)
+    found = partial_equivalent(REFERENCE[0][0], [1, 3, 8])
+    assert np.isnan(found.risk).tolist() == [True, False, False]
+    assert "expected an energy >= 0 and a risk that an update of the rank can have" in found.failures[1]
+
+
+def test_many_distinct_values_near_the_bulk_are_flagged_where_a_cut_misplaces_directions():
+    """Sixteen values in equal steps: by simulation (NumPy, 40,000 draws) 1.9 % off at rank 12, 0.5 % at rank 9."""
+    problem = Problem(n=100, dx=16, dy=16, spectrum=tuple(np.linspace(6, 0.5, 16)), noise_std=1.0)
+    assert equivalent(problem, [1, 2, 12]).flagged.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(n=30, dx=80, dy=20, spectrum=(1.9309788,), noise_std=1.0, input_covariance=np.linspace(0.5, 2, 80)),
+        Problem(n=60, dx=40, dy=30, spectrum=tuple(2.43 * 0.8 ** np.arange(30)), noise_std=1.0),
+        Problem(n=93, dx=37, dy=13, spectrum=tuple(2.4 * 0.827 ** np.arange(13)), noise_std=1.2),
+        Problem(n=93, dx=37, dy=13, spectrum=tuple(4 * 0.85 ** np.arange(13)), noise_std=1.2),
+    ],
+)
+def test_where_a_gap_is_about_to_open_ranks_are_flagged(problem):
+    """By simulation (NumPy, 2000 draws) rank 1 is 1.3 to 2.5 % off, and what it forgets up to 2.9 %."""
+    assert equivalent(problem, [1]).flagged.tolist() == [True]
+    assert forgetting(problem, [1]).flagged.tolist() == [True]
+    assert not equivalent(problem, [problem.max_rank - 2]).flagged[0]
+
+
+def test_next_to_a_gap_the_correction_is_analytic_in_small_ridges_only():
+    """Simulated (NumPy) at 8.519 +- 0.010; ridges ten times larger gave 9.24."""
+    problem = Problem(
+        n=30, dx=80, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.linspace(0.5, 2, 80)
+    )
+    assert equivalent(problem, [1]).risk[0] == pytest.approx(8.519, rel=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 7.3, 1e12])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(n=12, dx=20, dy=8, spectrum=(3.0, 2.0), noise_std=1.0),
+        Problem(n=12, dx=40, dy=8, spectrum=(3.0, 2.0), noise_std=1.0, input_covariance=np.geomspace(3, 0.3, 40)),
+        Problem(n=30, dx=20, dy=8, spectrum=(3.0, 2.0), noise_std=1.0, ridge=4.0),
+        Problem(n=60, dx=20, dy=8, spectrum=(3.0, 2.0), noise_std=1.0, input_covariance=np.geomspace(1, 1e-13, 20)),
+    ],
+)
+def test_inputs_in_other_units_change_nothing(problem, scale):
+    """x -> sqrt(c) x. For n < dx the correction is extrapolated from values near 1/ridge, a thousandth of the smallest
+    eigenvalue of X^T X, which itself is a hundredth of the contour: five digits go, and two in the weights.
+    """
+    variances = np.ones(problem.dx) if problem.input_covariance is None else problem.input_covariance
+    spectrum = tuple(s / np.sqrt(scale) for s in problem.spectrum)
+    other = problem.replace(spectrum=spectrum, input_covariance=scale * variances, ridge=scale * problem.ridge)
+    found, expected = risk_curve(other), risk_curve(problem)
+    accuracy = 1e-12 if problem.ridge or problem.n > problem.dx else 1e-8
+    np.testing.assert_allclose(found.risk, expected.risk, rtol=accuracy)
+    assert found.fft_risk == pytest.approx(expected.fft_risk, rel=1e-12)
 
 
 def test_at_the_threshold_without_ridge_there_is_one_clear_line():
@@ -278,9 +426,10 @@ def test_simulation_agrees(name):
     z = critical_z(len(ranks) * len(SIMULATED))
     allowed = 0.02 * simulated.risk + z * simulated.stderr
     error, raw_error = (np.abs(values - simulated.risk) for values in (found.risk, found.raw))
-    kept = ~found.flagged
-    assert np.all(error[kept] <= allowed[kept]), f"{found.risk} against {simulated.risk} +- {simulated.stderr}"
-    assert np.sum(error[kept]) < 0.5 * np.sum(raw_error[kept])
+    # Flagged numbers may be off by a tenth.
+    allowed = np.where(found.flagged, allowed + FLAGGED * simulated.risk, allowed)
+    assert np.all(error <= allowed), f"{found.risk} against {simulated.risk} +- {simulated.stderr}"
+    assert np.sum(error) < 0.5 * np.sum(raw_error)
 
 
 def test_alignment_matters_below_the_threshold_and_not_above():
@@ -317,7 +466,8 @@ def test_fft_where_no_exact_risk_is_known(name):
     """
     problem = SIMULATED[name]
     raw = of_fft(problem, correction=False).raw[0]
-    assert problem.pretrained_risk + raw[1] - 2 * raw[2] == pytest.approx(fft_risk(problem).risk, rel=1e-8)
+    uncorrected = fft.equivalent(problem, correction=False).risk
+    assert problem.pretrained_risk + raw[1] - 2 * raw[2] == pytest.approx(uncorrected, rel=1e-8)
     found = equivalent(problem, [problem.max_rank])
     assert found.fft_risk == found.risk[0] != found.raw[0]
     simulated = monte_carlo(problem, trials=2048, seed=7, ranks=[problem.max_rank])
@@ -336,11 +486,11 @@ NEAR = Problem(n=24, dx=20, dy=18, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
 def test_corrected_fft_is_exact_wherever_the_exact_risk_is_known(n, variances):
     """Next to the threshold too: the correction's g / (g - 1) turns 1/g + 1/g^2 into 1 / (g - 1)."""
     problem = NEAR.replace(n=n, input_covariance=variances)
-    exact = fft_risk(problem)
-    if exact.formula == EQUIVALENT:
-        assert n < 20
-        assert variances is not None
+    if n < 20 and variances is not None:
+        with contextlib.suppress(NumericalFailure):
+            assert fft_risk(problem).formula == EQUIVALENT
         return
+    exact = fft_risk(problem)
     found = of_fft(problem, correction=True)
     kept, energy, overlap = (found.raw + found.correction)[0, :3]
     # Contours are good to 1e-9; for n < dx the correction is extrapolated from four ridges, to the power four of 0.08.
@@ -411,11 +561,14 @@ def test_the_curve_carries_the_equivalent_and_its_warnings():
     curve = risk_curve(problem, [0, 3, 4, 50])
     assert_five_digits(curve.risk[1:2], [0.9662])
     assert curve.risk[[0, 3]].tolist() == [14.0, fft_risk(problem).risk]
-    assert curve.notes == ("the finite-size correction may be off by more than 0.5 %: rank 4",)
+    assert curve.notes == ()
     assert curve.formula.startswith("LoRA: deterministic equivalent")
     assert curve.best_rank == 3
     np.testing.assert_allclose(curve.difference[1:3], curve.risk[1:3] - fft_risk(problem).risk, rtol=1e-9)
     assert curve.difference[3] == 0
+    near = risk_curve(problem.replace(n=72), [0, 3, 4, 50])
+    assert near.notes == ("by formula, LoRA may be off by more than 1 % near a threshold or a spectral edge: rank 3-4",)
+    assert near.flagged.tolist() == [False, True, True, False]
 
 
 def test_the_curve_is_infinite_where_no_mean_exists():

@@ -9,11 +9,20 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from comparisons import assert_means_agree, critical_z
+from fifty_digits import fft_equivalent
 
 from linreg_lora import draw_risks
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
+from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation, lower_edge
+from linreg_lora.theory.functionals import of_fft
+
+
+def raw(problem):
+    """The equivalent without its correction."""
+    return fft.equivalent(problem, correction=False)
 
 
 def rotation(size, seed):
@@ -133,7 +142,7 @@ def test_equivalent_by_hand_with_ridge():
         n=2, dx=2, dy=2, spectrum=(3.0, 2.0), noise_std=0.5, ridge=0.75,
         input_covariance=[3.0, 1.0], noise_covariance=[3.0, 1.0],
     )  # fmt: skip
-    result = fft.equivalent(problem)
+    result = raw(problem)
     np.testing.assert_allclose(result.bias, (6 * 9 + 8 * 4) / 19, rtol=1e-12)
     np.testing.assert_allclose(result.variance, 13 / 19, rtol=1e-12)
 
@@ -141,7 +150,7 @@ def test_equivalent_by_hand_with_ridge():
 def test_equivalent_by_hand_without_ridge():
     """kappa = 1: shares 3/4, 3/4, 1/2 add up to n = 2; df2 = 11/8, n - df2 = 5/8."""
     problem = Problem(n=2, dx=3, dy=3, spectrum=(2.0, 1.0, 0.5), noise_std=1.0, input_covariance=[3.0, 3.0, 1.0])
-    result = fft.equivalent(problem)
+    result = raw(problem)
     np.testing.assert_allclose(result.bias, (3 * 4 + 3 * 1 + 4 * 0.25) / 5, rtol=1e-12)
     np.testing.assert_allclose(result.variance, 3 * 11 / 5, rtol=1e-12)
 
@@ -152,7 +161,7 @@ def test_equivalent_of_isotropic_inputs_is_the_large_dimension_limit_of_the_exac
     problem = Problem(
         n=size, dx=3 * size, dy=4, spectrum=(3.0, 1.0), noise_std=1.5, input_covariance=np.full(3 * size, 0.5)
     )
-    exact, limit = fft.underdetermined(problem), fft.equivalent(problem)
+    exact, limit = fft.underdetermined(problem), raw(problem)
     # kappa is found to 1e-14 and df2 is a sum of 3 size terms: rounding below size eps.
     np.testing.assert_allclose(limit.bias, exact.bias, rtol=1e-10)
     np.testing.assert_allclose(limit.variance, exact.variance * (1 - 1 / (2 * size)), rtol=1e-10)
@@ -165,7 +174,7 @@ def test_equivalent_with_vanishing_ridge_above_the_threshold_is_the_overdetermin
     problem = Problem(
         n=n, dx=100, dy=4, spectrum=(3.0, 1.0), noise_std=1.5, ridge=1e-9, input_covariance=covariance
     )  # fmt: skip
-    np.testing.assert_allclose(fft.equivalent(problem).risk, 9.0 * 100 / (n - 100), rtol=1e-9)
+    np.testing.assert_allclose(raw(problem).risk, 9.0 * 100 / (n - 100), rtol=1e-9)
 
 
 def test_equivalent_is_invariant_under_rotation_and_units():
@@ -173,18 +182,18 @@ def test_equivalent_is_invariant_under_rotation_and_units():
     delta, values, basis = rng.standard_normal((3, 8)), np.geomspace(0.2, 5, 8), rotation(8, 1)
     problem = Problem(n=5, dx=8, dy=3, task_shift=delta, noise_std=0.7, ridge=0.3, input_covariance=values)
     turned = problem.replace(task_shift=delta @ basis.T, input_covariance=(basis * values) @ basis.T)
-    np.testing.assert_allclose(fft.equivalent(turned)[:2], fft.equivalent(problem)[:2], rtol=1e-12)
+    np.testing.assert_allclose(raw(turned)[:2], raw(problem)[:2], rtol=1e-12)
     # x in other units: Sigma -> c^2 Sigma, Delta -> Delta / c, eta -> c^2 eta.
     rescaled = problem.replace(task_shift=delta / 10, input_covariance=100 * values, ridge=30.0)
-    np.testing.assert_allclose(fft.equivalent(rescaled)[:2], fft.equivalent(problem)[:2], rtol=1e-12)
+    np.testing.assert_allclose(raw(rescaled)[:2], raw(problem)[:2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("covariance", [None, np.geomspace(0.2, 5, 12)], ids=["isotropic", "anisotropic"])
 def test_equivalent_is_continuous_in_the_ridge_below_the_threshold(covariance):
     """The risk is smooth in eta at 0: the difference is proportional to eta, and gone at eta = 1e-13."""
     problem = Problem(n=5, dx=12, dy=3, spectrum=(3.0, 1.0), noise_std=0.7, input_covariance=covariance)
-    limit = fft.equivalent(problem).risk
-    gaps = [fft.equivalent(problem.replace(ridge=eta)).risk - limit for eta in (1e-2, 1e-4, 1e-6, 1e-13)]
+    limit = raw(problem).risk
+    gaps = [raw(problem.replace(ridge=eta)).risk - limit for eta in (1e-2, 1e-4, 1e-6, 1e-13)]
     np.testing.assert_allclose(gaps[1] / gaps[0], 1e-2, rtol=3e-2)
     np.testing.assert_allclose(gaps[2] / gaps[1], 1e-2, rtol=3e-4)
     assert abs(gaps[3]) < 1e-11 * limit
@@ -197,7 +206,7 @@ def test_equivalent_at_the_threshold_keeps_its_digits_as_the_ridge_vanishes(ridg
     d = 12
     problem = Problem(n=d, dx=d, dy=3, spectrum=(3.0, 1.0), noise_std=1.0, ridge=ridge)
     kappa = (ridge + math.sqrt(ridge**2 + 4 * d * ridge)) / (2 * d)
-    result = fft.equivalent(problem)
+    result = raw(problem)
     np.testing.assert_allclose(result.bias, 10 * kappa / (2 + kappa), rtol=1e-12)
     np.testing.assert_allclose(result.variance, 3 / (kappa * (2 + kappa)), rtol=1e-12)
 
@@ -207,13 +216,106 @@ def test_equivalent_at_the_threshold_keeps_its_digits_as_the_ridge_vanishes(ridg
 def test_extreme_ridges_give_finite_risks_within_their_limits(n, ridge):
     """A huge penalty is no adaptation. A tiny one is the ridgeless risk, which diverges only at n = dx."""
     problem = Problem(n=n, dx=12, dy=3, spectrum=(3.0, 1.0), noise_std=1.0, ridge=ridge)
-    result = fft.equivalent(problem)
+    result = raw(problem)
     assert math.isfinite(result.risk)
     if ridge > 1:
         np.testing.assert_allclose([result.bias, result.variance], [problem.pretrained_risk, 0.0], atol=1e-12)
     elif n != 12:
         expected = 10 * 7 / 12 + 3 * 5 / 7 if n == 5 else 3 * 12 / 18
         np.testing.assert_allclose(result.risk, expected, rtol=1e-12)
+
+
+# -- its first-order correction ---------------------------------------------------------------------------------
+
+WIDE = np.geomspace(1, 1e-14, 12)
+BLOCKS = np.repeat([1.0, 1e-8], 8)
+
+
+@pytest.mark.parametrize(
+    ("variances", "n", "ridge"),
+    [
+        (WIDE, 4, 0.0), (WIDE, 6, 1e-9), (1e9 * WIDE, 4, 0.0), (BLOCKS, 6, 0.0), (BLOCKS, 12, 0.0), (BLOCKS, 8, 1e-3),
+        (np.ones(8), 8, 1e-3), (np.geomspace(3, 0.3, 9), 20, 2.0), (np.geomspace(3, 0.3, 9), 3, 5.0),
+    ],
+)  # fmt: skip
+def test_equivalent_and_correction_agree_with_fifty_digits(variances, n, ridge):
+    """Up to condition 1e14. All sums are of positive terms but for the corrections': a few thousand eps of the sum of
+    the absolute terms, which is at most some 20 dx times the uncorrected part, times one over the free share.
+    """
+    problem = Problem(
+        n=n, dx=len(variances), dy=5, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=ridge, input_covariance=variances
+    )
+    found, expected = fft.first_order(problem), [float(value) for value in fft_equivalent(problem)]
+    np.testing.assert_allclose(found[:2], expected[:2], rtol=1e-13)
+    cancelling = 100 * np.finfo(float).eps * np.array(expected[:2]) * n / distance_from_threshold(problem)
+    np.testing.assert_allclose(found[2:], expected[2:], rtol=1e-10, atol=np.max(cancelling))
+
+
+@pytest.mark.parametrize("variances", [None, np.geomspace(3, 0.3, 20), BLOCKS], ids=["isotropic", "mild", "blocks"])
+@pytest.mark.parametrize(("n", "ridge"), [(30, 2.0), (20, 3.0), (12, 1.0), (5, 0.0), (30, 0.0)])
+def test_the_correction_is_that_of_loras_equation_around_the_whole_spectrum(variances, n, ridge):
+    """Another derivation: the pencil's response to its transpose term, integrated around all of the spectrum.
+
+    Contours are good to 1e-9; for n < dx without ridge it is extrapolated from four ridges, to the power four of 0.08.
+    """
+    dx = 20 if variances is None else len(variances)
+    problem = Problem(
+        n=n, dx=dx, dy=18, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=ridge, input_covariance=variances
+    )
+    kept, energy, overlap, _ = (of_fft(problem, correction=True).correction / fft.pole_factor(problem))[0]
+    found = fft.first_order(problem)
+    accuracy = 1e-9 if ridge or n > dx else 0.08**4
+    scale = found.bias + found.variance
+    assert energy - 2 * overlap == pytest.approx(
+        found.bias_correction + found.variance_correction, abs=accuracy * scale
+    )
+    assert abs(kept) < accuracy * 18
+
+
+def test_the_correction_by_hand():
+    """Sigma = I, n > dx without ridge: dx/g + dx/g^2; two inputs, one sample: kappa^2 = l_1 l_2, df2 = 1/(1 + ...)."""
+    found = fft.first_order(Problem(n=30, dx=20, dy=3, spectrum=(3.0,), noise_std=2.0))
+    np.testing.assert_allclose(found, [0.0, 12 * 2.0, 0.0, 12 * 0.2], atol=1e-13)
+
+
+def test_one_number_with_one_label():
+    problem = Problem(
+        n=20, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.logspace(0, -2, 24)
+    )
+    for n in (4, 8, 12, 20):
+        full, curve = fft.fft_risk(problem.replace(n=n)), risk_curve(problem.replace(n=n))
+        assert (full.risk, full.formula, full.flagged) == (curve.fft_risk, curve.fft_formula, curve.fft_flagged)
+        assert full.risk == curve.risk[-1]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_the_distance_from_a_threshold_by_hand(ridge):
+    """|n - dx + e + 2i sqrt(dx e)| for Sigma = c I; and n against the number of large inputs with one weak one."""
+    for n in (5, 11, 12, 30):
+        problem = Problem(
+            n=n, dx=12, dy=3, spectrum=(1.0,), noise_std=1.0, ridge=ridge, input_covariance=np.full(12, 2.0)
+        )
+        expected = abs(n - 12 + ridge / 2 + 2j * math.sqrt(12 * ridge / 2))
+        np.testing.assert_allclose(distance_from_threshold(problem), expected, atol=1e-12)
+    weak = Problem(
+        n=8, dx=9, dy=3, spectrum=(1.0,), noise_std=1.0, ridge=1e-3, input_covariance=np.append(np.ones(8), 1e-6)
+    )
+    assert distance_from_threshold(weak) < 0.2
+
+
+def test_near_a_threshold_fft_is_flagged_and_next_to_it_refused():
+    problem = Problem(n=20, dx=20, dy=1, spectrum=(1.0,), noise_std=1.0, ridge=1e-4)
+    with pytest.raises(NumericalFailure, match=r"received 0.0894 \(n = 20, 19.96 inputs resolved\)"):
+        fft.fft_risk(problem)
+    near = fft.fft_risk(problem.replace(n=25))
+    assert near.flagged
+    assert "a threshold is near (u = 5" in near.note
+    assert not fft.fft_risk(problem.replace(n=40)).flagged
+    assert not fft.fft_risk(problem.replace(n=22, ridge=0.0)).flagged, "exact"
+
+
+def test_the_lower_edge_by_hand():
+    np.testing.assert_allclose(lower_edge(np.full(20, 3.0), 12), 3 * (math.sqrt(20) - math.sqrt(12)) ** 2, rtol=1e-10)
 
 
 # -- the effective regularisation -------------------------------------------------------------------------------
@@ -235,7 +337,7 @@ def exact_excess(values, n, ridge, kappa):
 def test_effective_regularisation_solves_its_equation(values, zeros, n, ridge):
     """The root lies within `spread` of kappa: 1e-13 from the search, and rounding of the sum over its slope."""
     hypothesis.assume(ridge > 0 or n < len(values))
-    kappa = fft.effective_regularisation(np.array(values + [0.0] * zeros), n, ridge)
+    kappa = effective_regularisation(np.array(values + [0.0] * zeros), n, ridge)
     assert kappa > 0
     slope = ridge / kappa + sum(v * kappa / (v + kappa) ** 2 for v in values)
     rounding = (len(values) + 10) * np.finfo(float).eps * (n + len(values) + ridge / kappa)
@@ -250,9 +352,9 @@ def test_effective_regularisation_solves_its_equation(values, zeros, n, ridge):
 
 def test_effective_regularisation_by_hand():
     """Sigma = I: kappa = dx/n - 1 without ridge; two eigenvalues and n = 1: kappa^2 = l_1 l_2."""
-    np.testing.assert_allclose(fft.effective_regularisation(np.ones(12), 5, 0.0), 7 / 5, rtol=1e-13)
-    np.testing.assert_allclose(fft.effective_regularisation(np.array([8.0, 0.5, 0.0]), 1, 0.0), 2.0, rtol=1e-13)
-    np.testing.assert_allclose(fft.effective_regularisation(np.zeros(3), 4, 6.0), 1.5, rtol=1e-13)
+    np.testing.assert_allclose(effective_regularisation(np.ones(12), 5, 0.0), 7 / 5, rtol=1e-13)
+    np.testing.assert_allclose(effective_regularisation(np.array([8.0, 0.5, 0.0]), 1, 0.0), 2.0, rtol=1e-13)
+    np.testing.assert_allclose(effective_regularisation(np.zeros(3), 4, 6.0), 1.5, rtol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +364,7 @@ def test_effective_regularisation_by_hand():
 )
 def test_without_ridge_no_regularisation_exists_from_the_threshold_on(values, n):
     with pytest.raises(InvalidInput, match=r"n: expected n < rank\(Sigma\) = \d or ridge > 0, received \d"):
-        fft.effective_regularisation(values, n, 0.0)
+        effective_regularisation(values, n, 0.0)
 
 
 # -- the deterministic equivalent: simulation -------------------------------------------------------------------
@@ -304,7 +406,7 @@ def package_draws(problem):
 
 def ingredients(problem):
     """kappa, df2 and the bias before its correction, by dense matrices."""
-    kappa = fft.effective_regularisation(np.linalg.eigvalsh(problem.sigma), problem.n, problem.ridge)
+    kappa = effective_regularisation(np.linalg.eigvalsh(problem.sigma), problem.n, problem.ridge)
     inverse = np.linalg.inv(problem.sigma + kappa * np.eye(problem.dx))
     share = problem.sigma @ inverse
     bias = kappa**2 * np.trace(problem.shift @ inverse @ problem.sigma @ inverse @ problem.shift.T)
@@ -316,12 +418,12 @@ def rivals(problem):
     kappa, df2, bias = ingredients(problem)
     n, noise = problem.n, problem.noise_trace
     df1 = n - problem.ridge / kappa
-    right = fft.equivalent(problem)
+    right = raw(problem)
     return {
         "bias without its correction": bias + right.variance,
         "variance of a fixed design, df2/n": right.bias + noise * df2 / n,
         "df1 instead of df2 in the variance": right.bias + noise * df1 / (n - df2),
-        "isotropic inputs": fft.equivalent(
+        "isotropic inputs": raw(
             problem.replace(input_covariance=np.full(problem.dx, np.trace(problem.sigma) / problem.dx))
         ).risk,
     }
@@ -339,8 +441,8 @@ def test_equivalent_agrees_with_simulation_and_its_error_halves_when_dimensions_
     """
     small = SIMULATED[name]
     large = doubled(small)
-    predicted = fft.equivalent(small).risk
-    np.testing.assert_allclose(fft.equivalent(large).risk, predicted, rtol=1e-12)
+    predicted = raw(small).risk
+    np.testing.assert_allclose(raw(large).risk, predicted, rtol=1e-12)
     z = critical_z(4)
     errors, stderrs, bands = [], [], []
     for problem in (small, large):
@@ -356,6 +458,9 @@ def test_equivalent_agrees_with_simulation_and_its_error_halves_when_dimensions_
     assert abs(limit - predicted) <= tolerance, f"{limit} against {predicted} +- {tolerance}; {numbers}"
     for rival, risk in rivals(small).items():
         assert abs(limit - risk) > tolerance, f"{rival}: {risk} passes, limit {limit} +- {tolerance}"
+    corrected = fft.fft_risk(large).risk
+    left = bands[1] ** 2 * corrected + z * stderrs[1] * predicted
+    assert abs(package_draws(large).mean() - corrected) <= left, "the correction leaves the square"
 
 
 def simulate(problem, trials, seed):

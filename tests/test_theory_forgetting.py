@@ -115,3 +115,11 @@ def test_bad_input_is_one_line():
         forgetting(problem.replace(input_covariance=np.repeat([1.0, 0.0], D // 2)), [1])
     with pytest.raises(InvalidInput, match="the mean is infinite"):
         forgetting(problem.replace(n=D), [1])
+
+
+def test_at_the_threshold_without_noise_lora_forgets_what_the_shift_costs():
+    """D is Delta from its rank on."""
+    problem = CASES["n > dx"].replace(n=D, noise_std=0.0, spectrum=(2.0,))
+    found = forgetting(problem, [0, 1, 2, 16])
+    assert found.forgetting.tolist() == [0.0, 4.0, 4.0, 4.0]
+    assert found.note == ""

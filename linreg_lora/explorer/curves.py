@@ -17,9 +17,11 @@ from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.explorer.setting import Setting
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.bounds import least_risk
 from linreg_lora.theory.curve import risk_curve
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.decisions import doubt_of_best
+from linreg_lora.theory.effective import distance_from_threshold
+from linreg_lora.theory.fft import NEAR, fft_risk
+from linreg_lora.theory.least_risk import least_risk
 
 #: Groups of singular values, about; and by how much their places count beside their strengths.
 _GROUPS, _PLACES = 12, 0.7
@@ -50,23 +52,27 @@ class AgainstRank(NamedTuple):
         if problem.moments is Moments.NO_MEAN:
             return f"{where}: {problem.moments_note}"
         try:
-            best = curve.best_rank
-        except InvalidInput:
-            return f"{where}: no rank was solved; {'; '.join(curve.notes)}"
-        risk = float(curve.risk[list(curve.ranks).index(best)])
+            best, doubt = curve.best_rank, "; in doubt, see the open circles" if doubt_of_best(curve) else ""
+        except (NumericalFailure, InvalidInput) as failure:
+            return f"{where}: {failure}"
+        risk = curve.at_rank(best).risk
         if best == problem.max_rank or not risk < curve.fft_risk:
             unseen = "; a risk of 0 has no place on a logarithmic axis" if np.any(curve.risk == 0) else ""
-            return f"{where}: no rank drawn beats FFT, whose risk is {curve.fft_risk:.4g}{unseen}"
+            return f"{where}: no rank drawn beats FFT, whose risk is {curve.fft_risk:.4g}{unseen}{doubt}"
         name = "not adapting (rank 0)" if best == 0 else f"LoRA of rank {best}"
-        return f"{where}: of the ranks drawn {name} is best, risk {risk:.4g} against {curve.fft_risk:.4g} of FFT"
+        return f"{where}: of the ranks drawn {name} is best, risk {risk:.4g} against {curve.fft_risk:.4g} of FFT{doubt}"
 
 
 class AgainstSamples(NamedTuple):
-    """FFT's expected excess risk against n, nan where no mean exists, and that band of n (None: there is none)."""
+    """FFT's expected excess risk against n, nan where no mean exists or none is known, and two bands of n (None: none).
+
+    `no_mean`: where no mean exists; `doubtful`: where a threshold is so near that theory may be off by more than 1 %.
+    """
 
     n: Int[np.ndarray, "k"]
     fft: Float[np.ndarray, "k"]
     no_mean: tuple[int, int] | None
+    doubtful: tuple[int, int] | None
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,7 +81,7 @@ def against_rank(setting: Setting) -> AgainstRank:
     problem = setting.problem()
     grouped, ends = _grouped(problem)
     ranks = drawn_ranks(problem, ends, setting)
-    curve = risk_curve(grouped, ranks, flags=False)
+    curve = risk_curve(grouped, ranks)
     return AgainstRank(setting, curve, np.array([least_risk(problem, int(rank)) for rank in ranks]))
 
 
@@ -90,9 +96,10 @@ def against_samples(setting: Setting) -> AgainstSamples:
     problem = setting.problem()
     n = _sample_sizes(setting, _MANY)
     problems = [problem.replace(n=int(value)) for value in n]
-    fft = np.array([_finite(fft_risk(changed).risk) for changed in problems])
+    fft = np.array([_known_fft(changed) for changed in problems])
     without = [changed.n for changed in problems if changed.moments is Moments.NO_MEAN]
-    return AgainstSamples(n, fft, (min(without), max(without)) if without else None)
+    near = [changed.n for changed in problems if distance_from_threshold(changed) < NEAR]
+    return AgainstSamples(n, fft, _band(without), _band(near))
 
 
 def lora_sample_sizes(setting: Setting) -> Iterator[int]:
@@ -157,6 +164,17 @@ def _sample_sizes(setting: Setting, count: int) -> Int[np.ndarray, "k"]:
     near = setting.dx + np.concatenate([_NEAR, setting.dx * _NEAR_SHARES])
     sizes = np.concatenate([np.geomspace(low, high, count), near, [setting.n]])
     return np.unique(np.maximum(np.round(sizes), 1)).astype(int)
+
+
+def _band(n: list[int]) -> tuple[int, int] | None:
+    return (min(n), max(n)) if n else None
+
+
+def _known_fft(problem: Problem) -> float:
+    try:
+        return _finite(fft_risk(problem).risk)
+    except NumericalFailure:
+        return float("nan")
 
 
 def _finite(value: float) -> float:

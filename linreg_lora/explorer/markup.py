@@ -64,6 +64,8 @@ height="7" fill="white" stroke="#222"/></svg>simulated</span>
 <span><svg width="10" height="16"><path d="M5 0v16" stroke="#595959"/></svg>this n</span>
 <span><svg width="10" height="16"><path d="M5 0v16" stroke="#595959" stroke-dasharray="2 3"/></svg>n = dx</span>
 <span><svg width="16" height="12"><rect width="16" height="12" fill="#d9d9d9"/></svg>no mean exists</span>
+<span><svg width="34" height="12"><circle cx="7" cy="6" r="3.5" fill="white" stroke="{_LORA}" stroke-width="1.5"/>
+<rect x="18" width="16" height="12" fill="#f1efe6"/></svg>theory may be off by more than 1&nbsp;%</span>
 </div>"""
 
 

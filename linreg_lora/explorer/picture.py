@@ -72,6 +72,9 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
     axes.plot(x, floor, color=_FLOOR.color, linestyle=":", label="least of any update of rank r")
     axes.plot(x[[0, -1]], [full, full], color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
     axes.plot(x, lora, color=_LORA.color, marker="o", markersize=2.5, label="LoRA, theory")
+    if curve.flagged is not None and np.any(shown := curve.flagged & np.isfinite(lora)):
+        look = {"marker": "o", "markersize": 3.2, "markerfacecolor": "white", "linestyle": "none"}
+        axes.plot(x[shown], lora[shown], color=_LORA.color, label="may be off by more than 1 %", **look)
     if simulated is not None:
         assert simulated.stderr is not None
         look = {"fmt": "s", "color": "0.15", "markerfacecolor": "white", "markersize": 4.2}
@@ -97,9 +100,10 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
 def draw_samples(axes: "Axes", found: AgainstSamples, lora: dict[int, float], dx: int, rank: int) -> None:
     """Risk against n, with the band where no mean exists."""
     n = np.array(sorted(lora))
-    if found.no_mean is not None:
-        low, high = found.no_mean
-        axes.axvspan(low - 0.5, high + 0.5, color="0.85", linewidth=0, label="no mean exists")
+    bands = ((found.doubtful, "#f1efe6", "may be off by more than 1 %"), (found.no_mean, "0.85", "no mean exists"))
+    for band, color, label in bands:
+        if band is not None:
+            axes.axvspan(band[0] - 0.5, band[1] + 0.5, color=color, linewidth=0, label=label)
     axes.axvline(dx, color=style.ANNOTATION, linestyle=":", linewidth=0.7)
     axes.plot(found.n, found.fft, color=style.REFERENCE.color, linestyle="--", label="FFT, theory")
     axes.plot(n, [lora[int(value)] for value in n], color=_LORA.color, label=f"LoRA of rank {rank}, theory")
@@ -125,6 +129,8 @@ def dataset(found: AgainstRank, exact: RiskCurve, simulated: RiskCurve | None = 
         "risk": ("rank", exact.risk, {"long_name": "expected excess risk of LoRA, theory", **units}),
         "least_risk": ("rank", found.floor, {"long_name": "least excess risk of any update of this rank", **units}),
         "fft_risk": ((), exact.fft_risk, {"long_name": "expected excess risk of FFT, theory", **units}),
+        "flagged": ("rank", _flagged(exact), {"long_name": "whether risk may be off by more than 1 %"}),
+        "fft_flagged": ((), exact.fft_flagged, {"long_name": "whether fft_risk may be off by more than 1 %"}),
     }
     attributes = {
         "setting": json.dumps(found.setting.query()),
@@ -137,3 +143,7 @@ def dataset(found: AgainstRank, exact: RiskCurve, simulated: RiskCurve | None = 
         variables["stderr"] = ("rank", simulated.stderr, {"long_name": "its standard error", **units})
         attributes |= {"trials": simulated.trials, "seed": simulated.seed}
     return xr.Dataset(variables, {"rank": ("rank", exact.ranks, {"long_name": "LoRA rank"})}, attributes)
+
+
+def _flagged(curve: RiskCurve) -> np.ndarray:
+    return np.zeros(len(curve.ranks), dtype=bool) if curve.flagged is None else curve.flagged

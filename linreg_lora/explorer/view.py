@@ -23,7 +23,7 @@ from linreg_lora.risk_curve import RiskCurve
 LORA, FULL, FLOOR = style.COMPARED[3].color, style.REFERENCE.color, style.COMPARED[2].color
 #: Dashes beside colours, for readers without them.
 LORA_DASH, FULL_DASH, FLOOR_DASH = "solid", [7, 4], [2, 3]
-GREY, BAND = "#595959", "#d9d9d9"
+GREY, BAND, DOUBTFUL = "#595959", "#d9d9d9", "#f1efe6"
 _HEIGHT = 330
 #: Ticks as plain numbers: 0.2, 50, 1,000.
 _PLAIN = "return tick < 1 ? String(Number(tick.toPrecision(3))) : tick.toLocaleString('en-US')"
@@ -35,10 +35,14 @@ class View:
     def __init__(self) -> None:
         names = ("lora", "full", "floor", "points")
         self.lora, self.full, self.floor, self.points = (_source(name, "x", "y", "r") for name in names)
+        self.lora.data["fill"] = []
         self.bars = _source("bars", "x", "low", "high")
         self.against_rank = self._rank_plot()
         self.full_n, self.lora_n = (_source(name, "x", "y") for name in ("full-n", "lora-n"))
-        self._no_mean = BoxAnnotation(fill_color=BAND, fill_alpha=1.0, line_color=None, level="underlay", visible=False)
+        self._doubtful, self._no_mean = (
+            BoxAnnotation(fill_color=color, fill_alpha=1.0, line_color=None, level="underlay", visible=False)
+            for color in (DOUBTFUL, BAND)
+        )
         self._threshold, self._n = (Span(dimension="height", line_color=GREY, line_width=1) for _ in range(2))
         self._threshold.line_dash = "dotted"
         self.against_n = self._sample_plot()
@@ -48,7 +52,9 @@ class View:
         curve, x = found.curve, position(found.curve.ranks)
         ranks = curve.ranks.tolist()
         known = np.isfinite(curve.risk)
-        self.lora.data = {"x": x[known], "y": curve.risk[known], "r": curve.ranks[known]}
+        flagged = False if curve.flagged is None else curve.flagged
+        fill = np.broadcast_to(np.where(flagged, "white", LORA), known.shape)[known].tolist()
+        self.lora.data = {"x": x[known], "y": curve.risk[known], "r": curve.ranks[known], "fill": fill}
         full = curve.fft_risk if np.isfinite(curve.fft_risk) else np.nan
         self.full.data = {"x": x[[0, -1]], "y": [full, full], "r": [ranks[0], ranks[-1]]}
         positive = found.floor > 0
@@ -75,9 +81,10 @@ class View:
         """FFT's risk against n; LoRA's follows by `show_lora`."""
         self.full_n.data = {"x": found.n, "y": found.fft}
         self.lora_n.data = _empty("x", "y")
-        self._no_mean.visible = found.no_mean is not None
-        if found.no_mean is not None:
-            self._no_mean.update(left=found.no_mean[0] - 0.5, right=found.no_mean[1] + 0.5)
+        for box, band in ((self._doubtful, found.doubtful), (self._no_mean, found.no_mean)):
+            box.visible = band is not None
+            if band is not None:
+                box.update(left=band[0] - 0.5, right=band[1] + 0.5)
         self._threshold.location, self._n.location = dx, n
         low, high = float(found.n[0]) / 1.05, float(found.n[-1]) * 1.05
         self.against_n.x_range.update(start=low, end=high)
@@ -101,7 +108,7 @@ class View:
         plot.line("x", "y", source=self.floor, color=FLOOR, line_dash=FLOOR_DASH, line_width=2)
         plot.line("x", "y", source=self.full, color=FULL, line_dash=FULL_DASH, line_width=2)
         plot.line("x", "y", source=self.lora, color=LORA, line_dash=LORA_DASH, line_width=2.5)
-        dots = plot.scatter("x", "y", source=self.lora, color=LORA, size=5)
+        dots = plot.scatter("x", "y", source=self.lora, line_color=LORA, fill_color="fill", size=6)
         bars: Any = Whisker(
             base="x", upper="high", lower="low", source=self.bars, level="overlay", line_color="#222222"
         )
@@ -128,6 +135,7 @@ class View:
         plot = _plot(
             "Risk against n", "samples n", x_axis_type="log", y_axis_type="log", x_range=Range1d(start=1, end=10)
         )
+        plot.add_layout(self._doubtful)
         plot.add_layout(self._no_mean)
         plot.add_layout(self._threshold)
         plot.add_layout(self._n)

@@ -22,6 +22,8 @@ import numpy as np
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, guaranteed
+from linreg_lora.theory.least_risk import least_risk as least_risk
+from linreg_lora.theory.least_risk import whitened_values
 from linreg_lora.theory.truncation import Version, next_value, numerical_rank, require_rank, tail_energy
 
 # -- the paper's theorems ---------------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     """
     require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)
-    values = _whitened_values(problem)
+    values = whitened_values(problem)
     planted = numerical_rank(values, (problem.dy, problem.dx))
     factor = rank + 4 * planted if planted <= rank else 8 * rank
     return LoraBound(
@@ -204,17 +206,6 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
 
 
 # -- from below -------------------------------------------------------------------------------------------------------
-
-
-def least_risk(problem: Problem, rank: int) -> float:
-    """The least excess risk of any update of rank r in 0..min(dx, dy), on any data.
-
-        sum_{i>r} s_i(Delta Sigma^{1/2})^2
-
-    The truncation of Delta Sigma^{1/2} attains it (Eckart and Young).
-    """
-    require_rank(rank, 0, min(problem.dx, problem.dy))
-    return tail_energy(_whitened_values(problem), rank)
 
 
 def smallest_variance_bound(problem: Problem, rank: int) -> float:
@@ -244,13 +235,6 @@ def _largest(covariance: np.ndarray | None) -> float:
     if covariance is None:
         return 1.0
     return float(np.max(covariance) if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)[-1])
-
-
-def _whitened_values(problem: Problem) -> np.ndarray:
-    """Singular values of Delta Sigma^{1/2}, largest first."""
-    if problem.isotropic_scale is not None:
-        return math.sqrt(problem.isotropic_scale) * np.asarray(problem.spectrum)
-    return np.linalg.svd(problem.shift @ problem.sigma_sqrt, compute_uv=False)
 
 
 def _product(factor: float, expectation: Expectation) -> float:

@@ -5,31 +5,38 @@ import numpy as np
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
-from linreg_lora.theory.fft import EQUIVALENT, fft_risk
+from linreg_lora.theory.fft import fft_risk
 
 
 def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
     """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
     Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on
-    to, also for `difference`, and `flags`: false is faster for few ranks, and no note tells where they may be off.
-    Where the mean is infinite the risk is inf. A rank whose equations were not solved is nan. `notes` say all this.
+    to, also for `difference`, and `flags`: false leaves out which numbers may be off by more than 1 %. `fft_risk` is
+    that of `theory.fft.fft_risk`. Where the mean is infinite the risk is inf. A rank whose equations were not solved,
+    or to which the theory does not reach, is nan. `notes` say all this.
     """
     chosen = valid_ranks(ranks, problem)
-    full = fft_risk(problem)
-    fft, formula, notes = full.risk, full.formula, []
-    difference = np.full(len(chosen), np.nan)
+    notes: list[str] = []
+    fft, fft_formula, fft_flagged = np.nan, "none", False
+    try:
+        full = fft_risk(problem)
+        fft, fft_formula, fft_flagged = full.risk, full.formula, full.flagged and flags
+        notes += [full.note] if fft_flagged else []
+    except NumericalFailure as failure:
+        notes.append(str(failure))
+    formula = fft_formula
     trivial = (chosen == 0) | (chosen == problem.max_rank)
     risk = np.where(chosen == 0, problem.pretrained_risk, np.where(trivial, fft, np.nan))
-    if np.isfinite(fft):
-        difference = risk - fft
+    difference = risk - fft if np.isfinite(fft) else np.full(len(chosen), np.nan)
+    flagged = (chosen == problem.max_rank) & fft_flagged
     if problem.moments is Moments.NO_MEAN:
         risk = np.where(chosen == 0, problem.pretrained_risk, np.inf)
         notes.append(problem.moments_note)
-    elif not np.all(trivial) or full.formula == EQUIVALENT:
-        formula = f"LoRA: deterministic equivalent; FFT: {full.formula}"
+    elif not np.all(trivial):
+        formula = f"LoRA: deterministic equivalent; FFT: {fft_formula}"
         try:
-            risk, difference, fft, found = _equivalent(problem, chosen, correction, flags)
+            risk, difference, flagged, found = _equivalent(problem, chosen, correction, flags)
             notes += found
         except NumericalFailure as failure:
             notes.append(str(failure))
@@ -45,20 +52,23 @@ def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = Tru
         difference_stderr=None,
         moments=problem.moments,
         formula=formula,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
+        flagged=flagged,
+        fft_flagged=fft_flagged,
+        fft_formula=fft_formula,
     )
 
 
 def _equivalent(
     problem: Problem, ranks: np.ndarray, correction: bool, flags: bool
-) -> tuple[np.ndarray, np.ndarray, float, list[str]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    from linreg_lora.theory import notes as words
     from linreg_lora.theory.equivalent import partial_equivalent
 
     found = partial_equivalent(problem, ranks, correction=correction, flags=flags)
-    notes = list(found.failures.values())[:1]
+    notes = words.reasons(found.failures)
     if correction and not found.corrected:
         notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")
-    elif np.any(found.flagged):
-        listed = ", ".join(str(rank) for rank in found.ranks[found.flagged])
-        notes.append(f"the finite-size correction may be off by more than 0.5 %: rank {listed}")
-    return found.risk, found.difference, found.fft_risk, notes
+    elif np.any(flagged := found.flagged & (found.ranks < problem.max_rank)):
+        notes.append(words.of_flagged(found.ranks[flagged].tolist()))
+    return found.risk, found.difference, found.flagged, notes

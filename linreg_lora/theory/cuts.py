@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from linreg_lora.errors import NumericalFailure
 from linreg_lora.theory.dyson import Cut
 
 _GRID_POINTS, _GRID_STEP, _SEARCH_STEPS = 64, 16, 60
@@ -19,6 +20,9 @@ _KNOWN_SHARE, _PASS = 0.8, 64
 #: A cut below a wide gap is measured from inside the gap, if that is this many times further up.
 _RUNG_RATIO = 2.0
 
+#: From a cut to those around it: the directions between, and the longest step in log x.
+_HALF, _LONGEST_STEP = 0.5, 0.5
+
 #: What lies between cuts x and points further right.
 Evaluate = Callable[[np.ndarray, np.ndarray], Cut]
 
@@ -27,11 +31,13 @@ class Cuts(NamedTuple):
     """One cut a rank, what lies above it, and the width of the spectral gap that it halves.
 
     `width` is the difference of log x between the ends of the gap, 0 where there is none. `ladder`: see there.
+    `around`: cuts some half a direction above and below each; empty unless asked for.
     """
 
     cut: Cut
     width: Float[np.ndarray, "m"]
     ladder: "Ladder"
+    around: tuple[Cut, ...]
 
 
 class Ladder:
@@ -90,7 +96,14 @@ class _Above:
 
 
 def find_cuts(
-    between: Evaluate, ranks: Float[np.ndarray, "m"], x_min: float, x_max: float, outputs: int, tolerance: float
+    between: Evaluate,
+    ranks: Float[np.ndarray, "m"],
+    x_min: float,
+    x_max: float,
+    outputs: int,
+    tolerance: float,
+    *,
+    around: bool = False,
 ) -> Cuts:
     """The cuts that keep `ranks` directions: value_0(x) = rank within `tolerance`.
 
@@ -100,6 +113,10 @@ def find_cuts(
     """
     evaluate = _Above(between, x_max)
     pool = _grid(evaluate, float(np.max(ranks)), x_min, x_max, tolerance)
+    if not pool.x.size:
+        raise NumericalFailure(
+            f"equivalent: expected cuts from {x_min:.3g} to {x_max:.3g} on the branch of the resolvent, received none"
+        )
     for _ in range(_SEARCH_STEPS):
         missing = np.min(np.abs(pool.values[:, 0] - ranks[:, None]), axis=1) > tolerance
         if not np.any(missing):
@@ -116,7 +133,17 @@ def find_cuts(
         middle = np.exp((low + high) / 2)[gap[sparse]]
         for part, moved in zip(found, evaluate(middle), strict=True):
             part[gap] = moved
-    return Cuts(found, width, evaluate.ladder)
+    return Cuts(found, width, evaluate.ladder, _around(evaluate, found, x_max) if around else ())
+
+
+def _around(evaluate: _Above, found: Cut, x_max: float) -> tuple[Cut, ...]:
+    """Cuts half a direction above and below each, by its density: in log x a step of 1/2 over it."""
+    with np.errstate(divide="ignore"):
+        step = np.minimum(_HALF / found.density[:, 0], _LONGEST_STEP)
+    above = np.minimum(found.x * np.exp(step), 0.999 * x_max)
+    both = evaluate(np.concatenate([above, found.x * np.exp(-step)]))
+    first, second = (Cut(*(part[side] for part in both)) for side in (slice(len(step)), slice(len(step), None)))
+    return first, second
 
 
 def _grid(evaluate: _Above, most: float, x_min: float, x_max: float, tolerance: float) -> Cut:

@@ -30,7 +30,8 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import capacity, frozen
-from linreg_lora.theory.fft import distance_from_singular, fft_risk
+from linreg_lora.theory.effective import distance_from_threshold
+from linreg_lora.theory.fft import fft_risk
 
 #: `equivalent` integrates its traces to this share of ||Delta Sigma^{1/2}||^2 + risk.
 _CONTOUR_ACCURACY = 2e-9
@@ -45,12 +46,13 @@ class Benefit(NamedTuple):
     """risk(n) - risk(n+1), in squared units of y a sample; inf, -inf or nan where a mean does not exist.
 
     `error` estimates the numerical error (0: rounding only). It leaves out how far a deterministic equivalent, where
-    `formula` names one, lies from the exact risk.
+    `formula` names one, lies from the exact risk: where `flagged`, more than 1 % of the risk, and more of the benefit.
     """
 
     value: float
     error: float
     formula: str
+    flagged: bool = False
 
 
 def fft_benefit(problem: Problem) -> Benefit:
@@ -69,7 +71,8 @@ def fft_benefit(problem: Problem) -> Benefit:
         return Benefit(problem.pretrained_risk / dx - harm, 0.0, formula)
     before, after = fft_risk(problem), fft_risk(more)
     error = (_KAPPA_ACCURACY + problem.dx * np.finfo(float).eps) * (before.risk + after.risk)
-    return Benefit(before.risk - after.risk, error, f"difference of: {before.formula}")
+    flagged = before.flagged or after.flagged
+    return Benefit(before.risk - after.risk, error, f"difference of: {before.formula}", flagged)
 
 
 def frozen_a_benefit(problem: Problem, input_factor: object) -> Benefit:
@@ -108,13 +111,13 @@ def lora_benefit(problem: Problem, rank: int) -> Benefit:
     missing = _missing_mean(problem, problem.replace(n=problem.n + 1))
     if missing is not None:
         return missing
-    before, after = _risks(problem, rank, 0)
+    before, after, flagged = _risks(problem, rank, 0)
     delta = _CONTOUR_ACCURACY * (problem.pretrained_risk + before)
-    plain = Benefit(before - after, 2 * delta, "difference of deterministic equivalents, n and n + 1")
+    plain = Benefit(before - after, 2 * delta, "difference of deterministic equivalents, n and n + 1", flagged)
     distance = _distance_from_singular(problem, rank)
     if distance < _SHORTEST:
         return plain
-    wide = _wide_difference(problem, rank, distance)
+    wide = _wide_difference(problem, rank, distance)._replace(flagged=flagged)
     return wide if wide.error < plain.error else plain
 
 
@@ -124,7 +127,7 @@ def _wide_difference(problem: Problem, rank: int, distance: float) -> Benefit:
     slopes, errors = [], []
     for steps in (outer, inner):
         half = steps + 0.5
-        before, after = _risks(problem, rank, steps)
+        before, after, _ = _risks(problem, rank, steps)
         weight = (distance**2 - half**2) / (2 * half)
         slopes.append(weight * (before - after))
         errors.append(weight * 2 * _CONTOUR_ACCURACY * (problem.pretrained_risk + max(before, after)))
@@ -196,22 +199,22 @@ def _missing_mean(problem: Problem, more: Problem) -> Benefit | None:
 def _distance_from_singular(problem: Problem, rank: int) -> float:
     """u: how far n + 1/2 lies from where the risk is singular as a function of n.
 
-    The threshold: n = dx + 1 from above and dx - 1 from below; with ridge the complex n = dx - eta' +- 2i sqrt(dx eta')
-    where the spectrum of X X^T + eta I reaches 0, eta' = eta over the smallest variance. Also n = r, below which rank r
-    does not exist.
+    The threshold: n = dx + 1 from above and dx - 1 from below; with ridge, or for n < dx with other than isotropic
+    inputs, the effective one (`theory.effective`). Also n = r, below which rank r does not exist.
     """
     centre, dx = problem.n + 0.5, problem.input_rank
     above_rank = centre - rank
-    if problem.ridge > 0:
-        return min(distance_from_singular(problem, centre), above_rank)
+    if problem.ridge > 0 or (problem.regime is Regime.UNDERDETERMINED and problem.isotropic_scale is None):
+        return min(distance_from_threshold(problem, centre), above_rank)
     if problem.regime is Regime.UNDERDETERMINED:
         return min(dx - 1 - centre, above_rank)
     return centre - dx - 1
 
 
-def _risks(problem: Problem, rank: int, steps: int) -> tuple[float, float]:
-    """The equivalent `steps` samples before n and `steps` after n + 1."""
+def _risks(problem: Problem, rank: int, steps: int) -> tuple[float, float, bool]:
+    """The equivalent `steps` samples before n and `steps` after n + 1, and whether one is flagged."""
     from linreg_lora.theory.equivalent import equivalent
 
-    first, second = (problem.replace(n=n) for n in (problem.n - steps, problem.n + 1 + steps))
-    return float(equivalent(first, [rank]).risk[0]), float(equivalent(second, [rank]).risk[0])
+    both = [equivalent(problem.replace(n=n), [rank]) for n in (problem.n - steps, problem.n + 1 + steps)]
+    first, second = (float(found.risk[0]) for found in both)
+    return first, second, any(bool(found.flagged[0]) for found in both)

@@ -2,60 +2,120 @@
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.notes import FLAGGED, spans
 
 #: Points of the grid on which a crossing is looked for, between the two ends.
 _GRID = 17
 _LARGEST_N = 2**53
 
+_Item = TypeVar("_Item")
+
 
 class BestRank(NamedTuple):
-    """The rank of least expected risk, its risk, and that of FFT."""
+    """The rank of least expected risk, its risk, and that of FFT.
+
+    `flagged`: another rank may be the best, or the risk may be off by more than 1 %; `note` says why.
+    """
 
     rank: int
     risk: float
     fft_risk: float
+    flagged: bool = False
+    note: str = ""
 
 
 class Crossing(NamedTuple):
-    """Where LoRA and FFT have the same expected risk, and who wins below it."""
+    """Where LoRA and FFT have the same expected risk, and who wins below it.
+
+    `flagged`: a risk there may be off by more than 1 %, and the crossing with it.
+    """
 
     value: float
     winner_below: Literal["LoRA", "FFT"]
+    flagged: bool = False
+
+
+class Answer(list[_Item]):
+    """A list with its doubt: `flagged` items or absences may be wrong, and `note` says why. Empty: none."""
+
+    def __init__(self, items: Iterable[_Item] = (), flagged: bool = False, note: str = "") -> None:
+        super().__init__(items)
+        self.flagged, self.note = flagged, note
 
 
 def best_rank(problem: Problem) -> BestRank:
-    """The rank in 0..min(n, dx, dy) whose expected excess risk is least, by theory; ties go to the smaller rank."""
+    """The rank in 0..min(n, dx, dy) whose expected excess risk is least, by theory; ties go to the smaller rank.
+
+    Raises `NumericalFailure` where a rank without a number could be the best: no update of its rank need do worse.
+    """
     curve = risk_curve(problem)
-    _require_known(curve.risk, curve.notes)
+    found, note = curve.at_rank(curve.best_rank), doubt_of_best(curve)
+    return BestRank(found.rank, found.risk, curve.fft_risk, bool(note), note)
+
+
+def doubt_of_best(curve: RiskCurve) -> str:
+    """Why the best of a curve's ranks may not be the best, or its risk be off by more than 1 %; empty: neither.
+
+    Flagged risks may be off by a tenth (`FLAGGED`): ranks that are as near to the best could be better.
+    """
+    if curve.flagged is None or not np.any(curve.flagged):
+        return ""
     best = curve.best_rank
-    return BestRank(best, float(curve.risk[best]), curve.fft_risk)
+    least = curve.at_rank(best).risk
+    if curve.at_rank(best).flagged:
+        return f"the risk at the best rank, {best}, may be off by more than 1 %: {'; '.join(curve.notes)}"
+    rivals = curve.ranks[curve.flagged & (curve.risk * (1 - FLAGGED) < least)]
+    if not rivals.size:
+        return ""
+    return f"rank {spans(rivals.tolist())} may be better than {best}: {'; '.join(curve.notes)}"
 
 
-def ranks_that_beat_fft(problem: Problem) -> list[int]:
-    """Ranks whose expected excess risk is below that of FFT, by theory; rank 0 alone where the mean is infinite."""
-    if problem.moments is Moments.NO_MEAN:
-        return [0]
+def ranks_that_beat_fft(problem: Problem) -> Answer[int]:
+    """Ranks whose expected excess risk is below that of FFT, by theory; rank 0 alone where the mean is infinite.
+
+    A list of ranks; it is `flagged`, with a `note`, where a flagged risk is so near FFT's that a rank may be missing or
+    too many. Raises `NumericalFailure` where a rank has no number.
+    """
     curve = risk_curve(problem)
-    _require_known(curve.risk, curve.notes)
-    return [int(rank) for rank in curve.ranks[(curve.difference < 0) & (curve.ranks < problem.max_rank)]]
+    if problem.moments is not Moments.NO_MEAN:
+        _require_known(curve.risk, curve.notes)
+    return winners_of(curve)
 
 
-def crossover(problem: Problem, rank: int, over: str, low: float | int, high: float | int) -> list[Crossing]:
+def winners_of(curve: RiskCurve) -> Answer[int]:
+    """Those of a curve's ranks whose risk is below that of FFT, with the doubt of `ranks_that_beat_fft`."""
+    below = (curve.difference < 0) | ((curve.ranks == 0) & np.isinf(curve.fft_risk))
+    return Answer(curve.ranks[below & (curve.ranks < curve.problem.max_rank)].tolist(), *_doubt_of_winners(curve))
+
+
+def _doubt_of_winners(curve: RiskCurve) -> tuple[bool, str]:
+    doubtful = np.zeros(len(curve.ranks), dtype=bool) if curve.flagged is None else curve.flagged | curve.fft_flagged
+    close = np.abs(curve.difference) < FLAGGED * np.maximum(curve.risk, curve.fft_risk)
+    unsure = curve.ranks[doubtful & close & (curve.ranks < curve.problem.max_rank)]
+    if not unsure.size:
+        return False, ""
+    return True, f"at rank {spans(unsure.tolist())} it may be otherwise: {'; '.join(curve.notes)}"
+
+
+def crossover(problem: Problem, rank: int, over: str, low: float | int, high: float | int) -> Answer[Crossing]:
     """Every value of `over` in [low, high] at which LoRA of this rank and FFT have the same expected risk.
 
     `over` is "noise_std" (sigma > 0) or "n" (crossings are reported as the last n before the winner changes). The
     difference of risks is computed on a grid, even in log `over`, and each change of sign is closed in on; two
     crossings between neighbouring grid points are missed. An empty list means that no crossing was found. Points where
     no mean exists are left out, so a change of winner across the interpolation threshold counts as a crossing there.
+    So are points to which the theory does not reach; the list is `flagged` then, and its `note` names them. A crossing
+    is flagged where a risk at it is. Raises `NumericalFailure` where the theory reaches no point.
     """
     if over not in ("noise_std", "n"):
         raise InvalidInput("over", "noise_std or n", over)
@@ -69,18 +129,24 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     largest = min(problem.input_rank, problem.dy) if whole else problem.max_rank
     if rank not in range(1, largest):
         raise InvalidInput("rank", f"an integer in 1..{largest - 1}", rank)
+    refused: dict[float, str] = {}
+    flagged: dict[float, bool] = {}
 
     def difference(value: float) -> float:
         changed = problem.replace(**{over: int(value) if whole else float(value)})
         if rank >= changed.max_rank or changed.moments is Moments.NO_MEAN:
             return math.nan
         curve = risk_curve(changed, [rank])
-        _require_known(curve.risk, curve.notes)
+        flagged[value] = curve.fft_flagged or bool(curve.flagged is not None and curve.flagged[0])
+        if math.isnan(curve.difference[0]):
+            refused[value] = "; ".join(curve.notes)
         return float(curve.difference[0])
 
     grid = np.geomspace(low, high, _GRID)
     values = np.unique(np.round(grid)) if whole else grid
-    known = [(float(v), d) for v in values if not math.isnan(d := difference(v))]
+    known = [(float(v), d) for v in values if not math.isnan(d := difference(float(v)))]
+    if not known and refused:
+        raise NumericalFailure(next(iter(refused.values())))
     if not known:
         reason = f"values where LoRA of rank {rank} is not FFT and both have a mean"
         raise InvalidInput("low, high", reason, f"{low:g}, {high:g}", "widen the range or set ridge > 0")
@@ -88,15 +154,34 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     for (a, at_a), (b, at_b) in itertools.pairwise(known):
         if (at_a < 0) != (at_b < 0):
             value = _last_before(difference, a, b, at_a) if whole else _root(difference, a, b)
-            crossings.append(Crossing(value, "LoRA" if at_a < 0 else "FFT"))
-    return crossings
+            doubtful = flagged.get(value, True) or (whole and flagged.get(value + 1, True))
+            unknown = any(a < other < b for other in refused)
+            crossings.append(Crossing(value, "LoRA" if at_a < 0 else "FFT", doubtful or unknown))
+    return Answer(crossings, *_doubt_of_crossings(crossings, refused, over))
+
+
+def _doubt_of_crossings(crossings: list[Crossing], refused: dict[float, str], over: str) -> tuple[bool, str]:
+    notes = []
+    if any(crossing.flagged for crossing in crossings):
+        listed = ", ".join(f"{crossing.value:.6g}" for crossing in crossings if crossing.flagged)
+        notes.append(f"{over} = {listed}: a risk there is not known within 1 %, nor is the crossing")
+    if refused:
+        first = next(iter(refused.values()))
+        notes.append(f"nothing is known for {over} from {min(refused):.6g} to {max(refused):.6g}: {first}")
+    return bool(notes), "; ".join(notes)
 
 
 def _root(difference: Callable[[float], float], low: float, high: float) -> float:
+    """Where the difference changes sign; values without a number count as zero, so that the search ends at them."""
     from scipy.optimize import brentq
 
-    found = brentq(lambda u: difference(math.exp(u)), math.log(low), math.log(high), xtol=1e-6)
-    return math.exp(float(found))  # pyright: ignore[reportArgumentType]
+    def known(u: float) -> float:
+        return 0.0 if math.isnan(d := difference(math.exp(u))) else d
+
+    found = brentq(known, math.log(low), math.log(high), xtol=1e-6)
+    value = math.exp(float(found))  # pyright: ignore[reportArgumentType]
+    difference(value)
+    return value
 
 
 def _last_before(difference: Callable[[float], float], low: float, high: float, at_low: float) -> float:

@@ -16,18 +16,17 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
-from linreg_lora.theory.fft import EQUIVALENT, distance_from_singular, fft_risk
-from linreg_lora.theory.functionals import Functionals, functionals, of_fft
-from linreg_lora.theory.modes import Pretraining, largest_block
+from linreg_lora.theory import doubt, fft, notes
+from linreg_lora.theory.functionals import Functionals, functionals
+from linreg_lora.theory.least_risk import whitened_values
+from linreg_lora.theory.modes import largest_block
+from linreg_lora.theory.rescaled import in_units_of_the_inputs, louder, with_fewer_samples, without_negligible_ridge
 
-#: Where the correction may overshoot: the first ranks below a spectral edge, and ranks on a gap narrower than this
-#: times d^{-2/3}, d = min(n, dx, dy): a quarter of an edge's fluctuation (Tracy-Widom, 0.8 d^{-2/3} if square).
-_NEAR_EDGE, _NARROW_GAP = 3, 0.2
-#: A correction of this share of the risk, or what is expected of it from the distance to the threshold: its square,
-#: the size of the next order, is 0.5 %.
-_LARGE_CORRECTION = 0.07
 #: The accuracy of functionals against ||Delta Sigma^{1/2}||^2, and the largest share of a risk that may be lost to it.
 _ROUNDING, _RESOLVED = 1e-12, 0.005
+#: Risks below the least possible one by less than this share of ||Delta Sigma^{1/2}||^2 are taken for it: contour
+#: integrals are accurate to some 1e-9 of it.
+_CONTOUR = 1e-8
 #: Problems that couple more directions than this are not corrected: it takes seconds a rank, growing with the cube.
 _LARGEST_CORRECTED = 256
 
@@ -45,10 +44,9 @@ class Equivalent:
     """The deterministic equivalent at some ranks.
 
     `risk` includes the correction where `corrected` says so; `raw` never does. `parts` belong to `raw`. `gap`: ranks
-    that a spectral gap separates from the next; `flagged`: ranks where the correction may be off by more than some
-    0.5 %: just below a spectral edge, on a narrow gap, near the threshold, where it is large, or where it was not made.
-    At rank 0 and at full rank, where LoRA is FFT, `parts` are nan. `fft_risk` is exact where that is known
-    (`theory.fft`), else a deterministic equivalent, corrected as the rest. `difference` is risk - FFT's, both at the
+    that a spectral gap separates from the next; `flagged`: ranks where the risk may be off by more than 1 % (`doubt`),
+    or was not corrected though that was asked for. At rank 0 and at full rank, where LoRA is FFT, `parts` are nan.
+    `fft_risk` is that of `theory.fft.fft_risk`, which may be `fft_flagged`. `difference` is risk - FFT's, both at the
     same order: errors that they share near the threshold cancel. `failures`: why a rank is nan.
     """
 
@@ -60,6 +58,7 @@ class Equivalent:
     flagged: Bool[np.ndarray, "m"]
     corrected: bool
     fft_risk: float
+    fft_flagged: bool
     difference: Float[np.ndarray, "m"]
     failures: dict[int, str]
 
@@ -73,45 +72,40 @@ def equivalent(problem: Problem, ranks: object = None, *, correction: bool = Tru
     more than 256 directions are not corrected.
 
     Raises `InvalidInput` for ranks that do not exist and where the mean is infinite, `NumericalFailure` where a
-    self-consistent equation or a cut was not solved.
+    self-consistent equation or a cut was not solved, where a risk came out below what is possible, and, if corrected,
+    less than three samples from an effective threshold (`theory.effective`) where no exact pole is known.
     """
     found = partial_equivalent(problem, ranks, correction=correction)
     if found.failures:
-        raise NumericalFailure(next(iter(found.failures.values())))
+        raise NumericalFailure(notes.reasons(found.failures)[0])
     return found
 
 
 def partial_equivalent(
     problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True
 ) -> Equivalent:
-    """`equivalent`, with nan and an entry in `failures` at ranks that were not solved.
+    """`equivalent`, with nan and an entry in `failures` at ranks that were not solved. Without `flags` none is flagged.
 
-    Without `flags` nothing but `ranks` is solved, and `flagged` is false: up to four times faster for few ranks.
+    Raises `NumericalFailure` where no rank has an equivalent.
     """
     chosen = valid_ranks(ranks, problem)
+    problem = in_units_of_the_inputs(without_negligible_ridge(problem))
     asked = correction
     correction = correction and largest_block(problem.without_null_inputs()) <= _LARGEST_CORRECTED
-    interior, found = at_interior_ranks(problem, chosen, correction=correction, above=_NEAR_EDGE if flags else 0)
+    interior = interior_ranks(problem, chosen, correction=correction)
+    full = fft.fft_risk(problem)
+    found = _with_little_noise(with_fewer_samples(problem), interior, correction)
     size = problem.max_rank + 1
-    full, like = _fft_risks(problem, correction, bool(interior.size))
-    raw, risk = np.full(size, fft_risk(problem).risk), np.full(size, full)
+    approximate = full.formula == fft.EQUIVALENT
+    uncorrected = fft.as_lora(problem, correction=False) if approximate else full.risk
+    raw, risk, difference = np.full(size, uncorrected), np.full(size, full.risk), np.zeros(size)
     raw[0] = risk[0] = problem.pretrained_risk
-    raw[interior] = problem.pretrained_risk + found.raw[:, 1] - 2 * found.raw[:, 2]
-    change = found.correction[:, 1] - 2 * found.correction[:, 2]
-    risk[interior] = raw[interior] + change
-    failures = {int(interior[row]): message for row, message in found.failures.items()}
-    failures |= _unresolved(problem, interior, risk[interior])
-    rows = list(failures)
-    raw[rows], risk[rows] = np.nan, np.nan
-    difference = risk - full
-    difference[interior] = risk[interior] - like
-    parts, width = np.full((size, 3), np.nan), np.zeros(size)
-    parts[interior], width[interior], width[0] = found.raw[:, :3], found.gap, np.inf
-    gap, narrow = width > 0, width < _NARROW_GAP * problem.max_rank ** (-2 / 3)
-    flagged = np.zeros_like(gap)
-    flagged[interior] = [narrow[r] and bool(gap[r] or np.any(gap[max(0, r - _NEAR_EDGE) : r])) for r in interior]
-    near = problem.noise_trace > 0 and _LARGE_CORRECTION * distance_from_singular(problem, problem.n) < 1
-    flagged[interior] |= (np.abs(change) > _LARGE_CORRECTION * raw[interior]) | near | (asked and not correction)
+    difference[0] = problem.pretrained_risk - full.risk
+    raw[interior], risk[interior], difference[interior] = found.raw, found.risk, found.difference
+    parts, gap, flagged = np.full((size, 3), np.nan), np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+    parts[interior], gap[interior], gap[0] = found.parts, found.gap, True
+    flagged[interior] = found.flagged | (asked and not correction)
+    flagged[_rank_of_full_fit(problem.without_null_inputs()) :] = full.flagged
     return Equivalent(
         ranks=chosen,
         risk=risk[chosen],
@@ -120,55 +114,105 @@ def partial_equivalent(
         gap=gap[chosen],
         flagged=flagged[chosen] & flags,
         corrected=correction,
-        fft_risk=full,
+        fft_risk=full.risk,
+        fft_flagged=full.flagged,
         difference=difference[chosen],
-        failures={rank: message for rank, message in failures.items() if rank in chosen},
+        failures={int(interior[row]): message for row, message in found.failures.items()},
     )
 
 
-def at_interior_ranks(
-    problem: Problem,
-    ranks: Int[np.ndarray, "m"],
-    *,
-    correction: bool,
-    pretraining: Pretraining = None,
-    above: int = _NEAR_EDGE,
-) -> tuple[Int[np.ndarray, "k"], Functionals]:
-    """The functionals at those of `ranks`, and of the few ranks `above` each, that lie strictly between 0 and FFT."""
+def interior_ranks(problem: Problem, ranks: Int[np.ndarray, "m"], *, correction: bool) -> Int[np.ndarray, "k"]:
+    """Those of `ranks` that lie strictly between 0 and FFT, in order.
+
+    Raises `InvalidInput` where no mean exists, `NumericalFailure` where there are some and no equivalent holds.
+    """
     if problem.moments is Moments.NO_MEAN:
         raise InvalidInput("problem", "a mean that exists", problem.moments_note)
     reduced = problem.without_null_inputs()
-    full = _rank_of_full_fit(reduced)
-    wanted = {rank - below for rank in ranks.tolist() if 0 < rank < full for below in range(above + 1)}
-    interior = np.array(sorted(rank for rank in wanted if rank > 0), dtype=int)
+    interior = np.unique(ranks[(ranks > 0) & (ranks < _rank_of_full_fit(reduced))])
     if interior.size and reduced.ridge == 0 and reduced.regime is Regime.THRESHOLD:
         raise NumericalFailure(
             f"equivalent: expected n != dx or ridge > 0, received n = dx = {reduced.dx} and ridge = 0: LoRA has no "
             "deterministic equivalent there; move n or set a ridge"
         )
-    return interior, functionals(reduced, interior.astype(float), correction=correction, pretraining=pretraining)
+    if interior.size and correction and not fft.resummed(reduced):
+        fft.require_expansion(reduced)
+    return interior
 
 
-def _fft_risks(problem: Problem, correction: bool, wanted: bool) -> tuple[float, float]:
-    """FFT's risk by the sharpest result, and, if `wanted`, by the same equivalent as LoRA's."""
-    full = fft_risk(problem)
-    approximate = full.formula == EQUIVALENT and correction
-    if not (wanted or approximate):
-        return full.risk, full.risk
-    found = of_fft(problem.without_null_inputs(), correction=correction)
-    total = found.raw[0] + found.correction[0]
-    like = float(problem.pretrained_risk + total[1] - 2 * total[2])
-    return like if approximate else full.risk, like
+class _Solved(NamedTuple):
+    """What `Equivalent` says, at interior ranks; `failures` by row."""
+
+    raw: Float[np.ndarray, "k"]
+    risk: Float[np.ndarray, "k"]
+    difference: Float[np.ndarray, "k"]
+    parts: Float[np.ndarray, "k 3"]
+    gap: Bool[np.ndarray, "k"]
+    flagged: Bool[np.ndarray, "k"]
+    failures: dict[int, str]
 
 
-def _unresolved(problem: Problem, ranks: np.ndarray, risk: np.ndarray) -> dict[int, str]:
-    """Ranks whose risk is lost in the rounding of ||Delta Sigma^{1/2}||^2 + T1 - 2 T2."""
-    lost = _ROUNDING * problem.pretrained_risk > _RESOLVED * np.abs(risk)
-    return {
-        int(rank): f"equivalent: expected a risk above {_ROUNDING / _RESOLVED:g} ||Delta Sigma^(1/2)||^2 = "
-        f"{_ROUNDING / _RESOLVED * problem.pretrained_risk:.3g}, received {value:.3g} at rank {rank}: lost in rounding"
-        for rank, value in zip(ranks[lost], risk[lost], strict=True)
-    }
+def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> _Solved:
+    """`_solve`; ranks at which the noise is too little to be seen from a louder problem (`rescaled`)."""
+    little = louder(problem) if ranks.size else None
+    quiet = ranks[:0] if little is None else ranks[ranks >= little.rank]
+    if little is None or not quiet.size:
+        return _solve(problem, ranks, correction)
+    silent = problem.replace(noise_std=0.0)
+    few, loud = _solve(problem, ranks[: -len(quiet)], correction), _solve(little.problem, quiet, correction)
+    loud = loud._replace(
+        raw=little.scaled_back(loud.raw, fft.as_lora(silent, correction=False)),
+        risk=little.scaled_back(loud.risk, fft.as_lora(silent, correction=correction)),
+        difference=loud.difference / little.factor,
+        failures={row + len(few.raw): message for row, message in loud.failures.items()},
+    )
+    joined = (np.concatenate(pair) for pair in zip(few[:-1], loud[:-1], strict=True))
+    return _Solved(*joined, few.failures | loud.failures)
+
+
+def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> _Solved:
+    if not ranks.size:
+        nothing, none = np.empty(0), np.empty(0, dtype=bool)
+        return _Solved(nothing, nothing, nothing, np.empty((0, 3)), none, none, {})
+    found = functionals(problem.without_null_inputs(), ranks.astype(float), correction=correction)
+    raw = problem.pretrained_risk + _risk(found.raw)
+    change = _risk(found.correction)
+    risk, failures = _possible(problem, ranks, raw + change, found)
+    rows = list(failures)
+    raw[rows], risk[rows] = np.nan, np.nan
+    difference = risk - fft.as_lora(problem, correction=correction)
+    bounded = np.isfinite(found.curvature[:, 1])
+    curvature = np.where(bounded, _risk(np.where(bounded[:, None], found.curvature, 0.0)), np.inf)
+    flagged = doubt.flags(problem, ranks, found, raw, change, curvature)
+    return _Solved(raw, risk, difference, found.raw[:, :3], found.gap > 0, flagged, failures)
+
+
+def _risk(functionals: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k"]:
+    """T1 - 2 T2."""
+    return functionals[:, 1] - 2 * functionals[:, 2]
+
+
+def _possible(
+    problem: Problem, ranks: np.ndarray, risk: np.ndarray, found: Functionals
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The risks, and why some are none: unsolved, lost in rounding, or less than any update of their rank can have.
+
+    Lost in rounding: that of ||Delta Sigma^{1/2}||^2 + T1 - 2 T2.
+    """
+    failures, whole = dict(found.failures), problem.pretrained_risk
+    values = whitened_values(problem)
+    tails = np.append(np.cumsum(values[::-1] ** 2)[::-1], 0.0)
+    least = tails[np.minimum(ranks, len(values))]
+    for row in np.flatnonzero(_ROUNDING * whole > _RESOLVED * np.abs(risk)).tolist():
+        failures.setdefault(row, "equivalent: expected a risk above "
+            f"{_ROUNDING / _RESOLVED:g} ||Delta Sigma^(1/2)||^2 = {_ROUNDING / _RESOLVED * whole:.3g}, received less: "
+            "lost in rounding; simulate")  # fmt: skip
+    energy = found.raw[:, 1] + found.correction[:, 1]
+    for row in np.flatnonzero((risk < least - _CONTOUR * whole) | (energy < -_CONTOUR * whole)).tolist():
+        failures.setdefault(row, "equivalent: expected an energy >= 0 and a risk that an update of the rank can have, "
+            f"at least {least[row]:.6g}, received {energy[row]:.3g} and {risk[row]:.6g}: the correction is larger than "
+            "what it corrects; move n, raise ridge, or simulate")  # fmt: skip
+    return np.maximum(risk, least), failures
 
 
 def _rank_of_full_fit(problem: Problem) -> int:

@@ -7,33 +7,65 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
+from linreg_lora.theory.effective import (
+    distance_from_threshold,
+    effective,
+    input_variances,
+    shift_energies,
+    toward_no_ridge,
+)
+from linreg_lora.theory.rescaled import without_negligible_ridge
 
 OVERDETERMINED = "Tr(Sigma_eps) dx / (n - dx - 1), exact"
 UNDERDETERMINED = "c ||Delta||^2 (1 - n/dx) + Tr(Sigma_eps) n / (dx - n - 1), exact"
-EQUIVALENT = "bias kappa^2 Tr(Delta Sigma (Sigma + kappa)^-2 Delta^T) / (1 - df2/n) + Tr(Sigma_eps) df2 / (n - df2), deterministic equivalent"  # fmt: skip  # noqa: E501
+EQUIVALENT = "bias kappa^2 Tr(Delta Sigma (Sigma + kappa)^-2 Delta^T) / (1 - df2/n) + Tr(Sigma_eps) df2 / (n - df2), deterministic equivalent, corrected to first order in the dimension"  # fmt: skip  # noqa: E501
+
+#: Distances u from a threshold (`theory.effective`): below the first the expansion in 1/u is worthless, below the
+#: second its next order, about 1/u^2, may pass 0.5 %.
+NO_EXPANSION, NEAR = 3.0, 1 / 0.07
 
 
 class FFTRisk(NamedTuple):
-    """`bias` + `variance` = `risk`, in squared units of y; `formula` says which result was used."""
+    """`bias` + `variance` = `risk`, in squared units of y; `formula` says which result was used.
+
+    `flagged`: the risk is an equivalent near a threshold, and may be off by more than 1 %; `note` says so.
+    """
 
     bias: float
     variance: float
     formula: str
+    flagged: bool = False
+    note: str = ""
 
     @property
     def risk(self) -> float:
         return math.inf if math.isinf(self.variance) else self.bias + self.variance
 
 
+class FirstOrder(NamedTuple):
+    """Bias and variance of FFT by their equivalent, and what the first order in the dimension adds to each."""
+
+    bias: float
+    variance: float
+    bias_correction: float
+    variance_correction: float
+
+    @property
+    def correction(self) -> float:
+        return self.bias_correction + self.variance_correction
+
+
 def fft_risk(problem: Problem) -> FFTRisk:
     """Expected excess risk of FFT by the sharpest result that applies.
 
     Ridgeless, n >= rank(Sigma): `overdetermined`, exact for any covariances. Ridgeless, n < dx, Sigma = c I:
-    `underdetermined`, exact. Otherwise `equivalent`, whose error vanishes like 1/dimension. The risk is inf where the
-    mean does not exist.
+    `underdetermined`, exact. Otherwise `equivalent`, whose relative error is some 1/u^2, u the distance from a
+    threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
+    for u < 3, where the equivalent says nothing.
     """
     if problem.moments is Moments.NO_MEAN:
         return FFTRisk(math.nan, math.inf, problem.moments_note)
+    problem = without_negligible_ridge(problem)
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         return overdetermined(problem)
     if problem.ridge == 0 and problem.isotropic_scale is not None:
@@ -76,81 +108,118 @@ def underdetermined(problem: Problem) -> FFTRisk:
     return FFTRisk(bias, problem.noise_trace * n / dof if dof > 0 else math.inf, UNDERDETERMINED)
 
 
-def equivalent(problem: Problem) -> FFTRisk:
+def equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
     """Deterministic equivalent of the FFT risk: any Sigma and Sigma_eps, ridge eta >= 0, n < dx (any n with ridge).
 
         n - eta/kappa = sum_i l_i / (l_i + kappa),      df2 = sum_i l_i^2 / (l_i + kappa)^2
         bias = kappa^2 Tr(Delta Sigma (Sigma + kappa)^{-2} Delta^T) / (1 - df2/n)
         variance = Tr(Sigma_eps) df2 / (n - df2)
 
-    l_i: eigenvalues of Sigma; kappa: the effective regularisation. The relative error is O(1/n) as the dimensions grow
-    in proportion. Source: Hastie, Montanari, Rosset, Tibshirani 2022; Bach 2024.
+    l_i: eigenvalues of Sigma; kappa: the effective regularisation. With `correction` the first order in the dimension
+    is added (`first_order`), which leaves a relative error of some 1/u^2, u the distance from a threshold
+    (`theory.effective`): flagged for u below 14. Raises `InvalidInput` where the exact risk is known for any Sigma, and
+    `NumericalFailure` for u < 3 if corrected. Source: Hastie, Montanari, Rosset, Tibshirani 2022; Bach 2024; the
+    correction was derived here.
     """
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         raise InvalidInput("problem", "n < rank(Sigma) or ridge > 0", f"n = {problem.n}, rank(Sigma) = {problem.input_rank}, ridge = 0")  # fmt: skip  # noqa: E501
-    values, shift_energy = _input_modes(problem)
-    kappa = effective_regularisation(values, problem.n, problem.ridge)
-    share = values / (values + kappa)
-    rest = kappa / (values + kappa)
-    df2 = float(np.sum(share**2))
-    free = problem.ridge / kappa + float(np.sum(share * rest))  # n - df2 without cancellation
-    bias = float(np.sum(values * rest**2 * shift_energy)) * problem.n / free
-    return FFTRisk(bias, problem.noise_trace * df2 / free, EQUIVALENT)
-
-
-def effective_regularisation(values: np.ndarray, n: int, ridge: float) -> float:
-    """kappa > 0 with n - eta/kappa = sum_i l_i/(l_i + kappa).
-
-    `values` l_i, eigenvalues of Sigma (zeros allowed); `ridge` eta; without ridge n < number of positive l_i is needed.
-    Found by bracketing in log kappa; the residual is checked to 1e-9 n.
-    """
-    positive = values[values > 0]
-    surplus = n - len(positive)
-    if ridge == 0 and surplus >= 0:
-        raise InvalidInput("n", f"n < rank(Sigma) = {len(positive)} or ridge > 0", n)
-
-    def excess(log_kappa: float) -> float:
-        """n - eta/kappa - sum l/(l + kappa), written as (n - rank) + sum kappa/(l + kappa) - eta/kappa."""
-        kappa = math.exp(log_kappa)
-        return surplus + kappa * float(np.sum(1 / (positive + kappa))) - ridge / kappa
-
-    high = math.log((float(np.sum(positive)) + ridge) / n) + 1.0
-    if ridge > 0:
-        low = math.log(ridge) - math.log(n) - 1.0
-    else:
-        low = high - 1.0
-        while excess(low) > 0:
-            low -= 2.0
-    from scipy.optimize import brentq
-
-    kappa = math.exp(float(brentq(excess, low, high, xtol=1e-14)))  # pyright: ignore[reportArgumentType]
-    if not abs(residual := excess(math.log(kappa))) <= 1e-9 * n:
+    bias, variance, more_bias, more_variance = first_order(problem)
+    if not correction:
+        return FFTRisk(bias, variance, EQUIVALENT)
+    require_expansion(problem)
+    found = FFTRisk(bias + more_bias, variance + more_variance, EQUIVALENT)
+    if found.bias < 0 or found.variance < 0:
         raise NumericalFailure(
-            f"kappa: expected a residual below 1e-9 n, received {residual:.3g} for n = {n}, ridge = {ridge:g}"
+            f"fft_risk: expected bias and variance >= 0, received {found.bias:.3g} and {found.variance:.3g}: the "
+            "correction is larger than what it corrects; move n or raise ridge"
         )
-    return kappa
+    u = distance_from_threshold(problem)
+    note = f"FFT's risk may be off by more than 1 %: a threshold is near (u = {u:.3g})" if u < NEAR else ""
+    return found._replace(flagged=bool(note), note=note)
 
 
-def distance_from_singular(problem: Problem, samples: float | int) -> float:
-    """How far a number of samples lies from where the risk is singular as a function of it.
+def first_order(problem: Problem) -> FirstOrder:
+    """The equivalent of FFT's risk and its first-order correction, in closed form; any n but n = rank(Sigma).
 
-    Without ridge from rank(Sigma). With ridge from the complex n = dx - e +- 2i sqrt(dx e), e = eta over the smallest
-    variance, where the spectrum of X X^T + eta I reaches 0. Equivalents are off by the inverse of this distance,
-    relatively, and by its square once corrected.
+    With Q = (X X^T + eta (1 + tau Sigma + mu Delta^T Delta))^{-1} the risk is made of derivatives of
+
+        E log det Q^{-1} = F_0 + (1/2) log(1 - df2/n) + ...
+
+    at tau = mu = 0: variance = Tr(Sigma_eps) d/d eta d/d tau, bias = - d/d mu d/d tau, where df2 and kappa move with
+    eta, tau and mu by n = eta/kappa + sum_i l_i / a_i, a_i = kappa (1 + tau l_i + mu e_i) + l_i, with e_i = ||Delta
+    v_i||^2, and df2 = sum_i (l_i/a_i)^2. F_0 gives the equivalent, the logarithm the first order. For n > rank(Sigma)
+    without ridge (kappa = 0) it is Tr(Sigma_eps) dx (1/g + 1/g^2) for the exact Tr(Sigma_eps) dx / (g - 1), g = n - dx.
     """
-    gap, e = samples - problem.input_rank, problem.ridge / problem.smallest_variance
-    return math.hypot(gap + e, 2 * math.sqrt(problem.input_rank * e))
+    values, shift_energy = input_variances(problem), shift_energies(problem)
+    at = effective(values, problem.n, problem.ridge)
+    positive = values > 0
+    l, energy = values[positive], shift_energy[positive]  # noqa: E741
+    s, r = l / (l + at.kappa), at.kappa / (l + at.kappa)
+    m = at.kappa * energy
+    noise, free = problem.noise_trace, at.free
+    slack = free - float(np.sum(s * r))  # eta / kappa
+    # First and second derivatives of H = eta/kappa + sum l/a - n and of K = n - df2, in units of kappa.
+    h_t, h_m = -np.sum(s**2), -np.sum(s * r * m)
+    h_yy, h_yt = 2 * slack + 2 * np.sum(s * r**2), np.sum(s**2 * (2 * r - 1))
+    h_ym, h_tm = np.sum(s * r * m * (2 * r - 1)), 2 * np.sum(s**2 * r * m)
+    k_y, k_t, k_m = 2 * np.sum(s**2 * r), 2 * np.sum(s**3), 2 * np.sum(s**2 * r * m)
+    k_yy, k_yt = -6 * np.sum(s**2 * r**2), np.sum(s**3 * (2 - 6 * r))
+    k_ym, k_tm = np.sum(s**2 * r * m * (2 - 6 * r)), -6 * np.sum(s**3 * r * m)
+    y_e, y_t, y_m = 1 / free, h_t / free, h_m / free
+
+    def log_derivative(y_x: float, h_yx: float, k_x: float, h_xt: float, k_yx: float, k_xt: float) -> float:
+        """d/dx d/dt log K along the solution; h_yx, k_x, ...: derivatives in kappa (y) and x."""
+        y_xt = (h_xt + h_yx * y_t + h_yt * y_x + h_yy * y_x * y_t) / free
+        first, other = k_x + k_y * y_x, k_t + k_y * y_t
+        second = k_xt + k_yx * y_t + k_yt * y_x + k_yy * y_x * y_t + k_y * y_xt
+        return float(second / free - first * other / free**2)
+
+    return FirstOrder(
+        bias=float(np.sum(l * r**2 * energy)) * problem.n / free,
+        variance=noise * at.df2 / free,
+        bias_correction=-0.5 * log_derivative(y_m, h_ym, k_m, h_tm, k_ym, k_tm),
+        variance_correction=0.5 * noise * log_derivative(y_e, -1.0, 0.0, 0.0, 0.0, 0.0),
+    )
 
 
-def _input_modes(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues l_i of Sigma and the energy ||Delta v_i||^2 of the shift along each eigenvector."""
-    covariance = problem.input_covariance
-    if covariance is not None and covariance.ndim == 2:
-        values, vectors = np.linalg.eigh(covariance)
-        return np.clip(values, 0, None), np.sum((problem.shift @ vectors) ** 2, axis=0)
-    values = np.ones(problem.dx) if covariance is None else covariance
-    if problem.task_shift is not None:
-        return values, np.sum(problem.task_shift**2, axis=0)
-    energy = np.zeros(problem.dx)
-    energy[: len(problem.spectrum or ())] = np.asarray(problem.spectrum) ** 2
-    return values, energy
+def as_lora(problem: Problem, *, correction: bool) -> float:
+    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known.
+
+    For n < dx without ridge LoRA's correction is extrapolated from small ridges; so it is here, and the error cancels
+    in their difference.
+    """
+    found = first_order(problem)
+    risk = found.bias + found.variance
+    if not correction:
+        return risk
+    if problem.ridge > 0 or problem.regime is not Regime.UNDERDETERMINED:
+        return risk + pole_factor(problem) * found.correction
+    ridges, weights = toward_no_ridge(problem)
+    corrections = [first_order(problem.replace(ridge=float(ridge))).correction for ridge in ridges]
+    return risk + pole_factor(problem) * float(weights @ corrections)
+
+
+def resummed(problem: Problem) -> bool:
+    """Whether the correction can carry the pole of the noise at |n - dx| = 1: without ridge, n > dx or Sigma = c I."""
+    return problem.ridge == 0 and (
+        problem.regime is Regime.OVERDETERMINED or problem.without_null_inputs().isotropic_scale is not None
+    )
+
+
+def pole_factor(problem: Problem) -> float:
+    """g / (g - 1), g = |n - dx|, by which a first-order correction grows where the pole is at g = 1; else 1."""
+    if problem.noise_trace == 0 or not resummed(problem):
+        return 1.0
+    distance = abs(problem.distance_from_threshold)
+    return distance / (distance - 1)
+
+
+def require_expansion(problem: Problem) -> None:
+    """Raise `NumericalFailure` where a threshold is so near that no expansion in the dimension holds."""
+    at = effective(input_variances(problem), problem.n, problem.ridge)
+    if at.distance < NO_EXPANSION:
+        raise NumericalFailure(
+            f"equivalent: expected a distance u = (df1/df2)(n - df2) >= {NO_EXPANSION:g} from a threshold, received "
+            f"{at.distance:.3g} (n = {problem.n}, {at.df1:.4g} inputs resolved): the expansion in 1/u does not hold "
+            "there; move n, raise ridge, or simulate"
+        )

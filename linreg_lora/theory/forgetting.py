@@ -15,9 +15,13 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
-from linreg_lora.theory.equivalent import at_interior_ranks
-from linreg_lora.theory.fft import effective_regularisation
-from linreg_lora.theory.functionals import of_fft
+from linreg_lora.theory import doubt
+from linreg_lora.theory import notes as words
+from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation
+from linreg_lora.theory.equivalent import interior_ranks
+from linreg_lora.theory.fft import NEAR, require_expansion
+from linreg_lora.theory.functionals import functionals, of_fft
+from linreg_lora.theory.rescaled import without_negligible_ridge
 
 OVERDETERMINED = "||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1), exact"
 UNDERDETERMINED = "Tr Delta E[P Sigma_pre P] Delta^T + Tr(Sigma_eps) Tr(Sigma_pre) n / (c dx (dx - n - 1)), exact"
@@ -29,7 +33,8 @@ class Forgetting:
     """Expected forgetting of LoRA at some ranks, and of FFT; units of the risk.
 
     `forgetting` includes the finite-size correction, `raw` does not. Rank 0 forgets nothing; at full rank LoRA is FFT,
-    by `fft_formula`. `gap`: ranks that a spectral gap separates from the next.
+    by `fft_formula`. `gap`: ranks that a spectral gap separates from the next. `flagged` and `fft_flagged`: what may be
+    off by more than 1 % (`doubt`). `failures`: why a rank is nan; `note`: one line on all this.
     """
 
     ranks: Int[np.ndarray, "m"]
@@ -38,6 +43,19 @@ class Forgetting:
     gap: Bool[np.ndarray, "m"]
     fft_forgetting: float
     fft_formula: str
+    flagged: Bool[np.ndarray, "m"]
+    fft_flagged: bool
+    failures: dict[int, str]
+
+    @property
+    def note(self) -> str:
+        interior = [int(rank) for rank in self.ranks[self.flagged]]
+        notes = words.reasons(self.failures)
+        notes += (
+            [f"forgetting, by formula, may be off by more than 1 %: rank {words.spans(interior)}"] if interior else []
+        )
+        notes += ["forgetting of FFT, by formula, may be off by more than 1 %"] if self.fft_flagged else []
+        return "; ".join(notes)
 
 
 def forgetting(
@@ -50,8 +68,9 @@ def forgetting(
     """E ||D_r Sigma_pre^{1/2}||_F^2 by the deterministic equivalent (`functionals`), T3(x_r) with N(x_r) = r.
 
     `ranks` in 0..min(n, dx, dy), default all; `pretraining_covariance` Sigma_pre, in the coordinates of Delta's
-    columns: None for the identity, a length-dx vector or a dx x dx matrix, which need not commute with anything. Raises
-    as `equivalent` does, and `InvalidInput` for a singular Sigma, whose null directions the update never sees.
+    columns: None for the identity, a length-dx vector or a dx x dx matrix, which need not commute with anything. Ranks
+    that were not solved, or to which the equivalent does not reach, are nan, and `failures` says why. Raises
+    `InvalidInput` where no mean exists, and for a singular Sigma, whose null directions the update never sees.
     """
     chosen = valid_ranks(ranks, problem)
     before = validation.covariance("pretraining_covariance", pretraining_covariance, problem.dx)
@@ -59,21 +78,56 @@ def forgetting(
         raise InvalidInput(
             "input_covariance", "full rank", f"rank {problem.input_rank} of {problem.dx}", "drop the null directions"
         )
-    interior, found = at_interior_ranks(problem, chosen, correction=correction, pretraining=before)
-    for row, message in found.failures.items():
-        if interior[row] in chosen:
-            raise NumericalFailure(message)
-    raw_full, formula = fft_forgetting(problem, before)
-    full = raw_full
-    if formula == EQUIVALENT and correction:
-        full += float(of_fft(problem, correction=True, pretraining=before).correction[0, 3])
+    problem = without_negligible_ridge(problem)
+    try:
+        interior = interior_ranks(problem, chosen, correction=correction)
+        full, raw_full, formula, fft_flagged = _of_full(problem, before, correction)
+    except NumericalFailure as failure:
+        return _refused(chosen, str(failure))
+    found = functionals(problem, interior.astype(float), correction=correction, pretraining=before)
     values, raw = np.full(problem.max_rank + 1, full), np.full(problem.max_rank + 1, raw_full)
     values[0] = raw[0] = 0.0
     raw[interior] = found.raw[:, 3]
-    values[interior] = found.raw[:, 3] + found.correction[:, 3]
-    gap = np.zeros(problem.max_rank + 1, dtype=bool)
+    change = found.correction[:, 3]
+    values[interior] = found.raw[:, 3] + change
+    failures = {int(interior[row]): message for row, message in found.failures.items()}
+    for rank in np.flatnonzero(values < 0).tolist():
+        failures.setdefault(rank, f"forgetting: expected a number >= 0, received {values[rank]:.3g}: the correction is "
+                            "larger than what it corrects; move n, raise ridge, or simulate")  # fmt: skip
+    values[list(failures)] = np.nan
+    gap, flagged = np.zeros(problem.max_rank + 1, dtype=bool), np.zeros(problem.max_rank + 1, dtype=bool)
     gap[interior], gap[0] = found.gap > 0, True
-    return Forgetting(chosen, values[chosen], raw[chosen], gap[chosen], full, formula)
+    if interior.size:
+        flagged[interior] = doubt.flags(problem, interior, found, found.raw[:, 3], change, found.curvature[:, 3])
+    flagged[problem.max_rank] = fft_flagged
+    return Forgetting(
+        ranks=chosen,
+        forgetting=values[chosen],
+        raw=raw[chosen],
+        gap=gap[chosen],
+        fft_forgetting=full,
+        fft_formula=formula,
+        flagged=flagged[chosen],
+        fft_flagged=fft_flagged,
+        failures=failures,
+    )
+
+
+def _of_full(problem: Problem, before: np.ndarray | None, correction: bool) -> tuple[float, float, str, bool]:
+    """FFT's forgetting, corrected and raw, its formula, and whether it is flagged."""
+    raw, formula = fft_forgetting(problem, before)
+    if formula != EQUIVALENT or not correction:
+        return raw, raw, formula, formula == EQUIVALENT
+    require_expansion(problem)
+    full = raw + float(of_fft(problem, correction=True, pretraining=before).correction[0, 3])
+    return full, raw, formula, distance_from_threshold(problem) < NEAR
+
+
+def _refused(ranks: Int[np.ndarray, "m"], reason: str) -> Forgetting:
+    known = ranks == 0
+    values = np.where(known, 0.0, np.nan)
+    failures = dict.fromkeys(ranks[~known].tolist(), reason)
+    return Forgetting(ranks, values, values, known, math.nan, "none", np.zeros_like(known), False, failures)
 
 
 def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None = None) -> tuple[float, str]:

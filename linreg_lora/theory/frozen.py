@@ -43,12 +43,14 @@ class FrozenRisk(NamedTuple):
 
     `misspecification`: what the frozen factor cannot represent. `bias`: what it could, and too few samples or the ridge
     leave out. `variance`: from the noise, and with A frozen also from the misspecification, which acts as noise.
+    `flagged`: as for FFT (`theory.fft.FFTRisk`).
     """
 
     misspecification: float
     bias: float
     variance: float
     formula: str
+    flagged: bool = False
 
     @property
     def risk(self) -> float:
@@ -139,7 +141,8 @@ def _risk(reduction: Reduction, size: str) -> FrozenRisk:
         limit = f"the mean is infinite: |n - {size}| > 1 or ridge > 0 is needed, n = {reduced.n}, {size} = {reduced.input_rank}"  # noqa: E501
         return FrozenRisk(missed, math.nan, math.inf, limit)
     fit = fft_risk(reduced)
-    return FrozenRisk(missed, fit.bias, fit.variance, f"misspecification + FFT of the reduced problem: {fit.formula}")
+    formula = f"misspecification + FFT of the reduced problem: {fit.formula}"
+    return FrozenRisk(missed, fit.bias, fit.variance, formula, fit.flagged)
 
 
 def _features(problem: Problem, rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:

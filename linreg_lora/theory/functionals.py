@@ -10,8 +10,9 @@ Q = (F F^T - z)^{-1} and D = D_FFT, so that contour integrals of four traces of 
     T3(x) = E Tr Sigma_pre D^T h D                    g = -Tr(Sigma_pre G_00)
 
 at the cut x_r with N(x_r) = r. At first order in the dimension the correction adds the same functionals of delta G and
-moves the cut so that N + delta N = r: minus (dT / dN) delta N, which vanishes on a spectral gap. Without ridge that is
-1/g + 1/g^2, g = |n - dx|, for the 1/(g - 1) of inverse Wishart matrices, so the correction is taken g/(g - 1) times.
+moves the cut so that N + delta N = r: minus (dT / dN) delta N, which vanishes on a spectral gap. Without ridge, for n >
+dx and for Sigma = c I, that is 1/g + 1/g^2, g = |n - dx|, for the 1/(g - 1) of inverse Wishart matrices, so the
+correction is taken g/(g - 1) times. Elsewhere weak inputs or the ridge remove the pole, and it is taken once.
 """
 
 import functools
@@ -25,7 +26,9 @@ from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory import dyson, pencil, ridgeless
-from linreg_lora.theory.cuts import Evaluate, Ladder, find_cuts
+from linreg_lora.theory.cuts import Cuts, Evaluate, Ladder, find_cuts
+from linreg_lora.theory.effective import toward_no_ridge
+from linreg_lora.theory.fft import pole_factor
 from linreg_lora.theory.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.modes import pencil as pencil_of
 from linreg_lora.theory.modes import ridgeless as ridgeless_of
@@ -35,20 +38,28 @@ _COUNT_PER_OUTPUT = 2e-8
 _RESIDUAL = 1e-9
 #: Cuts, as shares of the bound on the spectrum: the least that is tried, and how far below zero FFT's contour reaches.
 _SMALLEST_CUT, _OUTSIDE = 1e-13, 0.1
-#: Ridges, as shares of the smallest eigenvalue of X^T X, from which the ridgeless correction is extrapolated.
-_EXTRAPOLATION = (0.08, 0.04, 0.02, 0.01)
+#: The fewest directions between two cuts from which a curvature is taken.
+_LEAST_APART = 0.05
+#: Of the density at a cut: what is seen of it outside of the spectrum.
+_OUTSIDE_BAND = 1e-3
 
 
 class Functionals(NamedTuple):
     """N, T1, T2 and T3, one row a rank: `raw`, and the finite-size `correction` to add.
 
     `gap`: the width of the spectral gap that separates a rank from the next, in log x; 0 where there is none.
-    `failures`: why a row was not solved, by row; its numbers are nan.
+    `curvature`: d^2 T / dN^2 at the cut, 0 on a gap. `spread`: directions between cuts that would be half a direction
+    above and below, were the density what it is at the cut: more than 1 where it is lower than around it, and a gap
+    opens. `moved`: delta N, by how many directions the correction moves the cut. `failures`: why a row was not solved,
+    by row; its numbers are nan.
     """
 
     raw: Float[np.ndarray, "m 4"]
     correction: Float[np.ndarray, "m 4"]
     gap: Float[np.ndarray, "m"]
+    curvature: Float[np.ndarray, "m 4"]
+    spread: Float[np.ndarray, "m"]
+    moved: Float[np.ndarray, "m"]
     failures: dict[int, str]
 
 
@@ -57,29 +68,33 @@ def functionals(
 ) -> Functionals:
     """The functionals at ranks strictly between 0 and full rank, for inputs of full rank.
 
-    `pretraining` is Sigma_pre (None: identity). Without `correction` that part is zero. For n < dx without ridge the
-    analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
+    `pretraining` is Sigma_pre (None: identity). Without `correction` that part is zero, and so are `curvature` and
+    `moved`. For n < dx without ridge the analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
     """
     if not len(ranks):
-        return Functionals(np.empty((0, 4)), np.empty((0, 4)), np.empty(0), {})
+        return _nothing(0)
     evaluate, x_max = _evaluator(problem, pretraining)
     outputs = max(100, problem.dy)
     tolerance = _COUNT_PER_OUTPUT * outputs
-    delta, failures = np.zeros((len(ranks), 4)), {}
+    delta, curvature, failures = np.zeros((len(ranks), 4)), np.zeros((len(ranks), 4)), {}
+    spread = np.ones(len(ranks))
     with runtime.exclusive_device():
-        found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance)
+        found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance, around=correction)
         failures |= _failures(found.cut, ranks, tolerance)
         if correction:
             delta, more = _correction(problem, found.cut.x, found.ladder, pretraining)
             failures = more | failures
+            curvature, spread = _curvature(found), _spread(found)
     gap, density = found.width > 0, found.cut.density
     slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
     raw = found.cut.values + slopes * (ranks - found.cut.values[:, 0])[:, None]
+    moved = delta[:, 0].copy()
     delta = delta - slopes * delta[:, :1]
-    delta *= _higher_orders(problem)
+    delta *= pole_factor(problem)
     rows = list(failures)
-    raw[rows], delta[rows] = np.nan, np.nan
-    return Functionals(raw, delta, found.width, failures)
+    for part in (raw, delta, curvature, spread, moved):
+        part[rows] = np.nan
+    return Functionals(raw, delta, found.width, curvature, spread, moved, failures)
 
 
 def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
@@ -94,15 +109,34 @@ def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = Non
             failures = more | failures
     if failures:
         raise NumericalFailure(failures[0])
-    return Functionals(cut.values, delta * _higher_orders(problem), np.full(1, np.inf), {})
+    return _nothing(1)._replace(raw=cut.values, correction=delta * pole_factor(problem), gap=np.full(1, np.inf))
 
 
-def _higher_orders(problem: Problem) -> float:
-    """By how much a correction grows when the pole of the noise is put where it is, |n - dx| = 1: g / (g - 1)."""
-    if problem.ridge > 0 or problem.noise_trace == 0:
-        return 1.0
-    distance = abs(problem.n - problem.dx)
-    return distance / (distance - 1)
+def _nothing(rows: int) -> Functionals:
+    four, one = np.zeros((rows, 4)), np.zeros(rows)
+    return Functionals(four, four.copy(), one, four.copy(), one + 1, one.copy(), {})
+
+
+def _curvature(found: Cuts) -> Float[np.ndarray, "m 4"]:
+    """d^2 T / dN^2, from the slopes dT / dN at the cuts around each: 0 on a gap, inf where neither side is solved.
+
+    A side that lies on a gap gives way to the cut itself.
+    """
+    counts, slopes = [], []
+    for side in found.around:
+        own = (side.density[:, :1] <= _OUTSIDE_BAND * found.cut.density[:, :1]) | ~side.branch[:, None]
+        density = np.where(own, found.cut.density, side.density)
+        counts.append(np.where(own[:, 0], found.cut.values[:, 0], side.values[:, 0]))
+        slopes.append(density / np.where(density[:, :1] > 0, density[:, :1], 1.0))
+    apart = (counts[1] - counts[0])[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curvature = np.where(apart > _LEAST_APART, (slopes[1] - slopes[0]) / apart, np.inf)
+    return np.where(found.width[:, None] > 0, 0.0, curvature)
+
+
+def _spread(found: Cuts) -> Float[np.ndarray, "m"]:
+    above, below = found.around
+    return below.values[:, 0] - above.values[:, 0]
 
 
 def _evaluator(problem: Problem, pretraining: Pretraining) -> tuple[Evaluate, float]:
@@ -123,13 +157,12 @@ def _correction(
     """The functionals of delta G at the cuts; in the ridgeless limit by polynomial extrapolation to ridge 0."""
     if not _is_limit(problem):
         return _correction_at(problem, problem.ridge, x, ladder, pretraining)
-    ridges = np.array(_EXTRAPOLATION) * problem.smallest_variance * (np.sqrt(problem.dx) - np.sqrt(problem.n)) ** 2
-    weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
+    ridges, weights = toward_no_ridge(problem)
     each = [_correction_at(problem, ridge, x, ladder, pretraining) for ridge in ridges]
     failures: dict[int, str] = {}
     for _, more in each:
         failures = more | failures
-    return np.tensordot(np.array(weights), np.stack([delta for delta, _ in each]), axes=1), failures
+    return np.tensordot(weights, np.stack([delta for delta, _ in each]), axes=1), failures
 
 
 def _correction_at(
@@ -140,11 +173,13 @@ def _correction_at(
     def between(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         delta, residual, branch = dyson.on_cuts(_corrections, pencil.EQUATIONS, parameters, left, right)
         failures.update(_unsolved(residual, branch, left[: len(x)], f"in the correction, ridge {ridge:.3g}"))
-        if np.any(~(residual[len(x) :] <= _RESIDUAL) | ~branch[len(x) :]):
-            failures.update(dict.fromkeys(range(len(x)), "equivalent: the correction was not solved in a gap above"))
-        return delta
+        solved = (residual <= _RESIDUAL) & branch
+        return np.where(solved[:, None], delta, np.nan)
 
-    return ladder.total(between, x), failures
+    total = ladder.total(between, x)
+    for row in np.flatnonzero(np.any(np.isnan(total), axis=1)).tolist():
+        failures.setdefault(row, "equivalent: the correction was not solved in a gap above")
+    return total, failures
 
 
 @dyson.relaxed

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linreg_lora.problem import Problem, Regime
+from linreg_lora.theory.effective import input_variances, shift_energies
 
 #: Distances g from a threshold at which the variance is infinite without a floor.
 _REACH = 3
@@ -84,17 +85,6 @@ def rarest(problem: Problem) -> EffectiveThreshold | None:
 
 def _modes(problem: Problem) -> tuple[Float[np.ndarray, "rank"], Float[np.ndarray, "rank"]]:
     """Positive variances l_1 >= l_2 >= ... of the inputs and ||Delta v_i||^2 of the shift along each."""
-    reduced = problem.without_null_inputs()
-    covariance = reduced.input_covariance
-    if covariance is not None and covariance.ndim == 2:
-        values, vectors = np.linalg.eigh(covariance)
-        energy = np.sum((reduced.shift @ vectors) ** 2, axis=0)
-    else:
-        values = np.ones(reduced.dx) if covariance is None else covariance
-        energy = np.zeros(reduced.dx)
-        if reduced.task_shift is not None:
-            energy = np.sum(reduced.task_shift**2, axis=0)
-        else:
-            energy[: len(reduced.spectrum or ())] = np.square(reduced.spectrum or ())
-    order = np.argsort(values)[::-1]
+    values, energy = input_variances(problem), shift_energies(problem)
+    order = np.argsort(values)[::-1][: np.count_nonzero(values)]
     return values[order], energy[order]

@@ -17,7 +17,7 @@ import numpy as np
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory.coupling import couple
-from linreg_lora.theory.fft import effective_regularisation
+from linreg_lora.theory.effective import effective_regularisation
 from linreg_lora.theory.pencil import Blocks, Pencil
 from linreg_lora.theory.ridgeless import Ridgeless
 
