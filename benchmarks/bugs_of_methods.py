@@ -124,14 +124,14 @@ def overlap_counted_once(patch: Patch) -> None:
 
 def correction_left_out(patch: Patch) -> None:
     """The equivalent's finite-size correction is a twentieth of what it should be."""
-    exact = functionals._higher_orders
-    patch.setattr(functionals, "_higher_orders", lambda problem: exact(problem) / 20)
+    exact = functionals.pole_factor
+    patch.setattr(functionals, "pole_factor", lambda problem: exact(problem) / 20)
 
 
 def correction_made_twice(patch: Patch) -> None:
     """The equivalent's finite-size correction is made twice."""
-    exact = functionals._higher_orders
-    patch.setattr(functionals, "_higher_orders", lambda problem: 2 * exact(problem))
+    exact = functionals.pole_factor
+    patch.setattr(functionals, "pole_factor", lambda problem: 2 * exact(problem))
 
 
 def edge_not_squared(patch: Patch) -> None:
