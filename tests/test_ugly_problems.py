@@ -141,7 +141,7 @@ def test_the_check_sees_a_wrong_number():
         raw = risk_curve(problem, line["ranks"], correction=False)
         beside = [_beside("", raw.risk[k], False, line["lora"], k, True, 0.0) for k in range(len(line["ranks"]))]
         wrong += any(number.wrong for number in beside)
-    assert wrong >= 6
+    assert wrong >= 3
 
 
 @pytest.mark.heavy
