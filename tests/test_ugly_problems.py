@@ -133,15 +133,13 @@ def test_the_benign_are_not_doubted():
 
 @pytest.mark.heavy
 def test_the_check_sees_a_wrong_number():
-    """The uncorrected equivalent would not pass."""
+    """The uncorrected equivalent does not pass: some of its numbers are wrong on the benign."""
     benign = [LINES[place] for place in of_stratum(5)[:12]]
-    wrong = 0
+    found = []
     for line in benign:
-        problem = Problem(**line["problem"])
-        raw = risk_curve(problem, line["ranks"], correction=False)
-        beside = [_beside("", raw.risk[k], False, line["lora"], k, True, 0.0) for k in range(len(line["ranks"]))]
-        wrong += any(number.wrong for number in beside)
-    assert wrong >= 3
+        raw = risk_curve(Problem(**line["problem"]), line["ranks"], correction=False)
+        found += [_beside("", raw.risk[k], False, line["lora"], k, True, 0.0) for k in range(len(line["ranks"]))]
+    assert any(number.wrong for number in found)
 
 
 @pytest.mark.heavy
