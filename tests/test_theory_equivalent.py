@@ -229,6 +229,35 @@ def test_within_fourteen_samples_of_the_threshold_every_rank_is_flagged(changes)
     assert np.all(equivalent(THRESHOLD.replace(**changes), [1, 2, 10, 20]).flagged)
 
 
+def test_a_large_correction_is_flagged_beyond_fourteen_samples():
+    """Fifteen samples from it the correction is 1/14 of the risk in the bulk, away from every edge."""
+    found = equivalent(THRESHOLD.replace(n=75), [10, 20])
+    assert found.flagged.all()
+    assert np.all(found.risk / found.raw - 1 > 0.07)
+
+
+@pytest.mark.parametrize("n", [24, 33])
+def test_next_to_no_ridge_is_no_ridge(n):
+    """No jump, on either side of the threshold, nor digits lost to 1 / ridge; with a ridge that counts there is one."""
+    problem = Problem(n=n, dx=28, dy=11, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    without, tiny, small = (risk_curve(problem.replace(ridge=eta), [1, 3, 6, 11]) for eta in (0.0, 1e-9, 1e-2))
+    assert np.array_equal(tiny.risk, without.risk)
+    assert tiny.fft_risk == without.fft_risk
+    assert not np.array_equal(small.risk, without.risk)
+    tiny, without = (forgetting(problem.replace(ridge=eta), [1, 11]).forgetting for eta in (1e-9, 0.0))
+    assert np.array_equal(tiny, without)
+
+
+def test_the_pole_is_not_where_weak_inputs_remove_it():
+    """n < dx, Sigma other than c I: LoRA near full rank goes to the corrected FFT, to the extrapolation's accuracy."""
+    problem = SIMULATED["n < dx, input variances"]
+    assert fft.pole_factor(problem) == 1.0
+    assert fft.as_lora(problem, correction=True) == pytest.approx(fft_risk(problem).risk, rel=1e-6)
+    last = equivalent(problem, [problem.max_rank - 1])
+    assert last.difference[0] == pytest.approx(last.risk[0] - last.fft_risk, abs=1e-6 * last.fft_risk)
+    assert 0 < -last.difference[0] < 0.02 * last.fft_risk
+
+
 @pytest.mark.parametrize("changes", [{"n": 80}, {"n": 40}, {"n": 45, "noise_std": 0.1}, {"n": 60, "ridge": 10.0}])
 def test_beyond_fourteen_samples_the_bulk_is_not_flagged(changes):
     assert not np.any(equivalent(THRESHOLD.replace(**changes), [10, 20]).flagged)
@@ -294,7 +323,9 @@ def test_next_to_a_gap_the_correction_is_analytic_in_small_ridges_only():
     problem = Problem(
         n=30, dx=80, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.linspace(0.5, 2, 80)
     )
-    assert equivalent(problem, [1]).risk[0] == pytest.approx(8.519, rel=0.01)
+    found = equivalent(problem, [1])
+    assert found.risk[0] == pytest.approx(8.519, rel=0.01)
+    assert (found.gap[0], found.flagged[0]) == (True, True), "a narrow gap"
 
 
 @pytest.mark.parametrize("scale", [1e-9, 7.3, 1e12])
