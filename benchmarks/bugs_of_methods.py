@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from linreg_lora.claims import forgetting as forgetting_claims
-from linreg_lora.claims import limits, pathwise, small_methods
+from linreg_lora.claims import limits, pathwise
+from linreg_lora.claims.library import forgetting as forgetting_claims
+from linreg_lora.claims.library import small_methods
 from linreg_lora.estimators import bitfit, fft, frozen, ia3, lora
-from linreg_lora.theory import bounds, capacity, data_benefit, depth, equivalent, extreme_eigenvalues, functionals
+from linreg_lora.theory import bounds, capacity, data_benefit, depth, equivalent, extreme_eigenvalues
 from linreg_lora.theory import frozen as frozen_theory
+from linreg_lora.theory.resolvent import functionals
 
 Patch = pytest.MonkeyPatch
 

@@ -26,7 +26,7 @@ from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.claims.vocabulary import Kind, Verdict
-from linreg_lora.console import write_atomically
+from linreg_lora.files.atomic import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 #: Probability that some law is said not to fit although all do.

@@ -34,13 +34,14 @@ from scipy.linalg import cython_lapack  # noqa: F401  (loads the BLAS that JAX u
 from textbook import draw_risks as textbook_draw
 from threadpoolctl import threadpool_limits
 
-from linreg_lora.estimators import leading, lora
-from linreg_lora.grid import local_processes
+from linreg_lora.estimators import lora
 from linreg_lora.problem import Problem
-from linreg_lora.programs import ConditionalMeans
 from linreg_lora.sampling import directions
-from linreg_lora.simulation import monte_carlo
-from linreg_lora.sweep_config import load
+from linreg_lora.simulation import leading
+from linreg_lora.simulation.curve import monte_carlo
+from linreg_lora.simulation.programs import ConditionalMeans
+from linreg_lora.sweeps.config import load
+from linreg_lora.sweeps.grid import local_processes
 
 HERE = Path(__file__).parent
 SEED = 1

@@ -19,7 +19,7 @@ import numpy as np
 
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.problem import Problem
-from linreg_lora.simulation import monte_carlo
+from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.spectra import exponential, power_law
 from linreg_lora.theory.equivalent import equivalent
 

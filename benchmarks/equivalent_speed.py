@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from linreg_lora.grid import local_processes
-from linreg_lora.phase import phase_grid
 from linreg_lora.problem import Problem
-from linreg_lora.simulation import monte_carlo
+from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.spectra import power_law
+from linreg_lora.sweeps.grid import local_processes
+from linreg_lora.sweeps.phase import phase_grid
 from linreg_lora.theory.equivalent import equivalent
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from bugs_of_methods import Bug, Patch
 
-from linreg_lora import programs
 from linreg_lora.claims import statistics
 from linreg_lora.claims.check import check
 from linreg_lora.claims.schema import Verdict
@@ -23,8 +22,9 @@ from linreg_lora.estimators import fft as fft_estimator
 from linreg_lora.estimators import lora
 from linreg_lora.estimators.risk import excess_risk_path
 from linreg_lora.problem import Problem
-from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling import directions, gaussian, plan, sufficient
+from linreg_lora.simulation import programs
+from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import fft as fft_theory
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,7 +23,7 @@ from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import Judgement, judge
 from linreg_lora.claims.statistics import POWER
 from linreg_lora.claims.vocabulary import Kind, Verdict
-from linreg_lora.console import write_atomically
+from linreg_lora.files.atomic import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 #: The first seed: claims are judged with seed 0 by default, and their sizes must not come from the same draws.

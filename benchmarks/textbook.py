@@ -50,8 +50,8 @@ def mean_risks(cell: tuple[np.ndarray, int, float, Sequence[int], int, int]) -> 
 
 
 def main() -> None:
-    from linreg_lora.grid import grid
-    from linreg_lora.sweep_config import load
+    from linreg_lora.sweeps.config import load
+    from linreg_lora.sweeps.grid import grid
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("config", type=Path)

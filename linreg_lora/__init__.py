@@ -17,12 +17,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["claims", "estimators", "figures", "sampling", "spectra", "theory"],
     submod_attrs={
         "errors": ["InvalidInput", "LinregLoraError", "NumericalFailure"],
-        "simulation": ["Risks", "draw_risks", "monte_carlo"],
+        "simulation.curve": ["Risks", "draw_risks", "monte_carlo"],
         "problem": ["Moments", "Problem", "Regime"],
         "risk_curve": ["RiskCurve"],
-        "robustness": ["simulate_rise"],
-        "grid": ["local_processes"],
-        "phase": ["phase_grid"],
-        "sweeps": ["sweep"],
+        "simulation.perturbed_inputs": ["simulate_rise"],
+        "sweeps.executors": ["local_processes"],
+        "sweeps.phase": ["phase_grid"],
+        "sweeps.curves": ["sweep"],
     },
 )

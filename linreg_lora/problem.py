@@ -162,6 +162,13 @@ class Problem:
         return float(np.sum((self.shift @ self.sigma_sqrt) ** 2))
 
     @functools.cached_property
+    def whitened_spectrum(self) -> np.ndarray:
+        """Singular values of Delta Sigma^{1/2}, largest first: what the excess risk sees of the shift."""
+        if self.isotropic_scale is not None:
+            return validation.frozen(math.sqrt(self.isotropic_scale) * np.asarray(self.spectrum))
+        return validation.frozen(np.linalg.svd(self.shift @ self.sigma_sqrt, compute_uv=False))
+
+    @functools.cached_property
     def isotropic_scale(self) -> float | None:
         """c where Sigma = c I with c > 0, else None."""
         return _isotropic_scale(self.input_covariance)

@@ -69,14 +69,12 @@ class RiskCurve:
         By `difference`, where it is known: it is the more accurate comparison, also of LoRA with LoRA at full rank.
         Raises `NumericalFailure` where a rank without a number could be better: no update of its rank need do worse.
         """
-        from linreg_lora.theory.least_risk import least_risk
-
         if not np.any(np.isfinite(self.risk)):
             raise InvalidInput("risk", "at least one finite value", "none", "; ".join(self.notes))
         known = np.array_equal(np.isfinite(self.difference), np.isfinite(self.risk))
         best = int(np.nanargmin(self.difference if known else self.risk))
         for rank in self.ranks[np.isnan(self.risk)].tolist():
-            if least_risk(self.problem, rank) < self.risk[best]:
+            if np.sum(self.problem.whitened_spectrum[rank:] ** 2) < self.risk[best]:
                 reason = "; ".join(self.notes)
                 raise NumericalFailure(f"best_rank: rank {rank} has no number and could be the best; {reason}")
         return int(self.ranks[best])

@@ -32,10 +32,11 @@ import scipy.stats
 from rich.console import Console
 
 from linreg_lora import InvalidInput, Problem, draw_risks
-from linreg_lora.claims import pages, report, statistics
+from linreg_lora.claims import statistics
 from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.file import load
 from linreg_lora.claims.registry import Sample, register_prediction
+from linreg_lora.claims.show import pages, report
 from linreg_lora.claims.vocabulary import Verdict
 from linreg_lora.figures import style
 from linreg_lora.theory.fft import fft_risk

@@ -38,7 +38,7 @@ from linreg_lora.estimators import lora
 from linreg_lora.figures import style
 from linreg_lora.theory.equivalent import equivalent
 from linreg_lora.theory.fft import fft_risk
-from linreg_lora.theory.functionals import of_fft
+from linreg_lora.theory.resolvent.functionals import of_fft
 
 rng = np.random.default_rng(0)
 

@@ -29,10 +29,11 @@ import scipy.stats
 import xarray as xr
 from IPython.display import Image, display
 
-from linreg_lora import InvalidInput, Problem, sweep, sweep_run
-from linreg_lora.console import atomic_path, write_atomically, write_dataset
+from linreg_lora import InvalidInput, Problem, sweep
 from linreg_lora.figures import style
-from linreg_lora.sweeps import failures
+from linreg_lora.files.atomic import atomic_path, write_atomically, write_dataset
+from linreg_lora.sweeps import run as sweep_run
+from linreg_lora.sweeps.curves import failures
 from linreg_lora.theory.curve import risk_curve
 
 temporary = tempfile.TemporaryDirectory()

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_claims_schema import document
 
-from linreg_lora import grid, simulation, sweeps
 from linreg_lora.claims import judge
 from linreg_lora.proofs import steps
+from linreg_lora.simulation import curve as simulation
+from linreg_lora.sweeps import curves as sweeps
+from linreg_lora.sweeps import grid
 
 #: What the folder holds in which every line runs.
 FILES = {

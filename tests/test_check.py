@@ -10,11 +10,12 @@ import pytest
 from test_claims_schema import document
 
 from linreg_lora import cli
-from linreg_lora.claims import registry, report
+from linreg_lora.claims import registry
 from linreg_lora.claims.check import check, default_path
 from linreg_lora.claims.file import parse
 from linreg_lora.claims.judge import judge
 from linreg_lora.claims.registry import Sample
+from linreg_lora.claims.show import report
 from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import ks_2samp
 
 from linreg_lora import Problem
-from linreg_lora.claims import asymptotics, registry
+from linreg_lora.claims import registry
+from linreg_lora.claims.library import asymptotics
 from linreg_lora.claims.registry import MatrixSize
 from linreg_lora.errors import InvalidInput
 

@@ -9,12 +9,13 @@ import scipy.stats
 from comparisons import LEVEL, assert_means_agree, critical_z
 from test_sampling import GENERAL_SHIFT, PROBLEMS
 
-from linreg_lora import monte_carlo, programs
+from linreg_lora import monte_carlo
 from linreg_lora.errors import InvalidInput
-from linreg_lora.estimators import leading, lora
-from linreg_lora.estimators.conditional import conditional_risks
+from linreg_lora.estimators import lora
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.sampling import directions
+from linreg_lora.simulation import leading, programs
+from linreg_lora.simulation.conditional import conditional_risks
 from linreg_lora.theory.fft import fft_risk
 
 RIDGELESS = [name for name, problem in PROBLEMS.items() if problem.ridge == 0]

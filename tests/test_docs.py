@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from linreg_lora.theory import doubt, notes
+from linreg_lora.theory import notes
+from linreg_lora.theory.resolvent import doubt
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "theory.md"

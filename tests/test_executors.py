@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from linreg_lora import executors
 from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.sweeps import executors
 
 
 def die_unless_it_was_tried_before(path):
@@ -73,7 +73,7 @@ def test_workers_end_at_once_when_the_block_raises():
 def test_workers_end_with_their_parent():
     script = """
         import os, time
-        from linreg_lora.executors import local_processes
+        from linreg_lora.sweeps.executors import local_processes
         if __name__ == "__main__":
             with local_processes(1) as executor:
                 print(executor.submit(os.getpid).result(), flush=True)
@@ -94,7 +94,7 @@ def test_a_script_without_a_guard_is_told(tmp_path):
     script.write_text(
         textwrap.dedent("""
         import os
-        from linreg_lora.executors import local_processes
+        from linreg_lora.sweeps.executors import local_processes
         with local_processes(1) as executor:
             executor.submit(os.getpid).result()
     """)

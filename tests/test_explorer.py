@@ -11,7 +11,7 @@ from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.explorer import curves, picture
 from linreg_lora.explorer.setting import Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
-from linreg_lora.simulation import monte_carlo
+from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.fft import fft_risk
 

@@ -18,9 +18,9 @@ import xarray as xr
 from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import __version__, cli, figures
-from linreg_lora.console import write_dataset
 from linreg_lora.errors import InvalidInput
 from linreg_lora.figures import risk_vs_sample_size, style
+from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
 NAME = "risk-vs-sample-size-weak-noise"

@@ -27,8 +27,8 @@ from linreg_lora.figures import (
     phase_diagram,
     risk_vs_rank,
 )
-from linreg_lora.phase import phase
-from linreg_lora.simulation import monte_carlo
+from linreg_lora.simulation.curve import monte_carlo
+from linreg_lora.sweeps.phase import phase
 from linreg_lora.theory import data_benefit as benefit
 from linreg_lora.theory import spiked
 from linreg_lora.theory.bounds import least_risk

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
-from linreg_lora.journal import Entry, Journal, recorded
+from linreg_lora.sweeps.journal import Entry, Journal, recorded
 
 HEADER = {"seed": "0", "trials": "16", "config": "n: 3"}
 ENTRIES = [Entry(0, "a", b"\x00\x01", '["note"]', ""), Entry(3, "b", b"", "", "risk: expected finite values")]
@@ -47,7 +47,7 @@ def test_what_was_added_is_there_after_the_process_is_gone(path):
     script = f"""
         import os
         from pathlib import Path
-        from linreg_lora.journal import Entry, Journal
+        from linreg_lora.sweeps.journal import Entry, Journal
         journal = Journal(Path({str(path)!r}), {HEADER!r})
         journal.add([Entry(5, "a", b"12", "", "")])
         os.kill(os.getpid(), 9)
@@ -106,7 +106,7 @@ def test_a_journal_of_another_sweep_is_refused_saying_what_differs(written, head
 def test_one_process_at_a_time(written):
     with Journal(written, HEADER, resume=True):
         refused(written, "one that no other process uses")
-        code = "from pathlib import Path; from linreg_lora.journal import Journal; "
+        code = "from pathlib import Path; from linreg_lora.sweeps.journal import Journal; "
         code += f"Journal(Path({str(written)!r}), {HEADER!r}, resume=True)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert "one that no other process uses" in done.stderr
@@ -198,7 +198,7 @@ def test_a_full_disk_keeps_what_was_there(path):
         import resource
         from pathlib import Path
         from linreg_lora.errors import LinregLoraError
-        from linreg_lora.journal import Entry, Journal
+        from linreg_lora.sweeps.journal import Entry, Journal
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         with Journal(Path({str(path)!r}), {HEADER!r}) as journal:
             try:

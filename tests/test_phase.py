@@ -5,7 +5,7 @@ import pytest
 
 from linreg_lora import Problem, local_processes, phase_grid
 from linreg_lora.errors import InvalidInput
-from linreg_lora.phase import Winner
+from linreg_lora.sweeps.phase import Winner
 from linreg_lora.theory.curve import risk_curve
 
 BASE = Problem(n=60, dx=20, dy=16, spectrum=(3.0, 2.0), noise_std=1.0)

@@ -70,16 +70,3 @@ def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
-
-
-def test_picture_of_the_house_shows_every_room():
-    """Every top-level module, every subpackage and every file of claims/ is named, and no name is made up."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    (picture,) = re.findall(r"^    linreg_lora/\n(.*?)^    figures/", text, flags=re.MULTILINE | re.DOTALL)
-    package = ROOT / "linreg_lora"
-    named = set(re.findall(r"\b(\w+\.py)\b", picture))
-    assert named <= {path.name for path in package.rglob("*.py")}
-    shown = [*package.glob("*.py"), *package.glob("claims/*.py")]
-    assert {path.name for path in shown} <= named | {"__init__.py"}
-    folders = {path.parent.name for path in package.glob("*/__init__.py")}
-    assert folders == set(re.findall(r"^      (\w+)/", picture, flags=re.MULTILINE))

@@ -13,10 +13,10 @@ from bad_input import run_cli
 from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 
 from linreg_lora.claims import check as checking
-from linreg_lora.claims import pages, report
 from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load
 from linreg_lora.claims.judge import Judgement
+from linreg_lora.claims.show import pages, report
 from linreg_lora.claims.vocabulary import Budget, Verdict
 from linreg_lora.proofs import steps
 from linreg_lora.report_page import formulas, strips

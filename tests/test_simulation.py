@@ -11,9 +11,9 @@ from comparisons import assert_means_agree, critical_z
 from linreg_lora import draw_risks, monte_carlo
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem
-from linreg_lora.programs import chunk_size
-from linreg_lora.running_moments import RunningMoments
 from linreg_lora.sampling.plan import plan
+from linreg_lora.simulation.programs import chunk_size
+from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.spectra import exponential
 from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.fft import fft_risk

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from linreg_lora import spectra, sweeps
+from linreg_lora import spectra
 from linreg_lora.errors import InvalidInput
-from linreg_lora.grid import grid
-from linreg_lora.sweep_config import load, parse
-from linreg_lora.sweep_problem import Family
+from linreg_lora.files.problems import Family
+from linreg_lora.sweeps import curves as sweeps
+from linreg_lora.sweeps.config import load, parse
+from linreg_lora.sweeps.grid import grid
 
 GOOD = {
     "problem": {

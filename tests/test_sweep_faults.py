@@ -334,7 +334,7 @@ def test_a_cluster_returns_values_and_errors(cluster):
     address, _, _ = cluster
     assert printed(f"""
         import os
-        from linreg_lora import executors
+        from linreg_lora.sweeps import executors
         with executors.cluster({address!r}) as executor:
             print(executor.submit(pow, 2, 3).result())
             print(type(executor.submit(os.listdir, "/no/such/folder").exception()).__name__)
@@ -344,7 +344,7 @@ def test_a_cluster_returns_values_and_errors(cluster):
 def test_a_scheduler_that_is_not_there_is_one_line():
     addresses = ["tcp://127.0.0.1:1", "nowhere", "tcp://", "", "tcp://127.0.0.1:99999999"]
     lines = printed(f"""
-        from linreg_lora import executors
+        from linreg_lora.sweeps import executors
         from linreg_lora.errors import InvalidInput
         executors._SECONDS_TO_CONNECT = 1
         for address in {addresses!r}:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from linreg_lora import Problem, cli, sweep, sweep_run, sweeps
+from linreg_lora import Problem, cli, sweep
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
-from linreg_lora.grid import finished_cells
-from linreg_lora.journal import Journal
+from linreg_lora.sweeps import curves as sweeps
+from linreg_lora.sweeps import run as sweep_run
+from linreg_lora.sweeps.grid import finished_cells
+from linreg_lora.sweeps.journal import Journal
 
 ROOT = Path(__file__).parent.parent
 BASE = Problem(n=12, dx=4, dy=4, spectrum=(2.0, 1.0), noise_std=1.0)
@@ -98,7 +100,7 @@ def test_errors_of_any_kind_fail_their_cell_alone(monkeypatch):
 def test_values_that_no_theory_predicts_stop_the_cell(monkeypatch, change, message):
     import dataclasses
 
-    from linreg_lora import simulation
+    from linreg_lora.simulation import curve as simulation
 
     intact = simulation.monte_carlo
     monkeypatch.setattr(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from linreg_lora.theory.cuts import find_cuts
-from linreg_lora.theory.dyson import Cut
+from linreg_lora.theory.resolvent.cuts import find_cuts
+from linreg_lora.theory.resolvent.dyson import Cut
 
 
 def semicircles(*bulks):

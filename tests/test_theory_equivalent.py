@@ -11,18 +11,19 @@ from scipy.optimize import brentq
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.spectra import exponential
-from linreg_lora.theory import dyson, fft, functionals
 from linreg_lora.theory import equivalent as equivalent_module
+from linreg_lora.theory import fft
 from linreg_lora.theory.capacity import small_noise_risk
 from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.decisions import best_rank
-from linreg_lora.theory.dyson import Cut
 from linreg_lora.theory.equivalent import equivalent, partial_equivalent
 from linreg_lora.theory.fft import EQUIVALENT, fft_risk
 from linreg_lora.theory.forgetting import forgetting
-from linreg_lora.theory.functionals import of_fft
-from linreg_lora.theory.modes import modes
 from linreg_lora.theory.notes import FLAGGED
+from linreg_lora.theory.resolvent import dyson, functionals
+from linreg_lora.theory.resolvent.dyson import Cut
+from linreg_lora.theory.resolvent.functionals import of_fft
+from linreg_lora.theory.resolvent.modes import modes
 
 # Problem, ranks, raw and corrected values: from an independent implementation, checked against simulation.
 REFERENCE = [

@@ -17,7 +17,7 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
 from linreg_lora.theory.curve import risk_curve
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation, lower_edge
-from linreg_lora.theory.functionals import of_fft
+from linreg_lora.theory.resolvent.functionals import of_fft
 
 
 def raw(problem):

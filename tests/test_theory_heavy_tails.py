@@ -7,7 +7,7 @@ from comparisons import LEVEL
 
 from linreg_lora import monte_carlo
 from linreg_lora.problem import Problem
-from linreg_lora.robustness import simulate_rise
+from linreg_lora.simulation.perturbed_inputs import simulate_rise
 from linreg_lora.theory.heavy_tails import rarest, unfelt_floor
 
 

@@ -16,7 +16,7 @@ from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.estimators import fft, lora
 from linreg_lora.problem import Moments
-from linreg_lora.robustness import simulate_rise
+from linreg_lora.simulation.perturbed_inputs import simulate_rise
 from linreg_lora.theory import input_perturbation
 from linreg_lora.theory.hessian import Loss
 from linreg_lora.theory.input_perturbation import expected_fft_rise

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from linreg_lora import Problem
-from linreg_lora.theory import dyson, pencil, ridgeless
-from linreg_lora.theory.coupling import couple
-from linreg_lora.theory.modes import largest_eigenvalue_bound
-from linreg_lora.theory.modes import pencil as pencil_of
-from linreg_lora.theory.modes import ridgeless as ridgeless_of
+from linreg_lora.theory.resolvent import dyson, pencil, ridgeless
+from linreg_lora.theory.resolvent.coupling import couple
+from linreg_lora.theory.resolvent.modes import largest_eigenvalue_bound
+from linreg_lora.theory.resolvent.modes import pencil as pencil_of
+from linreg_lora.theory.resolvent.modes import ridgeless as ridgeless_of
 
 TURN = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
 PROBLEMS = {

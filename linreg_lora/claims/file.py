@@ -9,10 +9,10 @@ from typing import Any
 
 import pydantic
 
-from linreg_lora import plain_yaml
 from linreg_lora.claims import domains, schema
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.errors import InvalidInput
+from linreg_lora.files import yaml
 
 #: More than any claims file needs, so that a slip of the pen cannot fill the memory.
 LARGEST_FILE = 1_000_000
@@ -20,7 +20,7 @@ LARGEST_FILE = 1_000_000
 
 def load(path: Path) -> ClaimsFile:
     """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse(plain_yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
+    return parse(yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
 
 
 def parse(content: Any) -> ClaimsFile:

@@ -5,14 +5,16 @@
     predicate    (rows, columns) -> whether a matrix family admits the size
 
 A *case* is one problem of a claim's domain: a `Problem`, or a `MatrixSize`. Functions register themselves by decorator
-in the modules of `_MODULES`; none imports JAX before an experiment runs.
+in the modules of `claims.library`; none imports JAX before an experiment runs.
 """
 
 import difflib
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -62,23 +64,6 @@ class RegisteredPrediction(NamedTuple):
     value: Callable[[Any, Sample], Any]
     case: type
 
-
-#: Modules whose functions register themselves.
-_MODULES = (
-    "experiments",
-    "predictions",
-    "truncation",
-    "matrices",
-    "updates",
-    "methods",
-    "data_benefit",
-    "small_methods",
-    "forgetting",
-    "returns",
-    "depth",
-    "alignment",
-    "asymptotics",
-)
 
 Predicate = Callable[[int, int], bool]
 _Function = TypeVar("_Function", bound=Callable)
@@ -139,10 +124,12 @@ def _case_type(function: Callable) -> type:
 
 
 def _find(what: str, name: str, table: dict[str, Any]) -> Any:
-    for module in _MODULES:
-        importlib.import_module(f"linreg_lora.claims.{module}")
+    for module in pkgutil.iter_modules([str(Path(__file__).with_name("library"))]):
+        importlib.import_module(f"linreg_lora.claims.library.{module.name}")
     if name not in table:
         near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
         known = f"a registered {what}" + (f", such as {' or '.join(near)}" if near else "")
-        raise InvalidInput(what, known, name, f"register it, or choose among the {len(table)} in linreg_lora/claims")
+        raise InvalidInput(
+            what, known, name, f"register it, or choose among the {len(table)} in linreg_lora/claims/library"
+        )
     return table[name]

@@ -58,7 +58,7 @@ def risk(
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
 ) -> None:
     """Expected excess risk of LoRA and FFT on one problem."""
-    from linreg_lora import reports
+    from linreg_lora.cli import risk_report
     from linreg_lora.risk_curve import valid_ranks
 
     problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
@@ -77,7 +77,7 @@ def risk(
         forgotten = theory_of_forgetting(problem, chosen, before)
     if method is not Method.THEORY:
         from linreg_lora.console import progress
-        from linreg_lora.simulation import monte_carlo
+        from linreg_lora.simulation.curve import monte_carlo
 
         with progress("drawing", trials) as advance:
             simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
@@ -85,7 +85,7 @@ def risk(
         from linreg_lora.theory.curve import risk_curve
 
         computed = risk_curve(problem, chosen)
-    render = reports.risk_json if output is TableFormat.JSON else reports.risk_table
+    render = risk_report.risk_json if output is TableFormat.JSON else risk_report.risk_table
     render(problem, chosen, simulated, computed, forgotten)
 
 
@@ -106,12 +106,12 @@ def crossover(
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
-    from linreg_lora import reports
+    from linreg_lora.cli import risk_report
     from linreg_lora.theory import decisions
 
     problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
     found = decisions.crossover(problem, rank, over, low, high)
-    render = reports.crossings_json if output is TableFormat.JSON else reports.crossings_text
+    render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
     render(found, rank, over)
 
 

@@ -19,7 +19,8 @@ def figures(
 ) -> None:
     """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index."""
     from linreg_lora import figures
-    from linreg_lora.console import progress, write_atomically
+    from linreg_lora.console import progress
+    from linreg_lora.files.atomic import write_atomically
 
     made = figures.regenerate(
         names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
@@ -45,14 +46,14 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is, or --resume has left.")] = False,
 ) -> None:
     """Risk curves over a grid of problems. Exit code 1 when a cell failed, 2 when --resume has to finish it."""
-    from linreg_lora import sweep_run
+    from linreg_lora.sweeps import run
 
-    sweep_run.refuse_both(workers, scheduler)
-    request = sweep_run.Request.of(config, out, journal, resume=resume)
+    run.refuse_both(workers, scheduler)
+    request = run.Request.of(config, out, journal, resume=resume)
     if dry_run:
-        typer.echo(sweep_run.plan(request, workers))
+        typer.echo(run.plan(request, workers))
         return
-    failed = sweep_run.run(request, workers, scheduler)
+    failed = run.run(request, workers, scheduler)
     typer.echo(out)
     if failed:
         for line in failed:

@@ -34,7 +34,7 @@ def check(
 
     path = claims or default_path()
     selected = select(load(path), only or [])
-    from linreg_lora.claims import report
+    from linreg_lora.claims.show import report
 
     with progress("checking", len(selected)) as advance:
         judgements = run(path, only=only or [], seed=seed, budget=budget, progress=advance)
@@ -84,9 +84,9 @@ def claims_list(
         return
     import json
 
-    from linreg_lora.claims import pages
     from linreg_lora.claims.check import default_path
     from linreg_lora.claims.file import load
+    from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
     found = pages.matching(load(default_path()), verdict, source, kind)
@@ -105,10 +105,10 @@ def claims_show(
 
     Exit code 1 when the verdict is not the expected one.
     """
-    from linreg_lora.claims import pages
     from linreg_lora.claims.check import check as run
     from linreg_lora.claims.check import default_path
     from linreg_lora.claims.file import load
+    from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
     file = load(default_path())
@@ -124,8 +124,8 @@ def claims_show(
 def claims_errata() -> None:
     """Print what the papers get wrong, as Markdown: the content of docs/errata.md."""
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.errata import markdown
     from linreg_lora.claims.file import load
+    from linreg_lora.claims.show.errata import markdown
 
     typer.echo(markdown(load(default_path())), nl=False)
 

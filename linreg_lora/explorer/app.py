@@ -17,13 +17,13 @@ from urllib.parse import urlencode
 import panel as pn
 
 from linreg_lora.errors import LinregLoraError, one_line
-from linreg_lora.executors import LocalProcesses
 from linreg_lora.explorer import curves, markup, picture
 from linreg_lora.explorer.setting import LARGEST_DIMENSION, PARAMETERS, Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
 from linreg_lora.explorer.view import View
 from linreg_lora.problem import Moments
 from linreg_lora.risk_curve import RiskCurve
+from linreg_lora.sweeps.executors import LocalProcesses
 
 _TRIALS = {f"{CHUNK * k} draws": CHUNK * k for k in (2, 8, 32, 128)}
 #: Seconds that a setting must last before LoRA's risk against n is computed, so that it never keeps a slider waiting.

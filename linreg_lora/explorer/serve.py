@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
-from linreg_lora.executors import LocalProcesses
+from linreg_lora.sweeps.executors import LocalProcesses
 
 _ADDRESS = "127.0.0.1"
 _LARGEST_PORT = 65535

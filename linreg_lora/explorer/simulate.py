@@ -11,7 +11,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.running_moments import RunningMoments
+from linreg_lora.simulation.running_moments import RunningMoments
 
 #: Draws of one call: results come, and cancelling takes effect, at this step.
 CHUNK = 32
@@ -59,7 +59,7 @@ class Job:
 
 
 def _draw(problem: Problem, ranks: list[int], trials: int, seed: int) -> RiskCurve:
-    from linreg_lora.simulation import monte_carlo
+    from linreg_lora.simulation.curve import monte_carlo
 
     return monte_carlo(problem, trials=trials, seed=seed, ranks=ranks)
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import linreg_lora
 from linreg_lora import validation
-from linreg_lora.console import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.errors import InvalidInput
-from linreg_lora.grid import local_processes
+from linreg_lora.files.atomic import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.seeds import valid_seed
+from linreg_lora.sweeps.grid import local_processes
 
 if TYPE_CHECKING:
     import xarray as xr

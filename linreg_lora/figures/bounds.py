@@ -12,7 +12,7 @@ import numpy as np
 
 from linreg_lora.figures import datasets, style
 from linreg_lora.problem import Problem
-from linreg_lora.sweeps import sweep
+from linreg_lora.sweeps.curves import sweep
 from linreg_lora.theory import bounds
 from linreg_lora.theory.truncation import Version
 

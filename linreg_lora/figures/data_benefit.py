@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
+from linreg_lora.sweeps.grid import map_cells
 from linreg_lora.theory import capacity, data_benefit
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 
 import linreg_lora
 from linreg_lora.errors import InvalidInput
-from linreg_lora.grid import Grid
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import valid_seed
+from linreg_lora.sweeps.grid import Grid
 
 #: Units of every risk.
 RISK = "squared units of y"

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
 from linreg_lora.theory import spiked
 
 if TYPE_CHECKING:

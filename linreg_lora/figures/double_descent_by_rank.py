@@ -12,7 +12,7 @@ import numpy as np
 from linreg_lora.figures import style
 from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
-from linreg_lora.sweeps import sweep
+from linreg_lora.sweeps.curves import sweep
 from linreg_lora.theory.fft import fft_risk
 
 if TYPE_CHECKING:

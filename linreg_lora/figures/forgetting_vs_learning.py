@@ -14,9 +14,9 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,8 +82,8 @@ def curves(problem: Problem, ranks: tuple[int, ...], trials: int, seed: int) -> 
 
     ||D_r||_F^2 is the rise of the loss of a pretrained map 0 under perturbed inputs, which `robustness` simulates.
     """
-    from linreg_lora.robustness import simulate_rise
-    from linreg_lora.simulation import monte_carlo
+    from linreg_lora.simulation.curve import monte_carlo
+    from linreg_lora.simulation.perturbed_inputs import simulate_rise
     from linreg_lora.theory.curve import risk_curve
     from linreg_lora.theory.forgetting import forgetting
 

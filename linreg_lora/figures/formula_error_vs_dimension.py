@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,7 +91,7 @@ def simulate(problem: Problem, ranks: Sequence[int], draws: int, seed: int) -> t
 
     mean = m_r - b (m_FFT - mu), b the regression coefficient of the draws; the bias from estimating b is O(1/draws).
     """
-    from linreg_lora.simulation import draw_risks
+    from linreg_lora.simulation.curve import draw_risks
     from linreg_lora.theory.fft import fft_risk
 
     drawn = draw_risks(problem, trials=draws, seed=seed, sampler="conditional")

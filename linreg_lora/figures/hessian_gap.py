@@ -18,9 +18,9 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
 from linreg_lora.theory import hessian
 from linreg_lora.theory.input_perturbation import expected_fft_rise
 
@@ -143,7 +143,7 @@ def perturbed_weights(problem: Problem, ranks: Sequence[int], trials: int, seed:
 
 
 def _perturbed_inputs(problem: Problem, ranks: Sequence[int], trials: int, seed: int) -> np.ndarray:
-    from linreg_lora.robustness import simulate_rise
+    from linreg_lora.simulation.perturbed_inputs import simulate_rise
 
     own = derived_seed(seed, problem.fingerprint)
     found = simulate_rise(problem, trials=trials, seed=own, ranks=ranks, loss=_LOSS)

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 
 from linreg_lora import spectra
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import grid, map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import grid, map_cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -148,7 +148,7 @@ def best_ranks(
 
 def simulate(problem: Problem, trials: int, seed: int) -> Simulated:
     """One dot; its seed is derived from `seed` and the problem."""
-    from linreg_lora.simulation import draw_risks
+    from linreg_lora.simulation.curve import draw_risks
 
     theory = int(np.argmin(log_ratios(problem)))
     risks = draw_risks(problem, trials=trials, seed=derived_seed(seed, problem.fingerprint)).lora

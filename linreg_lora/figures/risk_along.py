@@ -15,7 +15,7 @@ from linreg_lora import spectra
 from linreg_lora.figures import style
 from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
-from linreg_lora.sweeps import sweep
+from linreg_lora.sweeps.curves import sweep
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,9 +19,9 @@ from jaxtyping import Array, Float
 
 from linreg_lora import spectra
 from linreg_lora.figures import datasets, style
-from linreg_lora.grid import map_cells
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -129,8 +129,8 @@ def _draws(problem: Problem, trials: int, seed: int, sampler: str) -> tuple[np.n
     import jax
 
     from linreg_lora import runtime
-    from linreg_lora.programs import chunk_size
     from linreg_lora.sampling.plan import plan
+    from linreg_lora.simulation.programs import chunk_size
 
     layout, parameters = plan(problem, sampler)
     size = chunk_size(layout, parameters)

@@ -17,7 +17,7 @@ from linreg_lora import spectra
 from linreg_lora.figures import style
 from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
-from linreg_lora.sweeps import sweep
+from linreg_lora.sweeps.curves import sweep
 from linreg_lora.theory.fft import fft_risk
 
 if TYPE_CHECKING:

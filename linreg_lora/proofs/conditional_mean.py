@@ -1,4 +1,4 @@
-"""LoRA's risk given its directions, averaged over the rest of the data in closed form (estimators.conditional).
+"""LoRA's risk given its directions, averaged over the rest of the data in closed form (simulation.conditional).
 
 For n < dx the samples are X = [[L, 0], [Z21, Z22]] after a rotation, b = (b_1, b_2) is the residual along one of LoRA's
 directions, and e = ||b (X^T X)^-1 X^T - (a, 0)||^2 its share of the risk, a the shift along that direction.
@@ -78,7 +78,7 @@ def error(data: Data, signal: Exact, first: Exact, q: Exact) -> Exact:
 @register_proof(
     "conditional-mean",
     title="LoRA's risk given its directions, averaged over other data: a sum of squares, and FFT's when summed",
-    source="own; docs/theory.md section 15, estimators.conditional",
+    source="own; docs/theory.md section 15, simulation.conditional",
 )
 def conditional_mean() -> Iterator[Step | SimulationOnly]:
     instances = _data()

@@ -15,7 +15,8 @@ def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
     """
     from linreg_lora.claims.check import check, default_path
     from linreg_lora.claims.file import load
-    from linreg_lora.console import atomic_path, progress
+    from linreg_lora.console import progress
+    from linreg_lora.files.atomic import atomic_path
     from linreg_lora.proofs import steps
     from linreg_lora.report_page.page import render
 

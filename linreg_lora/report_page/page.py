@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from linreg_lora.claims import pages, report
-from linreg_lora.claims.errata import with_expected
 from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
+from linreg_lora.claims.show import pages, report
+from linreg_lora.claims.show.errata import with_expected
 from linreg_lora.claims.vocabulary import Budget, Kind, Verdict
-from linreg_lora.executors import versions
 from linreg_lora.proofs import report as proofs_report
 from linreg_lora.proofs.steps import ProofResult
 from linreg_lora.proofs.steps import Verdict as StepVerdict
 from linreg_lora.report_page import formulas, strips
+from linreg_lora.sweeps.executors import versions
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement

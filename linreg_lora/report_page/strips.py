@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from linreg_lora.claims.pages import where
+from linreg_lora.claims.show.pages import where
 from linreg_lora.claims.vocabulary import Kind, Verdict
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, guaranteed
 from linreg_lora.theory.least_risk import least_risk as least_risk
-from linreg_lora.theory.least_risk import whitened_values
 from linreg_lora.theory.truncation import Version, next_value, numerical_rank, require_rank, tail_energy
 
 # -- the paper's theorems ---------------------------------------------------------------------------------------------
@@ -193,7 +192,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     """
     require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)
-    values = whitened_values(problem)
+    values = problem.whitened_spectrum
     planted = numerical_rank(values, (problem.dy, problem.dx))
     factor = rank + 4 * planted if planted <= rank else 8 * rank
     return LoraBound(

@@ -16,11 +16,16 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
-from linreg_lora.theory import doubt, fft, notes
-from linreg_lora.theory.functionals import Functionals, functionals
-from linreg_lora.theory.least_risk import whitened_values
-from linreg_lora.theory.modes import largest_block
-from linreg_lora.theory.rescaled import in_units_of_the_inputs, louder, with_fewer_samples, without_negligible_ridge
+from linreg_lora.theory import fft, notes
+from linreg_lora.theory.rescaled import (
+    in_units_of_the_inputs,
+    louder,
+    with_fewer_samples,
+    without_negligible_ridge,
+)
+from linreg_lora.theory.resolvent import doubt
+from linreg_lora.theory.resolvent.functionals import Functionals, functionals
+from linreg_lora.theory.resolvent.modes import largest_block
 
 #: The accuracy of functionals against ||Delta Sigma^{1/2}||^2, and the largest share of a risk that may be lost to it.
 _ROUNDING, _RESOLVED = 1e-12, 0.005
@@ -200,7 +205,7 @@ def _possible(
     Lost in rounding: that of ||Delta Sigma^{1/2}||^2 + T1 - 2 T2.
     """
     failures, whole = dict(found.failures), problem.pretrained_risk
-    values = whitened_values(problem)
+    values = problem.whitened_spectrum
     tails = np.append(np.cumsum(values[::-1] ** 2)[::-1], 0.0)
     least = tails[np.minimum(ranks, len(values))]
     for row in np.flatnonzero(_ROUNDING * whole > _RESOLVED * np.abs(risk)).tolist():

@@ -14,7 +14,7 @@ Proof: U_r U_r^T is an orthogonal projector, which lengthens no column; and D_FF
 <A0 + D_r, P D_FFT> = <A0, P D_FFT>, as P U_r = 0. So FFT is the less robust method unless what LoRA discards is aligned
 with -A0 by more than half its own length: the shift undoes part of A0, and the noise is low enough for FFT to learn it.
 
-`expected_fft_rise` is exact; LoRA's mean has no closed form and is simulated (`linreg_lora.robustness.simulate_rise`).
+`expected_fft_rise` is exact; LoRA's mean has no closed form and is simulated (`linreg_lora.simulate_rise`).
 Source: a reading of a claim of arXiv 2505.22355, of which we know a summary only; all formulas exact and derived here.
 """
 

@@ -1,9 +1,5 @@
 """The least excess risk that an update of a given rank can have, on any data."""
 
-import math
-
-import numpy as np
-
 from linreg_lora.problem import Problem
 from linreg_lora.theory.truncation import require_rank, tail_energy
 
@@ -16,11 +12,4 @@ def least_risk(problem: Problem, rank: int) -> float:
     The truncation of Delta Sigma^{1/2} attains it (Eckart and Young).
     """
     require_rank(rank, 0, min(problem.dx, problem.dy))
-    return tail_energy(whitened_values(problem), rank)
-
-
-def whitened_values(problem: Problem) -> np.ndarray:
-    """Singular values of Delta Sigma^{1/2}, largest first."""
-    if problem.isotropic_scale is not None:
-        return math.sqrt(problem.isotropic_scale) * np.asarray(problem.spectrum)
-    return np.linalg.svd(problem.shift @ problem.sigma_sqrt, compute_uv=False)
+    return tail_energy(problem.whitened_spectrum, rank)

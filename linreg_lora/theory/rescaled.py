@@ -28,7 +28,6 @@ import numpy as np
 
 from linreg_lora.problem import Problem
 from linreg_lora.theory.effective import input_variances, lower_edge
-from linreg_lora.theory.least_risk import whitened_values
 from linreg_lora.theory.truncation import numerical_rank
 
 _LITTLE = 1e-6
@@ -51,7 +50,7 @@ class Louder(NamedTuple):
 
 def louder(problem: Problem) -> Louder | None:
     """The louder problem of one with little noise; None where noise is absent or large enough."""
-    values = whitened_values(problem)
+    values = problem.whitened_spectrum
     rank = numerical_rank(values, (problem.dy, problem.dx))
     if problem.noise_trace == 0 or rank == 0:
         return None

@@ -1,0 +1,1 @@
+"""Instruments: what claims can measure, and what they may predict."""

@@ -1,0 +1,1 @@
+"""Judgements for readers: tables, pages of claims, errata."""

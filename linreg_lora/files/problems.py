@@ -1,0 +1,175 @@
+"""The problem of a sweep file: its sizes, and its spectra and covariances, as numbers or by family."""
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from linreg_lora import spectra
+from linreg_lora.errors import InvalidInput
+from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.problem import Problem
+
+#: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
+LARGEST_FAMILY = 10_000_000
+
+_Vector = list[Number]
+_Matrix = Annotated[list[_Vector], Field(min_length=1)]
+
+
+class Family(Strict):
+    """Singular values, or variances, by family (`spectra`), times `scale`.
+
+    | family      | parameters   | values                                                          |
+    |-------------|--------------|-----------------------------------------------------------------|
+    | low-rank    | `rank`       | 1, ..., 1, then zeros                                           |
+    | power-law   | `exponent`   | i^(-exponent), i = 1, 2, ...                                    |
+    | exponential | `rate`       | exp(-rate i), i = 0, 1, ...                                     |
+    | gaussian    | `rank, seed` | U V / sqrt(rank), U and V iid N(0, 1); for the task shift alone |
+    """
+
+    family: Literal["low-rank", "power-law", "exponential", "gaussian"]
+    rank: Integer | None = Field(default=None, ge=1)
+    exponent: Number | None = Field(default=None, ge=0)
+    rate: Number | None = Field(default=None, ge=0)
+    seed: Integer | None = Field(default=None, ge=0)
+    scale: Number = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_its_parameters(self) -> "Family":
+        own = _PARAMETERS[self.family]
+        given = tuple(name for name in ("rank", "exponent", "rate", "seed") if getattr(self, name) is not None)
+        if given != own:
+            raise InvalidInput(
+                "parameters", f"{' and '.join(own)} with family {self.family}", ", ".join(given) or "none"
+            )
+        return self
+
+    def values(self, size: int) -> np.ndarray:
+        """The first `size` values; not for gaussian."""
+        if size > LARGEST_FAMILY:
+            raise InvalidInput("family", f"at most {LARGEST_FAMILY} values", size)
+        if self.family == "low-rank":
+            assert self.rank is not None
+            if self.rank > size:
+                raise InvalidInput("rank", f"an integer in 1..{size}", self.rank)
+            return np.concatenate([np.full(self.rank, self.scale), np.zeros(size - self.rank)])
+        if self.family == "power-law":
+            return np.array(spectra.power_law(size, self.exponent or 0.0, self.scale))
+        return np.array(spectra.exponential(size, self.rate or 0.0, self.scale))
+
+
+_PARAMETERS = {
+    "low-rank": ("rank",),
+    "power-law": ("exponent",),
+    "exponential": ("rate",),
+    "gaussian": ("rank", "seed"),
+}
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (dict, Family)):
+        return "<family>"
+    if isinstance(value, list):
+        return "<matrix>" if any(isinstance(row, list) for row in value) else "<vector>"
+    return "<number>"
+
+
+def _kind_of_spectrum(value: Any) -> str:
+    return "<family>" if isinstance(value, (dict, Family)) else "<vector>"
+
+
+_Spectrum = Annotated[
+    Annotated[Family, Tag("<family>")] | Annotated[_Vector, Tag("<vector>")], Discriminator(_kind_of_spectrum)
+]
+_Covariance = Annotated[
+    Annotated[Family, Tag("<family>")]
+    | Annotated[Number, Tag("<number>")]
+    | Annotated[_Vector, Tag("<vector>")]
+    | Annotated[_Matrix, Tag("<matrix>")],
+    Discriminator(_kind),
+]
+
+
+class ProblemSpec(Strict):
+    """The fields of a `Problem`. A covariance is c for c I, a list for a diagonal, a matrix, or a family's diagonal."""
+
+    tagged: ClassVar[Mapping[str, type[Strict]]] = {"<family>": Family}
+
+    n: Integer
+    dx: Integer
+    dy: Integer
+    noise_std: Number
+    spectrum: _Spectrum | None = None
+    input_covariance: _Covariance | None = None
+    noise_covariance: _Covariance | None = None
+    ridge: Number = 0.0
+    task_shift: _Matrix | None = None
+    pretrained: _Matrix | None = None
+
+    def problem(self) -> Problem:
+        """The Problem. Raises `InvalidInput` for one that makes no sense."""
+        sizes = {"n": self.n, "dx": self.dx, "dy": self.dy, "noise_std": self.noise_std, "ridge": self.ridge}
+        Problem(**sizes, spectrum=())
+        covariances = {
+            "input_covariance": _covariance("input_covariance", self.input_covariance, self.dx),
+            "noise_covariance": _covariance("noise_covariance", self.noise_covariance, self.dy),
+        }
+        isotropic = self.input_covariance is None and self.noise_covariance is None
+        return Problem(**sizes, **covariances, **self._shift(isotropic), pretrained=_rows(self.pretrained))  # type: ignore[arg-type]
+
+    def _shift(self, isotropic: bool) -> dict[str, Any]:
+        given = self.spectrum
+        if not isinstance(given, Family):
+            return {"spectrum": None if given is None else tuple(given), "task_shift": _rows(self.task_shift)}
+        if self.task_shift is not None:
+            raise InvalidInput("spectrum", "either spectrum or task_shift", "both")
+        if given.family != "gaussian":
+            return {"spectrum": tuple(_family("spectrum", given, min(self.dx, self.dy)).tolist())}
+        assert given.rank is not None
+        assert given.seed is not None
+        matrix, values = _gaussian(self.dx, self.dy, given.rank, given.seed)
+        # Where both covariances are multiples of the identity no risk depends on more than the singular values.
+        if isotropic:
+            return {"spectrum": tuple((given.scale * values).tolist())}
+        return {"task_shift": given.scale * matrix}
+
+
+def _covariance(field: str, given: Any, size: int) -> np.ndarray | None:
+    if given is None:
+        return None
+    if isinstance(given, Family):
+        if given.family == "gaussian":
+            raise InvalidInput(f"{field}.family", "low-rank, power-law or exponential", given.family)
+        return _family(field, given, size)
+    if isinstance(given, list):
+        return _rows(given)
+    if size > LARGEST_FAMILY:
+        raise InvalidInput(field, f"at most {LARGEST_FAMILY} variances", size)
+    return np.full(size, given)
+
+
+def _family(field: str, family: Family, size: int) -> np.ndarray:
+    try:
+        return family.values(size)
+    except InvalidInput as error:
+        raise InvalidInput(f"{field}.{error.field}", error.expected, error.received, error.remedy) from None
+
+
+def _rows(given: list | None) -> Any:
+    """The list as an array where it is one, else as it is, for Problem to refuse."""
+    if given is None:
+        return None
+    try:
+        return np.array(given, dtype=float)
+    except ValueError:
+        return given
+
+
+@functools.lru_cache(maxsize=16)
+def _gaussian(dx: int, dy: int, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The Gaussian task shift and its nonzero singular values."""
+    matrix = spectra.gaussian_factors(dx, dy, rank, seed)
+    return matrix, np.array(spectra.from_matrix(matrix, rank))

@@ -1,0 +1,110 @@
+"""The sweep file: a problem, the axes along which it varies, and how each cell is computed."""
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.files.models import Integer, Strict, read, validated
+from linreg_lora.files.problems import Family, ProblemSpec
+from linreg_lora.problem import Problem
+from linreg_lora.risk_curve import Method
+from linreg_lora.sweeps.axes import LARGEST_GRID, Axis, Ranks, Rule, dimension, values_of
+
+
+class SweepConfig(Strict):
+    """A whole sweep file. `problem` may leave out what an axis gives; `axes` as in n, spectrum or spectrum.rank."""
+
+    tagged: ClassVar[Mapping[str, type[Strict]]] = {"<rule>": Rule}
+
+    problem: dict[str, Any]
+    axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    ranks: Ranks
+    trials: Integer = Field(default=400, ge=2)
+    seed: Integer = Field(default=0, ge=0, lt=2**63)
+    methods: list[Method] = Field(default=["monte-carlo", "theory"], min_length=1)
+
+    @model_validator(mode="after")
+    def _makes_a_grid(self) -> "SweepConfig":
+        if len(set(self.methods)) < len(self.methods):
+            raise InvalidInput("methods", "distinct methods", self.methods)
+        self._require_known_axes()
+        size = math.prod(len(values) for values in self.points.values())
+        if size > LARGEST_GRID:
+            raise InvalidInput("axes", f"at most {LARGEST_GRID} cells", f"{size} cells")
+        for path, values in self.points.items():
+            if len({json.dumps(value, sort_keys=True, default=repr) for value in values}) < len(values):
+                raise InvalidInput(f"axes.{path}", "distinct values", values)
+        self.make(**{dimension(path): values[0] for path, values in self.points.items()})
+        return self
+
+    def _require_known_axes(self) -> None:
+        for path in self.axes:
+            field, _, parameter = path.partition(".")
+            base = self.problem.get(field)
+            known = list(ProblemSpec.model_fields)
+            if isinstance(base, dict):
+                known += [f"{field}.{name}" for name in Family.model_fields]
+            if path not in known or (parameter and field in self.axes):
+                expected = "fields of the problem, or as in spectrum.rank parameters of a family that the problem names"
+                raise InvalidInput("axes", expected, path)
+
+    @property
+    def points(self) -> dict[str, list]:
+        """The axes' values, by their paths in the file."""
+        return {path: values_of(path, axis) for path, axis in self.axes.items()}
+
+    @property
+    def grid_axes(self) -> dict[str, list]:
+        """The axes as `sweep` takes them, by the names of their dimensions: spectrum.rank is spectrum_rank."""
+        return {dimension(path): values for path, values in self.points.items()}
+
+    @property
+    def rank_values(self) -> list:
+        """The LoRA ranks."""
+        return self.ranks.values(integers=True) if isinstance(self.ranks, Rule) else self.ranks
+
+    @property
+    def text(self) -> str:
+        """The canonical text: YAML without comments, the same for every way to write the same file."""
+        from ruamel.yaml import YAML
+
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = None
+        yaml.width = 2**31
+        text = io.StringIO()
+        yaml.dump(self.model_dump(exclude_none=True), text)
+        return text.getvalue()
+
+    def make(self, **point: Any) -> Problem:
+        """The problem of one cell. Raises `InvalidInput`, naming the cell."""
+        paths = {dimension(path): path for path in self.axes}
+        content = dict(self.problem)
+        for name, value in point.items():
+            field, _, parameter = paths[name].partition(".")
+            content[field] = {**content[field], parameter: value} if parameter else value
+        try:
+            return validated(ProblemSpec, content, "problem").problem()
+        except InvalidInput as error:
+            where = ", ".join(f"{paths[name]} = {json.dumps(value, default=repr)}" for name, value in point.items())
+            field = error.field if error.field.startswith("problem") else f"problem.{error.field}"
+            remedy = f"{error.remedy}; " if error.remedy else ""
+            where = where if len(where) <= 120 else f"{where[:120]}..."
+            raise InvalidInput(field, error.expected, error.received, f"{remedy}in the cell {where}") from None
+
+
+def load(path: Path) -> SweepConfig:
+    """Read and validate a sweep file. Raises `InvalidInput` in one line for anything that is not one."""
+    return parse(read(path))
+
+
+def parse(content: Any) -> SweepConfig:
+    """Validate the content of a sweep file."""
+    if not isinstance(content, dict):
+        raise InvalidInput("sweep file", "a mapping with problem, axes and ranks", content)
+    return validated(SweepConfig, content, "")

@@ -1,0 +1,393 @@
+"""Risk curves over a grid of problems, as an xarray Dataset (`grid`)."""
+
+import contextlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import linreg_lora
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import Method, RiskCurve
+from linreg_lora.seeds import derived_seed, valid_seed
+from linreg_lora.sweeps.executors import versions
+from linreg_lora.sweeps.grid import Finished, Grid, Make, finished_cells, grid
+from linreg_lora.sweeps.journal import Entry, Journal, recorded
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+METHODS: tuple[Method, ...] = ("monte-carlo", "theory")
+
+_UNITS = "squared units of y"
+_BY_RANK = {
+    "risk": "expected excess risk of LoRA",
+    "stderr": "standard error of risk; nan where none exists",
+    "difference": "expected excess risk of LoRA minus that of FFT, paired",
+    "difference_stderr": "standard error of difference; nan where none exists",
+}
+_FFT = {
+    "fft_risk": "expected excess risk of FFT",
+    "fft_stderr": "standard error of fft_risk; nan where none exists",
+}
+_FLAGS = {
+    "flagged": "whether a risk by theory may be off by more than 1 %",
+    "fft_flagged": "whether fft_risk by theory may be off by more than 1 %",
+}
+_RESERVED = ("rank", "computed_by", *_BY_RANK, *_FFT, *_FLAGS, "note", "moments", "failure")
+
+
+class FailedCells(UserWarning):
+    """Some cells of a sweep failed; the Dataset's variable `failure` says which and why."""
+
+
+class CellResult(NamedTuple):
+    """What a cell comes to: one row of numbers for each method (`_columns`), and the curves' notes."""
+
+    values: np.ndarray
+    notes: tuple[tuple[str, ...], ...]
+
+
+def sweep(
+    make: Make,
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    ranks: Sequence[int],
+    trials: int = 400,
+    seed: int = 0,
+    methods: Sequence[Method] = METHODS,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    journal: Path | str | None = None,
+    resume: bool = False,
+    attributes: Mapping[str, str] | None = None,
+) -> "xr.Dataset":
+    """Risk curves over a grid.
+
+    | argument     | meaning                                                                                         |
+    |--------------|-------------------------------------------------------------------------------------------------|
+    | `make`       | a Problem whose fields the axes replace, or a function from their values to a Problem           |
+    | `axes`       | name -> values; the grid is their product, and the names become dimensions                      |
+    | `ranks`      | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell                                   |
+    | `trials`     | Monte Carlo draws of each cell                                                                  |
+    | `methods`    | any of monte-carlo, theory                                                                      |
+    | `executor`   | anything with the concurrent.futures.Executor interface (`executors`); None: this process       |
+    | `progress`   | called with the number of cells just done, when they are safe in the journal                    |
+    | `journal`    | a file that keeps every finished cell, whatever happens to this process; None: memory alone     |
+    | `resume`     | continue the journal if there is one; its failed cells run again                                |
+    | `attributes` | more attributes of the Dataset                                                                  |
+
+    Variables `risk`, `stderr`, `difference`, `difference_stderr` (computed_by, *axes, rank), `fft_risk`, `fft_stderr`
+    (computed_by, *axes), `flagged` (computed_by, *axes, rank) and `fft_flagged` (computed_by, *axes): whether a number
+    by theory may be off by more than 1 %, `note` (computed_by, *axes): what is missing or in doubt, and why, `moments`
+    (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a cell has no numbers, empty where
+    it has. `computed_by` lists the methods. The seed of a cell is derived from `seed`
+    and the problem itself, so the Dataset depends on the arguments above `executor` alone.
+
+    A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
+    for an axis or a cell that makes no problem, naming the cell, and for a journal that cannot be used (`Journal`);
+    `LinregLoraError` when the executor or the disk fails midway, after which the journal can be resumed.
+    """
+    chosen = _distinct_ranks(ranks)
+    methods = _known_methods(methods)
+    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    cells = grid(make, axes, reserved=_RESERVED)
+    entries: dict[int, Entry] = {}
+    with contextlib.ExitStack() as stack:
+        book = None
+        if journal is not None:
+            header = _header(cells, chosen, trials, seed, methods, attributes or {})
+            book = stack.enter_context(Journal(Path(journal), header, resume=resume))
+            entries = _successes(cells, book.entries(), len(methods) * _row_size(chosen))
+            progress(len(entries))
+        todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
+        arguments = (chosen, trials, seed, methods)
+        batches = finished_cells(run_cell, cells.problems, arguments, executor, todo)
+        stack.enter_context(contextlib.closing(batches))
+        for batch in batches:
+            done = [_entry(cells, finished) for finished in batch]
+            if book is not None:
+                book.add(done)
+            entries.update((entry.cell, entry) for entry in done)
+            progress(len(done))
+    dataset = _dataset(cells, chosen, methods, entries)
+    _warn_of_failures(cells, entries)
+    return dataset.assign_attrs(trials=trials, seed=seed, versions=", ".join(versions()), **(attributes or {}))
+
+
+def run_cell(
+    problem: Problem, ranks: tuple[int, ...], trials: int, seed: int, methods: tuple[Method, ...]
+) -> CellResult:
+    """One cell, the task that executors run: a risk curve for each method, at those `ranks` that exist.
+
+    Raises `NumericalFailure` for infinite or unexplained missing values where the mean exists.
+    """
+    from linreg_lora.simulation.curve import monte_carlo
+    from linreg_lora.theory.curve import risk_curve
+
+    existing = [rank for rank in ranks if rank <= problem.max_rank] or [0]
+    curves = []
+    for method in methods:
+        if method == "theory":
+            curves.append(risk_curve(problem, existing))
+        else:
+            own_seed = derived_seed(seed, problem.fingerprint)
+            curves.append(monte_carlo(problem, trials=trials, seed=own_seed, ranks=existing))
+        _require_explained(curves[-1])
+    return CellResult(np.stack([_row(curve, ranks) for curve in curves]), tuple(curve.notes for curve in curves))
+
+
+def failures(dataset: "xr.Dataset") -> list[str]:
+    """One line for each failed cell of a sweep: where, and why."""
+    found = dataset["failure"]
+    lines = []
+    for index in np.argwhere(found.values != ""):
+        place = {str(name): found[name].values[i] for name, i in zip(found.dims, index, strict=True)}
+        lines.append(f"{_named(place)}: {found.values[tuple(index)]}")
+    return lines
+
+
+class Estimate(NamedTuple):
+    """How much a sweep is: `cells`, how many are `done`, and for the rest the `draws` and the `seconds` of one process.
+
+    The seconds are estimated from the times of `timed` cells.
+    """
+
+    cells: int
+    done: int
+    draws: int
+    seconds: float
+    timed: int
+
+
+def estimate(
+    make: Make,
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    ranks: Sequence[int],
+    trials: int = 400,
+    seed: int = 0,
+    methods: Sequence[Method] = METHODS,
+    journal: Path | str | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> Estimate:
+    """How long `sweep` would take: the cells of middle and of largest size are run here and timed.
+
+    Each is run twice, so that compiling does not count, with at most 64 draws, whose time is scaled to `trials`. A
+    cell without a mean draws nothing, and one that `journal` has, if it exists, is done. Raises `InvalidInput` as
+    `sweep` does.
+    """
+    chosen = _distinct_ranks(ranks)
+    methods = _known_methods(methods)
+    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    cells = grid(make, axes, reserved=_RESERVED)
+    done: Mapping[int, Entry] = {}
+    if journal is not None:
+        header = _header(cells, chosen, trials, seed, methods, attributes or {})
+        done = _successes(cells, recorded(Path(journal), header), len(methods) * _row_size(chosen))
+    problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
+    if not problems:
+        return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
+    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in methods else []
+    by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
+    sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
+    few = min(trials, 64)
+    share = (len(drawing) if methods == ("monte-carlo",) else len(problems)) / len(sample)
+    seconds = 0.0
+    for problem in sample:
+        for method in methods:
+            took = [_timed(run_cell, problem, chosen, few, seed, (method,)) for _ in range(2)][-1]
+            seconds += took * share * (trials / few if method == "monte-carlo" else 1)
+    return Estimate(len(cells.problems), len(done), len(drawing) * trials, seconds, len(sample))
+
+
+def _timed(call: Callable[..., object], *arguments: Any) -> float:
+    began = time.perf_counter()
+    with contextlib.suppress(LinregLoraError):
+        call(*arguments)
+    return time.perf_counter() - began
+
+
+# -- a cell's numbers -------------------------------------------------------------------------------------------
+
+
+def _row(curve: RiskCurve, ranks: tuple[int, ...]) -> np.ndarray:
+    """The curve's numbers at `ranks`, variable after variable, then those of FFT, then the flags as 0 and 1.
+
+    nan where there is no number.
+    """
+    place = np.flatnonzero(np.isin(ranks, curve.ranks))
+    known = np.isin(curve.ranks, ranks)
+    by_rank = np.full((len(_BY_RANK), len(ranks)), np.nan)
+    for values, name in zip(by_rank, _BY_RANK, strict=True):
+        if (value := getattr(curve, name)) is not None:
+            values[place] = value[known]
+    fft = [np.nan if (value := getattr(curve, name)) is None else value for name in _FFT]
+    flagged = np.zeros(len(ranks))
+    if curve.flagged is not None:
+        flagged[place] = curve.flagged[known]
+    return np.concatenate([by_rank.ravel(), fft, flagged, [float(curve.fft_flagged)]])
+
+
+def _row_size(ranks: tuple[int, ...]) -> int:
+    return (len(_BY_RANK) + 1) * len(ranks) + len(_FFT) + 1
+
+
+def _require_explained(curve: RiskCurve) -> None:
+    """Values that are infinite or missing where theory does not predict it stop the cell."""
+    exists = curve.moments is not Moments.NO_MEAN
+    values = {
+        "risk": curve.risk, "stderr": curve.stderr, "difference": curve.difference,
+        "difference_stderr": curve.difference_stderr, "fft_risk": curve.fft_risk, "fft_stderr": curve.fft_stderr,
+    }  # fmt: skip
+    for name, value in values.items():
+        if value is None:
+            continue
+        if exists and np.any(np.isinf(value)):
+            raise NumericalFailure(f"{name} ({curve.method}): expected finite values, received an infinite one")
+        if np.any(np.isnan(value)) and not curve.notes:
+            raise NumericalFailure(f"{name} ({curve.method}): expected numbers, received nan without a reason")
+
+
+def _entry(cells: Grid, finished: Finished[CellResult]) -> Entry:
+    fingerprint = cells.problems[finished.cell].fingerprint
+    if finished.result is None:
+        return Entry(finished.cell, fingerprint, b"", "", _reason(finished.error))
+    values, notes = finished.result
+    return Entry(finished.cell, fingerprint, values.astype("<f8").tobytes(), json.dumps(notes), "")
+
+
+def _reason(error: Exception | None) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LinregLoraError) else f"{type(error).__name__}: {text}"
+
+
+def _named(place: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in place.items())
+
+
+def _warn_of_failures(cells: Grid, entries: Mapping[int, Entry]) -> None:
+    failed = [entry for _, entry in sorted(entries.items()) if entry.failure]
+    if failed:
+        first = f"{_named(cells.point(failed[0].cell))}: {failed[0].failure}"
+        message = f"{len(failed)} of {len(entries)} cells failed, the first at {first}"
+        warnings.warn(message, FailedCells, stacklevel=3)
+
+
+# -- the journal's header ---------------------------------------------------------------------------------------
+
+
+def _header(
+    cells: Grid,
+    ranks: tuple[int, ...],
+    trials: int,
+    seed: int,
+    methods: tuple[Method, ...],
+    attributes: Mapping[str, str],
+) -> dict[str, str]:
+    """What the results depend on, most telling first."""
+    axes = {f"axis {name}": json.dumps(_plain(values)) for name, values in cells.axes.items()}
+    return {
+        "seed": str(seed),
+        "trials": str(trials),
+        "ranks": json.dumps(ranks),
+        "methods": json.dumps(methods),
+        "axes": json.dumps(cells.names),
+        **axes,
+        "problems": f"of SHA-256 {cells.identity}",
+        "versions": ", ".join(versions()),
+        **attributes,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float)) else repr(value)
+
+
+def _successes(cells: Grid, entries: Sequence[Entry], numbers: int) -> dict[int, Entry]:
+    """The entries that need not be computed again, by cell: those that hold as many `numbers` as cells do today.
+
+    Raises `InvalidInput` for entries of another sweep.
+    """
+    found = {entry.cell: entry for entry in entries if not entry.failure and len(entry.payload) == 8 * numbers}
+    for cell, entry in found.items():
+        if cell >= len(cells.problems) or entry.fingerprint != cells.problems[cell].fingerprint:
+            raise InvalidInput("journal", "cells of this sweep", f"another problem as cell {cell}", "start a new one")
+    return found
+
+
+# -- the dataset ------------------------------------------------------------------------------------------------
+
+
+def _dataset(
+    cells: Grid, ranks: tuple[int, ...], methods: tuple[Method, ...], entries: Mapping[int, Entry]
+) -> "xr.Dataset":
+    import xarray as xr
+
+    size, width, count = len(cells.problems), len(ranks), len(methods)
+    table, notes = np.full((count, size, _row_size(ranks)), np.nan), np.full((count, size), "", dtype=object)
+    for cell, entry in entries.items():
+        if not entry.failure:
+            table[:, cell] = np.frombuffer(entry.payload, "<f8").reshape(count, -1)
+            notes[:, cell] = ["; ".join(lines) for lines in json.loads(entry.notes)]
+    lengths, dimensions = (count, *cells.shape), ("computed_by", *cells.names)
+    variables: dict[str, Any] = {"moments": cells.moments}
+    for i, (name, long_name) in enumerate(_BY_RANK.items()):
+        values = table[:, :, i * width : (i + 1) * width].reshape(*lengths, width)
+        variables[name] = ((*dimensions, "rank"), values, {"long_name": long_name, "units": _UNITS})
+    for i, (name, long_name) in enumerate(_FFT.items(), len(_BY_RANK) * width):
+        values = table[:, :, i].reshape(lengths)
+        variables[name] = (dimensions, values, {"long_name": long_name, "units": _UNITS})
+    flags = np.nan_to_num(table[:, :, len(_BY_RANK) * width + len(_FFT) :]) > 0
+    by_rank, of_fft = flags[:, :, :width].reshape(*lengths, width), flags[:, :, width].reshape(lengths)
+    variables["flagged"] = ((*dimensions, "rank"), by_rank, {"long_name": _FLAGS["flagged"]})
+    variables["fft_flagged"] = (dimensions, of_fft, {"long_name": _FLAGS["fft_flagged"]})
+    said = notes.reshape(lengths).astype(str)
+    variables["note"] = (dimensions, said, {"long_name": "what is missing or in doubt, and why; empty when nothing is"})
+    reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)
+    variables["failure"] = (cells.names, reasons, {"long_name": "why the cell has no numbers; empty where it has"})
+    coordinates: dict[str, Any] = {
+        "computed_by": list(methods),
+        "rank": ("rank", list(ranks), {"long_name": "LoRA rank", "units": "1"}),
+    }
+    attributes = {
+        "Conventions": "CF-1.11",
+        "title": "Expected excess risk of LoRA and FFT",
+        "source": f"linreg-lora {linreg_lora.__version__}",
+        "problems_sha256": cells.identity,
+    }
+    return xr.Dataset(variables, coordinates | cells.coordinates, attributes)
+
+
+def _distinct_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    array = np.asarray(ranks)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or np.any(array < 0):
+        raise InvalidInput("ranks", "a list of integers >= 0", ranks)
+    if np.any(np.diff(array) <= 0):
+        raise InvalidInput("ranks", "increasing ranks", ranks)
+    return tuple(int(rank) for rank in array)
+
+
+def _enough_trials(trials: int, methods: tuple[Method, ...]) -> int:
+    trials = validation.positive_integer("trials", trials)
+    if trials < 2 and "monte-carlo" in methods:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    return trials
+
+
+def _known_methods(methods: Sequence[Method]) -> tuple[Method, ...]:
+    unknown = [m for m in methods if m not in METHODS]
+    if unknown or not methods:
+        raise InvalidInput("methods", f"any of {', '.join(METHODS)}", list(methods))
+    return tuple(methods)

@@ -1,0 +1,1 @@
+"""The machine behind the equivalent: cuts, contours and their functionals. One door: `theory.equivalent`."""
