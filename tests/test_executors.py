@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from linreg_lora import provenance
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.sweeps import executors
 
@@ -110,9 +111,9 @@ def test_bad_numbers_of_workers_are_refused(workers):
 
 
 def test_a_worker_of_another_version_is_refused():
-    assert executors._on_cluster(executors.versions(), max, (1, 2), {}) == 2
+    assert executors._on_cluster(provenance.versions(), max, (1, 2), {}) == 2
     with pytest.raises(BrokenExecutor, match=r"a worker has linreg-lora .*, expected linreg-lora 0\.0\.0"):
-        executors._on_cluster(("linreg-lora 0.0.0", *executors.versions()[1:]), max, (1, 2), {})
+        executors._on_cluster(("linreg-lora 0.0.0", *provenance.versions()[1:]), max, (1, 2), {})
 
 
 def alive(pid):

@@ -141,7 +141,7 @@ def test_committed_figure_is_what_the_code_draws(name):
     stored = committed(name)
     provenance = json.loads((COMMITTED / f"{name}.json").read_text())
     changing = {"versions": None, "code_sha256": None, "data_sha256": None}
-    assert {**provenance, **changing} == {**figures.provenance(name, stored), **changing}
+    assert {**provenance, **changing} == {**figures.sidecar(name, stored), **changing}
     assert {path.suffix for path in COMMITTED.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
     picture = figures.module(name).draw(stored)
     panels = picture.axes

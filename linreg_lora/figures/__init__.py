@@ -5,24 +5,20 @@ Each module, or object of a module that makes several, has `data(trials, seed, e
 this package imports neither JAX nor matplotlib.
 
 Data that were computed by the same code, of the same versions, with the same trials and seed, are drawn again and not
-computed again: the provenance beside them says so. A figure that is slow is better than one that is stale, so "the same
-code" is the source of all of the package that data could depend on.
+computed again: the provenance beside them says so. "The same code" is that of the figure's module and of all that it
+imports (`provenance.code_hash`).
 """
 
-import functools
 import hashlib
 import importlib
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import linreg_lora
-from linreg_lora import validation
+from linreg_lora import provenance, validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.atomic import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.seeds import valid_seed
@@ -50,16 +46,6 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
 }
-#: What no figure's data can depend on, so that a change there does not compute them again.
-_COMPUTES_NO_DATA = (
-    "claims/",
-    "proofs/",
-    "explorer/",
-    "report_page/",
-    "cli/",
-    "figures/style.py",
-    "figures/__init__.py",
-)
 #: Every figure, by the name of its files.
 NAMES = tuple(_MODULES)
 
@@ -144,13 +130,13 @@ def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | Non
     """The data of a figure in the folder `out` if the same run would give them again, else None."""
     import xarray as xr
 
-    data, sidecar = out / f"{name}.nc", out / f"{name}.json"
+    data, beside = out / f"{name}.nc", out / f"{name}.json"
     try:
-        found = json.loads(sidecar.read_text())
+        found = json.loads(beside.read_text())
         if hashlib.sha256(data.read_bytes()).hexdigest() != found["data_sha256"]:
             return None
         dataset = xr.load_dataset(data, engine="h5netcdf")
-        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(), "versions": _versions()}
+        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(name), "versions": _versions()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dataset if all(found.get(key) == value for key, value in wanted.items()) else None
@@ -158,12 +144,12 @@ def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | Non
 
 def write(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
     """Write the data of a figure, its pictures and its provenance into `out`; returns the paths."""
-    data, sidecar = out / f"{name}.nc", out / f"{name}.json"
+    data, beside = out / f"{name}.nc", out / f"{name}.json"
     write_dataset(dataset, data)
     pictures = draw(name, dataset, out)
-    content = provenance(name, dataset, out) | {"data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
-    write_atomically(sidecar, (json.dumps(content, indent=2) + "\n").encode())
-    return [data, *pictures, sidecar]
+    content = sidecar(name, dataset, out) | {"data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    write_atomically(beside, (json.dumps(content, indent=2) + "\n").encode())
+    return [data, *pictures, beside]
 
 
 def draw(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
@@ -178,7 +164,7 @@ def draw(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
     return paths
 
 
-def provenance(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[str, Any]:
+def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[str, Any]:
     """What a figure was made from: command, draws, seed, problems, code and versions.
 
     With the revision of the repository, where there is one, and `out` lies outside of it.
@@ -193,41 +179,21 @@ def provenance(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dic
         "axes": {str(axis): dataset[axis].values.tolist() for axis in dataset.coords if dataset[axis].ndim == 1},
         "one_problem": json.loads(dataset.attrs["problem"]),
         "problems_sha256": dataset.attrs["problems_sha256"],
-        "code_sha256": code_hash(),
+        "code_sha256": code_hash(name),
         "versions": _versions(),
     }
-    revision = _revision(out) if out is not None else None
+    revision = provenance.revision(out) if out is not None else None
     return content | ({"revision": revision} if revision else {})
 
 
-@functools.cache
-def code_hash() -> str:
-    """SHA-256 of the package's source, but for what computes no figure's data."""
-    package = Path(linreg_lora.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).as_posix().startswith(_COMPUTES_NO_DATA):
-            continue
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+def code_hash(name: str) -> str:
+    """SHA-256 of the code that a figure's data depend on: the import closure of its module, but for how it is drawn."""
+    where = _MODULES[name].partition(":")[0]
+    return provenance.code_hash(f"{__name__}.{where}", without=(f"{__name__}.style",))
 
 
 def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "numpy", "scipy", "matplotlib")
-    return {"linreg-lora": linreg_lora.__version__, **{package: version(package) for package in packages}}
-
-
-def _revision(out: Path) -> str | None:
-    """The commit of the repository that this package runs from, None where there is none or `out` is part of it."""
-    package = Path(linreg_lora.__file__).parent
-    try:
-        asked = ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"]
-        top, commit = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.split("\n")[
-            :2
-        ]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return None if out.resolve().is_relative_to(top) else commit
+    return provenance.versions_of("jax", "jaxlib", "numpy", "scipy", "matplotlib")
 
 
 def index() -> str:

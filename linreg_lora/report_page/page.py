@@ -21,8 +21,8 @@ from linreg_lora.claims.vocabulary import Budget, Kind, Verdict
 from linreg_lora.proofs import report as proofs_report
 from linreg_lora.proofs.steps import ProofResult
 from linreg_lora.proofs.steps import Verdict as StepVerdict
+from linreg_lora.provenance import versions
 from linreg_lora.report_page import formulas, strips
-from linreg_lora.sweeps.executors import versions
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement

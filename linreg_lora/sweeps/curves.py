@@ -15,9 +15,9 @@ import linreg_lora
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.provenance import versions
 from linreg_lora.risk_curve import Method, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
-from linreg_lora.sweeps.executors import versions
 from linreg_lora.sweeps.grid import Finished, Grid, Make, finished_cells, grid
 from linreg_lora.sweeps.journal import Entry, Journal, recorded
 

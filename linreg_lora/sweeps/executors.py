@@ -13,15 +13,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
-from importlib.metadata import version
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-import linreg_lora
-from linreg_lora import validation
+from linreg_lora import runtime, validation
 from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.provenance import versions
 
 #: A call that loses this many workers fails: it is the likely cause.
 _LIVES = 3
@@ -197,7 +196,8 @@ def cluster(address: str) -> Iterator["Cluster"]:
 class Cluster(Executor):
     """A dask client as an executor: dask runs the calls of a dead worker again, four deaths fail the call.
 
-    Workers must have the versions of this process (`versions`); a call on another one raises `BrokenExecutor`.
+    Workers must have the versions of this process (`provenance.versions`); a call on another one raises
+    `BrokenExecutor`.
     """
 
     def __init__(self, client: Any):
@@ -242,13 +242,6 @@ class Cluster(Executor):
             received.set_exception(_lost(error))
 
 
-@functools.cache
-def versions() -> tuple[str, ...]:
-    """What the bits of a result depend on besides its inputs, as in ("linreg-lora 0.1.0", "numpy 2.4.6", ...)."""
-    packages = ("numpy", "scipy", "jax", "jaxlib")
-    return (f"linreg-lora {linreg_lora.__version__}", *(f"{package} {version(package)}" for package in packages))
-
-
 def _on_cluster(expected: tuple[str, ...], fn: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
     for ours, its in zip(expected, versions(), strict=True):
         if ours != its:
@@ -258,7 +251,7 @@ def _on_cluster(expected: tuple[str, ...], fn: Callable[..., Any], args: tuple, 
 
 def _serve(pipe: Connection) -> None:
     """What a worker process does: answer calls until the pipe closes."""
-    linreg_lora.runtime.configure()
+    runtime.configure()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     pipe.send_bytes(_READY)
     while True:
