@@ -42,7 +42,7 @@ def pretrained_left_in_small_methods(patch: Patch) -> None:
 
 def bias_is_the_median(patch: Patch) -> None:
     """BitFit's bias is the median of the residuals."""
-    patch.setattr(bitfit, "fit_bias", lambda x, y, a0=None: jnp.median(fft.residual(x, y, a0), axis=-1))
+    patch.setattr(bitfit, "fit_bitfit", lambda x, y, a0=None: jnp.median(fft.residual(x, y, a0), axis=-1))
 
 
 def scale_shared_by_all_outputs(patch: Patch) -> None:
@@ -63,7 +63,7 @@ def frozen_a_projects_fft(patch: Patch) -> None:
     patch.setattr(
         frozen,
         "fit_frozen_a",
-        lambda x, y, a, a0=None, ridge=None: fft.fit(x, fft.residual(x, y, a0), None, ridge) @ a.mT @ a,
+        lambda x, y, a, a0=None, ridge=None: fft.fit_fft(x, fft.residual(x, y, a0), None, ridge) @ a.mT @ a,
     )
 
 

@@ -22,8 +22,8 @@ import numpy as np
 import scipy.stats
 
 from linreg_lora.claims.check import default_path, select
-from linreg_lora.claims.file import load
-from linreg_lora.claims.judge import judge
+from linreg_lora.claims.file import load_claims
+from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.files.atomic import write_atomically
@@ -81,7 +81,7 @@ def run(claims: ClaimsFile, found: dict[str, Evidence], seeds: range) -> Iterato
             if claim.kind is Kind.PATHWISE and seed % _PATHWISE_EVERY:
                 continue
             began = time.process_time()
-            j = judge(claim, seed, by_id.get(claim.correction or ""))
+            j = judge_claim(claim, seed, by_id.get(claim.correction or ""))
             spent = time.process_time() - began
             alarms, statistics, seconds = found[claim_id]
             if not j.as_expected:
@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
     parser.add_argument("--resume", action="store_true", help="go on after the seeds of the last run")
     options = parser.parse_args()
-    claims, values = load(default_path()), RESULTS / "checker_trust.json"
+    claims, values = load_claims(default_path()), RESULTS / "checker_trust.json"
     ids = [claim.id for claim in select(claims, options.only)]
     stored = json.loads(values.read_text()) if values.exists() else {"seeds": 0, "claims": {}}
     others = {name: Evidence(*found) for name, found in stored["claims"].items()}

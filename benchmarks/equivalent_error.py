@@ -21,7 +21,7 @@ from linreg_lora.errors import LinregLoraError
 from linreg_lora.problem import Problem
 from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.spectra import exponential, power_law
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 
 RESULTS = Path(__file__).parent / "results"
 TARGET, LARGEST, PILOT, SEED = 1e-3, 20_000, 400, 20_261_122
@@ -96,7 +96,7 @@ def ranks_of(name: str, problem: Problem) -> np.ndarray:
 def row(name: str, d: int, problem: Problem) -> dict:
     """Largest relative errors over unflagged ranks (all, if all are flagged), in per cent, and FFT's."""
     started, ranks = time.perf_counter(), ranks_of(name, problem)
-    theory = equivalent(problem, ranks)
+    theory = lora_equivalent(problem, ranks)
     pilot = monte_carlo(problem, trials=PILOT, seed=SEED, ranks=ranks)
     spread = np.max(pilot.stderr / pilot.risk) * math.sqrt(PILOT)
     trials = int(np.clip(math.ceil((spread / TARGET) ** 2), PILOT, LARGEST))
@@ -131,7 +131,7 @@ def rate(name: str, d: int) -> dict:
     """Errors at one rank in the middle of the bulk, in per cent, simulated to `RATE_TARGET`."""
     problem = families(d)[name]
     rank = problem.max_rank // 2
-    theory = equivalent(problem, [rank])
+    theory = lora_equivalent(problem, [rank])
     pilot = monte_carlo(problem, trials=PILOT, seed=SEED, ranks=[rank])
     trials = math.ceil(PILOT * (pilot.stderr[0] / pilot.risk[0] / RATE_TARGET) ** 2)
     simulated = monte_carlo(problem, trials=trials, seed=SEED + 1, ranks=[rank])

@@ -22,7 +22,7 @@ from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.spectra import power_law
 from linreg_lora.sweeps.grid import local_processes
 from linreg_lora.sweeps.phase import phase_grid
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 
 RESULTS = Path(__file__).parent / "results"
 ACCURACY, TRIALS, SEED = 0.003, 512, 1
@@ -52,7 +52,7 @@ def median_time(call: Callable[[], object], repeats: int) -> float:
 
 def against_monte_carlo(problem: Problem, repeats: int) -> tuple[float, float, int]:
     """Seconds for all ranks by formula; the ratio to simulation of equal accuracy, and its number of draws."""
-    formula = median_time(lambda: equivalent(problem), repeats)
+    formula = median_time(lambda: lora_equivalent(problem), repeats)
     simulated = monte_carlo(problem, trials=TRIALS, seed=SEED)
     assert simulated.stderr is not None
     draws = int(TRIALS * float(np.max(simulated.stderr / simulated.risk) / ACCURACY) ** 2)
@@ -78,7 +78,7 @@ def main() -> None:
         seconds, ratio, draws = against_monte_carlo(problem, options.repeats)
         lines.append(f"| {name} | {seconds:.2f} | {draws} | {ratio:.1f} |")
         print(lines[-1], flush=True)
-    seconds = median_time(lambda: equivalent(LARGE, range(1, 21)), options.repeats)
+    seconds = median_time(lambda: lora_equivalent(LARGE, range(1, 21)), options.repeats)
     lines += ["", f"dx = dy = 20,000, n = 50,000, a shift of rank 10, ranks 1..20: {seconds:.2f} s."]
     print(lines[-1], flush=True)
     if not options.skip_grid:

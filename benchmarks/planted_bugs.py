@@ -16,7 +16,7 @@ import numpy as np
 from bugs_of_methods import Bug, Patch
 
 from linreg_lora.claims import statistics
-from linreg_lora.claims.check import check
+from linreg_lora.claims.check import check_claims
 from linreg_lora.claims.schema import Verdict
 from linreg_lora.estimators import fft as fft_estimator
 from linreg_lora.estimators import lora
@@ -36,7 +36,7 @@ def verdicts(bug: Bug) -> dict[str, Verdict]:
     try:
         with Patch.context() as patch:
             bug.plant(patch)
-            return {judgement.claim.id: judgement.verdict for judgement in check(only=bug.catchers)}
+            return {judgement.claim.id: judgement.verdict for judgement in check_claims(only=bug.catchers)}
     finally:
         _forget_compiled_programs()
 
@@ -133,7 +133,7 @@ def no_whitening(patch: Patch) -> None:
         update = whitened @ inverse.whitening
         return lora.LoraPath(lora.left_singular_basis(update, inverse.rank, squared=squared), update)
 
-    patch.setattr(lora, "path", wrong)
+    patch.setattr(lora, "lora_path", wrong)
 
 
 def no_whitening_of_sufficient_draws(patch: Patch) -> None:

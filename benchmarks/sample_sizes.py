@@ -19,8 +19,8 @@ from scipy.stats import norm
 
 from linreg_lora.claims.check import default_path, select
 from linreg_lora.claims.evidence import Comparison
-from linreg_lora.claims.file import load
-from linreg_lora.claims.judge import Judgement, judge
+from linreg_lora.claims.file import load_claims
+from linreg_lora.claims.judge import Judgement, judge_claim
 from linreg_lora.claims.statistics import POWER
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.files.atomic import write_atomically
@@ -71,13 +71,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
     options = parser.parse_args()
-    file = load(default_path())
+    file = load_claims(default_path())
     by_id = {claim.id: claim for claim in file.claims}
     rows = []
     for claim in select(file, options.only):
         if claim.kind is Kind.PATHWISE or claim.expected is Verdict.UNDECIDABLE:
             continue
-        judged = [judge(claim, _FIRST_SEED + k, by_id.get(claim.correction or "")) for k in range(options.seeds)]
+        judged = [judge_claim(claim, _FIRST_SEED + k, by_id.get(claim.correction or "")) for k in range(options.seeds)]
         count, reason = max((needed(j) for j in judged), key=lambda found: found[0])
         seconds = sum(j.seconds for j in judged[1:]) / max(len(judged) - 1, 1)
         has = claim.experiment.trials

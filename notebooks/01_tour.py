@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from linreg_lora import Moments, Problem, monte_carlo, sweep
-from linreg_lora.claims.check import check
+from linreg_lora.claims.check import check_claims
 from linreg_lora.estimators import fft, lora
 from linreg_lora.theory.fft import fft_risk
 
@@ -56,8 +56,8 @@ rng = np.random.default_rng(0)
 inputs = rng.standard_normal((problem.dx, problem.n))
 outputs = problem.shift @ inputs + problem.noise_std * rng.standard_normal((problem.dy, problem.n))
 
-full = fft.fit(inputs, outputs)
-low_rank = lora.fit(inputs, outputs, rank=3)
+full = fft.fit_fft(inputs, outputs)
+low_rank = lora.fit_lora(inputs, outputs, rank=3)
 for name, update in (("FFT", full), ("LoRA, rank 3", low_rank)):
     print(f"{name:12s}  excess risk of this draw {np.sum((update - problem.shift) ** 2):.2f}")
 
@@ -142,7 +142,7 @@ plt.show()
 # plausible wrong formulas that the same draws must reject. A check that no rival can fail checks nothing.
 
 # %%
-(judgement,) = check(only=["prop3-fft-overdetermined"])
+(judgement,) = check_claims(only=["prop3-fft-overdetermined"])
 print(judgement.claim.title)
 print(judgement.claim.statement)
 print("verdict:", judgement.verdict, "| detects", f"{100 * judgement.detectable:.1f} % with power 0.99")

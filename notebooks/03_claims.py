@@ -33,8 +33,8 @@ from rich.console import Console
 
 from linreg_lora import InvalidInput, Problem, draw_risks
 from linreg_lora.claims import statistics
-from linreg_lora.claims.check import check, default_path
-from linreg_lora.claims.file import load
+from linreg_lora.claims.check import check_claims, default_path
+from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.registry import Sample, register_prediction
 from linreg_lora.claims.show import pages, report
 from linreg_lora.claims.vocabulary import Verdict
@@ -42,7 +42,7 @@ from linreg_lora.figures import style
 from linreg_lora.theory.fft import fft_risk
 
 console = Console(width=112, force_jupyter=False)
-claims = load(default_path())
+claims = load_claims(default_path())
 print(len(claims.claims), "claims:", dict(Counter(str(claim.expected) for claim in claims.claims)))
 print("probability that any true claim is judged otherwise:", f"{sum(c.false_alarm for c in claims.claims):.1e}")
 
@@ -59,7 +59,7 @@ print("probability that any true claim is judged otherwise:", f"{sum(c.false_ala
 # The command line has the same page: `linreg-lora claims show prop3-fft-overdetermined`.
 
 # %%
-(judgement,) = check(only=["prop3-fft-overdetermined"])
+(judgement,) = check_claims(only=["prop3-fft-overdetermined"])
 for part in pages.page(judgement.claim, judgement):
     console.print(part)
 assert judgement.verdict is Verdict.HOLDS
@@ -172,7 +172,7 @@ def judged(text):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "claims.yaml"
         path.write_text(text)
-        (judgement,) = check(path)
+        (judgement,) = check_claims(path)
     print(f"{judgement.claim.prediction}: {judgement.verdict} {judgement.reason}".strip())
     for c in judgement.comparisons:
         mean, predicted, z = (c.numbers[name] for name in ("mean", "predicted", "z"))
@@ -212,7 +212,7 @@ assert judged(few).verdict is Verdict.INCONCLUSIVE
 # *pathwise*: it is about every draw, no mean is tested, and one violation beyond rounding is enough.
 
 # %%
-(printed,) = check(only=["eq148-square-as-printed"])
+(printed,) = check_claims(only=["eq148-square-as-printed"])
 for part in pages.page(printed.claim.model_copy(update={"proof": []}), printed):
     console.print(part)
 assert printed.verdict is Verdict.HOLDS_WITH_CORRECTION

@@ -36,7 +36,7 @@ import numpy as np
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.estimators import lora
 from linreg_lora.figures import style
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 from linreg_lora.theory.fft import fft_risk
 from linreg_lora.theory.resolvent.functionals import of_fft
 
@@ -193,7 +193,7 @@ for rank in (1, 2, 3, 5):
     z, weights = contour((eigenvalues[rank - 1] + eigenvalues[rank]) / 2, right)
     kept, energy, overlap = value(weights, traces_of_draw(z, inputs, residuals))
     by_contour = np.sum(s**2) + energy - 2 * overlap
-    by_definition = np.sum((lora.fit(inputs, residuals, rank=rank) - delta) ** 2)
+    by_definition = np.sum((lora.fit_lora(inputs, residuals, rank=rank) - delta) ** 2)
     print(f"rank {rank}: N = {kept:.7f}, risk by contour {by_contour:.7f}, by definition {by_definition:.7f}")
     assert abs(by_contour - by_definition) < 1e-5 * by_definition  # quadrature, worst where the gap is narrow
 
@@ -384,7 +384,7 @@ assert np.max(np.abs(kept - counted)) < 1  # spikes fluctuate: the mean of the d
 
 # %%
 ours = risk_at_ranks(ranks)
-theirs = equivalent(problem, ranks)
+theirs = lora_equivalent(problem, ranks)
 print("rank      ", "".join(f"{r:10d}" for r in ranks))
 print("here      ", "".join(f"{v:10.6f}" for v in ours))
 print("package   ", "".join(f"{v:10.6f}" for v in theirs.raw))

@@ -34,7 +34,7 @@ from linreg_lora.figures import style
 from linreg_lora.files.atomic import atomic_path, write_atomically, write_dataset
 from linreg_lora.sweeps import run as sweep_run
 from linreg_lora.sweeps.curves import failures
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(temporary.name)
@@ -190,7 +190,7 @@ assert best.sel(noise_std=4, n=30) == 1  # strong noise: the weak directions are
 noiseless = Problem(n=24, dx=12, dy=10, spectrum=(3.0, 2.0, 1.0), noise_std=0.0)
 partial = sweep(noiseless, {"n": [12, 24]}, ranks=[1, 2], methods=["theory"])
 print(partial["risk"].isel(computed_by=0).to_pandas().to_string())
-print(*risk_curve(noiseless.replace(n=12), [1, 2]).notes, sep="\n")
+print(*expected_risk(noiseless.replace(n=12), [1, 2]).notes, sep="\n")
 assert partial["risk"].isel(computed_by=0).isnull().all("rank").values.tolist() == [True, False]
 assert failures(dataset) == failures(partial) == []  # no computation raised
 

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Sequence
 
 from linreg_lora.claims.check import default_path
-from linreg_lora.claims.file import load
-from linreg_lora.claims.judge import Judgement, judge
+from linreg_lora.claims.file import load_claims
+from linreg_lora.claims.judge import Judgement, judge_claim
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.proofs import steps
 
@@ -26,12 +26,12 @@ HOSTILE = "<script>document.title = 'bad'</script><img src=x onerror=\"alert(1)\
 @functools.cache
 def sample() -> tuple[ClaimsFile, Sequence[Judgement], Sequence[steps.ProofResult]]:
     """The file, its judgements in its order, and the results of the proofs."""
-    whole = load(default_path())
+    whole = load_claims(default_path())
     by_id = {claim.id: claim for claim in whole.claims}
     claims = [by_id[name] for name in CLAIMS]
     bound = claims[1]
     source = bound.source.model_copy(update={"note": HOSTILE})
     claims[1] = bound.model_copy(update={"source": source})
     file = whole.model_copy(update={"claims": claims})
-    judgements = [judge(claim, 0, by_id.get(claim.correction or "")) for claim in claims]
+    judgements = [judge_claim(claim, 0, by_id.get(claim.correction or "")) for claim in claims]
     return file, judgements, [steps.run(steps.find(name)) for name in PROOFS]

@@ -247,7 +247,7 @@ def nothing_works(monkeypatch):
     monkeypatch.setattr(simulation, "_chunks", worked)
     monkeypatch.setattr(sweeps, "finished_cells", worked)
     monkeypatch.setattr(grid, "finished_cells", worked)
-    monkeypatch.setattr(judge, "judge", worked)
+    monkeypatch.setattr(judge, "judge_claim", worked)
     monkeypatch.setattr(steps, "run", worked)
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 from comparisons import critical_z
 
 from linreg_lora.figures import double_descent_by_rank, phase_diagram, risk_along, risk_vs_sample_size
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 
 COMMITTED = Path(__file__).parent.parent / "figures"
 
@@ -45,7 +45,7 @@ def test_next_to_the_threshold_strong_noise_favours_smaller_ranks():
     for n in (98, 102):
         problem = risk_vs_sample_size.setting(n, noise_std=risk_vs_sample_size._STRONG)
         ranks = np.array([1, 2, 4, 8])
-        assert ranks[np.argmin(risk_curve(problem, ranks).risk)] < 4
+        assert ranks[np.argmin(expected_risk(problem, ranks).risk)] < 4
 
 
 def test_the_faster_the_decay_the_smaller_the_best_rank():

@@ -11,9 +11,9 @@ from test_claims_schema import document
 
 from linreg_lora import cli
 from linreg_lora.claims import registry
-from linreg_lora.claims.check import check, default_path
-from linreg_lora.claims.file import parse
-from linreg_lora.claims.judge import judge
+from linreg_lora.claims.check import check_claims, default_path
+from linreg_lora.claims.file import parse_claims
+from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.show import report
 from linreg_lora.claims.vocabulary import Budget, Verdict
@@ -62,7 +62,7 @@ def planted_claim(kind, prediction, rivals, trials=1600, **changes):
         experiment__trials=trials,
         **changes,
     )
-    return parse(content).claims[0]
+    return parse_claims(content).claims[0]
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def planted_claim(kind, prediction, rivals, trials=1600, **changes):
     ],
 )
 def test_verdicts(planted, kind, prediction, rivals, changes, verdict, reason):
-    judgement = judge(planted_claim(kind, prediction, rivals, **changes), seed=0)
+    judgement = judge_claim(planted_claim(kind, prediction, rivals, **changes), seed=0)
     assert judgement.verdict is verdict, judgement.reason
     assert reason in judgement.reason
 
 
 def test_an_expected_failure_is_as_expected(planted):
-    judgement = judge(planted_claim("identity", 1.5, [0.5], expected="fails", counterexample="all"), seed=0)
+    judgement = judge_claim(planted_claim("identity", 1.5, [0.5], expected="fails", counterexample="all"), seed=0)
     assert judgement.verdict is Verdict.FAILS
     assert judgement.as_expected
 
@@ -107,19 +107,19 @@ def test_an_expected_failure_is_as_expected(planted):
 def test_a_failing_statement_needs_its_rivals_rejected(planted):
     """The rival 1.0 is the truth: draws that cannot reject it tell nothing about rivals."""
     claim = planted_claim("identity", 1.5, [1.0], expected="fails", counterexample="all")
-    judgement = judge(claim, seed=0)
+    judgement = judge_claim(claim, seed=0)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "the rival value-1.0 is not rejected" in judgement.reason
 
 
 def test_a_reason_says_what_was_measured_and_predicted(planted):
-    reason = judge(planted_claim("identity", 1.5, [0.5]), seed=0).reason
+    reason = judge_claim(planted_claim("identity", 1.5, [0.5]), seed=0).reason
     assert re.search(r"measured (0\.99|1\.00)\d* \+- 0\.0025, predicted 1\.5, at n=40 dx=20 dy=10 sigma=1$", reason)
 
 
 @pytest.mark.parametrize(("prediction", "said"), [(0.1, "10 times loose"), (0.98, "")])
 def test_a_loose_bound_is_called_so(planted, prediction, said):
-    judgement = judge(planted_claim("lower_bound", prediction, [1.5], detects=0.3), seed=0)
+    judgement = judge_claim(planted_claim("lower_bound", prediction, [1.5], detects=0.3), seed=0)
     assert judgement.verdict is Verdict.HOLDS
     assert report.looseness(judgement) == said
 
@@ -135,7 +135,7 @@ def test_a_loose_bound_is_called_so(planted, prediction, said):
 def test_a_correction_is_judged_where_the_printed_statement_fails(planted, printed, corrected, rivals, verdict, reason):
     correction = planted_claim("identity", corrected, rivals)
     claim = planted_claim("identity", printed, [0.5])
-    judgement = judge(claim, seed=0, correction=correction)
+    judgement = judge_claim(claim, seed=0, correction=correction)
     assert judgement.verdict is verdict
     assert reason in judgement.reason
 
@@ -165,7 +165,7 @@ def test_a_condition_is_tested_on_both_sides(planted, monkeypatch, inside, outsi
     )  # fmt: skip
     domain = content["claims"][0]["domain"]
     content["claims"][0]["outside"] = {**domain, "noise_std": outside}
-    assert judge(parse(content).claims[0], seed=0).verdict is verdict
+    assert judge_claim(parse_claims(content).claims[0], seed=0).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_limit_needs_a_band_and_a_rate(planted, monkeypatch, decay, prediction
     claim = planted_claim(
         "asymptotic", prediction, [0.5], rate=rate, detects=detects, domain__shapes=growing(10, 20, 40, 80)
     )
-    judgement = judge(claim, seed=0)
+    judgement = judge_claim(claim, seed=0)
     assert judgement.verdict is verdict, judgement.reason
     assert reason in judgement.reason
 
@@ -211,7 +211,7 @@ def test_a_limit_may_be_in_n_alone(planted, monkeypatch, rate, verdict):
     )
     shapes = [{"n": n, "dx": 10, "dy": 7} for n in (40, 80, 160, 320)]
     claim = planted_claim("asymptotic", 1.0, [0.5], trials=12_800, rate=rate, detects=0.2, domain__shapes=shapes)
-    judgement = judge(claim, seed=0)
+    judgement = judge_claim(claim, seed=0)
     assert judgement.verdict is verdict, judgement.reason
 
 
@@ -220,7 +220,7 @@ def growing(*sizes):
 
 
 def test_a_thorough_check_makes_eight_times_the_draws():
-    few, many = (check(only=["lemma4-spectral-norm"], budget=budget)[0] for budget in Budget)
+    few, many = (check_claims(only=["lemma4-spectral-norm"], budget=budget)[0] for budget in Budget)
     assert many.comparisons[0].numbers["trials"] == 8 * few.comparisons[0].numbers["trials"]
     assert many.detectable < few.detectable / 2
 
@@ -231,7 +231,7 @@ def test_a_sample_of_nan_decides_nothing(planted, monkeypatch):
 
     broken = registry.RegisteredExperiment(run, Problem, False, True, ())
     monkeypatch.setitem(registry._experiments, "planted", broken)
-    assert judge(planted_claim("identity", 1.0, [1.5]), seed=0).verdict is Verdict.INCONCLUSIVE
+    assert judge_claim(planted_claim("identity", 1.0, [1.5]), seed=0).verdict is Verdict.INCONCLUSIVE
 
 
 def test_an_experiment_that_fails_is_named(planted, monkeypatch):
@@ -241,17 +241,17 @@ def test_an_experiment_that_fails_is_named(planted, monkeypatch):
     broken = registry.RegisteredExperiment(run, Problem, False, True, ())
     monkeypatch.setitem(registry._experiments, "planted", broken)
     with pytest.raises(InvalidInput, match=r"example: expected .* that run, received RuntimeError: RESOURCE"):
-        judge(planted_claim("identity", 1.0, [1.5]), seed=0)
+        judge_claim(planted_claim("identity", 1.0, [1.5]), seed=0)
 
 
 def test_the_table_shows_what_looks_like_markup_as_it_is(planted, capsys):
     source = {"paper": "a paper [/red]", "locator": "[bold]", "status": "own"}
-    print_table(report.table([judge(planted_claim("identity", 1.0, [1.5], source=source), seed=0)]))
+    print_table(report.table([judge_claim(planted_claim("identity", 1.0, [1.5], source=source), seed=0)]))
     assert "a paper [/red] [bold] (ours)" in capsys.readouterr().out
 
 
 def test_equal_seeds_give_equal_evidence(planted):
-    first, second, other = (judge(planted_claim("identity", 1.0, [1.5]), seed=seed) for seed in (1, 1, 2))
+    first, second, other = (judge_claim(planted_claim("identity", 1.0, [1.5]), seed=seed) for seed in (1, 1, 2))
     assert first.comparisons == second.comparisons
     assert first.comparisons != other.comparisons
 

@@ -7,7 +7,7 @@ import pytest
 from linreg_lora.claims import registry
 from linreg_lora.claims.cases import cases
 from linreg_lora.claims.check import default_path, select
-from linreg_lora.claims.file import load, parse
+from linreg_lora.claims.file import load_claims, parse_claims
 from linreg_lora.claims.schema import Kind
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import steps
@@ -46,7 +46,7 @@ def document(**changes):
 
 
 def test_the_example_is_a_claims_file():
-    assert parse(document()).claims[0].id == "example"
+    assert parse_claims(document()).claims[0].id == "example"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_example_is_a_claims_file():
 )
 def test_a_malformed_claim_is_refused_in_one_line(changes, message):
     with pytest.raises(InvalidInput, match=message) as caught:
-        parse(document(**changes))
+        parse_claims(document(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -171,7 +171,7 @@ def test_a_missing_field_is_named():
     content = document()
     del content["claims"][0]["statement"]
     with pytest.raises(InvalidInput, match=r"claims.example.statement: expected field required, received nothing"):
-        parse(content)
+        parse_claims(content)
 
 
 def test_a_correction_must_reject_what_it_corrects():
@@ -179,21 +179,21 @@ def test_a_correction_must_reject_what_it_corrects():
     content["claims"][0]["prediction"] = "fft.overdetermined.noise-std"
     content["claims"].append({**copy.deepcopy(CLAIM), "id": "corrected"})
     with pytest.raises(InvalidInput, match=r"corrected.rivals: expected fft.overdetermined.noise-std among them"):
-        parse(content)
+        parse_claims(content)
     content["claims"][1]["rivals"][0]["prediction"] = "fft.overdetermined.noise-std"
-    assert parse(content).claims[0].correction == "corrected"
+    assert parse_claims(content).claims[0].correction == "corrected"
 
 
 def test_undecidable_statements_say_why_and_have_ids_of_their_own():
     entry = {name: CLAIM[name] for name in ("id", "title", "source", "statement")}
     with pytest.raises(InvalidInput, match=r"undecidable.0.why: expected field required"):
-        parse({**document(), "undecidable": [entry]})
+        parse_claims({**document(), "undecidable": [entry]})
     with pytest.raises(InvalidInput, match="claims: expected unique ids, received 'example' twice"):
-        parse({**document(), "undecidable": [{**entry, "why": "because"}]})
+        parse_claims({**document(), "undecidable": [{**entry, "why": "because"}]})
 
 
 def test_the_packages_claims_name_proofs_that_exist():
-    named = {proof for claim in load(default_path()).claims for proof in claim.proof}
+    named = {proof for claim in load_claims(default_path()).claims for proof in claim.proof}
     assert named
     assert named <= set(steps.ids())
 
@@ -202,7 +202,7 @@ def test_a_duplicate_id_is_refused():
     content = document()
     content["claims"].append(copy.deepcopy(CLAIM))
     with pytest.raises(InvalidInput, match="claims: expected unique ids, received 'example' twice"):
-        parse(content)
+        parse_claims(content)
 
 
 @pytest.mark.parametrize(
@@ -228,21 +228,21 @@ def test_other_yaml_is_refused_in_one_line(tmp_path, text, message):
     path = tmp_path / "claims.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput, match=message) as caught:
-        load(path)
+        load_claims(path)
     assert "\n" not in str(caught.value)
 
 
 def test_an_unreadable_file_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="claims file: expected a readable UTF-8 file"):
-        load(tmp_path / "missing.yaml")
+        load_claims(tmp_path / "missing.yaml")
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput, match="claims file: expected a readable UTF-8 file"):
-        load(binary)
+        load_claims(binary)
 
 
 def test_the_packaged_claims_are_complete():
-    claims = load(default_path())
+    claims = load_claims(default_path())
     locators = {claim.source.locator for claim in claims.claims}
     wanted = (
         {f"Proposition {i}" for i in (1, 2, 3, 5, 7)}
@@ -262,12 +262,12 @@ def test_the_packaged_claims_are_complete():
 
 def test_selecting_an_unknown_claim_names_the_known_ones():
     with pytest.raises(InvalidInput, match=r"only: expected ids of claims .*prop3-.*received nonsense"):
-        select(load(default_path()), ["nonsense"])
+        select(load_claims(default_path()), ["nonsense"])
 
 
 def test_every_registered_name_is_used_by_the_packaged_claims():
     """A prediction that no claim names is dead code."""
-    claims = load(default_path()).claims
+    claims = load_claims(default_path()).claims
     used = {c.prediction for c in claims} | {rival.prediction for c in claims for rival in c.rivals}
     assert set(registry._predictions) == used
     assert set(registry._experiments) == {c.experiment.name for c in claims}

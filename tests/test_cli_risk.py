@@ -10,7 +10,7 @@ import pytest
 
 from linreg_lora import __version__, cli, monte_carlo
 from linreg_lora.problem import Problem
-from linreg_lora.theory.forgetting import forgetting
+from linreg_lora.theory.forgetting import expected_forgetting
 
 COMMAND = Path(sys.executable).with_name("linreg-lora")
 OPTIONS = {"n": "30", "dx": "6", "dy": "5", "spectrum": "3,2,1", "noise-std": "0.5"}
@@ -138,7 +138,7 @@ def test_forgetting_is_printed_when_asked_for(run, run_json):
     before = np.array([1.0, 2, 3, 4, 5, 6])
     options = {"method": "theory", "pretraining_spectrum": ",".join(map(str, before))}
     result = run_json(*arguments("--forgetting", **options))
-    expected = forgetting(Problem(n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5), None, before)
+    expected = expected_forgetting(Problem(n=30, dx=6, dy=5, spectrum=(3, 2, 1), noise_std=0.5), None, before)
     assert result["forgetting"]["theory"] == expected.forgetting.tolist()
     assert result["fft"]["forgetting"] == expected.fft_forgetting == result["forgetting"]["theory"][-1]
     assert "forgetting" in run(*arguments("--forgetting", **options))[1]

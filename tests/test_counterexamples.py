@@ -8,12 +8,12 @@ import pytest
 
 from linreg_lora import Problem
 from linreg_lora.claims.check import default_path
-from linreg_lora.claims.file import load
+from linreg_lora.claims.file import load_claims
 from linreg_lora.estimators import fft
 from linreg_lora.theory import bounds, data_benefit, depth
 from linreg_lora.theory.fft import fft_risk
 
-TEXTS = {claim.id: claim.counterexample for claim in load(default_path()).claims if claim.counterexample}
+TEXTS = {claim.id: claim.counterexample for claim in load_claims(default_path()).claims if claim.counterexample}
 
 
 def the_square_of_lemma_2(text):
@@ -31,7 +31,7 @@ def the_rank_of_the_update(text):
     x, y = rng.standard_normal((3, 2)), rng.standard_normal((1, 2))
     assert "n = 2, dx = 3, dy = 1" in text
     assert "its rank is 1, not 2" in text
-    assert np.linalg.matrix_rank(np.asarray(fft.fit(jnp.asarray(x), jnp.asarray(y))) @ x) == 1
+    assert np.linalg.matrix_rank(np.asarray(fft.fit_fft(jnp.asarray(x), jnp.asarray(y))) @ x) == 1
 
 
 def the_ratio_of_benefits(text):

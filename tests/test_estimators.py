@@ -41,7 +41,7 @@ def whitening_formula(x, r_matrix, rank):
 def test_fft_is_the_minimum_norm_least_squares_update(shape):
     x, y, pretrained, _ = dataset(*shape)
     expected = np.linalg.lstsq(x.T, (y - pretrained @ x).T, rcond=None)[0].T
-    update = fft.fit(jnp.asarray(x), jnp.asarray(y), jnp.asarray(pretrained))
+    update = fft.fit_fft(jnp.asarray(x), jnp.asarray(y), jnp.asarray(pretrained))
     np.testing.assert_allclose(update, expected, rtol=0, atol=conditioned_tolerance(x) * np.linalg.norm(expected))
 
 
@@ -50,7 +50,7 @@ def test_ridge_fft_solves_the_normal_equations(shape):
     x, y, _, _ = dataset(*shape)
     eta = 0.7
     expected = np.linalg.solve(x @ x.T + eta * np.eye(len(x)), x @ y.T).T
-    update = fft.fit(jnp.asarray(x), jnp.asarray(y), ridge=eta)
+    update = fft.fit_fft(jnp.asarray(x), jnp.asarray(y), ridge=eta)
     np.testing.assert_allclose(update, expected, rtol=0, atol=1e-11 * np.linalg.norm(expected))
 
 
@@ -59,7 +59,7 @@ def test_lora_is_the_whitening_formula_at_every_rank(shape):
     x, y, pretrained, _ = dataset(*shape)
     for rank in range(min(shape) + 1):
         expected = whitening_formula(x, y - pretrained @ x, rank)
-        update = lora.fit(jnp.asarray(x), jnp.asarray(y), rank, jnp.asarray(pretrained))
+        update = lora.fit_lora(jnp.asarray(x), jnp.asarray(y), rank, jnp.asarray(pretrained))
         # (S^{1/2})^+ squares nothing, but S = X X^T does: the reference itself loses cond^2 eps, times the inverse gap.
         np.testing.assert_allclose(update, expected, rtol=0, atol=1e-7 * np.linalg.norm(expected) + 1e-12)
 
@@ -67,9 +67,9 @@ def test_lora_is_the_whitening_formula_at_every_rank(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_lora_at_full_rank_is_fft(shape):
     x, y, pretrained, _ = map(jnp.asarray, dataset(*shape))
-    full = fft.fit(x, y, pretrained)
+    full = fft.fit_fft(x, y, pretrained)
     np.testing.assert_allclose(
-        lora.fit(x, y, min(shape), pretrained), full, rtol=0, atol=1e-13 * float(jnp.linalg.norm(full))
+        lora.fit_lora(x, y, min(shape), pretrained), full, rtol=0, atol=1e-13 * float(jnp.linalg.norm(full))
     )
 
 
@@ -79,7 +79,7 @@ def test_truncating_the_unwhitened_update_is_a_worse_fit(shape):
     r_matrix = y - pretrained @ x
     u, s, vt = np.linalg.svd(r_matrix @ np.linalg.pinv(x))
     naive = (u[:, :2] * s[:2]) @ vt[:2]
-    best = lora.fit(jnp.asarray(x), jnp.asarray(y), 2, jnp.asarray(pretrained))
+    best = lora.fit_lora(jnp.asarray(x), jnp.asarray(y), 2, jnp.asarray(pretrained))
     assert np.linalg.norm(r_matrix - best @ x) < np.linalg.norm(r_matrix - naive @ x) * (1 - 1e-6)
 
 
@@ -89,7 +89,7 @@ def test_squared_and_direct_bases_give_the_same_updates(shape, ridge):
     x, y, _, _ = map(jnp.asarray, dataset(*shape))
     inverse = fft.pseudo_inverse(x, ridge)
     whitened = inverse.whiten(y)
-    fast, direct = (lora.path(inverse, whitened, squared=squared) for squared in (True, False))
+    fast, direct = (lora.lora_path(inverse, whitened, squared=squared) for squared in (True, False))
     assert fast.basis.shape == direct.basis.shape == (shape[2], min(shape))
     values = np.linalg.svd(whitened, compute_uv=False)[: min(shape)]
     gaps = np.append(-np.diff(values), values[-1])
@@ -110,7 +110,7 @@ def test_risk_path_is_the_risk_of_each_truncated_update(shape, ridge):
     root = jnp.asarray(np.diag(rng.uniform(0.5, 2.0, shape[1])))
     inverse = fft.pseudo_inverse(x, ridge)
     whitened = inverse.whiten(fft.residual(x, y, pretrained))
-    path = lora.path(inverse, whitened, squared=True)
+    path = lora.lora_path(inverse, whitened, squared=True)
     risks = excess_risk_path(path.basis, path.update, shift, root)
     direct = [excess_risk(path.truncate(rank), shift, root) for rank in range(min(shape) + 1)]
     np.testing.assert_allclose(risks, direct, rtol=1e-12)
@@ -119,16 +119,16 @@ def test_risk_path_is_the_risk_of_each_truncated_update(shape, ridge):
 def test_estimators_accept_batches():
     batch = [dataset(12, 10, 7, seed) for seed in range(3)]
     x, y, pretrained, _ = (jnp.asarray(np.stack(part)) for part in zip(*batch, strict=True))
-    updates = lora.fit(x, y, 2, pretrained)
+    updates = lora.fit_lora(x, y, 2, pretrained)
     for i, (xi, yi, ai, _) in enumerate(batch):
-        single = lora.fit(jnp.asarray(xi), jnp.asarray(yi), 2, jnp.asarray(ai))
+        single = lora.fit_lora(jnp.asarray(xi), jnp.asarray(yi), 2, jnp.asarray(ai))
         np.testing.assert_allclose(updates[i], single, rtol=0, atol=1e-12 * float(jnp.linalg.norm(single)))
 
 
 def test_lora_refuses_a_rank_above_the_largest():
     x, y, _, _ = map(jnp.asarray, dataset(8, 20, 6))
     with pytest.raises(InvalidInput, match=r"rank: expected an integer in 0..min\(n, dx, dy\) = 6, received 7"):
-        lora.fit(x, y, 7)
+        lora.fit_lora(x, y, 7)
 
 
 # -- gradient descent on the factors ----------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_descending_the_ridge_loss_on_the_factors_ends_at_ridge_lora(shape, rank
         update = parts[0] @ parts[1]
         return jnp.sum((target - update @ x) ** 2) + eta * jnp.sum(update**2)
 
-    expected = lora.fit(x, y, rank, pretrained, eta)
+    expected = lora.fit_lora(x, y, rank, pretrained, eta)
     found, gradient = descend(loss, factors(x.shape[0], y.shape[0], rank, 0.3))
     assert_same_update(loss, found, gradient, expected)
 
@@ -196,7 +196,7 @@ def test_descending_the_ridge_loss_on_the_factors_ends_at_ridge_lora(shape, rank
 @pytest.mark.parametrize("rank", [1, 3])
 def test_descending_the_ridgeless_loss_on_the_factors_ends_at_lora(shape, rank):
     x, y, _, _ = map(jnp.asarray, dataset(*shape))
-    expected = lora.fit(x, y, rank)
+    expected = lora.fit_lora(x, y, rank)
 
     def loss(parts):
         return jnp.sum((y - parts[0] @ parts[1] @ x) ** 2)
@@ -208,7 +208,7 @@ def test_descending_the_ridgeless_loss_on_the_factors_ends_at_lora(shape, rank):
 def test_underdetermined_descent_agrees_on_the_column_space_and_the_rest_vanishes_with_the_start():
     """What lies outside the range of X never meets the data: it keeps the size of the initial A."""
     x, y, _, _ = map(jnp.asarray, dataset(8, 14, 6))
-    expected = lora.fit(x, y, 2)
+    expected = lora.fit_lora(x, y, 2)
     basis, _ = jnp.linalg.qr(x)
 
     def loss(parts):

@@ -15,16 +15,16 @@ Y = np.array([[1, 2, 0, 4], [3, -1, 2, 0]])
 A0 = np.array([[1, 0, 2], [0, 1, 1]])
 
 FITS = {
-    "fft": fft.fit,
-    "lora": lambda x, y, a0: lora.fit(x, y, 1, a0),
+    "fft": fft.fit_fft,
+    "lora": lambda x, y, a0: lora.fit_lora(x, y, 1, a0),
     "frozen a": lambda x, y, a0: frozen.fit_frozen_a(x, y, [[0, 1, 0]], a0),
     "frozen b": lambda x, y, a0: frozen.fit_frozen_b(x, y, [[0], [1]], a0),
-    "bitfit": bitfit.fit_bias,
+    "bitfit": bitfit.fit_bitfit,
     "ia3": ia3.fit_ia3,
 }
 WITH_RIDGE = {
-    "fft": lambda ridge: fft.fit(X, Y, A0, ridge),
-    "lora": lambda ridge: lora.fit(X, Y, 1, A0, ridge),
+    "fft": lambda ridge: fft.fit_fft(X, Y, A0, ridge),
+    "lora": lambda ridge: lora.fit_lora(X, Y, 1, A0, ridge),
     "frozen a": lambda ridge: frozen.fit_frozen_a(X, Y, [[0, 1, 0]], A0, ridge),
     "frozen b": lambda ridge: frozen.fit_frozen_b(X, Y, [[0], [1]], A0, ridge),
 }
@@ -156,20 +156,20 @@ def test_a_ridge_is_a_number_that_is_not_negative(fit, ridge):
 
 
 def test_a_traced_ridge_is_a_real_scalar():
-    compiled = jax.jit(lambda ridge: fft.fit(X, Y, A0, ridge))
-    np.testing.assert_allclose(compiled(2), fft.fit(X, Y, A0, 2.0), rtol=1e-13)
+    compiled = jax.jit(lambda ridge: fft.fit_fft(X, Y, A0, ridge))
+    np.testing.assert_allclose(compiled(2), fft.fit_fft(X, Y, A0, 2.0), rtol=1e-13)
     assert "ridge: expected a real number, received type float64, shape (2,)" in refusal(compiled, jnp.ones(2))
 
 
 @pytest.mark.parametrize("rank", [-1, 3, True, 1.0, np.float64(1), "1", None, [1]], ids=repr)
 def test_a_rank_is_an_integer_in_range(rank):
-    message = refusal(lora.fit, X, Y, rank)
+    message = refusal(lora.fit_lora, X, Y, rank)
     assert message.startswith("rank: expected an integer in 0..min(n, dx, dy) = 2, received ")
 
 
 def test_a_traced_rank_is_refused_and_a_numpy_integer_is_not():
-    assert "make it a static argument" in refusal(jax.jit(lora.fit), X, Y, 1)
-    np.testing.assert_array_equal(lora.fit(X, Y, np.int64(1)), lora.fit(X, Y, 1))
+    assert "make it a static argument" in refusal(jax.jit(lora.fit_lora), X, Y, 1)
+    np.testing.assert_array_equal(lora.fit_lora(X, Y, np.int64(1)), lora.fit_lora(X, Y, 1))
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_ia3_needs_a_pretrained_map():
 
 def test_an_update_beyond_float64_is_a_failure_and_not_inf():
     with pytest.raises(NumericalFailure, match="the fit overflows"):
-        fft.fit(1e-300 * np.eye(3), 1e20 * np.eye(3))
+        fft.fit_fft(1e-300 * np.eye(3), 1e20 * np.eye(3))

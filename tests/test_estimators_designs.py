@@ -72,7 +72,7 @@ def by_svd(x, target, ridge):
     return target @ (vt.T * np.where(kept, s / np.where(kept, s**2 + ridge, 1.0), 0.0)) @ u.T
 
 
-fft_compiled = jax.jit(fft.fit)
+fft_compiled = jax.jit(fft.fit_fft)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -83,14 +83,14 @@ def test_fft_is_the_smallest_least_squares_update_for_a_design_of_any_rank(name)
     expected = np.linalg.lstsq(x.T, target.T, rcond=None)[0].T
     allowed = tolerance(x, target, expected)
     for ridge in (None, 0, 0.0, np.float32(0), jnp.zeros(())):
-        np.testing.assert_allclose(fft.fit(x, y, a0, ridge), expected, rtol=0, atol=allowed)
+        np.testing.assert_allclose(fft.fit_fft(x, y, a0, ridge), expected, rtol=0, atol=allowed)
     np.testing.assert_allclose(fft_compiled(x, y, a0), expected, rtol=0, atol=allowed)
     np.testing.assert_allclose(fft_compiled(x, y, a0, 0.0), expected, rtol=0, atol=allowed)
 
 
 def test_the_report_of_a_deficient_design_by_hand():
     """mean(0..5) / 4 in each entry: the prediction is the mean, and the smallest D shares it among equal inputs."""
-    update = fft.fit(np.ones((4, 6)), np.arange(6.0)[None], ridge=0.0)
+    update = fft.fit_fft(np.ones((4, 6)), np.arange(6.0)[None], ridge=0.0)
     np.testing.assert_allclose(update, np.full((1, 4), 0.625), rtol=1e-14)
 
 
@@ -101,7 +101,7 @@ def test_a_ridge_of_any_size_is_right_on_a_design_of_any_rank(name, ridge):
     y, _ = targets(x)
     expected = by_svd(x, y, ridge)
     allowed = tolerance(x, y, expected) + 100 * EPS * np.linalg.norm(expected)
-    np.testing.assert_allclose(fft.fit(x, y, ridge=ridge), expected, rtol=0, atol=allowed)
+    np.testing.assert_allclose(fft.fit_fft(x, y, ridge=ridge), expected, rtol=0, atol=allowed)
     np.testing.assert_allclose(fft_compiled(x, y, None, ridge), expected, rtol=0, atol=allowed)
 
 
@@ -125,7 +125,7 @@ def test_lora_truncates_the_fit_of_the_smallest_update(name, ridge):
         if 0 < r <= len(s):
             gap = sigma[r - 1] - (sigma[r] if r < len(sigma) else 0.0)
             allowed += 100 * EPS * cond * sigma[0] / gap * np.linalg.norm(update)
-        fitted = lora.fit(x, y, r, a0, ridge)
+        fitted = lora.fit_lora(x, y, r, a0, ridge)
         np.testing.assert_allclose(fitted, expected, rtol=0, atol=allowed)
         assert np.linalg.matrix_rank(np.asarray(fitted), tol=max(allowed, 1e-300)) <= r
 
@@ -134,15 +134,15 @@ def test_what_the_row_space_does_not_have_does_not_decide_the_directions():
     """The strongest rows of R are orthogonal to the row space of X: output 1 alone decides U_1."""
     x = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     y = np.array([[1e6, -1e6, 1e6], [1.0, 3.0, 0.0]])
-    np.testing.assert_allclose(lora.fit(x, y, 1), [[0, 0, 0], [1, 1, 0]], rtol=0, atol=100 * EPS * 1e6)
+    np.testing.assert_allclose(lora.fit_lora(x, y, 1), [[0, 0, 0], [1, 1, 0]], rtol=0, atol=100 * EPS * 1e6)
 
 
 def test_batches_of_mixed_ranks_compiled_or_not():
     y, a0 = targets(BATCH)
     fits = {
-        "fft": fft.fit,
-        "lora": lambda x, y, a0: lora.fit(x, y, 1, a0),
-        "traced ridge": lambda x, y, a0: fft.fit(x, y, a0, jnp.sum(x) * 0.0),
+        "fft": fft.fit_fft,
+        "lora": lambda x, y, a0: lora.fit_lora(x, y, 1, a0),
+        "traced ridge": lambda x, y, a0: fft.fit_fft(x, y, a0, jnp.sum(x) * 0.0),
     }
     for name, fit in fits.items():
         singles = np.stack([fit(x, yi, a0) for x, yi in zip(jnp.asarray(BATCH), y, strict=True)])
@@ -160,7 +160,7 @@ def test_full_rank_in_different_units_keeps_every_input(n):
     equal, units = rng.standard_normal((3, n)), np.array([1e6, 1.0, 1e-6])
     y = rng.standard_normal((2, n))
     expected = np.linalg.lstsq(equal.T, y.T, rcond=None)[0].T
-    for fit in (fft.fit, fft_compiled):
+    for fit in (fft.fit_fft, fft_compiled):
         update = np.asarray(fit(units[:, None] * equal, y))
         np.testing.assert_allclose(update * units, expected, rtol=0, atol=tolerance(equal, y, expected))
 
@@ -169,7 +169,7 @@ def test_full_rank_in_different_units_keeps_every_input(n):
 def test_a_rank_that_depends_on_units_is_refused_and_compiled_is_that_of_numpy(units):
     x = np.array(units)[:, None] * np.random.default_rng(3).standard_normal((3, 8))
     y, _ = targets(x)
-    for fit in (fft.fit, lambda x, y: lora.fit(x, y, 1)):
+    for fit in (fft.fit_fft, lambda x, y: lora.fit_lora(x, y, 1)):
         with pytest.raises(InvalidInput, match="inputs: expected a design whose rank does not depend on units, receiv"):
             fit(x, y)
     expected = np.linalg.lstsq(x.T, y.T, rcond=max(x.shape) * EPS)[0].T
@@ -181,7 +181,7 @@ def test_derivatives_exist_where_the_update_has_them():
     y = np.random.default_rng(4).standard_normal((2, 3))
 
     def size(x, y):
-        return jnp.sum(fft.fit(x, y) ** 2)
+        return jnp.sum(fft.fit_fft(x, y) ** 2)
 
     x = DESIGNS["report: all ones"][:, :3]
     inverse = np.linalg.pinv(x)
@@ -250,7 +250,7 @@ def test_ia3_and_bitfit_in_small_units():
     """Squares of 1e-200 are zero in float64; the fit does not depend on that."""
     small, y = 1e-200 * np.array([[1.0, 2.0]]), np.array([[3.0, 6.0]])
     np.testing.assert_allclose(ia3.fit_ia3(small, y, [[1.0]]), [[3e200]], rtol=100 * EPS)
-    np.testing.assert_array_equal(bitfit.fit_bias(small, y), [4.5])
+    np.testing.assert_array_equal(bitfit.fit_bitfit(small, y), [4.5])
 
 
 @pytest.mark.parametrize("name", ["fft", "lora", "frozen", "bitfit", "ia3"])

@@ -59,7 +59,7 @@ def test_frozen_b_is_least_squares_in_the_entries_of_a(shape, ridge):
 @pytest.mark.parametrize("ridge", RIDGES)
 def test_a_square_factor_freezes_nothing(ridge):
     x, y, pretrained, _, _ = map(jnp.asarray, dataset(*SHAPES[0]))
-    full = fft.fit(x, y, pretrained, ridge)
+    full = fft.fit_fft(x, y, pretrained, ridge)
     tolerance = 100 * np.finfo(float).eps * np.linalg.cond(x) ** 2 * float(jnp.linalg.norm(full))
     for size, fit in ((7, frozen.fit_frozen_a), (5, frozen.fit_frozen_b)):
         turn = jnp.asarray(np.linalg.qr(np.random.default_rng(1).standard_normal((size, size))).Q)

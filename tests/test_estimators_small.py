@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.estimators.bitfit import bias_risk, fit_bias
+from linreg_lora.estimators.bitfit import bias_risk, fit_bitfit
 from linreg_lora.estimators.ia3 import fit_ia3
 
 #: n, dx, dy: n > dx and n < dx.
@@ -25,9 +25,9 @@ def dataset(n, dx, dy, seed=0):
 def test_bitfit_is_least_squares_in_the_biases(shape):
     x, y, pretrained = dataset(*shape)
     expected = np.linalg.lstsq(np.ones((shape[0], 1)), (y - pretrained @ x).T, rcond=None)[0][0]
-    np.testing.assert_allclose(fit_bias(*map(jnp.asarray, (x, y, pretrained))), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(fit_bitfit(*map(jnp.asarray, (x, y, pretrained))), expected, rtol=0, atol=TOLERANCE)
     from_zero = np.linalg.lstsq(np.ones((shape[0], 1)), y.T, rcond=None)[0][0]
-    np.testing.assert_allclose(fit_bias(jnp.asarray(x), jnp.asarray(y)), from_zero, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(fit_bitfit(jnp.asarray(x), jnp.asarray(y)), from_zero, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -46,7 +46,7 @@ def test_ia3_is_least_squares_in_the_scales(shape):
 def test_both_accept_batches_and_jit():
     data = [dataset(20, 7, 5, seed) for seed in range(3)]
     x, y, pretrained = (np.stack(parts) for parts in zip(*data, strict=True))
-    for fit in (fit_bias, fit_ia3):
+    for fit in (fit_bitfit, fit_ia3):
         together = jax.jit(fit)(x, y, pretrained)
         for one, parts in zip(together, data, strict=True):
             np.testing.assert_allclose(one, fit(*map(jnp.asarray, parts)), rtol=0, atol=TOLERANCE)
@@ -61,4 +61,4 @@ def test_the_risk_of_a_bias_is_the_error_on_new_inputs():
 
 def test_unequal_numbers_of_samples_are_refused():
     with pytest.raises(InvalidInput, match="outputs: expected 6 samples, as many as inputs, received 5"):
-        fit_bias(jnp.ones((3, 6)), jnp.ones((2, 5)))
+        fit_bitfit(jnp.ones((3, 6)), jnp.ones((2, 5)))

@@ -12,7 +12,7 @@ from linreg_lora.explorer import curves, picture
 from linreg_lora.explorer.setting import Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
 from linreg_lora.simulation.curve import monte_carlo
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
 
 SMALL = Setting(n=30, dx=12, dy=10, rank=2, lora=2)
@@ -53,7 +53,7 @@ def test_a_bad_link_is_refused_in_one_line(query, message):
 def test_without_grouping_the_curve_is_the_theory():
     """A low-rank shift has one group: nothing is approximated, and ranks are those of the theory without flags."""
     found = curves.against_rank(SMALL)
-    expected = risk_curve(SMALL.problem(), found.curve.ranks)
+    expected = expected_risk(SMALL.problem(), found.curve.ranks)
     np.testing.assert_allclose(found.curve.risk, expected.risk, rtol=1e-9)
     assert {0, 1, 2, 3, 4, 5, 10} <= set(found.curve.ranks.tolist())
     tail = [4.0 * max(0, 2 - rank) for rank in found.curve.ranks]

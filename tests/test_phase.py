@@ -6,7 +6,7 @@ import pytest
 from linreg_lora import Problem, local_processes, phase_grid
 from linreg_lora.errors import InvalidInput
 from linreg_lora.sweeps.phase import Winner
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 
 BASE = Problem(n=60, dx=20, dy=16, spectrum=(3.0, 2.0), noise_std=1.0)
 AXES = {"n": [10, 20, 60], "noise_std": [0.1, 1.0, 30.0]}
@@ -21,7 +21,7 @@ def test_cells_are_the_least_of_their_risk_curves(phases):
     for n in (10, 60):
         for noise_std in AXES["noise_std"]:
             cell = phases.sel(n=n, noise_std=noise_std)
-            curve = risk_curve(BASE.replace(n=n, noise_std=noise_std))
+            curve = expected_risk(BASE.replace(n=n, noise_std=noise_std))
             assert int(cell.best_rank) == curve.best_rank
             assert float(cell.best_risk) == np.min(curve.risk)
             assert float(cell.fft_risk) == curve.fft_risk

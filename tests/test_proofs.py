@@ -14,7 +14,7 @@ import sympy
 
 from linreg_lora import cli
 from linreg_lora.claims.check import default_path
-from linreg_lora.claims.file import load
+from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import (
     conditional_mean,
@@ -74,7 +74,7 @@ def test_what_rests_on_simulation_says_so_and_names_evidence_that_exists(proof_i
 
 @functools.cache
 def claims():
-    return {claim.id for claim in load(default_path()).claims}
+    return {claim.id for claim in load_claims(default_path()).claims}
 
 
 @functools.cache

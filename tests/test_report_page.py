@@ -14,7 +14,7 @@ from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 
 from linreg_lora.claims import check as checking
 from linreg_lora.claims.check import default_path
-from linreg_lora.claims.file import load
+from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement
 from linreg_lora.claims.show import pages, report
 from linreg_lora.claims.vocabulary import Budget, Verdict
@@ -37,7 +37,7 @@ def page(judged):
 
 
 def test_every_statement_of_the_claims_becomes_mathml():
-    file = load(default_path())
+    file = load_claims(default_path())
     for claim in (*file.claims, *file.undecidable):
         for line in formulas.lines(claim.statement):
             pieces = list(ET.fromstring(line))
@@ -280,7 +280,7 @@ def small(monkeypatch, tmp_path, judged):
     claims, out = tmp_path / "claims.yaml", tmp_path / "report.html"
     claims.write_text(json.dumps(file.model_dump(mode="json", exclude_defaults=True)))
     known = {judgement.claim.id: judgement for judgement in judgements}
-    monkeypatch.setattr("linreg_lora.claims.judge.judge", lambda claim, seed, correction=None: known[claim.id])
+    monkeypatch.setattr("linreg_lora.claims.judge.judge_claim", lambda claim, seed, correction=None: known[claim.id])
     monkeypatch.setattr(steps, "ids", lambda: list(PROOFS))
     return ["report", "--out", str(out), "--claims", str(claims), "--seed", "3"], out, known
 
@@ -320,7 +320,7 @@ def test_the_budget_is_that_of_check(small, monkeypatch):
         draws.append(claim.experiment.trials / known[claim.id].claim.experiment.trials)
         return known[claim.id]
 
-    monkeypatch.setattr("linreg_lora.claims.judge.judge", judge)
+    monkeypatch.setattr("linreg_lora.claims.judge.judge_claim", judge)
     assert run_cli(*words, "--budget", "thorough")[0] == 0
     assert set(draws) == {checking._MORE_DRAWS}
     assert "3, thorough" in out.read_text(encoding="utf-8")

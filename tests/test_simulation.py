@@ -15,7 +15,7 @@ from linreg_lora.sampling.plan import plan
 from linreg_lora.simulation.programs import chunk_size
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.spectra import exponential
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
 
 # Independent simulation of the same quantities: problem, ranks, mean, standard error.
@@ -244,7 +244,7 @@ def test_an_input_in_other_units_is_an_input():
     for variance in (1e-14, 1e-15, 1e-18):
         problem = mixed_units(variance)
         assert fft_risk(problem).risk == 2.5
-        assert abs(risk_curve(problem).risk[0] - 3) < 1e-14
+        assert abs(expected_risk(problem).risk[0] - 3) < 1e-14
         for sampler in ("explicit", "sufficient", "auto"):
             curve = monte_carlo(problem, trials=4000, seed=2, sampler=sampler)
             assert abs(curve.risk[0] - 3) < 1e-14
@@ -296,7 +296,7 @@ def test_units_of_the_inputs_change_nothing(covariance, n, ridge):
         other = base.replace(task_shift=shift / np.sqrt(c), ridge=c * ridge, input_covariance=c * sigma)
         pairs = [[monte_carlo(p, trials=16, seed=3, sampler=s) for p in (base, other)] for s in samplers]
         if n > 9 or ridge > 0:
-            pairs.append([risk_curve(p, [0, 1, 4], flags=False) for p in (base, other)])
+            pairs.append([expected_risk(p, [0, 1, 4], flags=False) for p in (base, other)])
         for one, two in pairs:
             np.testing.assert_allclose(two.risk, one.risk, rtol=1e-12)
             np.testing.assert_allclose(two.fft_risk, one.fft_risk, rtol=1e-12)

@@ -12,7 +12,7 @@ from comparisons import assert_means_agree, critical_z
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import capacity, marchenko_pastur
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 
 PROBLEM = Problem(n=50, dx=12, dy=10, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
 
@@ -132,7 +132,7 @@ def test_the_equivalent_has_the_same_limit(noise_std, rank):
     problem = PROBLEM.replace(noise_std=noise_std)
     expected, n = capacity.large_sample_limit(problem, rank), 4000
     first, second = (
-        k * (equivalent(problem.replace(n=k), [rank]).risk[0] - expected.tail) for k in (n, 2 * n)
+        k * (lora_equivalent(problem.replace(n=k), [rank]).risk[0] - expected.tail) for k in (n, 2 * n)
     )  # fmt: skip
     allowed = abs(first - second) * 100 / n + 4e-9 * 4 * n * problem.pretrained_risk
     assert allowed < 2e-3 * expected.limit

@@ -72,7 +72,7 @@ def test_the_ratio_of_a_frozen_a_that_represents_the_shift(n):
     """From below to r/dx = k/d, which it is not near the threshold."""
     a = rows(3, 12)
     problem = PROBLEM.replace(n=n, task_shift=np.random.default_rng(1).standard_normal((10, 3)) @ a)
-    found = data_benefit.ratio(data_benefit.frozen_a_benefit(problem, a), data_benefit.fft_benefit(problem))
+    found = data_benefit.benefit_ratio(data_benefit.frozen_a_benefit(problem, a), data_benefit.fft_benefit(problem))
     exact = data_benefit.frozen_a_ratio(n, 12, 3)
     np.testing.assert_allclose(found, exact, rtol=1e-12)
     expected = Fraction(3 * (n - 13) * (n - 12), 12 * (n - 4) * (n - 3))
@@ -89,7 +89,7 @@ def test_misspecification_inflates_the_benefit_of_every_output_by_its_factor():
     factor = data_benefit.misspecification_factor(problem, a)
     missed = np.sum((problem.shift @ (np.eye(12) - a.T @ a)) ** 2, axis=1)
     np.testing.assert_allclose(factor, (0.25 + missed) / 0.25, rtol=1e-12)
-    found = data_benefit.ratio(data_benefit.frozen_a_benefit(problem, a), data_benefit.fft_benefit(problem))
+    found = data_benefit.benefit_ratio(data_benefit.frozen_a_benefit(problem, a), data_benefit.fft_benefit(problem))
     np.testing.assert_allclose(found, data_benefit.frozen_a_ratio(60, 12, 3) * np.mean(factor), rtol=1e-12)
     assert found > 2 * 3 / 12
     silent = data_benefit.misspecification_factor(DENSE.replace(noise_std=0.0), a)
@@ -101,11 +101,11 @@ def test_misspecification_inflates_the_benefit_of_every_output_by_its_factor():
 def test_a_frozen_b_is_worth_its_share_of_the_noise_at_every_n(n):
     problem = DENSE.replace(n=n, noise_covariance=np.geomspace(0.1, 10, 10))
     b = np.eye(10, 4)
-    found = data_benefit.ratio(data_benefit.frozen_b_benefit(problem, b), data_benefit.fft_benefit(problem))
+    found = data_benefit.benefit_ratio(data_benefit.frozen_b_benefit(problem, b), data_benefit.fft_benefit(problem))
     share = np.sum(np.geomspace(0.1, 10, 10)[:4]) / np.sum(np.geomspace(0.1, 10, 10))
     np.testing.assert_allclose(found, share, rtol=1e-12)
     white = problem.replace(noise_covariance=None)
-    found = data_benefit.ratio(data_benefit.frozen_b_benefit(white, b), data_benefit.fft_benefit(white))
+    found = data_benefit.benefit_ratio(data_benefit.frozen_b_benefit(white, b), data_benefit.fft_benefit(white))
     np.testing.assert_allclose(found, 4 / 10, rtol=1e-12)
 
 
@@ -116,12 +116,12 @@ def test_trained_lora_approaches_its_limit(rank):
     Left are an error of order (d/n)^2 and the stated numerical error. For over-ranking the limit of the equivalent is
     itself O(1/d^2) away, here within 2 %, and V_r has a standard error.
     """
-    n, limit = 4000, data_benefit.ratio_limit(PROBLEM, rank, trials=4000)
+    n, limit = 4000, data_benefit.benefit_ratio_limit(PROBLEM, rank, trials=4000)
     ratios, errors = [], []
     for size in (n, 2 * n):
         problem = PROBLEM.replace(n=size)
         found, full = data_benefit.lora_benefit(problem, rank), data_benefit.fft_benefit(problem)
-        ratios.append(data_benefit.ratio(found, full))
+        ratios.append(data_benefit.benefit_ratio(found, full))
         errors.append(found.error / full.value)
     extrapolated = 2 * ratios[1] - ratios[0]
     # The next order, with the correction of the equivalent itself: (c/n)(d/n), d below 10 (dx + dy).
@@ -138,9 +138,9 @@ def test_trained_lora_approaches_its_limit(rank):
 
 def test_limits_without_noise():
     silent = PROBLEM.replace(noise_std=0.0)
-    assert data_benefit.ratio_limit(silent, 1).value == math.inf
-    assert math.isnan(data_benefit.ratio_limit(silent, 2).value)
-    limit = data_benefit.ratio_limit(PROBLEM, 4, trials=100, seed=1)
+    assert data_benefit.benefit_ratio_limit(silent, 1).value == math.inf
+    assert math.isnan(data_benefit.benefit_ratio_limit(silent, 2).value)
+    limit = data_benefit.benefit_ratio_limit(PROBLEM, 4, trials=100, seed=1)
     energy = capacity.large_sample_limit(PROBLEM, 4, trials=100, seed=1)
     assert limit == pytest.approx((energy.limit / (2.25 * 120), energy.stderr / (2.25 * 120)))
 
@@ -272,11 +272,11 @@ def test_ratios_of_what_does_not_exist():
     def benefit(value):
         return data_benefit.Benefit(value, 0.0, "")
 
-    assert data_benefit.ratio(benefit(1.0), benefit(4.0)) == 0.25
-    assert data_benefit.ratio(benefit(1.0), benefit(math.inf)) == 0.0
-    assert data_benefit.ratio(benefit(-1.0), benefit(0.0)) == -math.inf
+    assert data_benefit.benefit_ratio(benefit(1.0), benefit(4.0)) == 0.25
+    assert data_benefit.benefit_ratio(benefit(1.0), benefit(math.inf)) == 0.0
+    assert data_benefit.benefit_ratio(benefit(-1.0), benefit(0.0)) == -math.inf
     for pair in ((0.0, 0.0), (math.inf, math.inf), (math.nan, 1.0), (math.nan, 0.0)):
-        assert math.isnan(data_benefit.ratio(*map(benefit, pair)))
+        assert math.isnan(data_benefit.benefit_ratio(*map(benefit, pair)))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from comparisons import critical_z
 from linreg_lora import Problem, cli, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.theory import decisions
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 
 PROBLEM = Problem(n=24, dx=60, dy=20, spectrum=(5.0, 4.0, 3.0), noise_std=1.0)
 
 
 def test_the_best_rank_and_the_winning_ranks_are_those_of_the_curve():
-    curve, best = risk_curve(PROBLEM), decisions.best_rank(PROBLEM)
+    curve, best = expected_risk(PROBLEM), decisions.best_rank(PROBLEM)
     assert best.rank == curve.ranks[np.argmin(curve.risk)]
     assert best.risk == np.min(curve.risk) < best.fft_risk
     winners = decisions.ranks_that_beat_fft(PROBLEM)
@@ -36,7 +36,7 @@ def test_a_crossing_in_noise_changes_the_winner_in_simulation():
     (crossing,) = decisions.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
     assert crossing.winner_below == "FFT"
     at = PROBLEM.replace(noise_std=crossing.value)
-    assert risk_curve(at, [1]).difference[0] == pytest.approx(0, abs=1e-3 * risk_curve(at, [1]).fft_risk)
+    assert expected_risk(at, [1]).difference[0] == pytest.approx(0, abs=1e-3 * expected_risk(at, [1]).fft_risk)
     z = critical_z(2)
     for factor, sign in ((0.7, 1), (1.4, -1)):
         curve = monte_carlo(PROBLEM.replace(noise_std=factor * crossing.value), trials=512, seed=2, ranks=[1])
@@ -50,7 +50,7 @@ def test_a_crossing_in_n_is_the_last_n_before_the_change():
     assert crossings
     for crossing in crossings:
         n = int(crossing.value)
-        before, after = (risk_curve(weak.replace(n=n + step), [1]).difference[0] for step in (0, 1))
+        before, after = (expected_risk(weak.replace(n=n + step), [1]).difference[0] for step in (0, 1))
         assert (before < 0) == (crossing.winner_below == "LoRA")
         assert (after < 0) != (before < 0)
 
@@ -123,7 +123,7 @@ def test_a_crossing_over_n_names_where_theory_says_nothing():
 
 
 def test_an_unknown_rank_that_could_not_be_best_takes_nothing_with_it():
-    curve = risk_curve(PROBLEM.replace(n=200), [0, 1, 3])
+    curve = expected_risk(PROBLEM.replace(n=200), [0, 1, 3])
     unknown = dataclasses.replace(curve, risk=np.where(curve.ranks == 1, np.nan, curve.risk))
     assert unknown.best_rank == 3, "rank 1 leaves 4^2 + 3^2"
     with pytest.raises(NumericalFailure, match="rank 3 has no number and could be the best"):
@@ -136,7 +136,7 @@ def test_one_rank_of_a_curve():
     assert (found.rank, found.risk, found.stderr) == (4, curve.risk[2], curve.stderr[2])
     assert (found.difference, found.difference_stderr) == (curve.difference[2], curve.difference_stderr[2])
     assert curve.at_rank(curve.best_rank).risk == np.min(curve.risk)
-    theory = risk_curve(NEAR, [1, 16])
+    theory = expected_risk(NEAR, [1, 16])
     assert [theory.at_rank(rank).flagged for rank in (1, 16)] == theory.flagged.tolist() == [True, True]
     with pytest.raises(InvalidInput, match="ranks of this curve"):
         curve.at_rank(3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from linreg_lora import Problem
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 from linreg_lora.theory.resolvent import doubt
 from linreg_lora.theory.resolvent.functionals import Functionals
 
@@ -53,4 +53,4 @@ def test_what_a_cut_misplaces_by_hand(rank, place):
 def test_below_the_edge_of_pure_noise():
     """Simulated, rank 1 is 1.8 % off, rank 4 0.4 %, rank 12 0.2 %, with standard errors of 0.1 to 0.3 %."""
     noise = Problem(n=100, dx=25, dy=25, spectrum=(), noise_std=1.0)
-    assert equivalent(noise, [1, 4, 12]).flagged.tolist() == [True, False, False]
+    assert lora_equivalent(noise, [1, 4, 12]).flagged.tolist() == [True, False, False]

@@ -14,11 +14,11 @@ from linreg_lora.spectra import exponential
 from linreg_lora.theory import equivalent as equivalent_module
 from linreg_lora.theory import fft
 from linreg_lora.theory.capacity import small_noise_risk
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import best_rank
-from linreg_lora.theory.equivalent import equivalent, partial_equivalent
+from linreg_lora.theory.equivalent import lora_equivalent, partial_equivalent
 from linreg_lora.theory.fft import EQUIVALENT, fft_risk
-from linreg_lora.theory.forgetting import forgetting
+from linreg_lora.theory.forgetting import expected_forgetting
 from linreg_lora.theory.notes import FLAGGED
 from linreg_lora.theory.resolvent import dyson, functionals
 from linreg_lora.theory.resolvent.dyson import Cut
@@ -71,21 +71,21 @@ def first_order(problem, found):
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"n={case[0].n},dx={case[0].dx}")
 def test_reference_values(case):
     problem, ranks, raw, corrected = case
-    found = equivalent(problem, ranks)
+    found = lora_equivalent(problem, ranks)
     assert_five_digits(found.raw, raw)
     assert_five_digits(first_order(problem, found), corrected)
-    assert np.array_equal(equivalent(problem, ranks, correction=False).risk, found.raw)
+    assert np.array_equal(lora_equivalent(problem, ranks, correction=False).risk, found.raw)
 
 
 def test_gaps_follow_the_planted_directions():
-    found = equivalent(REFERENCE[0][0], [0, 1, 2, 3, 4, 6, 7])
+    found = lora_equivalent(REFERENCE[0][0], [0, 1, 2, 3, 4, 6, 7])
     assert found.gap.tolist() == [True, True, True, True, False, False, False]
     assert not np.any(found.flagged)
 
 
 def test_full_rank_is_fft_and_rank_zero_the_pretrained_map():
     problem = REFERENCE[0][0]
-    found = equivalent(problem, [0, 50])
+    found = lora_equivalent(problem, [0, 50])
     assert found.risk.tolist() == [14.0, fft_risk(problem).risk]
 
 
@@ -98,7 +98,7 @@ def test_full_rank_is_fft_and_rank_zero_the_pretrained_map():
 )
 def test_many_samples_cost_the_tangent_dimension(problem, rank, limit):
     """n risk / sigma^2 -> r (dx + dy - r) at the rank of the shift, not the parameter count r (dx + dy)."""
-    found = equivalent(problem, [rank])
+    found = lora_equivalent(problem, [rank])
     scaled = problem.n * found.risk[0] / problem.noise_std**2
     # The next order is O(dx / n) relative.
     assert abs(scaled - limit) < 3 * (problem.dx + problem.dy) / problem.n * limit
@@ -109,7 +109,7 @@ def test_ranks_far_below_strong_directions_keep_their_digits():
     """n risk has a limit at every rank, approached like dx / n, though the spectrum spans n / dx scales."""
     first, second, third = (
         10.0**k
-        * equivalent(Problem(n=10**k, dx=60, dy=50, spectrum=(3.0, 2.0, 1.0), noise_std=1.0), [3, 8, 20, 40]).raw
+        * lora_equivalent(Problem(n=10**k, dx=60, dy=50, spectrum=(3.0, 2.0, 1.0), noise_std=1.0), [3, 8, 20, 40]).raw
         for k in (5, 6, 8)
     )
     np.testing.assert_allclose(second, third, rtol=2 * 60 / 10**6)
@@ -121,7 +121,7 @@ def test_ranks_far_below_strong_directions_keep_their_digits():
 def test_without_a_shift_the_spectrum_is_that_of_marchenko_and_pastur():
     """F is dy x dx noise then, independent of the design: risk_r = (r largest eigenvalues) / (n - dx)."""
     n, dx, dy = 300, 60, 40
-    found = equivalent(Problem(n=n, dx=dx, dy=dy, spectrum=(), noise_std=1.5), [4, 10, 25]).raw
+    found = lora_equivalent(Problem(n=n, dx=dx, dy=dy, spectrum=(), noise_std=1.5), [4, 10, 25]).raw
     low, high = (np.sqrt(dx) - np.sqrt(dy)) ** 2, (np.sqrt(dx) + np.sqrt(dy)) ** 2
 
     def above(x, power):
@@ -138,7 +138,7 @@ def test_without_a_shift_the_spectrum_is_that_of_marchenko_and_pastur():
 def test_weak_noise_only_scales_the_risk():
     """The bulk lies far below the shift's directions: risk / sigma^2 has a limit, approached like sigma^2."""
     ranks, problem = [2, 6, 12, 18], Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0), noise_std=1e-2)
-    reference, found = (equivalent(problem.replace(noise_std=s), ranks) for s in (1e-2, 2e-4))
+    reference, found = (lora_equivalent(problem.replace(noise_std=s), ranks) for s in (1e-2, 2e-4))
     # 1e-12 ||Delta||^2 may be lost: 13e-12 against 2e-9, and the limit is reached to 1e-4.
     np.testing.assert_allclose(found.risk / 4e-8, reference.risk / 1e-4, rtol=1e-3)
 
@@ -150,7 +150,7 @@ def test_little_noise_beside_the_shift_loses_no_rank(sigma):
     """
     problem = Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=sigma)
     ranks = [2, 3, 4, 10, 19]
-    found, reference = equivalent(problem, ranks), equivalent(problem.replace(noise_std=1e-3), ranks)
+    found, reference = lora_equivalent(problem, ranks), lora_equivalent(problem.replace(noise_std=1e-3), ranks)
     np.testing.assert_allclose(found.risk[1:] / sigma**2, reference.risk[1:] / 1e-6, rtol=3e-6)
     # The reference itself loses 1e-12 ||Delta||^2 = 14e-12 of numbers near 1e-5.
     np.testing.assert_allclose(found.difference[1:] / sigma**2, reference.difference[1:] / 1e-6, atol=2e-5)
@@ -162,7 +162,7 @@ def test_little_noise_beside_the_shift_loses_no_rank(sigma):
 
 def test_below_the_threshold_little_noise_leaves_the_bias():
     problem = Problem(n=12, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1e-6)
-    found, reference = (equivalent(p, [3, 4, 10]) for p in (problem, problem.replace(noise_std=1e-3)))
+    found, reference = (lora_equivalent(p, [3, 4, 10]) for p in (problem, problem.replace(noise_std=1e-3)))
     # Differences are good to some 1e-9 ||Delta||^2, of some 1e-5.
     np.testing.assert_allclose(found.difference / 1e-12, reference.difference / 1e-6, atol=1e-2)
     np.testing.assert_allclose(found.risk, 14 / 2, rtol=1e-6)
@@ -173,7 +173,7 @@ def test_very_many_samples_have_the_limit_of_many(noise_covariance):
     """n risk has a limit, approached like (dx + dy) / n: 4e-6 at 10^7."""
     problem = Problem(n=2**53, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, noise_covariance=noise_covariance)
     ranks = [3, 4, 10]
-    found, fewer = equivalent(problem, ranks), equivalent(problem.replace(n=10**7), ranks)
+    found, fewer = lora_equivalent(problem, ranks), lora_equivalent(problem.replace(n=10**7), ranks)
     np.testing.assert_allclose(2**53 * found.risk, 1e7 * fewer.risk, rtol=3 * 44 / 10**6)
     assert best_rank(problem).rank == 3
 
@@ -182,12 +182,12 @@ def test_a_rank_that_is_lost_in_rounding_says_so_and_takes_no_other_with_it():
     """Between the shift's directions noise is seen or not; where weak directions are not above it nothing is scaled."""
     problem = Problem(n=200, dx=20, dy=20, spectrum=(3.0, 2.0, 1e-6), noise_std=1e-6)
     with pytest.raises(NumericalFailure, match=r"rank 2: equivalent: .* lost in rounding"):
-        equivalent(problem, [1, 2, 5])
+        lora_equivalent(problem, [1, 2, 5])
     found = partial_equivalent(problem, [0, 1, 2, 20])
     assert np.isnan(found.risk).tolist() == [False, False, True, False]
     assert set(found.failures) == {2}
-    assert equivalent(problem, [0, 20]).risk[1] == fft_risk(problem).risk
-    curve = risk_curve(problem, [1, 2])
+    assert lora_equivalent(problem, [0, 20]).risk[1] == fft_risk(problem).risk
+    curve = expected_risk(problem, [1, 2])
     assert np.isnan(curve.risk).tolist() == [False, True]
     assert curve.notes[0].startswith("rank 2: equivalent: ")
     assert "lost in rounding" in curve.notes[0]
@@ -203,11 +203,11 @@ def test_near_full_rank_the_difference_has_the_right_sign():
     simulated = monte_carlo(problem, trials=4096, seed=3, ranks=[19])
     assert simulated.difference[0] > critical_z(1) * simulated.difference_stderr[0]
     for correction in (False, True):
-        found = equivalent(problem, [19, 20], correction=correction)
+        found = lora_equivalent(problem, [19, 20], correction=correction)
         assert 0 < found.difference[0] < 2 * simulated.difference[0]
         naive = found.risk[0] - fft_risk(problem).risk
         assert (naive > 0) == correction, "uncorrected, the naive difference has the wrong sign"
-    assert risk_curve(problem).best_rank in (0, 20)
+    assert expected_risk(problem).best_rank in (0, 20)
 
 
 SMALL = Problem(n=8, dx=9, dy=8, spectrum=(2.0, 1.0), noise_std=1.0)
@@ -227,12 +227,12 @@ THRESHOLD = Problem(n=60, dx=60, dy=50, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
 )
 def test_within_fourteen_samples_of_the_threshold_every_rank_is_flagged(changes):
     """With little noise below it the correction is small: there the distance alone tells."""
-    assert np.all(equivalent(THRESHOLD.replace(**changes), [1, 2, 10, 20]).flagged)
+    assert np.all(lora_equivalent(THRESHOLD.replace(**changes), [1, 2, 10, 20]).flagged)
 
 
 def test_a_large_correction_is_flagged_beyond_fourteen_samples():
     """Fifteen samples from it the correction is 1/14 of the risk in the bulk, away from every edge."""
-    found = equivalent(THRESHOLD.replace(n=75), [10, 20])
+    found = lora_equivalent(THRESHOLD.replace(n=75), [10, 20])
     assert found.flagged.all()
     assert np.all(found.risk / found.raw - 1 > 0.07)
 
@@ -241,11 +241,11 @@ def test_a_large_correction_is_flagged_beyond_fourteen_samples():
 def test_next_to_no_ridge_is_no_ridge(n):
     """No jump, on either side of the threshold, nor digits lost to 1 / ridge; with a ridge that counts there is one."""
     problem = Problem(n=n, dx=28, dy=11, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
-    without, tiny, small = (risk_curve(problem.replace(ridge=eta), [1, 3, 6, 11]) for eta in (0.0, 1e-9, 1e-2))
+    without, tiny, small = (expected_risk(problem.replace(ridge=eta), [1, 3, 6, 11]) for eta in (0.0, 1e-9, 1e-2))
     assert np.array_equal(tiny.risk, without.risk)
     assert tiny.fft_risk == without.fft_risk
     assert not np.array_equal(small.risk, without.risk)
-    tiny, without = (forgetting(problem.replace(ridge=eta), [1, 11]).forgetting for eta in (1e-9, 0.0))
+    tiny, without = (expected_forgetting(problem.replace(ridge=eta), [1, 11]).forgetting for eta in (1e-9, 0.0))
     assert np.array_equal(tiny, without)
 
 
@@ -254,14 +254,14 @@ def test_the_pole_is_not_where_weak_inputs_remove_it():
     problem = SIMULATED["n < dx, input variances"]
     assert fft.pole_factor(problem) == 1.0
     assert fft.as_lora(problem, correction=True) == pytest.approx(fft_risk(problem).risk, rel=1e-6)
-    last = equivalent(problem, [problem.max_rank - 1])
+    last = lora_equivalent(problem, [problem.max_rank - 1])
     assert last.difference[0] == pytest.approx(last.risk[0] - last.fft_risk, abs=1e-6 * last.fft_risk)
     assert 0 < -last.difference[0] < 0.02 * last.fft_risk
 
 
 @pytest.mark.parametrize("changes", [{"n": 80}, {"n": 40}, {"n": 45, "noise_std": 0.1}, {"n": 60, "ridge": 10.0}])
 def test_beyond_fourteen_samples_the_bulk_is_not_flagged(changes):
-    assert not np.any(equivalent(THRESHOLD.replace(**changes), [10, 20]).flagged)
+    assert not np.any(lora_equivalent(THRESHOLD.replace(**changes), [10, 20]).flagged)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_beyond_fourteen_samples_the_bulk_is_not_flagged(changes):
 )
 def test_next_to_a_threshold_that_ridge_or_weak_inputs_hide_nothing_is_said(problem, resolved):
     with pytest.raises(NumericalFailure, match=rf"u = .*>= 3 from a threshold, received .*{resolved}"):
-        equivalent(problem, [1])
-    curve = risk_curve(problem, [0, 1])
+        lora_equivalent(problem, [1])
+    curve = expected_risk(problem, [0, 1])
     assert np.isnan(curve.risk).tolist() == [False, True]
     assert np.isnan(curve.fft_risk)
     assert len(curve.notes) == 1
@@ -300,7 +300,7 @@ def test_an_impossible_risk_is_a_failure(monkeypatch):
 def test_many_distinct_values_near_the_bulk_are_flagged_where_a_cut_misplaces_directions():
     """Sixteen values in equal steps: by simulation (NumPy, 40,000 draws) 1.9 % off at rank 12, 0.5 % at rank 9."""
     problem = Problem(n=100, dx=16, dy=16, spectrum=tuple(np.linspace(6, 0.5, 16)), noise_std=1.0)
-    assert equivalent(problem, [1, 2, 12]).flagged.tolist() == [False, False, True]
+    assert lora_equivalent(problem, [1, 2, 12]).flagged.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -314,9 +314,9 @@ def test_many_distinct_values_near_the_bulk_are_flagged_where_a_cut_misplaces_di
 )
 def test_where_a_gap_is_about_to_open_ranks_are_flagged(problem):
     """By simulation (NumPy, 2000 draws) rank 1 is 1.3 to 2.5 % off, and what it forgets up to 2.9 %."""
-    assert equivalent(problem, [1]).flagged.tolist() == [True]
-    assert forgetting(problem, [1]).flagged.tolist() == [True]
-    assert not equivalent(problem, [problem.max_rank - 2]).flagged[0]
+    assert lora_equivalent(problem, [1]).flagged.tolist() == [True]
+    assert expected_forgetting(problem, [1]).flagged.tolist() == [True]
+    assert not lora_equivalent(problem, [problem.max_rank - 2]).flagged[0]
 
 
 def test_next_to_a_gap_the_correction_is_analytic_in_small_ridges_only():
@@ -324,7 +324,7 @@ def test_next_to_a_gap_the_correction_is_analytic_in_small_ridges_only():
     problem = Problem(
         n=30, dx=80, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.linspace(0.5, 2, 80)
     )
-    found = equivalent(problem, [1])
+    found = lora_equivalent(problem, [1])
     assert found.risk[0] == pytest.approx(8.519, rel=0.01)
     assert (found.gap[0], found.flagged[0]) == (True, True), "a narrow gap"
 
@@ -346,7 +346,7 @@ def test_inputs_in_other_units_change_nothing(problem, scale):
     variances = np.ones(problem.dx) if problem.input_covariance is None else problem.input_covariance
     spectrum = tuple(s / np.sqrt(scale) for s in problem.spectrum)
     other = problem.replace(spectrum=spectrum, input_covariance=scale * variances, ridge=scale * problem.ridge)
-    found, expected = risk_curve(other), risk_curve(problem)
+    found, expected = expected_risk(other), expected_risk(problem)
     accuracy = 1e-12 if problem.ridge or problem.n > problem.dx else 1e-8
     np.testing.assert_allclose(found.risk, expected.risk, rtol=accuracy)
     assert found.fft_risk == pytest.approx(expected.fft_risk, rel=1e-12)
@@ -355,21 +355,21 @@ def test_inputs_in_other_units_change_nothing(problem, scale):
 def test_at_the_threshold_without_ridge_there_is_one_clear_line():
     problem = Problem(n=30, dx=30, dy=25, spectrum=(3.0, 2.0, 1.0), noise_std=0.0)
     with pytest.raises(NumericalFailure, match="expected n != dx or ridge > 0"):
-        equivalent(problem, [1])
-    assert equivalent(problem, [0, 25]).risk.tolist() == [14.0, 0.0]
+        lora_equivalent(problem, [1])
+    assert lora_equivalent(problem, [0, 25]).risk.tolist() == [14.0, 0.0]
 
 
 def test_inputs_without_variance_do_not_count():
     small = Problem(n=40, dx=8, dy=6, spectrum=(3.0, 2.0), noise_std=1.0)
     for n in (40, 5):
         padded = small.replace(n=n, dx=11, input_covariance=np.repeat([1.0, 0.0], [8, 3]))
-        expected = equivalent(small.replace(n=n), [1, 2, 4])
-        np.testing.assert_allclose(equivalent(padded, [1, 2, 4]).risk, expected.risk, rtol=1e-6)
+        expected = lora_equivalent(small.replace(n=n), [1, 2, 4])
+        np.testing.assert_allclose(lora_equivalent(padded, [1, 2, 4]).risk, expected.risk, rtol=1e-6)
 
 
 def test_outputs_without_noise_add_no_rank():
     problem = Problem(n=60, dx=16, dy=12, spectrum=(3.0, 2.0), noise_std=1.0, noise_covariance=np.repeat([0.0, 1.0], 6))
-    found = equivalent(problem, [7, 8, 12])
+    found = lora_equivalent(problem, [7, 8, 12])
     # F has rank 8: six noisy outputs and two that the shift reaches.
     assert found.risk[0] < found.risk[1] == found.risk[2] == fft_risk(problem).risk
 
@@ -377,7 +377,7 @@ def test_outputs_without_noise_add_no_rank():
 def test_blocks_too_large_to_correct_are_flagged(monkeypatch):
     problem = SIMULATED["n < dx, misaligned"]
     monkeypatch.setattr("linreg_lora.theory.equivalent._LARGEST_CORRECTED", 10)
-    found = equivalent(problem, [2, 5])
+    found = lora_equivalent(problem, [2, 5])
     assert not found.corrected
     assert np.array_equal(found.risk, found.raw)
     assert np.all(found.flagged)
@@ -411,13 +411,13 @@ def test_the_correction_is_certified_too(monkeypatch):
 
     monkeypatch.setattr(dyson, "on_cuts", broken)
     with pytest.raises(NumericalFailure, match="in the correction"):
-        equivalent(REFERENCE[0][0], [1])
+        lora_equivalent(REFERENCE[0][0], [1])
 
 
 def test_the_analytic_limit_is_the_limit_of_small_ridges():
     problem = REFERENCE[2][0]
-    limit = equivalent(problem, [1, 3, 8])
-    small, smaller = (equivalent(problem.replace(ridge=eta), [1, 3, 8]) for eta in (0.2, 0.1))
+    limit = lora_equivalent(problem, [1, 3, 8])
+    small, smaller = (lora_equivalent(problem.replace(ridge=eta), [1, 3, 8]) for eta in (0.2, 0.1))
     at_zero = first_order(problem, limit)
     for first, second in (
         (small.raw - limit.raw, smaller.raw - limit.raw),
@@ -453,7 +453,7 @@ def test_simulation_agrees(name):
     """
     problem = SIMULATED[name]
     ranks = np.array([1, 2, 5, 6, 8])
-    found = equivalent(problem, ranks)
+    found = lora_equivalent(problem, ranks)
     simulated = monte_carlo(problem, trials=2048, seed=7, ranks=ranks)
     z = critical_z(len(ranks) * len(SIMULATED))
     allowed = 0.02 * simulated.risk + z * simulated.stderr
@@ -472,8 +472,8 @@ def test_alignment_matters_below_the_threshold_and_not_above():
     strong = Problem(n=10, dx=24, dy=12, task_shift=shift / 2, noise_std=1.0, input_covariance=np.diag(aligned))
     weak = Problem(n=10, dx=24, dy=12, task_shift=shift * 2, noise_std=1.0, input_covariance=np.diag(opposed))
     assert strong.pretrained_risk == pytest.approx(weak.pretrained_risk)
-    below = [equivalent(p, [1]).risk[0] for p in (strong, weak)]
-    above = [equivalent(p.replace(n=60), [1]).risk[0] for p in (strong, weak)]
+    below = [lora_equivalent(p, [1]).risk[0] for p in (strong, weak)]
+    above = [lora_equivalent(p.replace(n=60), [1]).risk[0] for p in (strong, weak)]
     assert above[0] == pytest.approx(above[1], rel=1e-9)
     assert abs(below[0] - below[1]) > 0.1 * below[0]
 
@@ -486,7 +486,9 @@ def test_matrices_give_the_values_of_scalars():
     dense = small.replace(input_covariance=(turn * variances) @ turn.T, task_shift=turn_outputs @ small.shift @ turn.T)
     assert modes(small) is not None
     assert modes(dense) is None
-    for found, expected in zip(equivalent(dense, [1, 2, 4]).risk, equivalent(small, [1, 2, 4]).risk, strict=True):
+    for found, expected in zip(
+        lora_equivalent(dense, [1, 2, 4]).risk, lora_equivalent(small, [1, 2, 4]).risk, strict=True
+    ):
         assert found == pytest.approx(expected, rel=1e-8)
 
 
@@ -498,9 +500,9 @@ def test_fft_where_no_exact_risk_is_known(name):
     """
     problem = SIMULATED[name]
     raw = of_fft(problem, correction=False).raw[0]
-    uncorrected = fft.equivalent(problem, correction=False).risk
+    uncorrected = fft.fft_equivalent(problem, correction=False).risk
     assert problem.pretrained_risk + raw[1] - 2 * raw[2] == pytest.approx(uncorrected, rel=1e-8)
-    found = equivalent(problem, [problem.max_rank])
+    found = lora_equivalent(problem, [problem.max_rank])
     assert found.fft_risk == found.risk[0] != found.raw[0]
     simulated = monte_carlo(problem, trials=2048, seed=7, ranks=[problem.max_rank])
     allowed = critical_z(3) * simulated.fft_stderr
@@ -546,7 +548,7 @@ def test_next_to_the_threshold_simulation_agrees_in_the_bulk(problem):
     the correction as expanded, short by 1 / (n - dx)^2 = 4 % and more, is rejected. False alarms 1e-6 in all.
     """
     ranks = np.array([5, 8, 12, 15])
-    found, simulated = equivalent(problem, ranks), monte_carlo(problem, trials=8192, seed=11, ranks=ranks)
+    found, simulated = lora_equivalent(problem, ranks), monte_carlo(problem, trials=8192, seed=11, ranks=ranks)
     allowed = critical_z(4 * len(ranks)) * simulated.stderr + fft_risk(problem).risk / problem.max_rank**2
     assert np.all(np.abs(found.risk - simulated.risk) <= allowed)
     assert np.all(simulated.risk - first_order(problem, found) > allowed)
@@ -556,14 +558,14 @@ def test_next_to_the_threshold_simulation_agrees_in_the_bulk(problem):
 def test_without_noise_there_is_no_pole(n):
     """A mean exists on either side of the threshold. A share 1 / d at the spectral edge, and z errors; level 1e-6."""
     problem = NEAR.replace(n=n, noise_std=0.0)
-    found, simulated = equivalent(problem, [1, 2]), monte_carlo(problem, trials=2048, seed=5, ranks=[1, 2])
+    found, simulated = lora_equivalent(problem, [1, 2]), monte_carlo(problem, trials=2048, seed=5, ranks=[1, 2])
     allowed = critical_z(6) * simulated.stderr + simulated.risk / problem.max_rank
     assert np.all(np.abs(found.risk - simulated.risk) <= allowed)
 
 
 def test_large_dimensions_cost_what_small_ones_do():
     problem = Problem(n=50_000, dx=20_000, dy=20_000, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
-    found = equivalent(problem, [1, 2, 3])
+    found = lora_equivalent(problem, [1, 2, 3])
     assert np.all(found.gap)
     # At this size the correction is O(1/d).
     np.testing.assert_allclose(found.risk, found.raw, rtol=1e-3)
@@ -571,7 +573,7 @@ def test_large_dimensions_cost_what_small_ones_do():
 
 def test_without_noise_lora_is_fft_from_the_rank_of_the_shift_on():
     problem = Problem(n=60, dx=20, dy=16, spectrum=(3.0, 2.0), noise_std=0.0)
-    assert equivalent(problem, [2, 5, 16]).risk.tolist() == [0.0, 0.0, 0.0]
+    assert lora_equivalent(problem, [2, 5, 16]).risk.tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -584,13 +586,13 @@ def test_without_noise_lora_is_fft_from_the_rank_of_the_shift_on():
 )
 def test_impossible_requests_are_one_line(problem, ranks, message):
     with pytest.raises(InvalidInput, match=message) as caught:
-        equivalent(problem, ranks)
+        lora_equivalent(problem, ranks)
     assert "\n" not in str(caught.value)
 
 
 def test_the_curve_carries_the_equivalent_and_its_warnings():
     problem = REFERENCE[0][0]
-    curve = risk_curve(problem, [0, 3, 4, 50])
+    curve = expected_risk(problem, [0, 3, 4, 50])
     assert_five_digits(curve.risk[1:2], [0.9662])
     assert curve.risk[[0, 3]].tolist() == [14.0, fft_risk(problem).risk]
     assert curve.notes == ()
@@ -598,12 +600,12 @@ def test_the_curve_carries_the_equivalent_and_its_warnings():
     assert curve.best_rank == 3
     np.testing.assert_allclose(curve.difference[1:3], curve.risk[1:3] - fft_risk(problem).risk, rtol=1e-9)
     assert curve.difference[3] == 0
-    near = risk_curve(problem.replace(n=72), [0, 3, 4, 50])
+    near = expected_risk(problem.replace(n=72), [0, 3, 4, 50])
     assert near.notes == ("by formula, LoRA may be off by more than 1 % near a threshold or a spectral edge: rank 3-4",)
     assert near.flagged.tolist() == [False, True, True, False]
 
 
 def test_the_curve_is_infinite_where_no_mean_exists():
-    curve = risk_curve(REFERENCE[0][0].replace(n=61), [0, 1, 50])
+    curve = expected_risk(REFERENCE[0][0].replace(n=61), [0, 1, 50])
     assert curve.risk.tolist() == [14.0, np.inf, np.inf]
     assert "the mean is infinite" in curve.notes[0]

@@ -15,14 +15,14 @@ from linreg_lora import draw_risks
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation, lower_edge
 from linreg_lora.theory.resolvent.functionals import of_fft
 
 
 def raw(problem):
     """The equivalent without its correction."""
-    return fft.equivalent(problem, correction=False)
+    return fft.fft_equivalent(problem, correction=False)
 
 
 def rotation(size, seed):
@@ -109,9 +109,9 @@ def test_formulas_refuse_problems_outside_their_domain():
         (fft.underdetermined, over.replace(n=12), "n < dx, Sigma = c I and ridge = 0, received n = 12"),
         (fft.underdetermined, under.replace(ridge=1.0), "ridge = 0, received n = 5, dx = 12, ridge = 1"),
         (fft.underdetermined, under.replace(**anisotropic), "isotropic: False"),
-        (fft.equivalent, over, "n < rank(Sigma) or ridge > 0, received n = 30, rank(Sigma) = 12, ridge = 0"),
-        (fft.equivalent, over.replace(n=12), "n < rank(Sigma) or ridge > 0, received n = 12"),
-        (fft.equivalent, singular, "received n = 8, rank(Sigma) = 8, ridge = 0"),
+        (fft.fft_equivalent, over, "n < rank(Sigma) or ridge > 0, received n = 30, rank(Sigma) = 12, ridge = 0"),
+        (fft.fft_equivalent, over.replace(n=12), "n < rank(Sigma) or ridge > 0, received n = 12"),
+        (fft.fft_equivalent, singular, "received n = 8, rank(Sigma) = 8, ridge = 0"),
     ]
     for formula, problem, message in refused:
         with pytest.raises(InvalidInput) as caught:
@@ -283,7 +283,7 @@ def test_one_number_with_one_label():
         n=20, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.logspace(0, -2, 24)
     )
     for n in (4, 8, 12, 20):
-        full, curve = fft.fft_risk(problem.replace(n=n)), risk_curve(problem.replace(n=n))
+        full, curve = fft.fft_risk(problem.replace(n=n)), expected_risk(problem.replace(n=n))
         assert (full.risk, full.formula, full.flagged) == (curve.fft_risk, curve.fft_formula, curve.fft_flagged)
         assert full.risk == curve.risk[-1]
 

@@ -6,8 +6,8 @@ from comparisons import critical_z
 
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory.equivalent import equivalent
-from linreg_lora.theory.forgetting import fft_forgetting, forgetting
+from linreg_lora.theory.equivalent import lora_equivalent
+from linreg_lora.theory.forgetting import expected_forgetting, fft_forgetting
 
 D, TRIALS = 24, 1500
 RANKS = [1, 2, 6, 12]
@@ -59,20 +59,20 @@ def test_simulation_agrees(name):
     Taking Sigma_pre = I scaled to the same trace is rejected at rank 1: the test sees Sigma_pre's directions.
     """
     problem = CASES[name]
-    found = forgetting(problem, RANKS, PRETRAINING)
+    found = expected_forgetting(problem, RANKS, PRETRAINING)
     mean, stderr = simulate(problem, RANKS)
     allowed = critical_z(len(CASES) * len(RANKS)) * stderr
     second_order = np.maximum(0.01 * mean, (found.forgetting - found.raw) ** 2 / mean)
     error = np.abs(found.forgetting - mean)
     assert np.all(error <= allowed + second_order), (found.forgetting, mean, stderr)
-    flat = forgetting(problem, [1], np.full(D, np.trace(PRETRAINING) / D)).forgetting[0]
+    flat = expected_forgetting(problem, [1], np.full(D, np.trace(PRETRAINING) / D)).forgetting[0]
     assert abs(flat - mean[0]) > allowed[0] + second_order[0]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_fft_forgets_what_lora_forgets_at_full_rank(name):
     problem = CASES[name]
-    found = forgetting(problem, [0, problem.max_rank], PRETRAINING)
+    found = expected_forgetting(problem, [0, problem.max_rank], PRETRAINING)
     assert found.forgetting.tolist() == [0.0, found.fft_forgetting]
     assert found.raw[1] == pytest.approx(fft_forgetting(problem, PRETRAINING)[0])
     mean, stderr = simulate(problem, [problem.max_rank])
@@ -96,13 +96,15 @@ def test_fft_by_hand():
 
 def test_on_the_task_itself_forgetting_is_the_energy_of_the_update():
     problem = CASES["ridge, Sigma"]
-    energy = equivalent(problem, [1, 2, 6]).parts.energy
-    np.testing.assert_allclose(forgetting(problem, [1, 2, 6], problem.sigma).raw, energy, rtol=1e-9)
+    energy = lora_equivalent(problem, [1, 2, 6]).parts.energy
+    np.testing.assert_allclose(expected_forgetting(problem, [1, 2, 6], problem.sigma).raw, energy, rtol=1e-9)
 
 
 def test_a_diagonal_may_be_given_as_a_vector():
     problem, variances = CASES["n < dx, variances"], np.geomspace(1, 2, D)
-    vector, matrix = (forgetting(problem, [1, 2, 6], given).forgetting for given in (variances, np.diag(variances)))
+    vector, matrix = (
+        expected_forgetting(problem, [1, 2, 6], given).forgetting for given in (variances, np.diag(variances))
+    )
     np.testing.assert_allclose(vector, matrix, rtol=1e-9)
 
 
@@ -110,16 +112,16 @@ def test_bad_input_is_one_line():
     problem = CASES["n > dx"]
     for bad, message in ((np.ones(3), "pretraining_covariance"), (-np.eye(D), "pretraining_covariance")):
         with pytest.raises(InvalidInput, match=message):
-            forgetting(problem, [1], bad)
+            expected_forgetting(problem, [1], bad)
     with pytest.raises(InvalidInput, match="full rank"):
-        forgetting(problem.replace(input_covariance=np.repeat([1.0, 0.0], D // 2)), [1])
+        expected_forgetting(problem.replace(input_covariance=np.repeat([1.0, 0.0], D // 2)), [1])
     with pytest.raises(InvalidInput, match="the mean is infinite"):
-        forgetting(problem.replace(n=D), [1])
+        expected_forgetting(problem.replace(n=D), [1])
 
 
 def test_at_the_threshold_without_noise_lora_forgets_what_the_shift_costs():
     """D is Delta from its rank on."""
     problem = CASES["n > dx"].replace(n=D, noise_std=0.0, spectrum=(2.0,))
-    found = forgetting(problem, [0, 1, 2, 16])
+    found = expected_forgetting(problem, [0, 1, 2, 16])
     assert found.forgetting.tolist() == [0.0, 4.0, 4.0, 4.0]
     assert found.note == ""

@@ -117,11 +117,11 @@ def test_other_regimes_are_the_equivalent_of_the_reduced_problem():
     )
     for ridge in (0.0, 0.8):
         result = frozen.frozen_a_risk(problem.replace(ridge=ridge), np.eye(9, 14))
-        reference = fft.equivalent(first_nine.replace(ridge=ridge))
+        reference = fft.fft_equivalent(first_nine.replace(ridge=ridge))
         np.testing.assert_allclose([result.bias, result.variance], reference[:2], rtol=1e-12)
         assert result.bias > 0
         result = frozen.frozen_b_risk(problem.replace(ridge=ridge), np.eye(3, 2))
-        reference = fft.equivalent(problem.replace(dy=2, task_shift=delta[:2], ridge=ridge))
+        reference = fft.fft_equivalent(problem.replace(dy=2, task_shift=delta[:2], ridge=ridge))
         np.testing.assert_allclose([result.bias, result.variance], reference[:2], rtol=1e-12)
 
 

@@ -160,7 +160,7 @@ def test_the_space_of_the_factors_is_the_range_of_their_differential(b_rank, a_r
         problem = make(kind)
         for e in np.random.default_rng(4).standard_normal((3, DY, DX)):
             expected = left_by_least_squares(problem, spanning, e, Loss.SQUARED)
-            found = hessian.gap(problem, tangent, e, loss=Loss.SQUARED)
+            found = hessian.hessian_gap(problem, tangent, e, loss=Loss.SQUARED)
             np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
         for loss in Loss:
             mean = hessian.expected_gap(problem, tangent, perturbation_std=0.3, loss=loss)
@@ -219,7 +219,7 @@ def test_the_expected_gap_is_the_mean_of_gaps_and_its_rivals_are_not(point, kind
     b, a = factors(3, 3)
     tangent = hessian.tangent_space(b @ a, 3) if point == "optimum" else hessian.factor_tangent_space(0 * b, a)
     draws = tau * np.random.default_rng(6).standard_normal((DRAWS, DY, DX))
-    gaps = np.array([hessian.gap(problem, tangent, e, loss=loss) for e in draws])
+    gaps = np.array([hessian.hessian_gap(problem, tangent, e, loss=loss) for e in draws])
     mean, stderr = np.mean(gaps), np.std(gaps) / np.sqrt(DRAWS)
     expected = hessian.expected_gap(problem, tangent, perturbation_std=tau, loss=loss)
     bound = critical_z(1)
@@ -253,13 +253,17 @@ def test_what_every_gap_obeys(seed, b_rank, a_rank, kind, loss, scale):
     rng = np.random.default_rng(seed)
     e = rng.standard_normal((DY, DX))
     inside = rng.standard_normal((DY, 3)) @ a + b @ rng.standard_normal((3, DX))
-    found = hessian.gap(problem, tangent, e, loss=loss)
+    found = hessian.hessian_gap(problem, tangent, e, loss=loss)
     whole = 0.5 * e.ravel() @ hessian.hessian(problem, loss=loss) @ e.ravel()
     size = np.linalg.norm(inside) ** 2 + np.linalg.norm(e) ** 2
     assert -1e-12 * whole <= found <= whole * (1 + 1e-12)
-    np.testing.assert_allclose(hessian.gap(problem, tangent, e + inside, loss=loss), found, rtol=0, atol=1e-11 * size)
-    assert hessian.gap(problem, tangent, inside, loss=loss) < 1e-20 * size
-    np.testing.assert_allclose(hessian.gap(problem, tangent, scale * e, loss=loss), scale**2 * found, rtol=1e-10)
+    np.testing.assert_allclose(
+        hessian.hessian_gap(problem, tangent, e + inside, loss=loss), found, rtol=0, atol=1e-11 * size
+    )
+    assert hessian.hessian_gap(problem, tangent, inside, loss=loss) < 1e-20 * size
+    np.testing.assert_allclose(
+        hessian.hessian_gap(problem, tangent, scale * e, loss=loss), scale**2 * found, rtol=1e-10
+    )
     if kind != "singular":
         assert hessian.cone_gap(problem, b @ a, 3, e, loss=loss) <= found * (1 + 1e-12)
 
@@ -276,7 +280,7 @@ def test_the_gap_is_the_rise_of_the_retrained_loss_to_leading_order(loss, rank):
     expected = hessian.cone_gap(problem, problem.shift, rank, e, loss=loss)
     if rank == RANK:
         tangent = hessian.tangent_space(problem.shift, rank)
-        np.testing.assert_allclose(hessian.gap(problem, tangent, e, loss=loss), expected, rtol=1e-12)
+        np.testing.assert_allclose(hessian.hessian_gap(problem, tangent, e, loss=loss), expected, rtol=1e-12)
     errors = [retrained_loss(problem, rank, tau * e, loss) / tau**2 / expected - 1 for tau in (1e-2, 1e-3, 1e-4)]
     assert abs(errors[-1]) < 1e-3
     assert abs(errors[1]) < 0.2 * abs(errors[0])
@@ -339,7 +343,7 @@ def test_what_has_no_answer_is_refused():
         with pytest.raises(InvalidInput, match="perturbation_std: expected a finite number >= 0"):
             hessian.gap_without_retraining(problem, rank_two, rank_two, perturbation_std=tau, loss=loss)
     with pytest.raises(InvalidInput, match="perturbation: expected a dy x dx = 6 x 7 matrix, all finite"):
-        hessian.gap(problem, tangent, np.full((DY, DX), np.inf), loss=loss)
+        hessian.hessian_gap(problem, tangent, np.full((DY, DX), np.inf), loss=loss)
     with pytest.raises(InvalidInput, match="tangent: expected a space of dy x dx = 6 x 7 matrices"):
         hessian.expected_gap(problem, hessian.tangent_space(rank_two.T, 2), perturbation_std=1, loss=loss)
     with pytest.raises(InvalidInput, match=r"rank: expected r >= rank\(update\) = 2, received 1"):
@@ -364,8 +368,8 @@ def test_wrong_shapes_are_refused_in_one_line():
         loss, right, wrong = hessian.Loss.SQUARED, np.ones((2, 3)), np.ones((3, 2))
         tangent = hessian.tangent_space(right, 1)
         for call in (
-            lambda: hessian.gap(problem, tangent, wrong, loss=loss),
-            lambda: hessian.gap(problem, tangent, None, loss=loss),
+            lambda: hessian.hessian_gap(problem, tangent, wrong, loss=loss),
+            lambda: hessian.hessian_gap(problem, tangent, None, loss=loss),
             lambda: hessian.cone_gap(problem, wrong, 1, right, loss=loss),
             lambda: hessian.gap_without_retraining(problem, right, wrong, perturbation_std=1, loss=loss),
             lambda: hessian.factor_tangent_space(np.ones((2, 1)), np.ones((2, 3))),

@@ -116,8 +116,8 @@ def test_on_every_draw_lora_is_the_shorter_update_and_the_difference_is_the_iden
     a0 = alignment * shift + rng.standard_normal((5, 6))
     y = (a0 + shift) @ x + noise * rng.standard_normal((5, n))
     data = [jnp.asarray(v) for v in (x, y)]
-    full = np.asarray(fft.fit(*data, jnp.asarray(a0), ridge))
-    updates = [np.asarray(lora.fit(*data, r, jnp.asarray(a0), ridge)) for r in range(6)]
+    full = np.asarray(fft.fit_fft(*data, jnp.asarray(a0), ridge))
+    updates = [np.asarray(lora.fit_lora(*data, r, jnp.asarray(a0), ridge)) for r in range(6)]
     scale = np.linalg.norm(full) + np.linalg.norm(a0)
     lengths = [np.linalg.norm(update) for update in updates]
     assert np.all(np.diff([*lengths, np.linalg.norm(full)]) >= -1e-12 * scale)

@@ -8,7 +8,7 @@ from optht import optht
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import marchenko_pastur, spiked
-from linreg_lora.theory.equivalent import equivalent
+from linreg_lora.theory.equivalent import lora_equivalent
 
 OVER = Problem(n=400, dx=60, dy=50, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
 UNDER = Problem(n=40, dx=100, dy=60, spectrum=(6.0, 4.0, 2.0), noise_std=1.0)
@@ -35,15 +35,15 @@ def test_the_law_ends_at_its_edges():
 @pytest.mark.parametrize("problem", [OVER, UNDER], ids=["n > dx", "n < dx"])
 def test_agrees_with_the_equivalent_and_simulation_at_the_planted_ranks(problem):
     """At detectable ranks the closed form is within 3 % of the equivalent, and of simulation plus z standard errors."""
-    closed = spiked.risk(problem)[1:4]
-    np.testing.assert_allclose(closed, equivalent(problem, [1, 2, 3]).risk, rtol=0.03)
+    closed = spiked.spiked_risk(problem)[1:4]
+    np.testing.assert_allclose(closed, lora_equivalent(problem, [1, 2, 3]).risk, rtol=0.03)
     simulated = monte_carlo(problem, trials=512, seed=1, ranks=[1, 2, 3])
     allowed = 0.03 * simulated.risk + critical_z(6) * simulated.stderr
     assert np.all(np.abs(closed - simulated.risk) <= allowed)
 
 
 def test_full_rank_is_fft_up_to_the_bulk_error():
-    assert spiked.risk(OVER)[-1] == pytest.approx(60 * 50 / (400 - 60 - 1), rel=0.02)
+    assert spiked.spiked_risk(OVER)[-1] == pytest.approx(60 * 50 / (400 - 60 - 1), rel=0.02)
 
 
 def test_a_direction_is_detectable_above_the_threshold_only():
@@ -100,4 +100,4 @@ def test_many_samples_keep_as_many_directions_as_optht(dx, dy):
 )
 def test_other_problems_are_refused(changes, message):
     with pytest.raises(InvalidInput, match=message):
-        spiked.risk(UNDER.replace(**changes))
+        spiked.spiked_risk(UNDER.replace(**changes))

@@ -18,8 +18,8 @@ import ugly_problems
 
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory.curve import risk_curve
-from linreg_lora.theory.forgetting import forgetting
+from linreg_lora.theory.curve import expected_risk
+from linreg_lora.theory.forgetting import expected_forgetting
 from linreg_lora.theory.least_risk import least_risk
 from linreg_lora.theory.notes import UNFLAGGED
 
@@ -65,10 +65,10 @@ def numbers(place: int) -> tuple[Number, ...]:
     line = LINES[place]
     name, problem = f"{line['stratum']}:{line['index']}", Problem(**line["problem"])
     if line["no_mean"]:
-        assert np.all(np.isinf(risk_curve(problem, [problem.max_rank]).risk)), name
+        assert np.all(np.isinf(expected_risk(problem, [problem.max_rank]).risk)), name
         return ()
     ranks, reliable = line["ranks"], not line["heavy"]
-    curve = risk_curve(problem, [*ranks, problem.max_rank])
+    curve = expected_risk(problem, [*ranks, problem.max_rank])
     assert curve.flagged is not None
     rows = [(f"{name} rank {rank}", curve.risk[k], curve.flagged[k], line["lora"], k) for k, rank in enumerate(ranks)]
     found = [_beside(*row, reliable, least_risk(problem, rank)) for row, rank in zip(rows, ranks, strict=True)]
@@ -76,7 +76,7 @@ def numbers(place: int) -> tuple[Number, ...]:
     said = all(not math.isnan(number.value) for number in found)
     assert said or any("expected" in note for note in curve.notes), f"{name}: no number and no reason"
     if (known := line["forgetting"]) is not None:
-        forgotten = forgetting(problem, [*ranks, problem.max_rank])
+        forgotten = expected_forgetting(problem, [*ranks, problem.max_rank])
         for k, rank in enumerate(ranks):
             value, flagged = forgotten.forgetting[k], forgotten.flagged[k]
             found.append(_beside(f"{name} forgetting {rank}", value, flagged, known["lora"], k, reliable, 0.0))
@@ -117,7 +117,7 @@ def all_ranks(stratum: int) -> tuple[float, float]:
     refused, flagged, total = 0, 0, 0
     for place in of_stratum(stratum):
         if not LINES[place]["no_mean"]:
-            curve = risk_curve(Problem(**LINES[place]["problem"]))
+            curve = expected_risk(Problem(**LINES[place]["problem"]))
             assert curve.flagged is not None
             refused += int(np.sum(np.isnan(curve.risk[1:]))) + math.isnan(curve.fft_risk)
             flagged += int(np.sum(curve.flagged[1:])) + curve.fft_flagged
@@ -137,7 +137,7 @@ def test_the_check_sees_a_wrong_number():
     benign = [LINES[place] for place in of_stratum(5)[:12]]
     found = []
     for line in benign:
-        raw = risk_curve(Problem(**line["problem"]), line["ranks"], correction=False)
+        raw = expected_risk(Problem(**line["problem"]), line["ranks"], correction=False)
         found += [_beside("", raw.risk[k], False, line["lora"], k, True, 0.0) for k in range(len(line["ranks"]))]
     assert any(number.wrong for number in found)
 
@@ -167,7 +167,7 @@ def test_ten_references_are_drawn_again():
 def test_without_a_mean_nothing_is_said():
     line = next(line for line in LINES if line["no_mean"])
     with pytest.raises(InvalidInput, match="a mean that exists"):
-        forgetting(Problem(**line["problem"]), [1])
+        expected_forgetting(Problem(**line["problem"]), [1])
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linreg_lora.claims.file import load
+from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput
@@ -32,7 +32,7 @@ def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
     return [claim for claim in claims.claims if not only or claim.id in only]
 
 
-def check(
+def check_claims(
     path: Path | None = None,
     *,
     only: Sequence[str] = (),
@@ -45,14 +45,14 @@ def check(
     `only`: ids; `seed`: of all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises
     `InvalidInput` for a file that is not a claims file.
     """
-    file, seed = load(path or default_path()), valid_seed(seed)
+    file, seed = load_claims(path or default_path()), valid_seed(seed)
     by_id = {claim.id: claim for claim in file.claims}
-    from linreg_lora.claims.judge import judge
+    from linreg_lora.claims.judge import judge_claim
 
     judgements = []
     for claim in select(file, only):
         correction = by_id.get(claim.correction or "")
-        judgements.append(judge(_within(budget, claim), seed, correction and _within(budget, correction)))
+        judgements.append(judge_claim(_within(budget, claim), seed, correction and _within(budget, correction)))
         progress(1)
     return judgements
 

@@ -18,12 +18,12 @@ from linreg_lora.files import yaml
 LARGEST_FILE = 1_000_000
 
 
-def load(path: Path) -> ClaimsFile:
+def load_claims(path: Path) -> ClaimsFile:
     """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse(yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
+    return parse_claims(yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
 
 
-def parse(content: Any) -> ClaimsFile:
+def parse_claims(content: Any) -> ClaimsFile:
     """Validate the content of a claims file."""
     if not isinstance(content, dict):
         raise InvalidInput("claims file", "a mapping with schema_version, family_wise_level and claims", content)

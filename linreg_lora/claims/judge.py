@@ -73,7 +73,7 @@ class Judgement:
         return max(c.detectable for c in self.comparisons)
 
 
-def judge(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement:
+def judge_claim(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement:
     """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws.
 
     `correction`: the claim that holds instead, judged too where this one fails.

@@ -71,7 +71,7 @@ def risk(
         raise InvalidInput("pretraining-spectrum", "--forgetting beside it", pretraining_spectrum)
     forgotten = simulated = computed = None
     if forgetting:
-        from linreg_lora.theory.forgetting import forgetting as theory_of_forgetting
+        from linreg_lora.theory.forgetting import expected_forgetting as theory_of_forgetting
 
         before = _vector("pretraining-spectrum", pretraining_spectrum)
         forgotten = theory_of_forgetting(problem, chosen, before)
@@ -82,9 +82,9 @@ def risk(
         with progress("drawing", trials) as advance:
             simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
     if method is not Method.MONTE_CARLO:
-        from linreg_lora.theory.curve import risk_curve
+        from linreg_lora.theory.curve import expected_risk
 
-        computed = risk_curve(problem, chosen)
+        computed = expected_risk(problem, chosen)
     render = risk_report.risk_json if output is TableFormat.JSON else risk_report.risk_table
     render(problem, chosen, simulated, computed, forgotten)
 

@@ -27,13 +27,13 @@ def check(
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
-    from linreg_lora.claims.check import check as run
+    from linreg_lora.claims.check import check_claims as run
     from linreg_lora.claims.check import default_path, select
-    from linreg_lora.claims.file import load
+    from linreg_lora.claims.file import load_claims
     from linreg_lora.console import print_table, progress
 
     path = claims or default_path()
-    selected = select(load(path), only or [])
+    selected = select(load_claims(path), only or [])
     from linreg_lora.claims.show import report
 
     with progress("checking", len(selected)) as advance:
@@ -85,11 +85,11 @@ def claims_list(
     import json
 
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.file import load
+    from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
-    found = pages.matching(load(default_path()), verdict, source, kind)
+    found = pages.matching(load_claims(default_path()), verdict, source, kind)
     if output is TableFormat.JSON:
         typer.echo(json.dumps(pages.to_records(found), indent=2))
     else:
@@ -105,13 +105,13 @@ def claims_show(
 
     Exit code 1 when the verdict is not the expected one.
     """
-    from linreg_lora.claims.check import check as run
+    from linreg_lora.claims.check import check_claims as run
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.file import load
+    from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
-    file = load(default_path())
+    file = load_claims(default_path())
     undecidable = {entry.id: entry for entry in file.undecidable}
     judgement = None if claim in undecidable else run(only=[claim], seed=seed)[0]
     for part in pages.page(undecidable[claim] if judgement is None else judgement.claim, judgement):
@@ -124,10 +124,10 @@ def claims_show(
 def claims_errata() -> None:
     """Print what the papers get wrong, as Markdown: the content of docs/errata.md."""
     from linreg_lora.claims.check import default_path
-    from linreg_lora.claims.file import load
+    from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show.errata import markdown
 
-    typer.echo(markdown(load(default_path())), nl=False)
+    typer.echo(markdown(load_claims(default_path())), nl=False)
 
 
 @app.command()

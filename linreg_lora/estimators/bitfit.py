@@ -15,14 +15,14 @@ from linreg_lora.estimators.arrays import ArrayLike
 from linreg_lora.estimators.risk import excess_risk
 
 
-def fit_bias(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike | None = None) -> Float[Array, "... dy"]:
+def fit_bitfit(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike | None = None) -> Float[Array, "... dy"]:
     """The bias b = R 1 / n; the fine-tuned map is x -> A0 x + b.
 
     `inputs` X (... dx n), `outputs` Y (... dy n), `pretrained` A0 (... dy dx; None: zero). Lists and arrays of any real
     type are accepted; leading dimensions broadcast; the result is float64. X may have any rank. Raises `InvalidInput`
     for arrays that are not real, finite and of matching shape; under `jax.jit` only shapes are checked.
 
-    >>> fit_bias([[1.0, 2.0]], [[1.0, 3.0]]).tolist()
+    >>> fit_bitfit([[1.0, 2.0]], [[1.0, 3.0]]).tolist()
     [2.0]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

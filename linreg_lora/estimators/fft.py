@@ -98,7 +98,7 @@ def pseudo_inverse_of_lower(factor: Float[Array, "... dx dx"]) -> PseudoInverse:
     return PseudoInverse(None, _inverse_of_lower(factor))
 
 
-def fit(
+def fit_fft(
     inputs: ArrayLike,
     outputs: ArrayLike,
     pretrained: ArrayLike | None = None,

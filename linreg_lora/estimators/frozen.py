@@ -32,11 +32,11 @@ def fit_frozen_a(
     """The update D = R (A X)^+ A with A frozen and B of minimum norm; the fine-tuned map is A0 + D.
 
     `inputs` X (... dx n), `outputs` Y (... dy n), `input_factor` A (... r dx) with orthonormal rows, `pretrained` A0
-    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64.
+    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit_fft`; the result is float64.
 
     The features A X may have any rank; what is only the rounding of that product counts as zero. Raises `InvalidInput`
     for a factor that does not fit or is not orthonormal (checked where it holds values), and `InvalidInput` and
-    `NumericalFailure` where `fft.fit` does.
+    `NumericalFailure` where `fft.fit_fft` does.
 
     >>> fit_frozen_a([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]], [[1.0, 0.0]]).round(12).tolist()
     [[2.0, 0.0]]
@@ -61,10 +61,10 @@ def fit_frozen_b(
     """The update D = B (B^T R) X^+ with B frozen and A of minimum norm; the fine-tuned map is A0 + D.
 
     `inputs` X (... dx n), `outputs` Y (... dy n), `output_factor` B (... dy r) with orthonormal columns, `pretrained`
-    A0 (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64.
+    A0 (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit_fft`; the result is float64.
 
     X may have any rank. Raises `InvalidInput` for a factor that does not fit or is not orthonormal (checked where it
-    holds values), and `InvalidInput` and `NumericalFailure` where `fft.fit` does.
+    holds values), and `InvalidInput` and `NumericalFailure` where `fft.fit_fft` does.
 
     >>> fit_frozen_b([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [5.0, 5.0]], [[1.0], [0.0]]).round(12).tolist()
     [[1.0, 1.0], [0.0, 0.0]]

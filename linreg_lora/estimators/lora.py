@@ -33,7 +33,7 @@ class LoraPath(NamedTuple):
         return leading @ (leading.mT @ self.update)
 
 
-def path(inverse: fft.PseudoInverse, whitened: Float[Array, "... dy k"], *, squared: bool) -> LoraPath:
+def lora_path(inverse: fft.PseudoInverse, whitened: Float[Array, "... dy k"], *, squared: bool) -> LoraPath:
     """LoRA at every rank from the factored design and the residual B; `squared` as in `left_singular_basis`."""
     return LoraPath(left_singular_basis(whitened, inverse.rank, squared=squared), whitened @ inverse.whitening)
 
@@ -58,7 +58,7 @@ def left_singular_basis(
     return (whitened @ right[..., : -q - 1 : -1]) / jnp.sqrt(squared_lengths[..., None, : -q - 1 : -1])
 
 
-def fit(
+def fit_lora(
     inputs: ArrayLike,
     outputs: ArrayLike,
     rank: ArrayLike,
@@ -68,13 +68,13 @@ def fit(
     """The LoRA update of one rank, D_r = U_r U_r^T D_FFT; the fine-tuned map is A0 + D_r.
 
     `inputs` X (... dx n), `outputs` Y (... dy n), `rank` r, an integer in 0..min(n, dx, dy), `pretrained` A0
-    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit`; the result is float64. Uses a
+    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit_fft`; the result is float64. Uses a
     singular value decomposition, so small directions keep their accuracy.
 
     X may have any rank: U_r comes from F = D_FFT X with the smallest D_FFT. What of R lies outside the row space of X
     does not enter. Where sigma_r(F) = sigma_{r+1}(F) > 0 this is one of several minimisers.
 
-    Raises `InvalidInput` for another rank, and `InvalidInput` and `NumericalFailure` where `fft.fit` does.
+    Raises `InvalidInput` for another rank, and `InvalidInput` and `NumericalFailure` where `fft.fit_fft` does.
 
     >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]], rank=1).round(12).tolist()
     [[1.0, 1.0], [0.0, 0.0]]
@@ -83,4 +83,4 @@ def fit(
     r = arrays.rank_up_to(rank, min(x.shape[-1], x.shape[-2], y.shape[-2]))
     inverse = fft.any_pseudo_inverse(x, arrays.ridge_or_none(ridge))
     whitened = inverse.whiten(fft.residual(x, y, a0))
-    return arrays.finite(path(inverse, whitened, squared=False).truncate(r))
+    return arrays.finite(lora_path(inverse, whitened, squared=False).truncate(r))

@@ -17,7 +17,7 @@ from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.explorer.setting import Setting
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import doubt_of_best
 from linreg_lora.theory.effective import distance_from_threshold
 from linreg_lora.theory.fft import NEAR, fft_risk
@@ -81,13 +81,13 @@ def against_rank(setting: Setting) -> AgainstRank:
     problem = setting.problem()
     grouped, ends = _grouped(problem)
     ranks = drawn_ranks(problem, ends, setting)
-    curve = risk_curve(grouped, ranks)
+    curve = expected_risk(grouped, ranks)
     return AgainstRank(setting, curve, np.array([least_risk(problem, int(rank)) for rank in ranks]))
 
 
 def exact(setting: Setting) -> RiskCurve:
     """The curve at the same ranks without grouping: up to seconds, for data that are kept."""
-    return risk_curve(setting.problem(), against_rank(setting).curve.ranks)
+    return expected_risk(setting.problem(), against_rank(setting).curve.ranks)
 
 
 @functools.lru_cache(maxsize=256)
@@ -121,7 +121,7 @@ def lora_at(setting: Setting, n: int) -> float:
         return float("nan")
     grouped, _ = _grouped(problem)
     try:
-        return _finite(float(risk_curve(grouped, [min(setting.lora, problem.max_rank)], flags=False).risk[0]))
+        return _finite(float(expected_risk(grouped, [min(setting.lora, problem.max_rank)], flags=False).risk[0]))
     except NumericalFailure:
         return float("nan")
 

@@ -97,7 +97,9 @@ def ratios(problem: Problem) -> np.ndarray:
         data_benefit.frozen_a_benefit(problem, frozen_factor(problem.dx, _MISSED)),
         data_benefit.lora_benefit(problem, _RANK),
     )
-    return np.array([[data_benefit.ratio(one, full) for one in found], [one.error / full.value for one in found]])
+    return np.array(
+        [[data_benefit.benefit_ratio(one, full) for one in found], [one.error / full.value for one in found]]
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

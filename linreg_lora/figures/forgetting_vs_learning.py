@@ -84,8 +84,8 @@ def curves(problem: Problem, ranks: tuple[int, ...], trials: int, seed: int) -> 
     """
     from linreg_lora.simulation.curve import monte_carlo
     from linreg_lora.simulation.perturbed_inputs import simulate_rise
-    from linreg_lora.theory.curve import risk_curve
-    from linreg_lora.theory.forgetting import forgetting
+    from linreg_lora.theory.curve import expected_risk
+    from linreg_lora.theory.forgetting import expected_forgetting
 
     known = [rank for rank in ranks if rank <= problem.max_rank]
     own = derived_seed(seed, problem.fingerprint)
@@ -93,7 +93,7 @@ def curves(problem: Problem, ranks: tuple[int, ...], trials: int, seed: int) -> 
     blank = problem.replace(pretrained=np.zeros((problem.dy, problem.dx)))
     moved = simulate_rise(blank, trials=trials, seed=own, ranks=known)
     assert risk.stderr is not None
-    theory = risk_curve(problem, known).risk, forgetting(problem, known).forgetting
+    theory = expected_risk(problem, known).risk, expected_forgetting(problem, known).forgetting
     rows = np.full((6, len(ranks)), np.nan)
     rows[:, : len(known)] = [risk.risk, moved.rise, risk.stderr, moved.stderr, *theory]
     return rows

@@ -77,12 +77,12 @@ def data(
 
 def _cell(problem: Problem, trials: int, largest: int, seed: int) -> np.ndarray:
     """`risk`, `stderr`, `raw`, `corrected` at both ranks."""
-    from linreg_lora.theory.equivalent import equivalent
+    from linreg_lora.theory.equivalent import lora_equivalent
 
     ranks = ranks_of(problem.dx)
     draws = _DRAWS * trials * (largest // problem.dx) ** 2
     mean, stderr = simulate(problem, ranks, draws, derived_seed(seed, problem.fingerprint))
-    found = equivalent(problem, ranks)
+    found = lora_equivalent(problem, ranks)
     return np.stack([mean, stderr, found.raw, found.risk])
 
 

@@ -123,7 +123,7 @@ def _theory(problem: Problem, rank: int) -> tuple[float, float, float]:
 def perturbed_weights(problem: Problem, ranks: Sequence[int], trials: int, seed: int) -> np.ndarray:
     """Rows: mean gap of (a), its standard error, mean gap of (b), its standard error; one column a rank.
 
-    (a) from the losses themselves, excess risks of perturbed and unperturbed solutions; (b) from `hessian.gap`.
+    (a) from the losses themselves, excess risks of perturbed and unperturbed solutions; (b) from `hessian.hessian_gap`.
     """
     rng = np.random.default_rng(derived_seed(seed, problem.fingerprint))
     updates = [_truncated(problem, rank) for rank in ranks]
@@ -137,7 +137,7 @@ def perturbed_weights(problem: Problem, ranks: Sequence[int], trials: int, seed:
         e = rng.standard_normal((problem.dy, problem.dx))
         full = rise(problem.shift, e)
         row[0] = [rise(update, e) - full for update in updates]
-        row[1] = [hessian.gap(problem, space, e, loss=_LOSS) for space in spaces]
+        row[1] = [hessian.hessian_gap(problem, space, e, loss=_LOSS) for space in spaces]
     mean, stderr = np.mean(draws, axis=0), np.std(draws, axis=0, ddof=1) / np.sqrt(trials)
     return np.stack([mean[0], stderr[0], mean[1], stderr[1]])
 

@@ -94,9 +94,9 @@ def data(
 
 
 def _cell(problem: Problem, trials: int, seed: int) -> tuple[Decomposition, np.ndarray]:
-    from linreg_lora.theory.curve import risk_curve
+    from linreg_lora.theory.curve import expected_risk
 
-    return decompose(problem, trials, derived_seed(seed, problem.fingerprint)), risk_curve(problem).risk
+    return decompose(problem, trials, derived_seed(seed, problem.fingerprint)), expected_risk(problem).risk
 
 
 def decompose(problem: Problem, trials: int, seed: int, sampler: str = "auto") -> Decomposition:
@@ -153,7 +153,7 @@ def _risks_and_diagonals(layout, parameters, key: Array, *, count: int) -> tuple
     from linreg_lora.sampling.plan import draw
 
     drawn = draw(layout, parameters, key)
-    path = lora.path(drawn.inverse, drawn.whitened, squared=layout.squared)
+    path = lora.lora_path(drawn.inverse, drawn.whitened, squared=layout.squared)
     shift = parameters.shift if parameters.diagonal is None else parameters.diagonal
     kept = path.basis.mT @ path.update
     steps = path.basis[:count].mT * kept[:, :count]

@@ -13,20 +13,20 @@ def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
     page is written either way. Raises `InvalidInput` for a file that is not a claims file, and for a path that cannot
     be written, which is found out before the work.
     """
-    from linreg_lora.claims.check import check, default_path
-    from linreg_lora.claims.file import load
+    from linreg_lora.claims.check import check_claims, default_path
+    from linreg_lora.claims.file import load_claims
     from linreg_lora.console import progress
     from linreg_lora.files.atomic import atomic_path
     from linreg_lora.proofs import steps
     from linreg_lora.report_page.page import render
 
     source = claims or default_path()
-    file = load(source)
+    file = load_claims(source)
     if (out.exists() and not out.is_file()) or out.resolve() == source.resolve():
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
     with atomic_path(out) as temporary:
         with progress("checking", len(file.claims)) as advance:
-            judgements = check(source, seed=seed, budget=budget, progress=advance)
+            judgements = check_claims(source, seed=seed, budget=budget, progress=advance)
         results = []
         with progress("proving", len(steps.ids())) as advance:
             for proof in steps.ids():

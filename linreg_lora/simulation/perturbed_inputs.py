@@ -196,7 +196,7 @@ def _increments(
 
     def one(index: Array) -> Float[Array, "ranks"]:
         sampled = draw(layout, parameters, jax.random.fold_in(key, index))
-        path = lora.path(sampled.inverse, sampled.whitened, squared=layout.squared)
+        path = lora.lora_path(sampled.inverse, sampled.whitened, squared=layout.squared)
         kept = path.basis.mT @ path.update
         length = kept if metric is None else kept @ metric
         steps = 2 * jnp.sum((path.basis.mT @ alignment) * kept, axis=1) + jnp.sum(length**2, axis=1)

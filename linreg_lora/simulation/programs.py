@@ -128,7 +128,7 @@ def _risks_of_draw(
     layout: Layout, parameters: Parameters, key: Array
 ) -> tuple[Float[Array, "ranks"], Float[Array, ""]]:
     sampled = draw(layout, parameters, key)
-    path = lora.path(sampled.inverse, sampled.whitened, squared=layout.squared)
+    path = lora.lora_path(sampled.inverse, sampled.whitened, squared=layout.squared)
     shift = parameters.shift if parameters.diagonal is None else parameters.diagonal
     risks = excess_risk_path(path.basis, path.update, shift, parameters.sigma_sqrt)
     unbiased = layout.sampler == "overdetermined" and parameters.ridge is None

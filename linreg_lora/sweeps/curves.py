@@ -130,13 +130,13 @@ def run_cell(
     Raises `NumericalFailure` for infinite or unexplained missing values where the mean exists.
     """
     from linreg_lora.simulation.curve import monte_carlo
-    from linreg_lora.theory.curve import risk_curve
+    from linreg_lora.theory.curve import expected_risk
 
     existing = [rank for rank in ranks if rank <= problem.max_rank] or [0]
     curves = []
     for method in methods:
         if method == "theory":
-            curves.append(risk_curve(problem, existing))
+            curves.append(expected_risk(problem, existing))
         else:
             own_seed = derived_seed(seed, problem.fingerprint)
             curves.append(monte_carlo(problem, trials=trials, seed=own_seed, ranks=existing))

@@ -8,7 +8,7 @@ from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory.fft import fft_risk
 
 
-def risk_curve(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
+def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
     """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
     Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on

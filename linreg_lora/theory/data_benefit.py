@@ -35,7 +35,7 @@ from linreg_lora.theory.fft import fft_risk
 
 #: `equivalent` integrates its traces to this share of ||Delta Sigma^{1/2}||^2 + risk.
 _CONTOUR_ACCURACY = 2e-9
-#: `theory.fft.equivalent` finds log kappa to 1e-14, and the risk varies at most by its third power.
+#: `theory.fft.fft_equivalent` finds log kappa to 1e-14, and the risk varies at most by its third power.
 _KAPPA_ACCURACY = 1e-13
 #: The wide difference reaches this share of the way to where the risk is singular in n, if that is far enough.
 _REACH = 1 / 8
@@ -139,7 +139,7 @@ def _wide_difference(problem: Problem, rank: int, distance: float) -> Benefit:
     return Benefit((slopes[1] + share * spread) / scale, (abs(spread) + noise) / scale, formula)
 
 
-def ratio(benefit: Benefit, reference: Benefit) -> float:
+def benefit_ratio(benefit: Benefit, reference: Benefit) -> float:
     """How many times the reference's benefit; nan where it does not exist: nan, 0/0 or inf/inf."""
     first, second = benefit.value, reference.value
     if second == 0:
@@ -173,7 +173,7 @@ def misspecification_factor(problem: Problem, input_factor: object) -> Float[np.
         return (noise + missed) / noise
 
 
-def ratio_limit(problem: Problem, rank: int, *, trials: int = 400, seed: int = 0) -> capacity.Estimate:
+def benefit_ratio_limit(problem: Problem, rank: int, *, trials: int = 400, seed: int = 0) -> capacity.Estimate:
     """The limit, for n -> infinity, of trained LoRA's marginal benefit over FFT's: V_r / (Tr(Sigma_eps) dx).
 
     V_r from `capacity.large_sample_limit`, which `trials` and `seed` are passed on to; r (dx + dy - r) / (dx dy) at the
@@ -213,8 +213,8 @@ def _distance_from_singular(problem: Problem, rank: int) -> float:
 
 def _risks(problem: Problem, rank: int, steps: int) -> tuple[float, float, bool]:
     """The equivalent `steps` samples before n and `steps` after n + 1, and whether one is flagged."""
-    from linreg_lora.theory.equivalent import equivalent
+    from linreg_lora.theory.equivalent import lora_equivalent
 
-    both = [equivalent(problem.replace(n=n), [rank]) for n in (problem.n - steps, problem.n + 1 + steps)]
+    both = [lora_equivalent(problem.replace(n=n), [rank]) for n in (problem.n - steps, problem.n + 1 + steps)]
     first, second = (float(found.risk[0]) for found in both)
     return first, second, any(bool(found.flagged[0]) for found in both)

@@ -11,7 +11,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.curve import risk_curve
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.notes import FLAGGED, spans
 
 #: Points of the grid on which a crossing is looked for, between the two ends.
@@ -58,7 +58,7 @@ def best_rank(problem: Problem) -> BestRank:
 
     Raises `NumericalFailure` where a rank without a number could be the best: no update of its rank need do worse.
     """
-    curve = risk_curve(problem)
+    curve = expected_risk(problem)
     found, note = curve.at_rank(curve.best_rank), doubt_of_best(curve)
     return BestRank(found.rank, found.risk, curve.fft_risk, bool(note), note)
 
@@ -86,7 +86,7 @@ def ranks_that_beat_fft(problem: Problem) -> Answer[int]:
     A list of ranks; it is `flagged`, with a `note`, where a flagged risk is so near FFT's that a rank may be missing or
     too many. Raises `NumericalFailure` where a rank has no number.
     """
-    curve = risk_curve(problem)
+    curve = expected_risk(problem)
     if problem.moments is not Moments.NO_MEAN:
         _require_known(curve.risk, curve.notes)
     return winners_of(curve)
@@ -136,7 +136,7 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
         changed = problem.replace(**{over: int(value) if whole else float(value)})
         if rank >= changed.max_rank or changed.moments is Moments.NO_MEAN:
             return math.nan
-        curve = risk_curve(changed, [rank])
+        curve = expected_risk(changed, [rank])
         flagged[value] = curve.fft_flagged or bool(curve.flagged is not None and curve.flagged[0])
         if math.isnan(curve.difference[0]):
             refused[value] = "; ".join(curve.notes)

@@ -68,7 +68,7 @@ class Equivalent:
     failures: dict[int, str]
 
 
-def equivalent(problem: Problem, ranks: object = None, *, correction: bool = True) -> Equivalent:
+def lora_equivalent(problem: Problem, ranks: object = None, *, correction: bool = True) -> Equivalent:
     """Expected excess risk of LoRA by the deterministic equivalent: any Delta, Sigma, Sigma_eps, ridge eta >= 0.
 
     `ranks` in 0..min(n, dx, dy), default all. Isotropic or diagonal covariances, and all ridgeless problems with n > dx

@@ -70,7 +70,7 @@ def fft_risk(problem: Problem) -> FFTRisk:
         return overdetermined(problem)
     if problem.ridge == 0 and problem.isotropic_scale is not None:
         return underdetermined(problem)
-    return equivalent(problem)
+    return fft_equivalent(problem)
 
 
 def overdetermined(problem: Problem) -> FFTRisk:
@@ -108,7 +108,7 @@ def underdetermined(problem: Problem) -> FFTRisk:
     return FFTRisk(bias, problem.noise_trace * n / dof if dof > 0 else math.inf, UNDERDETERMINED)
 
 
-def equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
+def fft_equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
     """Deterministic equivalent of the FFT risk: any Sigma and Sigma_eps, ridge eta >= 0, n < dx (any n with ridge).
 
         n - eta/kappa = sum_i l_i / (l_i + kappa),      df2 = sum_i l_i^2 / (l_i + kappa)^2

@@ -58,7 +58,7 @@ class Forgetting:
         return "; ".join(notes)
 
 
-def forgetting(
+def expected_forgetting(
     problem: Problem,
     ranks: object = None,
     pretraining_covariance: np.ndarray | None = None,

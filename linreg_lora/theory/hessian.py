@@ -152,7 +152,9 @@ def factor_tangent_space(b: Float[np.ndarray, "dy r"], a: Float[np.ndarray, "r d
     return TangentSpace(_bases("b", b)[0], _bases("a", a)[1])
 
 
-def gap(problem: Problem, tangent: TangentSpace, perturbation: Float[np.ndarray, "dy dx"], *, loss: Loss) -> float:
+def hessian_gap(
+    problem: Problem, tangent: TangentSpace, perturbation: Float[np.ndarray, "dy dx"], *, loss: Loss
+) -> float:
     """What retraining inside T leaves of a perturbation e, in units of the loss.
 
         min_{phi in T} (1/2) (e + phi)^T H (e + phi) = (h / 2) || (I - U U^T) e Sigma^{1/2} (I - P) ||_F^2,

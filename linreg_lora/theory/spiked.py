@@ -75,7 +75,7 @@ def spikes(problem: Problem) -> Spikes:
     return Spikes(detectable, np.sqrt(squared), left, right, cost - 2 * np.sqrt(squared * left * right) * s * cross)
 
 
-def risk(problem: Problem) -> Float[np.ndarray, "ranks"]:
+def spiked_risk(problem: Problem) -> Float[np.ndarray, "ranks"]:
     """The expected excess risk at every rank 0..min(n, dx, dy).
 
     Accurate to a few per cent near the detection threshold and better elsewhere, for a shift of small rank.

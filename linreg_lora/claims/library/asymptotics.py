@@ -141,7 +141,7 @@ class _Formula(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def _equivalent(problem: Problem, rank: int) -> _Formula:
     """The formula's risk without and with its correction, and T2."""
-    from linreg_lora.theory.equivalent import equivalent
+    from linreg_lora.theory.equivalent import lora_equivalent
 
-    found = equivalent(problem, [rank])
+    found = lora_equivalent(problem, [rank])
     return _Formula(float(found.raw[0]), float(found.risk[0]), float(found.parts.overlap[0]))

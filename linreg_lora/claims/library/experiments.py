@@ -73,8 +73,10 @@ def _compiled() -> _Compiled:
     return _Compiled(
         jax.jit(draws, static_argnums=0),
         jax.jit(reduced_draws, static_argnums=0),
-        jax.jit(lambda x, y, pretrained: fft.fit(x, y, pretrained)),
-        jax.jit(lambda x, y, rank, pretrained, ridge: lora.fit(x, y, rank, pretrained, ridge), static_argnums=(2, 4)),
+        jax.jit(lambda x, y, pretrained: fft.fit_fft(x, y, pretrained)),
+        jax.jit(
+            lambda x, y, rank, pretrained, ridge: lora.fit_lora(x, y, rank, pretrained, ridge), static_argnums=(2, 4)
+        ),
     )
 
 

@@ -26,7 +26,7 @@ def compiled() -> Compiled:
 
     from linreg_lora.estimators import bitfit, ia3
 
-    return Compiled(jax.jit(bitfit.fit_bias), jax.jit(ia3.fit_ia3))
+    return Compiled(jax.jit(bitfit.fit_bitfit), jax.jit(ia3.fit_ia3))
 
 
 # -- expected risks -----------------------------------------------------------------------------------------------
