@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-from linreg_lora.claims.check import default_path, select
+from linreg_lora.claims.check import select
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.schema import ClaimsFile
@@ -141,7 +141,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
     parser.add_argument("--resume", action="store_true", help="go on after the seeds of the last run")
     options = parser.parse_args()
-    claims, values = load_claims(default_path()), RESULTS / "checker_trust.json"
+    claims, values = load_claims(), RESULTS / "checker_trust.json"
     ids = [claim.id for claim in select(claims, options.only)]
     stored = json.loads(values.read_text()) if values.exists() else {"seeds": 0, "claims": {}}
     others = {name: Evidence(*found) for name, found in stored["claims"].items()}

@@ -40,7 +40,7 @@ from linreg_lora.sampling import directions
 from linreg_lora.simulation import leading
 from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.simulation.programs import ConditionalMeans
-from linreg_lora.sweeps.config import load
+from linreg_lora.sweeps.config import load_sweep
 from linreg_lora.sweeps.grid import local_processes
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ class Setting(NamedTuple):
 
 def published(name: str, cells: int) -> list[Setting]:
     """Cells of a published figure, at the middles of equal parts of its axis."""
-    config = load(HERE / "published" / f"{name}.yaml")
+    config = load_sweep(HERE / "published" / f"{name}.yaml")
     ((axis, points),) = config.grid_axes.items()
     chosen = [points[(2 * cell + 1) * len(points) // (2 * cells)] for cell in range(cells)]
     ranks = [int(rank) for rank in config.rank_values]

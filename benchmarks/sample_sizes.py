@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scipy.stats import norm
 
-from linreg_lora.claims.check import default_path, select
+from linreg_lora.claims.check import select
 from linreg_lora.claims.evidence import Comparison
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement, judge_claim
@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
     options = parser.parse_args()
-    file = load_claims(default_path())
+    file = load_claims()
     by_id = {claim.id: claim for claim in file.claims}
     rows = []
     for claim in select(file, options.only):

@@ -50,14 +50,14 @@ def mean_risks(cell: tuple[np.ndarray, int, float, Sequence[int], int, int]) -> 
 
 
 def main() -> None:
-    from linreg_lora.sweeps.config import load
+    from linreg_lora.sweeps.config import load_sweep
     from linreg_lora.sweeps.grid import grid
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    config = load(options.config)
+    config = load_sweep(options.config)
     problems = grid(config.make, config.grid_axes).problems
     cells = [(p.shift, p.n, p.noise_std, config.rank_values, config.trials, i) for i, p in enumerate(problems)]
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:

@@ -29,10 +29,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from linreg_lora import Moments, Problem, monte_carlo, sweep
-from linreg_lora.claims.check import check_claims
-from linreg_lora.estimators import fft, lora
-from linreg_lora.theory.fft import fft_risk
+import linreg_lora as ll
 
 # %% [markdown]
 # ## A problem and its regime
@@ -41,7 +38,7 @@ from linreg_lora.theory.fft import fft_risk
 # default: isotropic inputs, isotropic noise, no ridge penalty.
 
 # %%
-problem = Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
 print(problem.regime, "-", problem.moments)
 print("excess risk of not adapting:", problem.pretrained_risk)
 
@@ -56,8 +53,8 @@ rng = np.random.default_rng(0)
 inputs = rng.standard_normal((problem.dx, problem.n))
 outputs = problem.shift @ inputs + problem.noise_std * rng.standard_normal((problem.dy, problem.n))
 
-full = fft.fit_fft(inputs, outputs)
-low_rank = lora.fit_lora(inputs, outputs, rank=3)
+full = ll.estimators.fit_fft(inputs, outputs)
+low_rank = ll.estimators.fit_lora(inputs, outputs, rank=3)
 for name, update in (("FFT", full), ("LoRA, rank 3", low_rank)):
     print(f"{name:12s}  excess risk of this draw {np.sum((update - problem.shift) ** 2):.2f}")
 
@@ -68,8 +65,8 @@ for name, update in (("FFT", full), ("LoRA, rank 3", low_rank)):
 # gets every rank from that. The last rank, $\min(n, d_x, d_y)$, is FFT; its exact risk is the dashed line.
 
 # %%
-curve = monte_carlo(problem, trials=400, seed=0)
-exact = fft_risk(problem)
+curve = ll.monte_carlo(problem, trials=400, seed=0)
+exact = ll.theory.fft_risk(problem)
 
 figure, axes = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
 axes.errorbar(curve.ranks, curve.risk, yerr=curve.stderr, marker="o", markersize=4, label="LoRA, simulated")
@@ -92,7 +89,7 @@ print("best rank:", curve.best_rank)
 ranks = [1, 2, 3, 6]
 print("noise std " + "".join(f"{f'rank {rank}':>9s}" for rank in ranks))
 for noise_std in (0.1, 0.5, 1.0, 2.0):
-    noisy = monte_carlo(problem.replace(noise_std=noise_std), trials=400, seed=0, ranks=ranks)
+    noisy = ll.monte_carlo(problem.replace(noise_std=noise_std), trials=400, seed=0, ranks=ranks)
     sure = np.abs(noisy.difference) > 3 * noisy.difference_stderr
     words = np.where(~sure, "unclear", np.where(noisy.difference < 0, "wins", "loses"))
     print(f"{noise_std:9g} " + "".join(f"{word:>9s}" for word in words))
@@ -108,14 +105,14 @@ for noise_std in (0.1, 0.5, 1.0, 2.0):
 # %%
 for n in (24, 26, 28):
     near = problem.replace(n=n)
-    at_rank_3 = monte_carlo(near, trials=200, seed=0, ranks=[3])
+    at_rank_3 = ll.monte_carlo(near, trials=200, seed=0, ranks=[3])
     print(f"n = {n}: risk {at_rank_3.risk[0]:.1f}, standard error {at_rank_3.stderr[0]:.1f} ({near.moments})")
 
 # %% [markdown]
 # A ridge penalty brings all moments back.
 
 # %%
-assert problem.replace(n=24, ridge=1.0).moments is Moments.FINITE
+assert problem.replace(n=24, ridge=1.0).moments is ll.Moments.FINITE
 
 # %% [markdown]
 # ## A sweep
@@ -125,7 +122,7 @@ assert problem.replace(n=24, ridge=1.0).moments is Moments.FINITE
 # same ones.
 
 # %%
-dataset = sweep(problem, {"n": [32, 48, 72, 108, 160, 240]}, ranks=[1, 2, 3, 6], trials=200, seed=0)
+dataset = ll.sweep(problem, {"n": [32, 48, 72, 108, 160, 240]}, ranks=[1, 2, 3, 6], trials=200, seed=0)
 print(dataset)
 
 # %%
@@ -142,7 +139,7 @@ plt.show()
 # plausible wrong formulas that the same draws must reject. A check that no rival can fail checks nothing.
 
 # %%
-(judgement,) = check_claims(only=["prop3-fft-overdetermined"])
+(judgement,) = ll.check_claims(only=["prop3-fft-overdetermined"])
 print(judgement.claim.title)
 print(judgement.claim.statement)
 print("verdict:", judgement.verdict, "| detects", f"{100 * judgement.detectable:.1f} % with power 0.99")

@@ -29,12 +29,11 @@ import numpy as np
 from IPython.display import display
 
 from linreg_lora import InvalidInput, monte_carlo
-from linreg_lora.explorer import curves, picture
-from linreg_lora.explorer.setting import Family, Setting
+from linreg_lora.explorer import Family, Setting, against_rank, against_samples, draw_ranks, draw_samples, lora_at
 from linreg_lora.figures import style
 
 # %% [markdown]
-# A `Setting` is what the sliders say. `curves.against_rank` turns it into theory: LoRA's expected excess risk at some
+# A `Setting` is what the sliders say. `against_rank` turns it into theory: LoRA's expected excess risk at some
 # ranks, FFT's, and the *floor*, the sum of $s_i^2$ beyond rank $r$, which no update of rank $r$ can go below.
 
 # %%
@@ -44,14 +43,14 @@ start = Setting(n=120, dx=60, dy=60, noise=1.0, family=Family.LOW_RANK, rank=4, 
 def show(setting, simulated=None):
     """The curves of a setting, and in one line what they say; a setting that makes no sense says why."""
     try:
-        found = curves.against_rank(setting)
+        found = against_rank(setting)
     except InvalidInput as error:
         print(error)
         return
     print(found.summary)
     with style.applied():
         _, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
-        picture.draw_ranks(axes, found, simulated)
+        draw_ranks(axes, found, simulated)
         plt.show()
 
 
@@ -64,7 +63,7 @@ show(start)
 seconds = []
 for n in (121, 125, 135, 150, 180):
     began = time.perf_counter()
-    curves.against_rank(start.replace(n=n))
+    against_rank(start.replace(n=n))
     seconds.append(time.perf_counter() - began)
 print(f"theory follows in {np.median(seconds):.2f} s")
 
@@ -109,7 +108,7 @@ def draw_and_redraw(_):
     except InvalidInput:
         redraw()
         return
-    ranks = curves.against_rank(setting).curve.ranks
+    ranks = against_rank(setting).curve.ranks
     redraw(monte_carlo(setting.problem(), trials=200, seed=0, ranks=ranks))
 
 
@@ -129,13 +128,13 @@ display(widgets.HBox([widgets.VBox([*controls.values(), simulate]), plot]))
 
 # %%
 for noise in (0.5, 1.0, 2.0):
-    print(f"noise {noise:g}: {curves.against_rank(start.replace(noise=noise)).summary}")
+    print(f"noise {noise:g}: {against_rank(start.replace(noise=noise)).summary}")
 
 # %% [markdown]
 # Do the draws agree with the theory? Two standard errors are mostly smaller than the markers.
 
 # %%
-ranks = curves.against_rank(start).curve.ranks
+ranks = against_rank(start).curve.ranks
 show(start, monte_carlo(start.problem(), trials=200, seed=0, ranks=ranks))
 
 # %% [markdown]
@@ -151,7 +150,7 @@ show(start, monte_carlo(start.problem(), trials=200, seed=0, ranks=ranks))
 # %%
 few = start.replace(n=30)
 for scale in (1.0, 2.0, 4.0):
-    print(f"largest singular value {scale:g}: {curves.against_rank(few.replace(scale=scale)).summary}")
+    print(f"largest singular value {scale:g}: {against_rank(few.replace(scale=scale)).summary}")
 show(few.replace(scale=4.0))
 
 # %% [markdown]
@@ -167,15 +166,15 @@ both_sides = [8, 20, 35, 48, 56, 58, 60, 62, 64, 72, 90, 150, 480]
 
 def show_threshold(setting, sample_sizes):
     """Risk against n of FFT and of LoRA at the setting's rank, on both sides of n = dx."""
-    lora = {n: curves.lora_at(setting, n) for n in sample_sizes}
+    lora = {n: lora_at(setting, n) for n in sample_sizes}
     with style.applied():
         _, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 3.5), layout="constrained")
-        picture.draw_samples(axes, curves.against_samples(setting), lora, setting.dx, setting.lora)
+        draw_samples(axes, against_samples(setting), lora, setting.dx, setting.lora)
         plt.show()
 
 
 show_threshold(start, both_sides)
-print(curves.against_rank(start.replace(n=60)).summary)
+print(against_rank(start.replace(n=60)).summary)
 
 # %% [markdown]
 # ## Ridge
@@ -186,7 +185,7 @@ print(curves.against_rank(start.replace(n=60)).summary)
 
 # %%
 for ridge in (0.0, 5.0, 20.0, 80.0):
-    print(f"ridge {ridge:g}: {curves.against_rank(start.replace(n=70, ridge=ridge)).summary}")
+    print(f"ridge {ridge:g}: {against_rank(start.replace(n=70, ridge=ridge)).summary}")
 
 # %%
 show_threshold(start.replace(ridge=20.0), [8, 20, 35, 60, 90, 150, 480])

@@ -32,17 +32,23 @@ import scipy.stats
 from rich.console import Console
 
 from linreg_lora import InvalidInput, Problem, draw_risks
-from linreg_lora.claims import statistics
-from linreg_lora.claims.check import check_claims, default_path
-from linreg_lora.claims.file import load_claims
-from linreg_lora.claims.registry import Sample, register_prediction
-from linreg_lora.claims.show import pages, report
-from linreg_lora.claims.vocabulary import Verdict
+from linreg_lora.claims import (
+    Sample,
+    Verdict,
+    check_claims,
+    claim_page,
+    load_claims,
+    mean_test,
+    power_against,
+    register_prediction,
+    summary,
+    to_json,
+)
 from linreg_lora.figures import style
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory import fft_risk
 
 console = Console(width=112, force_jupyter=False)
-claims = load_claims(default_path())
+claims = load_claims()
 print(len(claims.claims), "claims:", dict(Counter(str(claim.expected) for claim in claims.claims)))
 print("probability that any true claim is judged otherwise:", f"{sum(c.false_alarm for c in claims.claims):.1e}")
 
@@ -60,7 +66,7 @@ print("probability that any true claim is judged otherwise:", f"{sum(c.false_ala
 
 # %%
 (judgement,) = check_claims(only=["prop3-fft-overdetermined"])
-for part in pages.page(judgement.claim, judgement):
+for part in claim_page(judgement.claim, judgement):
     console.print(part)
 assert judgement.verdict is Verdict.HOLDS
 assert all(rival.rejected for rival in judgement.rivals)
@@ -87,9 +93,7 @@ with style.applied():
     figure, axes = plt.subplots(figsize=(style.COLUMN_WIDTH, 2.8), layout="constrained")
     for series, comparison in zip(style.COMPARED[2:], judgement.comparisons[2:], strict=True):
         numbers = comparison.numbers
-        powers = [
-            statistics.power_against(off * numbers["predicted"], numbers["stderr"], numbers["critical"]) for off in offs
-        ]
+        powers = [power_against(off * numbers["predicted"], numbers["stderr"], numbers["critical"]) for off in offs]
         axes.plot(100 * offs, powers, color=series.color, linestyle=series.linestyle, label=comparison.column)
     for detects in (-judgement.claim.detects, judgement.claim.detects):
         axes.axvline(100 * detects, color=style.ANNOTATION, linewidth=0.8)
@@ -112,7 +116,7 @@ formulas = {"right": fft_risk(small).risk, "rival": small.noise_trace * small.dx
 rejected = {}
 for level in (0.05, 1e-6):
     for name, formula in formulas.items():
-        tests = [statistics.mean_test(draws - formula, formula, level) for draws in repetitions]
+        tests = [mean_test(draws - formula, formula, level) for draws in repetitions]
         rejected[level, name] = sum(abs(test.z) > test.critical for test in tests)
     print(
         f"false alarm {level:g}: right formula rejected {rejected[level, 'right']} times, "
@@ -213,7 +217,7 @@ assert judged(few).verdict is Verdict.INCONCLUSIVE
 
 # %%
 (printed,) = check_claims(only=["eq148-square-as-printed"])
-for part in pages.page(printed.claim.model_copy(update={"proof": []}), printed):
+for part in claim_page(printed.claim.model_copy(update={"proof": []}), printed):
     console.print(part)
 assert printed.verdict is Verdict.HOLDS_WITH_CORRECTION
 
@@ -259,9 +263,9 @@ for why, text in refused.items():
 # A run of many claims is a table, JSON (here) or JUnit XML, so that a pipeline can stop on it.
 
 # %%
-for record in json.loads(report.to_json([judgement, broken, printed], seed=0))["claims"]:
+for record in json.loads(to_json([judgement, broken, printed], seed=0))["claims"]:
     print(f"{record['id']}: {record['verdict']}, expected {record['expected']}")
-print(report.summary([judgement, broken, printed]))
+print(summary([judgement, broken, printed]))
 
 # %% [markdown]
 # ## Exercises

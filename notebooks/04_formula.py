@@ -34,11 +34,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from linreg_lora import Problem, monte_carlo
-from linreg_lora.estimators import lora
+from linreg_lora.estimators import fit_lora
 from linreg_lora.figures import style
-from linreg_lora.theory.equivalent import lora_equivalent
-from linreg_lora.theory.fft import fft_risk
-from linreg_lora.theory.resolvent.functionals import of_fft
+from linreg_lora.theory import fft_functionals, fft_risk, lora_equivalent
 
 rng = np.random.default_rng(0)
 
@@ -193,7 +191,7 @@ for rank in (1, 2, 3, 5):
     z, weights = contour((eigenvalues[rank - 1] + eigenvalues[rank]) / 2, right)
     kept, energy, overlap = value(weights, traces_of_draw(z, inputs, residuals))
     by_contour = np.sum(s**2) + energy - 2 * overlap
-    by_definition = np.sum((lora.fit_lora(inputs, residuals, rank=rank) - delta) ** 2)
+    by_definition = np.sum((fit_lora(inputs, residuals, rank=rank) - delta) ** 2)
     print(f"rank {rank}: N = {kept:.7f}, risk by contour {by_contour:.7f}, by definition {by_definition:.7f}")
     assert abs(by_contour - by_definition) < 1e-5 * by_definition  # quadrature, worst where the gap is narrow
 
@@ -443,7 +441,7 @@ errors = []
 for scale in (1, 2, 4):
     larger = problem.replace(n=scale * n, dx=scale * dx, dy=scale * dy)
     exact, m = fft_risk(larger).risk, scale * (n - dx)
-    around = of_fft(larger, correction=True)
+    around = fft_functionals(larger, correction=True)
     raw, correction = np.sum(s**2) + around.raw[0, 1] - 2 * around.raw[0, 2], (1, -2) @ around.correction[0, 1:3]
     next_term = raw + (m - 1) / m * correction
     errors.append([raw / exact - 1, next_term / exact - 1])

@@ -29,12 +29,10 @@ import scipy.stats
 import xarray as xr
 from IPython.display import Image, display
 
-from linreg_lora import InvalidInput, Problem, sweep
+from linreg_lora import InvalidInput, Problem, expected_risk, sweep
 from linreg_lora.figures import style
-from linreg_lora.files.atomic import atomic_path, write_atomically, write_dataset
-from linreg_lora.sweeps import run as sweep_run
-from linreg_lora.sweeps.curves import failures
-from linreg_lora.theory.curve import expected_risk
+from linreg_lora.files import atomic_path, write_atomically, write_dataset
+from linreg_lora.sweeps import SweepRequest, failures, plan_sweep, run_sweep
 
 temporary = tempfile.TemporaryDirectory()
 folder = Path(temporary.name)
@@ -58,8 +56,8 @@ axes:
 ranks: [1, 2, 3]
 trials: 400
 """)
-request = sweep_run.Request.of(config, out, None, resume=False)
-print(sweep_run.plan(request, workers=1))
+request = SweepRequest.of(config, out, None, resume=False)
+print(plan_sweep(request, workers=1))
 
 # %% [markdown]
 # ## Interrupted, and resumed
@@ -84,17 +82,17 @@ except KeyboardInterrupt:
     print("interrupted after", done, "cells; the journal has", request.journal.stat().st_size, "bytes")
 
 try:
-    sweep_run.Request.of(config, out, None, resume=False)
+    SweepRequest.of(config, out, None, resume=False)
 except InvalidInput as error:
     print(str(error).replace(str(folder), "..."))
 
-resumed = sweep_run.Request.of(config, out, None, resume=True)
-print(sweep_run.plan(resumed, workers=1).splitlines()[0])
-failed = sweep_run.run(resumed, workers=1, scheduler=None)
+resumed = SweepRequest.of(config, out, None, resume=True)
+print(plan_sweep(resumed, workers=1).splitlines()[0])
+failed = run_sweep(resumed, workers=1, scheduler=None)
 assert failed == []
 
-undisturbed = sweep_run.Request.of(config, folder / "again.nc", None, resume=False)
-sweep_run.run(undisturbed, workers=1, scheduler=None)
+undisturbed = SweepRequest.of(config, folder / "again.nc", None, resume=False)
+run_sweep(undisturbed, workers=1, scheduler=None)
 assert out.read_bytes() == undisturbed.out.read_bytes()
 
 # %% [markdown]

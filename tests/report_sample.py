@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 
-from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement, judge_claim
 from linreg_lora.claims.schema import ClaimsFile
@@ -26,7 +25,7 @@ HOSTILE = "<script>document.title = 'bad'</script><img src=x onerror=\"alert(1)\
 @functools.cache
 def sample() -> tuple[ClaimsFile, Sequence[Judgement], Sequence[steps.ProofResult]]:
     """The file, its judgements in its order, and the results of the proofs."""
-    whole = load_claims(default_path())
+    whole = load_claims()
     by_id = {claim.id: claim for claim in whole.claims}
     claims = [by_id[name] for name in CLAIMS]
     bound = claims[1]

@@ -64,7 +64,7 @@ def test_nothing_imports_from_its_right(name):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("linreg_lora.problem", "from linreg_lora.theory.least_risk import least_risk"),
+        ("linreg_lora.problem", "from linreg_lora.theory.floor import least_risk"),
         ("linreg_lora.theory.curve", "def f():\n    from linreg_lora import simulation"),
         ("linreg_lora.sampling.plan", "import linreg_lora.sweeps.grid"),
         ("linreg_lora.theory.resolvent.cuts", "from linreg_lora.theory.equivalent import equivalent"),

@@ -16,7 +16,7 @@ from test_claims_schema import document
 
 from linreg_lora.claims import judge
 from linreg_lora.claims.cases import cases
-from linreg_lora.claims.check import default_path
+from linreg_lora.claims.file import default_path
 from linreg_lora.errors import InvalidInput
 
 #: The package's own claims: as text, a piece for each and one for what precedes them; and as data.
@@ -146,5 +146,5 @@ def test_a_thousand_bad_files_are_one_line_each_and_leave_nothing(kind):
         assert re.fullmatch(r"linreg-lora: \S.*: expected \S.*, received \S.*\n", ended.err)
 
     assert sum(count for _, count in KINDS.values()) == 1000
-    with mock.patch.object(judge, "judge", would_judge):
+    with mock.patch.object(judge, "judge_claim", would_judge):
         check()

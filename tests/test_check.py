@@ -11,8 +11,8 @@ from test_claims_schema import document
 
 from linreg_lora import cli
 from linreg_lora.claims import registry
-from linreg_lora.claims.check import check_claims, default_path
-from linreg_lora.claims.file import parse_claims
+from linreg_lora.claims.check import check_claims
+from linreg_lora.claims.file import default_path, parse_claims
 from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.show import report
@@ -246,7 +246,7 @@ def test_an_experiment_that_fails_is_named(planted, monkeypatch):
 
 def test_the_table_shows_what_looks_like_markup_as_it_is(planted, capsys):
     source = {"paper": "a paper [/red]", "locator": "[bold]", "status": "own"}
-    print_table(report.table([judge_claim(planted_claim("identity", 1.0, [1.5], source=source), seed=0)]))
+    print_table(report.verdict_table([judge_claim(planted_claim("identity", 1.0, [1.5], source=source), seed=0)]))
     assert "a paper [/red] [bold] (ours)" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from linreg_lora.claims import registry
 from linreg_lora.claims.cases import cases
-from linreg_lora.claims.check import default_path, select
+from linreg_lora.claims.check import select
 from linreg_lora.claims.file import load_claims, parse_claims
 from linreg_lora.claims.schema import Kind
 from linreg_lora.errors import InvalidInput
@@ -193,7 +193,7 @@ def test_undecidable_statements_say_why_and_have_ids_of_their_own():
 
 
 def test_the_packages_claims_name_proofs_that_exist():
-    named = {proof for claim in load_claims(default_path()).claims for proof in claim.proof}
+    named = {proof for claim in load_claims().claims for proof in claim.proof}
     assert named
     assert named <= set(steps.ids())
 
@@ -242,7 +242,7 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 
 def test_the_packaged_claims_are_complete():
-    claims = load_claims(default_path())
+    claims = load_claims()
     locators = {claim.source.locator for claim in claims.claims}
     wanted = (
         {f"Proposition {i}" for i in (1, 2, 3, 5, 7)}
@@ -262,12 +262,12 @@ def test_the_packaged_claims_are_complete():
 
 def test_selecting_an_unknown_claim_names_the_known_ones():
     with pytest.raises(InvalidInput, match=r"only: expected ids of claims .*prop3-.*received nonsense"):
-        select(load_claims(default_path()), ["nonsense"])
+        select(load_claims(), ["nonsense"])
 
 
 def test_every_registered_name_is_used_by_the_packaged_claims():
     """A prediction that no claim names is dead code."""
-    claims = load_claims(default_path()).claims
+    claims = load_claims().claims
     used = {c.prediction for c in claims} | {rival.prediction for c in claims for rival in c.rivals}
     assert set(registry._predictions) == used
     assert set(registry._experiments) == {c.experiment.name for c in claims}

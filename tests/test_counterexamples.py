@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from linreg_lora import Problem
-from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load_claims
 from linreg_lora.estimators import fft
 from linreg_lora.theory import bounds, data_benefit, depth
 from linreg_lora.theory.fft import fft_risk
 
-TEXTS = {claim.id: claim.counterexample for claim in load_claims(default_path()).claims if claim.counterexample}
+TEXTS = {claim.id: claim.counterexample for claim in load_claims().claims if claim.counterexample}
 
 
 def the_square_of_lemma_2(text):

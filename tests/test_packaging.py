@@ -64,7 +64,7 @@ def test_installed_copy_checks_its_own_claims_from_any_folder(installed, tmp_pat
     verdicts = json.loads(run(program, "check", "--only", "prop7-rank-bound", "--format", "json", cwd=tmp_path))
     assert verdicts["as_expected"]
     assert [claim["id"] for claim in verdicts["claims"]] == ["prop7-rank-bound"]
-    code = "from linreg_lora.claims.check import default_path; print(default_path())"
+    code = "from linreg_lora.claims import default_path; print(default_path())"
     path = Path(run(installed / "bin" / "python", "-c", code, cwd=tmp_path).strip())
     assert path.is_relative_to(installed)
     assert path.read_bytes() == (ROOT / "paper_claims.yaml").read_bytes()

@@ -13,7 +13,6 @@ import pytest
 import sympy
 
 from linreg_lora import cli
-from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import (
@@ -74,7 +73,7 @@ def test_what_rests_on_simulation_says_so_and_names_evidence_that_exists(proof_i
 
 @functools.cache
 def claims():
-    return {claim.id for claim in load_claims(default_path()).claims}
+    return {claim.id for claim in load_claims().claims}
 
 
 @functools.cache

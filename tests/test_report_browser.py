@@ -8,7 +8,6 @@ from browser import eventually, opened
 from report_sample import CLAIMS, sample
 
 from linreg_lora import report_page
-from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.report_page import formulas
@@ -273,7 +272,7 @@ def test_nothing_is_clipped_and_nothing_overlaps(browser, url, viewport):
 
 def test_no_statement_of_the_claims_is_wider_than_a_phone(browser, tmp_path):
     """They break where their lines may; the page of the sample has but few of them."""
-    file, folder = load_claims(default_path()), Path(report_page.__file__).parent
+    file, folder = load_claims(), Path(report_page.__file__).parent
     boxes = "".join(
         f'<article class="claim" id="{c.id}">'
         f'<div class="formula scroll">{"".join(formulas.lines(c.statement))}</div></article>'

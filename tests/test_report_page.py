@@ -13,7 +13,6 @@ from bad_input import run_cli
 from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 
 from linreg_lora.claims import check as checking
-from linreg_lora.claims.check import default_path
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement
 from linreg_lora.claims.show import pages, report
@@ -37,7 +36,7 @@ def page(judged):
 
 
 def test_every_statement_of_the_claims_becomes_mathml():
-    file = load_claims(default_path())
+    file = load_claims()
     for claim in (*file.claims, *file.undecidable):
         for line in formulas.lines(claim.statement):
             pieces = list(ET.fromstring(line))
@@ -114,7 +113,7 @@ def test_only_claims_that_do_not_fail_head_their_numbers_with_power():
     failing = dataclasses.replace(judgements[0], verdict=Verdict.FAILS)
     names, fewer = (list(dict(_numbers(judgement))) for judgement in (judgements[0], failing))
     assert [name for name in names if name not in fewer] == ["power", "detects"]
-    assert list(report.table([failing]).columns[6].cells) == ["-"]
+    assert list(report.verdict_table([failing]).columns[6].cells) == ["-"]
 
 
 # -- figures ------------------------------------------------------------------------------------------------------

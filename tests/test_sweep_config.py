@@ -17,7 +17,7 @@ from linreg_lora import spectra
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.problems import Family
 from linreg_lora.sweeps import curves as sweeps
-from linreg_lora.sweeps.config import load, parse
+from linreg_lora.sweeps.config import load_sweep, parse_sweep
 from linreg_lora.sweeps.grid import grid
 
 GOOD = {
@@ -57,7 +57,7 @@ def changed(path, value):
 
 
 def test_the_grid_is_that_of_the_file():
-    config = parse(GOOD)
+    config = parse_sweep(GOOD)
     assert config.grid_axes == {
         "noise_std": pytest.approx([0.1, 1.0, 10.0]),
         "n": [20, 40],
@@ -72,17 +72,17 @@ def test_the_grid_is_that_of_the_file():
 
 
 def test_the_canonical_text_says_the_same_and_forgets_how_it_was_written(tmp_path):
-    config = parse(GOOD)
+    config = parse_sweep(GOOD)
     path = tmp_path / "sweep.yaml"
     path.write_text("# a comment\n" + config.text)
-    assert load(path) == config
-    assert load(path).text == config.text
-    assert parse(dict(reversed(GOOD.items()))).text == config.text
-    assert parse(changed(["seed"], 4)).text != config.text
+    assert load_sweep(path) == config
+    assert load_sweep(path).text == config.text
+    assert parse_sweep(dict(reversed(GOOD.items()))).text == config.text
+    assert parse_sweep(changed(["seed"], 4)).text != config.text
 
 
 def test_the_documented_example_is_a_sweep_file():
-    config = load(Path(__file__).parent.parent / "docs" / "sweep.yaml")
+    config = load_sweep(Path(__file__).parent.parent / "docs" / "sweep.yaml")
     assert len(grid(config.make, config.grid_axes).problems) == 10
 
 
@@ -98,14 +98,14 @@ def test_the_documented_example_is_a_sweep_file():
     ],
 )
 def test_rules_of_an_axis(rule, values):
-    found = parse(changed(["axes", "noise_std"], rule)).grid_axes["noise_std"]
+    found = parse_sweep(changed(["axes", "noise_std"], rule)).grid_axes["noise_std"]
     assert found == pytest.approx(values)
     assert all(isinstance(value, float) for value in found)
 
 
 def test_rules_of_integer_axes_are_rounded_to_distinct_integers():
-    assert parse(changed(["axes", "n"], {"log": [10, 14, 9]})).grid_axes["n"] == [10, 11, 12, 13, 14]
-    assert parse(changed(["ranks"], {"range": [0, 4, 2]})).rank_values == [0, 2, 4]
+    assert parse_sweep(changed(["axes", "n"], {"log": [10, 14, 9]})).grid_axes["n"] == [10, 11, 12, 13, 14]
+    assert parse_sweep(changed(["ranks"], {"range": [0, 4, 2]})).rank_values == [0, 2, 4]
 
 
 def test_families_are_those_of_spectra():
@@ -122,24 +122,24 @@ def test_gaussian_shifts_are_matrices_where_their_directions_matter():
     matrix = 0.5 * spectra.gaussian_factors(6, 5, 2, 7)
     content = changed(["problem", "spectrum"], family)
     del content["axes"]["spectrum.rank"]
-    config = parse(content)
+    config = parse_sweep(content)
     assert np.array_equal(config.make(noise_std=1.0, n=20).task_shift, matrix)
     del content["problem"]["input_covariance"], content["problem"]["noise_covariance"]
-    problem = parse(content).make(noise_std=1.0, n=20)
+    problem = parse_sweep(content).make(noise_std=1.0, n=20)
     assert problem.task_shift is None
     np.testing.assert_allclose(problem.spectrum, spectra.from_matrix(matrix, 2))
 
 
 def test_a_field_may_be_given_by_its_axis_alone():
     content = changed(["problem", "n"], None)
-    assert parse(content).make(noise_std=1.0, n=20, spectrum_rank=1).n == 20
+    assert parse_sweep(content).make(noise_std=1.0, n=20, spectrum_rank=1).n == 20
 
 
 def test_axes_of_covariances_and_of_spectra():
     content = changed(
         ["axes"], {"spectrum": [[1.0], [2.0, 1.0]], "input_covariance": [1.0, {"family": "exponential", "rate": 1.0}]}
     )
-    config = parse(content)
+    config = parse_sweep(content)
     cells = grid(config.make, config.grid_axes)
     assert [p.spectrum for p in cells.problems] == [(1.0,), (1.0,), (2.0, 1.0), (2.0, 1.0)]
     assert cells.problems[0].input_covariance.tolist() == [1.0] * 6
@@ -183,12 +183,12 @@ def test_axes_of_covariances_and_of_spectra():
 )  # fmt: skip
 def test_every_refusal_says_field_expected_and_received(path, value, message):
     with pytest.raises(InvalidInput, match=message) as caught:
-        parse(changed(path, value))
+        parse_sweep(changed(path, value))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_bad_cell_far_into_the_grid_is_named():
-    config = parse(changed(["axes", "spectrum.rank"], [1, 2, 9]))
+    config = parse_sweep(changed(["axes", "spectrum.rank"], [1, 2, 9]))
     with pytest.raises(InvalidInput, match=r"problem.spectrum.rank: expected an integer in 1..5, received 9; .*n = 20"):
         grid(config.make, config.grid_axes)
 
@@ -215,7 +215,7 @@ def test_what_is_not_plain_yaml_is_refused(tmp_path, text, message):
     path = tmp_path / "sweep.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput, match=message) as caught:
-        load(path)
+        load_sweep(path)
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -22,7 +22,7 @@ from linreg_lora.theory.forgetting import expected_forgetting
 from linreg_lora.theory.notes import FLAGGED
 from linreg_lora.theory.resolvent import dyson, functionals
 from linreg_lora.theory.resolvent.dyson import Cut
-from linreg_lora.theory.resolvent.functionals import of_fft
+from linreg_lora.theory.resolvent.functionals import fft_functionals
 from linreg_lora.theory.resolvent.modes import modes
 
 # Problem, ranks, raw and corrected values: from an independent implementation, checked against simulation.
@@ -499,7 +499,7 @@ def test_fft_where_no_exact_risk_is_known(name):
     False alarms 1e-6 over all cases; the raw value is rejected in two of the three.
     """
     problem = SIMULATED[name]
-    raw = of_fft(problem, correction=False).raw[0]
+    raw = fft_functionals(problem, correction=False).raw[0]
     uncorrected = fft.fft_equivalent(problem, correction=False).risk
     assert problem.pretrained_risk + raw[1] - 2 * raw[2] == pytest.approx(uncorrected, rel=1e-8)
     found = lora_equivalent(problem, [problem.max_rank])
@@ -525,7 +525,7 @@ def test_corrected_fft_is_exact_wherever_the_exact_risk_is_known(n, variances):
             assert fft_risk(problem).formula == EQUIVALENT
         return
     exact = fft_risk(problem)
-    found = of_fft(problem, correction=True)
+    found = fft_functionals(problem, correction=True)
     kept, energy, overlap = (found.raw + found.correction)[0, :3]
     # Contours are good to 1e-9; for n < dx the correction is extrapolated from four ridges, to the power four of 0.08.
     accuracy = 1e-9 if n > 20 else 0.08**4

@@ -17,7 +17,7 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation, lower_edge
-from linreg_lora.theory.resolvent.functionals import of_fft
+from linreg_lora.theory.resolvent.functionals import fft_functionals
 
 
 def raw(problem):
@@ -262,7 +262,7 @@ def test_the_correction_is_that_of_loras_equation_around_the_whole_spectrum(vari
     problem = Problem(
         n=n, dx=dx, dy=18, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=ridge, input_covariance=variances
     )
-    kept, energy, overlap, _ = (of_fft(problem, correction=True).correction / fft.pole_factor(problem))[0]
+    kept, energy, overlap, _ = (fft_functionals(problem, correction=True).correction / fft.pole_factor(problem))[0]
     found = fft.first_order(problem)
     accuracy = 1e-9 if ridge or n > dx else 0.08**4
     scale = found.bias + found.variance

@@ -19,8 +19,8 @@ import ugly_problems
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.curve import expected_risk
+from linreg_lora.theory.floor import least_risk
 from linreg_lora.theory.forgetting import expected_forgetting
-from linreg_lora.theory.least_risk import least_risk
 from linreg_lora.theory.notes import UNFLAGGED
 
 LINES = [json.loads(line) for line in ugly_problems.OUTPUT.read_text().splitlines()]

@@ -1,1 +1,5 @@
 """The claims file, the experiments that test it, and the verdicts."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

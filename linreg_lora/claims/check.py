@@ -1,6 +1,5 @@
 """Checking a claims file: which claims, in which order, with which seed."""
 
-import importlib.resources
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 _MORE_DRAWS = 8
 
 
-def default_path() -> Path:
-    """`paper_claims.yaml` as installed, or at the root of a source checkout."""
-    installed = Path(str(importlib.resources.files("linreg_lora"))) / "paper_claims.yaml"
-    return installed if installed.exists() else installed.parent.parent / "paper_claims.yaml"
-
-
 def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
     """The claims with these ids, in the file's order; all of them when `only` is empty."""
     unknown = sorted(set(only) - {claim.id for claim in claims.claims})
@@ -33,19 +26,20 @@ def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
 
 
 def check_claims(
-    path: Path | None = None,
+    file: ClaimsFile | Path | str | None = None,
     *,
     only: Sequence[str] = (),
     seed: int = 0,
     budget: Budget = Budget.CI,
     progress: Callable[[int], None] = lambda _: None,
 ) -> "list[Judgement]":
-    """Judge the claims of a file (default: the package's own), in its order.
+    """Judge the claims of a file, in its order.
 
-    `only`: ids; `seed`: of all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises
-    `InvalidInput` for a file that is not a claims file.
+    `file`: what `load_claims` returned, or the path of a claims file; None: the package's own. `only`: ids; `seed`: of
+    all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
+    that is not a claims file.
     """
-    file, seed = load_claims(path or default_path()), valid_seed(seed)
+    file, seed = file if isinstance(file, ClaimsFile) else load_claims(file), valid_seed(seed)
     by_id = {claim.id: claim for claim in file.claims}
     from linreg_lora.claims.judge import judge_claim
 

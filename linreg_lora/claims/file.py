@@ -3,6 +3,7 @@
 A claims file is data; nothing in it is ever evaluated.
 """
 
+import importlib.resources
 import re
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,19 @@ from linreg_lora.files import yaml
 LARGEST_FILE = 1_000_000
 
 
-def load_claims(path: Path) -> ClaimsFile:
-    """Read and validate a claims file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse_claims(yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
+def default_path() -> Path:
+    """`paper_claims.yaml` as installed, or at the root of a source checkout."""
+    installed = Path(str(importlib.resources.files("linreg_lora"))) / "paper_claims.yaml"
+    return installed if installed.exists() else installed.parent.parent / "paper_claims.yaml"
+
+
+def load_claims(path: Path | str | None = None) -> ClaimsFile:
+    """Read and validate a claims file; None: the package's own.
+
+    Raises `InvalidInput` in one line for anything that is not one.
+    """
+    content = yaml.read(Path(path or default_path()), "claims file", largest=LARGEST_FILE, aliases=True)
+    return parse_claims(content)
 
 
 def parse_claims(content: Any) -> ClaimsFile:

@@ -49,11 +49,11 @@ def sweep(
     from linreg_lora.sweeps import run
 
     run.refuse_both(workers, scheduler)
-    request = run.Request.of(config, out, journal, resume=resume)
+    request = run.SweepRequest.of(config, out, journal, resume=resume)
     if dry_run:
-        typer.echo(run.plan(request, workers))
+        typer.echo(run.plan_sweep(request, workers))
         return
-    failed = run.run(request, workers, scheduler)
+    failed = run.run_sweep(request, workers, scheduler)
     typer.echo(out)
     if failed:
         for line in failed:

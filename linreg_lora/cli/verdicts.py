@@ -28,18 +28,18 @@ def check(
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
     from linreg_lora.claims.check import check_claims as run
-    from linreg_lora.claims.check import default_path, select
+    from linreg_lora.claims.check import select
     from linreg_lora.claims.file import load_claims
     from linreg_lora.console import print_table, progress
 
-    path = claims or default_path()
-    selected = select(load_claims(path), only or [])
+    file = load_claims(claims)
+    selected = select(file, only or [])
     from linreg_lora.claims.show import report
 
     with progress("checking", len(selected)) as advance:
-        judgements = run(path, only=only or [], seed=seed, budget=budget, progress=advance)
+        judgements = run(file, only=only or [], seed=seed, budget=budget, progress=advance)
     if output is ReportFormat.TABLE:
-        print_table(report.table(judgements))
+        print_table(report.verdict_table(judgements))
         typer.echo(report.summary(judgements))
     else:
         typer.echo(report.to_json(judgements, seed) if output is ReportFormat.JSON else report.to_junit(judgements))
@@ -84,12 +84,11 @@ def claims_list(
         return
     import json
 
-    from linreg_lora.claims.check import default_path
     from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
-    found = pages.matching(load_claims(default_path()), verdict, source, kind)
+    found = pages.matching(load_claims(), verdict, source, kind)
     if output is TableFormat.JSON:
         typer.echo(json.dumps(pages.to_records(found), indent=2))
     else:
@@ -106,15 +105,14 @@ def claims_show(
     Exit code 1 when the verdict is not the expected one.
     """
     from linreg_lora.claims.check import check_claims as run
-    from linreg_lora.claims.check import default_path
     from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show import pages
     from linreg_lora.console import print_table
 
-    file = load_claims(default_path())
+    file = load_claims()
     undecidable = {entry.id: entry for entry in file.undecidable}
-    judgement = None if claim in undecidable else run(only=[claim], seed=seed)[0]
-    for part in pages.page(undecidable[claim] if judgement is None else judgement.claim, judgement):
+    judgement = None if claim in undecidable else run(file, only=[claim], seed=seed)[0]
+    for part in pages.claim_page(undecidable[claim] if judgement is None else judgement.claim, judgement):
         print_table(part)
     if judgement is not None and not judgement.as_expected:
         raise typer.Exit(1)
@@ -123,11 +121,10 @@ def claims_show(
 @claims_app.command("errata")
 def claims_errata() -> None:
     """Print what the papers get wrong, as Markdown: the content of docs/errata.md."""
-    from linreg_lora.claims.check import default_path
     from linreg_lora.claims.file import load_claims
     from linreg_lora.claims.show.errata import markdown
 
-    typer.echo(markdown(load_claims(default_path())), nl=False)
+    typer.echo(markdown(load_claims()), nl=False)
 
 
 @app.command()

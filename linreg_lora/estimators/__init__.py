@@ -1,1 +1,5 @@
 """Fine-tuning methods, one file each: data in, update D out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

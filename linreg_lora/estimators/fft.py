@@ -121,7 +121,7 @@ def fit_fft(
     Under `jax.jit` only shapes are checked: a design of unclear rank is then fitted at the rank of
     `numpy.linalg.matrix_rank`, and a negative ridge gives nan. Derivatives with respect to X need full rank or a ridge.
 
-    >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).round(12).tolist()
+    >>> fit_fft([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).round(12).tolist()
     [[1.0, 1.0]]
 
     Source: arXiv 2605.19018, Prop. 1.

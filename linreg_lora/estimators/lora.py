@@ -68,15 +68,15 @@ def fit_lora(
     """The LoRA update of one rank, D_r = U_r U_r^T D_FFT; the fine-tuned map is A0 + D_r.
 
     `inputs` X (... dx n), `outputs` Y (... dy n), `rank` r, an integer in 0..min(n, dx, dy), `pretrained` A0
-    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit_fft`; the result is float64. Uses a
-    singular value decomposition, so small directions keep their accuracy.
+    (... dy dx; None: zero), `ridge` eta (None or 0: ridgeless). Arrays as in `fft.fit_fft`; the result is float64. Uses
+    a singular value decomposition, so small directions keep their accuracy.
 
     X may have any rank: U_r comes from F = D_FFT X with the smallest D_FFT. What of R lies outside the row space of X
     does not enter. Where sigma_r(F) = sigma_{r+1}(F) > 0 this is one of several minimisers.
 
     Raises `InvalidInput` for another rank, and `InvalidInput` and `NumericalFailure` where `fft.fit_fft` does.
 
-    >>> fit([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]], rank=1).round(12).tolist()
+    >>> fit_lora([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]], rank=1).round(12).tolist()
     [[1.0, 1.0], [0.0, 0.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

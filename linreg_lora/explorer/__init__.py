@@ -3,3 +3,7 @@
 `setting`, `curves`, `simulate` and `picture` know nothing of the page and serve notebooks too; `view` draws for the
 page and `app` wires it. Importing this package imports neither JAX nor Panel.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

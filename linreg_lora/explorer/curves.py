@@ -21,7 +21,7 @@ from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import doubt_of_best
 from linreg_lora.theory.effective import distance_from_threshold
 from linreg_lora.theory.fft import NEAR, fft_risk
-from linreg_lora.theory.least_risk import least_risk
+from linreg_lora.theory.floor import least_risk
 
 #: Groups of singular values, about; and by how much their places count beside their strengths.
 _GROUPS, _PLACES = 12, 0.7

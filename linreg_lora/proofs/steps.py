@@ -113,6 +113,15 @@ def run(proof: Proof) -> ProofResult:
     return ProofResult(proof, tuple(_run(step) for step in proof.steps))
 
 
+def prove(proof_id: str) -> ProofResult:
+    """Verify the steps of one proof.
+
+    >>> prove("fft-risk-in-n").holds  # doctest: +SKIP
+    True
+    """
+    return run(find(proof_id))
+
+
 def _run(step: Step | SimulationOnly) -> StepResult:
     if isinstance(step, SimulationOnly):
         return StepResult(step, Verdict.SIMULATION_ONLY, step.evidence)

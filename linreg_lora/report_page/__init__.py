@@ -13,8 +13,8 @@ def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
     page is written either way. Raises `InvalidInput` for a file that is not a claims file, and for a path that cannot
     be written, which is found out before the work.
     """
-    from linreg_lora.claims.check import check_claims, default_path
-    from linreg_lora.claims.file import load_claims
+    from linreg_lora.claims.check import check_claims
+    from linreg_lora.claims.file import default_path, load_claims
     from linreg_lora.console import progress
     from linreg_lora.files.atomic import atomic_path
     from linreg_lora.proofs import steps
@@ -26,7 +26,7 @@ def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
     with atomic_path(out) as temporary:
         with progress("checking", len(file.claims)) as advance:
-            judgements = check_claims(source, seed=seed, budget=budget, progress=advance)
+            judgements = check_claims(file, seed=seed, budget=budget, progress=advance)
         results = []
         with progress("proving", len(steps.ids())) as advance:
             for proof in steps.ids():

@@ -98,12 +98,12 @@ class SweepConfig(Strict):
             raise InvalidInput(field, error.expected, error.received, f"{remedy}in the cell {where}") from None
 
 
-def load(path: Path) -> SweepConfig:
+def load_sweep(path: Path) -> SweepConfig:
     """Read and validate a sweep file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse(read(path))
+    return parse_sweep(read(path))
 
 
-def parse(content: Any) -> SweepConfig:
+def parse_sweep(content: Any) -> SweepConfig:
     """Validate the content of a sweep file."""
     if not isinstance(content, dict):
         raise InvalidInput("sweep file", "a mapping with problem, axes and ranks", content)

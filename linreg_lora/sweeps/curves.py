@@ -350,9 +350,9 @@ def _dataset(
         values = table[:, :, i].reshape(lengths)
         variables[name] = (dimensions, values, {"long_name": long_name, "units": _UNITS})
     flags = np.nan_to_num(table[:, :, len(_BY_RANK) * width + len(_FFT) :]) > 0
-    by_rank, of_fft = flags[:, :, :width].reshape(*lengths, width), flags[:, :, width].reshape(lengths)
+    by_rank, fft_functionals = flags[:, :, :width].reshape(*lengths, width), flags[:, :, width].reshape(lengths)
     variables["flagged"] = ((*dimensions, "rank"), by_rank, {"long_name": _FLAGS["flagged"]})
-    variables["fft_flagged"] = (dimensions, of_fft, {"long_name": _FLAGS["fft_flagged"]})
+    variables["fft_flagged"] = (dimensions, fft_functionals, {"long_name": _FLAGS["fft_flagged"]})
     said = notes.reshape(lengths).astype(str)
     variables["note"] = (dimensions, said, {"long_name": "what is missing or in doubt, and why; empty when nothing is"})
     reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)

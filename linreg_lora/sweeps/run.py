@@ -15,13 +15,13 @@ from linreg_lora.console import progress
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.sweeps import curves
-from linreg_lora.sweeps.config import SweepConfig, load
+from linreg_lora.sweeps.config import SweepConfig, load_sweep
 from linreg_lora.sweeps.executors import available_cores, cluster, local_processes
 
 _MOST_NAMED = 20
 
 
-class Request(NamedTuple):
+class SweepRequest(NamedTuple):
     """A checked wish: nothing that exists would be overwritten without `resume`, and the folder can be written."""
 
     config: SweepConfig
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     resume: bool
 
     @classmethod
-    def of(cls, config: Path, out: Path, journal: Path | None, *, resume: bool) -> "Request":
+    def of(cls, config: Path, out: Path, journal: Path | None, *, resume: bool) -> "SweepRequest":
         """Read the file and check the paths; `journal` None is `out` with .journal. Raises `InvalidInput`."""
         if out.is_dir():
             raise InvalidInput("out", "the path of a file", str(out))
@@ -44,7 +44,7 @@ class Request(NamedTuple):
         if out.exists() and not journal.exists():
             remedy = "delete it, or choose another path"
             raise InvalidInput("out", "a file whose journal is there to resume", str(out), remedy)
-        return cls(load(config), out, journal, resume)
+        return cls(load_sweep(config), out, journal, resume)
 
     @property
     def arguments(self) -> dict:
@@ -62,7 +62,7 @@ class Request(NamedTuple):
         }
 
 
-def run(request: Request, workers: int | None, scheduler: str | None) -> list[str]:
+def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None) -> list[str]:
     """Run the sweep and write `out`; returns one line for each failed cell, or for the first of many.
 
     `workers` processes (None: one for each core; 1: this process), or the dask `scheduler`. Raises `LinregLoraError`
@@ -89,7 +89,7 @@ def run(request: Request, workers: int | None, scheduler: str | None) -> list[st
     return _brief(curves.failures(dataset))
 
 
-def plan(request: Request, workers: int | None) -> str:
+def plan_sweep(request: SweepRequest, workers: int | None) -> str:
     """What the sweep would be, as text: cells, draws, time and how it was estimated. Writes nothing.
 
     With `resume`, draws and time are those of the cells that the journal does not have; it is only read, though

@@ -22,7 +22,7 @@ import numpy as np
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, guaranteed
-from linreg_lora.theory.least_risk import least_risk as least_risk
+from linreg_lora.theory.floor import least_risk as least_risk
 from linreg_lora.theory.truncation import Version, next_value, numerical_rank, require_rank, tail_energy
 
 # -- the paper's theorems ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from linreg_lora.theory.equivalent import interior_ranks
 from linreg_lora.theory.fft import NEAR, require_expansion
 from linreg_lora.theory.rescaled import without_negligible_ridge
 from linreg_lora.theory.resolvent import doubt
-from linreg_lora.theory.resolvent.functionals import functionals, of_fft
+from linreg_lora.theory.resolvent.functionals import fft_functionals, functionals
 
 OVERDETERMINED = "||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1), exact"
 UNDERDETERMINED = "Tr Delta E[P Sigma_pre P] Delta^T + Tr(Sigma_eps) Tr(Sigma_pre) n / (c dx (dx - n - 1)), exact"
@@ -119,7 +119,7 @@ def _of_full(problem: Problem, before: np.ndarray | None, correction: bool) -> t
     if formula != EQUIVALENT or not correction:
         return raw, raw, formula, formula == EQUIVALENT
     require_expansion(problem)
-    full = raw + float(of_fft(problem, correction=True, pretraining=before).correction[0, 3])
+    full = raw + float(fft_functionals(problem, correction=True, pretraining=before).correction[0, 3])
     return full, raw, formula, distance_from_threshold(problem) < NEAR
 
 

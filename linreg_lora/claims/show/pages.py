@@ -49,7 +49,7 @@ def to_records(claims: list[Claim | Undecidable]) -> list[dict[str, Any]]:
     return [{**claim.model_dump(mode="json", exclude_defaults=True), "expected": expected(claim)} for claim in claims]
 
 
-def page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[Any]:
+def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[Any]:
     """The parts of a claim's page, for rich to print."""
     from rich.text import Text
 

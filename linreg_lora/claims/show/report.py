@@ -20,7 +20,7 @@ _STYLE = {
 }
 
 
-def table(judgements: "list[Judgement]") -> Any:
+def verdict_table(judgements: "list[Judgement]") -> Any:
     """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness."""
     from rich.markup import escape
     from rich.table import Table

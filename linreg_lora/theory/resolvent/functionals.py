@@ -97,7 +97,7 @@ def functionals(
     return Functionals(raw, delta, found.width, curvature, spread, moved, failures)
 
 
-def of_fft(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
+def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
     """The functionals of FFT itself, one row: a contour around the whole spectrum, zero included."""
     evaluate, x_max = _evaluator(problem, pretraining)
     x, delta, failures = np.array([-_OUTSIDE * x_max]), np.zeros((1, 4)), {}

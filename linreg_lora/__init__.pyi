@@ -1,0 +1,56 @@
+"""What users need, with its types; each name is loaded when it is first used."""
+
+from . import claims, estimators, explorer, figures, files, proofs, sampling, simulation, spectra, sweeps, theory
+from .claims.check import check_claims
+from .claims.file import load_claims
+from .errors import InvalidInput, LinregLoraError, NumericalFailure
+from .problem import Moments, Problem, Regime
+from .proofs.steps import prove
+from .risk_curve import RankRisk, RiskCurve
+from .simulation.curve import Risks, draw_risks, monte_carlo
+from .simulation.perturbed_inputs import simulate_rise
+from .sweeps.curves import sweep
+from .sweeps.executors import local_processes
+from .sweeps.phase import phase_grid
+from .theory.curve import expected_risk
+from .theory.decisions import best_rank, crossover, ranks_that_beat_fft
+from .theory.forgetting import expected_forgetting
+
+__version__: str
+
+__all__ = [
+    "InvalidInput",
+    "LinregLoraError",
+    "Moments",
+    "NumericalFailure",
+    "Problem",
+    "RankRisk",
+    "Regime",
+    "RiskCurve",
+    "Risks",
+    "best_rank",
+    "check_claims",
+    "claims",
+    "crossover",
+    "draw_risks",
+    "estimators",
+    "expected_forgetting",
+    "expected_risk",
+    "explorer",
+    "figures",
+    "files",
+    "load_claims",
+    "local_processes",
+    "monte_carlo",
+    "phase_grid",
+    "proofs",
+    "prove",
+    "ranks_that_beat_fft",
+    "sampling",
+    "simulate_rise",
+    "simulation",
+    "spectra",
+    "sweep",
+    "sweeps",
+    "theory",
+]

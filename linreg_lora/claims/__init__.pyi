@@ -1,0 +1,41 @@
+"""Claims files and their verdicts, and what a claim can be made of."""
+
+from .check import check_claims
+from .domains import GaussianDesign, MatrixFamily
+from .file import default_path, load_claims, parse_claims
+from .judge import Judgement
+from .registry import MatrixSize, Sample, register_experiment, register_predicate, register_prediction
+from .schema import Claim, ClaimsFile
+from .show.pages import claim_page
+from .show.report import summary, to_json, to_junit, verdict_table
+from .statistics import MeanTest, mean_test, power_against, trials_needed
+from .vocabulary import Budget, Kind, Verdict
+
+__all__ = [
+    "Budget",
+    "Claim",
+    "ClaimsFile",
+    "GaussianDesign",
+    "Judgement",
+    "Kind",
+    "MatrixFamily",
+    "MatrixSize",
+    "MeanTest",
+    "Sample",
+    "Verdict",
+    "check_claims",
+    "claim_page",
+    "default_path",
+    "load_claims",
+    "mean_test",
+    "parse_claims",
+    "power_against",
+    "register_experiment",
+    "register_predicate",
+    "register_prediction",
+    "summary",
+    "to_json",
+    "to_junit",
+    "trials_needed",
+    "verdict_table",
+]

@@ -1,0 +1,117 @@
+"""Exact and asymptotic results: a problem in, numbers out."""
+
+from . import bitfit as bitfit
+from . import bounds as bounds
+from . import capacity as capacity
+from . import curve as curve
+from . import data_benefit as data_benefit
+from . import decisions as decisions
+from . import depth as depth
+from . import effective as effective
+from . import equivalent as equivalent
+from . import extreme_eigenvalues as extreme_eigenvalues
+from . import fft as fft
+from . import floor as floor
+from . import forgetting as forgetting
+from . import frozen as frozen
+from . import heavy_tails as heavy_tails
+from . import hessian as hessian
+from . import ia3 as ia3
+from . import input_perturbation as input_perturbation
+from . import marchenko_pastur as marchenko_pastur
+from . import notes as notes
+from . import rescaled as rescaled
+from . import spiked as spiked
+from . import truncation as truncation
+from . import wishart as wishart
+from .bitfit import bitfit_risk
+from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
+from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .curve import expected_risk
+from .data_benefit import (
+    Benefit,
+    benefit_ratio,
+    benefit_ratio_limit,
+    fft_benefit,
+    frozen_a_benefit,
+    frozen_b_benefit,
+    lora_benefit,
+)
+from .decisions import Answer, BestRank, Crossing, best_rank, crossover, ranks_that_beat_fft
+from .depth import output_gap, output_gap_bound
+from .effective import distance_from_threshold, effective_regularisation
+from .equivalent import Equivalent, lora_equivalent
+from .fft import FFTRisk, fft_equivalent, fft_risk
+from .floor import least_risk
+from .forgetting import Forgetting, expected_forgetting
+from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
+from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
+from .ia3 import IA3Risk, ia3_risk
+from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
+from .resolvent.functionals import fft_functionals
+from .spiked import detection_threshold, spiked_risk, spikes
+from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
+from .wishart import condition_number, gaussian_norm, inverse_moment
+
+__all__ = [
+    "Answer",
+    "Benefit",
+    "BestRank",
+    "Crossing",
+    "Equivalent",
+    "FFTRisk",
+    "Forgetting",
+    "FrozenRisk",
+    "IA3Risk",
+    "LoraBound",
+    "Loss",
+    "TheoremBound",
+    "benefit_ratio",
+    "benefit_ratio_limit",
+    "best_rank",
+    "bitfit_risk",
+    "condition_number",
+    "crossover",
+    "detection_threshold",
+    "distance_from_threshold",
+    "effective_regularisation",
+    "excess_rise_of_fft",
+    "expected_fft_rise",
+    "expected_forgetting",
+    "expected_gap",
+    "expected_gap_at_optimum",
+    "expected_risk",
+    "fft_benefit",
+    "fft_equivalent",
+    "fft_functionals",
+    "fft_risk",
+    "frozen_a_benefit",
+    "frozen_a_risk",
+    "frozen_b_benefit",
+    "frozen_b_risk",
+    "gaussian_norm",
+    "hessian_gap",
+    "ia3_risk",
+    "inverse_moment",
+    "large_sample_limit",
+    "least_risk",
+    "lora_benefit",
+    "lora_bound",
+    "lora_equivalent",
+    "low_rank_truncation_error",
+    "output_gap",
+    "output_gap_bound",
+    "parameter_count",
+    "ranks_that_beat_fft",
+    "rise",
+    "small_noise_risk",
+    "spiked_risk",
+    "spikes",
+    "squared_truncation_norm",
+    "tangent_dimension",
+    "tangent_space",
+    "theorem_2",
+    "theorem_4",
+    "truncation_error",
+    "truncation_norm",
+]
