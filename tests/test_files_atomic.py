@@ -1,5 +1,10 @@
 """Files appear complete or not at all; what was made for nothing is gone."""
 
+import json
+import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
