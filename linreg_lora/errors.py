@@ -25,6 +25,10 @@ class NumericalFailure(LinregLoraError):
     """A computation whose result cannot be trusted; says which and by how much."""
 
 
+class OldName(FutureWarning):
+    """A file, a link or a command that says something by an old name, which still works."""
+
+
 def one_line(text: str) -> str:
     """`text` on one line that can be printed, control characters escaped, what is too long without its middle."""
     words = (_cut(_escaped(word), _LONGEST_WORD) for word in text.split())

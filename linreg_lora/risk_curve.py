@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 
-Method = Literal["monte-carlo", "theory"]
+ComputedBy = Literal["monte-carlo", "theory"]
 
 
 class RankRisk(NamedTuple):
@@ -29,6 +29,7 @@ class RiskCurve:
 
     | field                 | meaning                                                                              |
     |-----------------------|--------------------------------------------------------------------------------------|
+    | `computed_by`         | theory or monte-carlo                                                                |
     | `ranks`               | LoRA ranks r; rank 0 is the pretrained map, rank min(n, dx, dy) is FFT               |
     | `risk`                | E risk(D_r), in squared units of y; inf where the mean does not exist, nan: unknown  |
     | `stderr`              | its standard error; 0 for exact values, nan where none exists; None for theory       |
@@ -45,7 +46,7 @@ class RiskCurve:
     """
 
     problem: Problem
-    method: Method
+    computed_by: ComputedBy
     ranks: Int[np.ndarray, "k"]
     risk: Float[np.ndarray, "k"]
     stderr: Float[np.ndarray, "k"] | None

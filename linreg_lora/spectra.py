@@ -29,6 +29,16 @@ def exponential(size: int, rate: float, scale: float = 1.0) -> Spectrum:
     return tuple((validation.nonnegative_number("scale", scale) * decay).tolist())
 
 
+def log_spaced(size: int, condition: float, scale: float = 1.0) -> Spectrum:
+    """Evenly spaced in logarithm: s_i = scale * condition^(1/2 - (i-1)/(size-1)), i = 1..size; of condition number
+    `condition` >= 1 and geometric mean `scale`."""
+    size, condition = validation.positive_integer("size", size), validation.nonnegative_number("condition", condition)
+    if condition < 1:
+        raise InvalidInput("condition", "a number >= 1", condition)
+    values = np.geomspace(condition**-0.5, condition**0.5, size)[::-1]
+    return tuple((validation.nonnegative_number("scale", scale) * values).tolist())
+
+
 def gaussian_factors(dx: int, dy: int, rank: int, seed: int) -> Float[np.ndarray, "dy dx"]:
     """The task shift of arXiv 2605.19018's experiments: Delta = U V / sqrt(rank), U and V iid N(0, 1).
 

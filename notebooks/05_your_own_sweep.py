@@ -186,7 +186,7 @@ assert best.sel(noise_std=4, n=30) == 1  # strong noise: the weak directions are
 
 # %%
 noiseless = Problem(n=24, dx=12, dy=10, spectrum=(3.0, 2.0, 1.0), noise_std=0.0)
-partial = sweep(noiseless, {"n": [12, 24]}, ranks=[1, 2], methods=["theory"])
+partial = sweep(noiseless, {"n": [12, 24]}, ranks=[1, 2], computed_by=["theory"])
 print(partial["risk"].isel(computed_by=0).to_pandas().to_string())
 print(*expected_risk(noiseless.replace(n=12), [1, 2]).notes, sep="\n")
 assert partial["risk"].isel(computed_by=0).isnull().all("rank").values.tolist() == [True, False]

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from linreg_lora import __version__, cli, monte_carlo
+from linreg_lora.cli import grammar
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.forgetting import expected_forgetting
 
@@ -251,25 +253,25 @@ REFUSED = [
     ({"spectrum": "2,-1"}, "received (2.0, -1.0); drop the signs"),
     ({"spectrum": "1,2"}, "received (1.0, 2.0); sort it from large to small"),
     ({"spectrum": "1,1,1,1,1,1"}, "at most min(dx, dy) = 5 singular values, "),
-    ({"spectrum": "abc"}, "spectrum: expected comma-separated numbers, as in 3,2,1, received abc"),
+    ({"spectrum": "abc"}, "or family:shape:scale, received abc"),
     ({"spectrum": "3,,1"}, "received 3,,1"),
     ({"spectrum": "3;2\n1"}, "received 3;2 1"),
     ({"input-spectrum": "1,2"}, "input-spectrum: expected 6 variances or a 6 x 6 symmetric"),
     ({"input-spectrum": "1,1,1,1,1,-1"}, "smallest eigenvalue -1"),
     ({"input-spectrum": "1,1,1,1,1,nan"}, "all finite"),
     ({"input-spectrum": "0,0,0,0,0,0"}, "received zero"),
-    ({"input-spectrum": "a,b"}, "input-spectrum: expected comma-separated numbers, as in 3,2,1, received a,b"),
+    ({"input-spectrum": "a,b"}, "or family:shape:scale, received a,b"),
     ({"noise-spectrum": "1,2"}, "noise-spectrum: expected 5 variances"),
     ({"noise-spectrum": "1,1,1,1,-1"}, "smallest eigenvalue -1"),
     ({"noise-spectrum": "x"}, "noise-spectrum: expected comma-separated numbers"),
     ({"ranks": "6"}, "ranks: expected integers in 0..5 (the largest is min(n, dx, dy), where LoRA is FFT)"),
     ({"ranks": "-1,2"}, "received [-1]"),
-    ({"ranks": "1.5"}, "ranks: expected comma-separated integers, as in 3,2,1, received 1.5"),
+    ({"ranks": "1.5"}, "ranks: expected integers and ranges of them, as in 1-8,16, received 1.5"),
     ({"ranks": "abc"}, "received abc"),
-    ({"ranks": ""}, "ranks: expected integers in 0..5"),
+    ({"ranks": ""}, "ranks: expected integers and ranges of them"),
     ({"n": "20000", "dx": "20000", "dy": "20000"}, "ranks: expected a choice of ranks, being more than 10000"),
     ({"dx": "10000001"}, "dx: expected an integer <= 10000000, received 10000001"),
-    ({"ranks": "99999999999999999999"}, "received [99999999999999999999]"),
+    ({"ranks": "99999999999999999999"}, "received 99999999999999999999"),
     ({"trials": "1"}, "trials: expected at least 2, so that a standard error exists, received 1"),
     ({"trials": "0"}, "trials: expected an integer >= 1, received 0"),
     ({"seed": "-1"}, "seed: expected an integer in 0..2^63-1, received -1"),
@@ -368,3 +370,47 @@ def test_input_variances_at_the_edge_of_the_float_range_end_at_all():
 def test_the_installed_command_fails_in_one_line(args):
     done = installed(*args)
     assert_one_line(done.returncode, done.stdout, done.stderr)
+
+
+# -- the grammar ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "ranks"), [("1-3,5", [1, 2, 3, 5]), ("0", [0]), (" 2 - 3 ", [2, 3]), ("4-4", [4])])
+def test_ranks_are_numbers_and_ranges(text, ranks):
+    assert grammar.ranks(text) == ranks
+
+
+@pytest.mark.parametrize("text", ["3-1", "1-", "-", "1,,2", "a", "1-2-3", "1.0"])
+def test_ranks_that_are_none_are_refused(text):
+    with pytest.raises(InvalidInput) as caught:
+        grammar.ranks(text)
+    assert caught.value.field == "ranks"
+
+
+def test_one_grammar(run_json):
+    """Families for spectra and variances; - and _ are one letter in options, choices and families."""
+    written = run_json(*arguments(spectrum="2,2,0,0,0", input_spectrum="2,2,2,2,2,2", method="theory"))
+    other = [
+        word.replace("--noise-std", "--noise_std") for word in arguments(spectrum="power_law:1:3", method="theory")
+    ]
+    assert run_json(*other, "--input-spectrum=power-law:0:2", "--ranks=0-5") == written
+    assert run_json(*arguments(method="monte_carlo", trials="16"))["monte_carlo"]["trials"] == 16
+
+
+def test_a_picture_is_drawn_beside_the_text(run, tmp_path):
+    path = tmp_path / "curve.svg"
+    assert run(*arguments(method="theory"), "--picture", str(path))[0] == 0
+    drawn = path.read_text()
+    for words in ("LoRA, theory", "FFT, theory", "n = 30, dx = 6, dy = 5, noise = 0.5"):
+        assert words in drawn
+    crossing = ["crossover", *arguments()[1:], "--rank=2", "--over=noise_std", "--low=0.1", "--high=10"]
+    assert run(*crossing, "--picture", str(path))[0] == 0
+    assert "LoRA of rank 2, theory" in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["curve.gif", "curve", "missing/curve.png", ""])
+def test_a_picture_that_cannot_be_is_refused_before_the_work(run, tmp_path, name):
+    code, out, err = run(*arguments(), "--picture", str(tmp_path / name))
+    assert_one_line(code, out, err)
+    assert "picture: expected" in err
+    assert list(tmp_path.iterdir()) == []

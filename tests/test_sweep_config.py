@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from linreg_lora import spectra
-from linreg_lora.errors import InvalidInput
-from linreg_lora.files.problems import Family
+from linreg_lora.claims.cases import cases
+from linreg_lora.claims.domains import GaussianDesign
+from linreg_lora.errors import InvalidInput, OldName
+from linreg_lora.explorer.setting import Setting
+from linreg_lora.files.problems import Family, family_values
 from linreg_lora.sweeps import curves as sweeps
 from linreg_lora.sweeps.config import load_sweep, parse_sweep
 from linreg_lora.sweeps.grid import grid
@@ -35,7 +38,7 @@ GOOD = {
     "ranks": [0, 1, 2],
     "trials": 16,
     "seed": 3,
-    "methods": ["monte-carlo"],
+    "computed_by": ["monte-carlo"],
 }
 
 
@@ -110,9 +113,10 @@ def test_rules_of_integer_axes_are_rounded_to_distinct_integers():
 
 def test_families_are_those_of_spectra():
     def values(family, size=5, **parameters):
-        return tuple(Family(family=family, **parameters).values(size).tolist())
+        return tuple(family_values("spectrum", Family(family=family, **parameters), size).tolist())
 
     assert values("low-rank", rank=2, scale=3.0) == (3.0, 3.0, 0.0, 0.0, 0.0)
+    assert values("log-spaced", size=3, condition=16.0, scale=2.0) == pytest.approx((8.0, 2.0, 0.5))
     assert values("power-law", exponent=1.5, scale=2.0) == spectra.power_law(5, 1.5, 2.0)
     assert values("exponential", rate=0.5) == spectra.exponential(5, 0.5)
 
@@ -177,8 +181,8 @@ def test_axes_of_covariances_and_of_spectra():
         (["ranks"], ["1"], "ranks.0: expected a valid integer, received 1"),
         (["trials"], 1, "trials: expected at least 2, received 1"),
         (["seed"], -1, "seed: expected at least 0, received -1"),
-        (["methods"], ["magic"], "methods.0: expected 'monte-carlo' or 'theory', received magic"),
-        (["methods"], ["theory", "theory"], "methods: expected distinct methods"),
+        (["computed_by"], ["magic"], "computed_by.0: expected 'monte-carlo' or 'theory', received magic"),
+        (["computed_by"], ["theory", "theory"], "computed_by: expected each of them once"),
     ],
 )  # fmt: skip
 def test_every_refusal_says_field_expected_and_received(path, value, message):
@@ -196,7 +200,7 @@ def test_a_bad_cell_far_into_the_grid_is_named():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a mapping with problem, axes and ranks, received None"),
+        ("", "a mapping with problem, axes, ranks, received None"),
         ("- 1", "a mapping"),
         ("a: 1\na: 2", "YAML, without duplicate keys, .*line 2"),
         ("a: [1", "YAML, .*line 1"),
@@ -286,3 +290,45 @@ def test_a_thousand_bad_files_are_one_line_each_and_leave_nothing(text):
         assert len(err.splitlines()) == 1
         assert "Traceback" not in err
         assert [item.name for item in Path(folder).iterdir()] == ["sweep.yaml"]
+
+
+# -- one vocabulary ---------------------------------------------------------------------------------------------
+
+
+def test_a_family_is_the_same_in_every_file_and_on_the_command_line():
+    written = Family.of_text("spectrum", "power-law:1.5:2")
+    assert (
+        written == Family.of_text("spectrum", "power_law:1.5:2") == Family(family="power-law", exponent=1.5, scale=2.0)
+    )
+    with pytest.warns(OldName, match=r"spectrum.rate: this field is called exponent now"):
+        assert Family(family="power-law", rate=1.5, scale=2.0) == written
+    claimed = GaussianDesign.model_validate(
+        {"regime": "overdetermined", "least_distance": 16, "shapes": [{"n": 40, "dx": 6, "dy": 5}], "noise_std": [1.0],
+         "spectrum": {"family": "power-law", "exponent": 1.5, "scale": 2.0}}
+    )  # fmt: skip
+    (case,) = cases(claimed)
+    content = changed(["problem", "spectrum"], {"family": "power-law", "exponent": 1.5, "scale": 2.0})
+    del content["axes"]["spectrum.rank"]
+    swept = parse_sweep(content).make(noise_std=1.0, n=20)
+    shown = Setting(n=40, dx=6, dy=5, family="power-law", exponent=1.5, scale=2.0)
+    assert case.spectrum == swept.spectrum == shown.problem().spectrum == written.values(5)
+
+
+@pytest.mark.parametrize(
+    "text", ["flat:1", "low-rank", "low-rank:1.5", "low-rank:2:3:4", "power-law:x", "gaussian:2:1", "power-law:-1", ":"]
+)
+def test_a_family_that_is_none_is_refused(text):
+    with pytest.raises(InvalidInput) as caught:
+        Family.of_text("spectrum", text)
+    assert caught.value.field.startswith("spectrum")
+
+
+def test_the_old_name_of_computed_by_is_read_with_a_notice():
+    content = changed(["computed_by"], ["theory"])
+    new = parse_sweep(content)
+    content["methods"] = content.pop("computed_by")
+    with pytest.warns(OldName, match="methods: this field is called computed_by now"):
+        assert parse_sweep(content) == new
+    content["computed_by"] = ["theory"]
+    with pytest.raises(InvalidInput, match="either computed_by or its old name methods"):
+        parse_sweep(content)

@@ -20,7 +20,7 @@ axes:
   noise_std: {linear: [0.1, 10, CELLS]}
 ranks: [1, 2]
 trials: 16
-methods: [monte-carlo]
+computed_by: [monte-carlo]
 """
 CELLS = 600
 #: An empty journal has a log of 25 kB, and each cell adds 4 kB.

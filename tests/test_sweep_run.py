@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import sqlite3
 import sys
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -15,19 +16,20 @@ from linreg_lora import Problem, cli, sweep
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.sweeps import curves as sweeps
 from linreg_lora.sweeps import run as sweep_run
+from linreg_lora.sweeps.config import load_sweep
 from linreg_lora.sweeps.grid import finished_cells
 from linreg_lora.sweeps.journal import Journal
 
 ROOT = Path(__file__).parent.parent
 BASE = Problem(n=12, dx=4, dy=4, spectrum=(2.0, 1.0), noise_std=1.0)
 AXES = {"noise_std": [0.5, 1.0, 2.0], "n": [12, 5]}
-SETTINGS = {"ranks": [1, 2], "trials": 16, "methods": ["monte-carlo"], "seed": 1}
+SETTINGS = {"ranks": [1, 2], "trials": 16, "computed_by": ["monte-carlo"], "seed": 1}
 CONFIG = """
 problem: {n: 12, dx: 4, dy: 4, spectrum: [2, 1]}
 axes: {noise_std: [0.5, 1.0, 2.0], n: [12, 5]}
 ranks: [1, 2]
 trials: 16
-methods: [monte-carlo]
+computed_by: [monte-carlo]
 seed: 1
 """
 
@@ -118,7 +120,7 @@ def test_cells_without_a_mean_are_marked_and_infinite(expected):
 
 
 def test_ranks_that_no_cell_has_are_nan_and_fft_is_there():
-    dataset = sweep(BASE, {"noise_std": [1.0]}, ranks=[9], trials=16, methods=["monte-carlo"])
+    dataset = sweep(BASE, {"noise_std": [1.0]}, ranks=[9], trials=16, computed_by=["monte-carlo"])
     assert np.all(np.isnan(dataset.risk))
     assert np.all(np.isfinite(dataset.fft_risk))
 
@@ -164,7 +166,7 @@ def test_cells_are_in_the_journal_before_they_are_reported(tmp_path):
         ({"seed": 2}, "with seed 2, received one with seed 1"),
         ({"trials": 17}, "with trials 17, received one with trials 16"),
         ({"ranks": [1]}, r"with ranks \[1\], received one with ranks \[1, 2\]"),
-        ({"methods": ["theory"]}, "with methods"),
+        ({"computed_by": ["theory"]}, "with methods"),
         ({"attributes": {"note": "x"}}, "with note x, received one with note not stated"),
         ({"axes": {"noise_std": [0.5, 1.0, 3.0], "n": [12, 5]}}, r"with axis noise_std \[0.5, 1.0, 3.0\]"),
         ({"axes": {"n": [12, 5], "noise_std": [0.5, 1.0, 2.0]}}, "with axes"),
@@ -249,7 +251,7 @@ def test_the_file_is_the_sweep_with_its_provenance(command, expected, tmp_path):
         assert dataset.identical(expected)
         assert dataset.attrs["versions"].startswith("linreg-lora ")
     (tmp_path / "again.yaml").write_text(config)
-    assert sweep_run.load(tmp_path / "again.yaml").text == config
+    assert load_sweep(tmp_path / "again.yaml").text == config
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.yaml", "out.nc", "out.nc.journal", "sweep.yaml"]
 
 
@@ -346,3 +348,20 @@ def test_an_interrupt_is_one_line_and_resumable(command, monkeypatch, tmp_path):
     assert err == f"linreg-lora: interrupted; what is finished is in {tmp_path / 'out.nc.journal'}: --resume goes on\n"
     monkeypatch.setattr(Journal, "add", add)
     assert command("--resume")[0] == 0
+
+
+def test_a_journal_and_a_file_of_old_names_still_open(command, failing, tmp_path):
+    """Version 0.1.0 said `methods`; a journal that quotes it is continued, and what it says stays."""
+    assert command()[0] == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.nc.journal")) as database, database:
+        (now,) = database.execute("SELECT value FROM header WHERE key = 'config'").fetchone()
+        assert "computed_by: [monte-carlo]" in now
+        old = now.replace("computed_by: [monte-carlo]", "methods: [monte-carlo]")
+        database.execute("UPDATE header SET value = ? WHERE key = 'config'", (old,))
+    failing()
+    (tmp_path / "sweep.yaml").write_text(CONFIG.replace("computed_by:", "methods:"))
+    code, _, err = command("--resume")
+    assert (code, err) == (0, "linreg-lora: methods: this field is called computed_by now\n")
+    assert xr.load_dataset(tmp_path / "out.nc").attrs["config"] == old
+    (tmp_path / "sweep.yaml").write_text(CONFIG.replace("seed: 1", "seed: 2"))
+    assert command("--resume")[0] == 2

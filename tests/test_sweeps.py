@@ -53,7 +53,9 @@ def test_theory_in_doubt_is_flagged_with_a_note(grid):
     assert not grid.flagged.sel(computed_by="monte-carlo").any()
     assert not grid.fft_flagged.any()
     assert "rank 1-2, 8" in str(theory.note.sel(n=15).values)
-    ridge = sweep(BASE.replace(ridge=0.5), {"n": [12, 14, 60]}, ranks=[1], methods=["theory"]).sel(computed_by="theory")
+    ridge = sweep(BASE.replace(ridge=0.5), {"n": [12, 14, 60]}, ranks=[1], computed_by=["theory"]).sel(
+        computed_by="theory"
+    )
     assert ridge.fft_flagged.values.tolist() == [True, True, False]
     assert np.isnan(ridge.fft_risk.values).tolist() == [False, False, False]
 
@@ -108,13 +110,13 @@ def test_a_function_makes_the_problems():
         lambda rate: BASE.replace(spectrum=exponential(9, rate, 5.0)),
         {"rate": [0.0, 1.0]},
         ranks=[0],
-        methods=["theory"],
+        computed_by=["theory"],
     )
     np.testing.assert_allclose(grid.risk.values.ravel(), [9 * 25.0, 25 * (1 - np.exp(-18)) / (1 - np.exp(-2))])
 
 
 def test_an_axis_of_spectra_is_an_index():
-    grid = sweep(BASE, {"spectrum": [(2.0,), (3.0, 1.0)]}, ranks=[0], methods=["theory"])
+    grid = sweep(BASE, {"spectrum": [(2.0,), (3.0, 1.0)]}, ranks=[0], computed_by=["theory"])
     assert grid.spectrum.values.tolist() == [0, 1]
     assert grid.spectrum.attrs["values"] == "[[2.0], [3.0, 1.0]]"
     assert grid.risk.values.ravel().tolist() == [4.0, 10.0]
@@ -122,7 +124,7 @@ def test_an_axis_of_spectra_is_an_index():
 
 def test_progress_is_told_every_cell():
     steps = []
-    sweep(BASE, {"noise_std": [0.5, 1.0, 2.0]}, ranks=[0], methods=["theory"], progress=steps.append)
+    sweep(BASE, {"noise_std": [0.5, 1.0, 2.0]}, ranks=[0], computed_by=["theory"], progress=steps.append)
     assert steps == [1, 1, 1]
 
 
@@ -138,7 +140,7 @@ def test_progress_is_told_every_cell():
         ({"n": [10]}, {"ranks": []}, "ranks: expected a list of integers >= 0"),
         ({"n": [10]}, {"ranks": [2, 1]}, "ranks: expected increasing ranks"),
         ({"n": [10]}, {"ranks": [-1]}, "ranks: expected a list of integers >= 0"),
-        ({"n": [10]}, {"methods": ["magic"]}, "methods: expected any of monte-carlo, theory"),
+        ({"n": [10]}, {"computed_by": ["magic"]}, "computed_by: expected any of monte-carlo, theory"),
         ({"n": [10]}, {"trials": 0}, "trials: expected an integer >= 1"),
         ({"n": [10]}, {"seed": -1}, "seed: expected an integer"),
     ],

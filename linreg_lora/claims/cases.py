@@ -3,8 +3,9 @@
 import numpy as np
 
 from linreg_lora import spectra
-from linreg_lora.claims.domains import Domain, GaussianDesign, Shape, SpectrumFamily
+from linreg_lora.claims.domains import Domain, GaussianDesign, Shape
 from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.files.problems import SHAPES
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -32,7 +33,9 @@ def describe_domain(domain: Domain) -> str:
         sizes = ", ".join(f"{rows} x {columns}" for rows, columns in domain.sizes)
         return f"{domain.predicate} of {sizes}"
     spectrum = domain.spectrum
-    shape = f"rank {spectrum.rank}" if spectrum.rank else f"{spectrum.family} with rate {spectrum.rate:g}"
+    (name,) = SHAPES[spectrum.family]
+    value = f"{name} {getattr(spectrum, name):g}"
+    shape = value if name == "rank" else f"{spectrum.family} with {value}"
     parts = [
         f"{domain.regime}, |n - dx| >= {domain.least_distance}",
         ", ".join(f"(n {size.n}, dx {size.dx}, dy {size.dy})" for size in domain.shapes),
@@ -66,7 +69,7 @@ def _problem(domain: GaussianDesign, shape: Shape, noise_std: float) -> Problem:
         n=shape.n,
         dx=shape.dx,
         dy=shape.dy,
-        spectrum=_spectrum(domain.spectrum, min(shape.dx, shape.dy)),
+        spectrum=domain.spectrum.values(min(shape.dx, shape.dy)),
         noise_std=noise_std,
         input_covariance=_covariance(shape.dx, domain.input_condition, domain.input_scale),
         noise_covariance=_covariance(shape.dy, domain.noise_condition, 1.0),
@@ -75,16 +78,9 @@ def _problem(domain: GaussianDesign, shape: Shape, noise_std: float) -> Problem:
     )
 
 
-def _spectrum(family: SpectrumFamily, size: int) -> spectra.Spectrum:
-    if family.family == "low-rank":
-        return spectra.low_rank(family.rank or 1, family.scale)
-    shape = spectra.power_law if family.family == "power-law" else spectra.exponential
-    return shape(size, family.rate or 0.0, family.scale)
-
-
 def _covariance(size: int, condition: float, scale: float) -> np.ndarray | None:
     if condition == 1:
         return None if scale == 1 else np.full(size, scale)
-    values = scale * np.geomspace(condition**-0.5, condition**0.5, size)
+    values = np.array(spectra.log_spaced(size, condition, scale))[::-1]
     basis = np.linalg.qr(np.random.default_rng(_BASIS_SEED).standard_normal((size, size)))[0]
     return (basis * values) @ basis.T

@@ -3,24 +3,20 @@
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from linreg_lora.claims import registry
 from linreg_lora.errors import InvalidInput
+from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.files.problems import Family
 from linreg_lora.validation import LARGEST
 
 #: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_SIZE = 5_000
 
-Integer = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST)]
 #: A scale times a condition number is still at most `LARGEST`.
 _Moderate = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST**0.5)]
 _Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Shape(Strict):
@@ -29,22 +25,6 @@ class Shape(Strict):
     n: _Size
     dx: _Size
     dy: _Size
-
-
-class SpectrumFamily(Strict):
-    """A spectrum by family: low-rank (rank, scale), power-law (rate, scale) or exponential (rate, scale)."""
-
-    family: Literal["low-rank", "power-law", "exponential"]
-    rank: _Size | None = None
-    rate: Number | None = Field(default=None, ge=0)
-    scale: Number = Field(default=1.0, ge=0)
-
-    @model_validator(mode="after")
-    def _has_its_parameter(self) -> "SpectrumFamily":
-        needed, unused = ("rank", "rate") if self.family == "low-rank" else ("rate", "rank")
-        if getattr(self, needed) is None or getattr(self, unused) is not None:
-            raise ValueError(f"a {needed} and no {unused}, because the family is {self.family}")
-        return self
 
 
 class GaussianDesign(Strict):
@@ -57,7 +37,7 @@ class GaussianDesign(Strict):
     regime: Literal["overdetermined", "underdetermined"]
     least_distance: Integer = Field(ge=1)
     shapes: list[Shape] = Field(min_length=1)
-    spectrum: SpectrumFamily
+    spectrum: Family
     noise_std: list[Annotated[Number, Field(gt=0)]] = Field(min_length=1)
     input_scale: _Moderate = Field(default=1.0, gt=0)
     input_condition: _Moderate = Field(default=1.0, ge=1)
@@ -72,6 +52,8 @@ class GaussianDesign(Strict):
 
     @model_validator(mode="after")
     def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
+        if self.spectrum.family == "gaussian":
+            raise InvalidInput("spectrum.family", "low-rank, power-law, exponential or log-spaced", "gaussian")
         for shape in self.shapes:
             gap = shape.n - shape.dx if self.regime == "overdetermined" else shape.dx - shape.n
             if gap < self.least_distance:
@@ -102,11 +84,11 @@ class MatrixFamily(Strict):
 
 def _domain_type(value: Any) -> str:
     predicate = value.get("predicate") if isinstance(value, dict) else getattr(value, "predicate", None)
-    return "MatrixFamily" if predicate is not None else "GaussianDesign"
+    return "<matrices>" if predicate is not None else "<design>"
 
 
 Domain = Annotated[
-    Annotated[GaussianDesign, Tag("GaussianDesign")] | Annotated[MatrixFamily, Tag("MatrixFamily")],
+    Annotated[GaussianDesign, Tag("<design>")] | Annotated[MatrixFamily, Tag("<matrices>")],
     Discriminator(_domain_type),
 ]
 

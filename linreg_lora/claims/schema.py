@@ -12,14 +12,12 @@ from linreg_lora.claims import registry
 from linreg_lora.claims.domains import (
     Domain,
     GaussianDesign,
-    Integer,
     MatrixFamily,
-    Number,
-    Strict,
     require_growing_sizes,
 )
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
+from linreg_lora.files.models import Integer, Number, Strict
 from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.

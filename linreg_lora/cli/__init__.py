@@ -1,12 +1,15 @@
 """The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim or a proof is not, 2 could not run."""
 
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from linreg_lora.cli import problems, runs, verdicts
 from linreg_lora.cli.app import app
-from linreg_lora.errors import InvalidInput, LinregLoraError, one_line
+from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
 __all__ = ["app", "main", "problems", "runs", "verdicts"]
 
@@ -24,6 +27,8 @@ _OPTIONS = {
 
 def main() -> None:
     """Entry point: every failure is one line on standard error and exit code 2."""
+    warnings.showwarning = _notices(warnings.showwarning)
+    warnings.filterwarnings("always", category=OldName)
     try:
         code = app(standalone_mode=False)
     except _ClickException as error:
@@ -42,6 +47,20 @@ def main() -> None:
         _fail("interrupted")
     else:
         sys.exit(code or 0)
+
+
+def _notices(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Shows an old name as one line on standard error, once; any other warning as `otherwise` does."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, OldName):
+            otherwise(message, category, *where)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"linreg-lora: {one_line(str(message))}", file=sys.stderr)
+
+    return show
 
 
 def _complaint(error: Exception) -> str:

@@ -1,17 +1,14 @@
 """Commands about one problem: `risk` and `crossover`."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from linreg_lora.cli import grammar
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.errors import InvalidInput
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from linreg_lora.problem import Problem
 
 #: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
 _LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
@@ -27,12 +24,18 @@ _Samples = Annotated[int, typer.Option(help="Number of samples.")]
 _Inputs = Annotated[int, typer.Option(help="Input dimension.")]
 _Outputs = Annotated[int, typer.Option(help="Output dimension.")]
 _Noise = Annotated[float, typer.Option(help="Noise standard deviation sigma.")]
-_Spectrum = Annotated[str, typer.Option(help="Singular values of the task shift, as in 3,2,1.")]
+_Spectrum = Annotated[
+    str, typer.Option(help="Singular values of the task shift, as in 3,2,1 or power-law:1:10 (family:shape:scale).")
+]
 _Ridge = Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")]
 _InputSpectrum = Annotated[
-    str | None, typer.Option(help="Variances of the dx inputs, in the order of the shift's directions.")
+    str | None,
+    typer.Option(help="Variances of the dx inputs, in the order of the shift's directions; written as --spectrum is."),
 ]
-_NoiseSpectrum = Annotated[str | None, typer.Option(help="Relative noise variances of the dy outputs.")]
+_NoiseSpectrum = Annotated[
+    str | None, typer.Option(help="Relative noise variances of the dy outputs; written as --spectrum is.")
+]
+_Picture = Annotated[Path | None, typer.Option(help="Draw it too, into a .png, .pdf or .svg file.")]
 
 
 @app.command()
@@ -42,7 +45,7 @@ def risk(
     dy: _Outputs,
     noise_std: _Noise,
     spectrum: _Spectrum,
-    ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1,2,3. Default: all.")] = None,
+    ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1-8,16. Default: all.")] = None,
     ridge: _Ridge = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
@@ -56,15 +59,26 @@ def risk(
     trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+    picture: _Picture = None,
 ) -> None:
     """Expected excess risk of LoRA and FFT on one problem."""
     from linreg_lora.cli import risk_report
     from linreg_lora.risk_curve import valid_ranks
 
-    problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
+    picture = grammar.picture_path(picture)
+    problem = grammar.problem(
+        n=n,
+        dx=dx,
+        dy=dy,
+        noise_std=noise_std,
+        spectrum=spectrum,
+        ridge=ridge,
+        input_spectrum=input_spectrum,
+        noise_spectrum=noise_spectrum,
+    )
     if ranks is None and problem.max_rank > _LONGEST_TABLE:
         raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
-    chosen = valid_ranks(None if ranks is None else _numbers("ranks", ranks, int), problem)
+    chosen = valid_ranks(grammar.ranks(ranks), problem)
     if forgetting and dx > _LARGEST_FORGETTING:
         raise InvalidInput("dx", f"at most {_LARGEST_FORGETTING} with --forgetting, which takes matrices", dx)
     if pretraining_spectrum is not None and not forgetting:
@@ -73,7 +87,7 @@ def risk(
     if forgetting:
         from linreg_lora.theory.forgetting import expected_forgetting as theory_of_forgetting
 
-        before = _vector("pretraining-spectrum", pretraining_spectrum)
+        before = grammar.variances("pretraining-spectrum", pretraining_spectrum, dx)
         forgotten = theory_of_forgetting(problem, chosen, before)
     if method is not Method.THEORY:
         from linreg_lora.console import progress
@@ -87,6 +101,10 @@ def risk(
         computed = expected_risk(problem, chosen)
     render = risk_report.risk_json if output is TableFormat.JSON else risk_report.risk_table
     render(problem, chosen, simulated, computed, forgotten)
+    if picture is not None:
+        from linreg_lora.figures import pictures
+
+        pictures.save(pictures.of_risk(computed, simulated), picture)
 
 
 @app.command()
@@ -104,50 +122,30 @@ def crossover(
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+    picture: _Picture = None,
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
     from linreg_lora.cli import risk_report
     from linreg_lora.theory import decisions
 
-    problem = _problem(n, dx, dy, noise_std, spectrum, ridge, input_spectrum, noise_spectrum)
-    found = decisions.crossover(problem, rank, over, low, high)
-    render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
-    render(found, rank, over)
-
-
-def _problem(
-    n: int,
-    dx: int,
-    dy: int,
-    noise_std: float,
-    spectrum: str,
-    ridge: float,
-    input_spectrum: str | None,
-    noise_spectrum: str | None,
-) -> "Problem":
-    from linreg_lora.problem import Problem
-
-    return Problem(
+    picture = grammar.picture_path(picture)
+    problem = grammar.problem(
         n=n,
         dx=dx,
         dy=dy,
-        spectrum=tuple(_numbers("spectrum", spectrum, float)),
         noise_std=noise_std,
+        spectrum=spectrum,
         ridge=ridge,
-        input_covariance=_vector("input-spectrum", input_spectrum),
-        noise_covariance=_vector("noise-spectrum", noise_spectrum),
+        input_spectrum=input_spectrum,
+        noise_spectrum=noise_spectrum,
     )
+    found = decisions.crossover(problem, rank, over.replace("-", "_"), low, high)
+    render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
+    render(found, rank, over.replace("-", "_"))
+    if picture is not None:
+        from linreg_lora.console import progress
+        from linreg_lora.figures import pictures
 
-
-def _vector(field: str, text: str | None) -> "np.ndarray | None":
-    import numpy as np
-
-    return None if text is None else np.array(_numbers(field, text, float))
-
-
-def _numbers(field: str, text: str, kind: type) -> list:
-    expected = f"comma-separated {'integers' if kind is int else 'numbers'}, as in 3,2,1"
-    try:
-        return [kind(part) for part in text.split(",")] if text.strip() else []
-    except ValueError:
-        raise InvalidInput(field, expected, text) from None
+        with progress("drawing", pictures.POINTS) as advance:
+            drawn = pictures.of_crossings(problem, rank, over.replace("-", "_"), low, high, found, advance)
+        pictures.save(drawn, picture)

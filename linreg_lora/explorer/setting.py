@@ -8,6 +8,8 @@ from typing import Any
 
 from linreg_lora import spectra, validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.files import problems
+from linreg_lora.files.models import validated
 from linreg_lora.problem import Problem
 
 #: The largest dx and dy here: beyond it a curve no longer follows a slider, nor do draws come in seconds.
@@ -15,7 +17,7 @@ LARGEST_DIMENSION = 400
 
 
 class Family(StrEnum):
-    """How the singular values of the task shift decay (`spectra`)."""
+    """How the singular values of the task shift decay: those of `files.problems.Family` that have a slider."""
 
     LOW_RANK = "low-rank"
     POWER_LAW = "power-law"
@@ -23,7 +25,7 @@ class Family(StrEnum):
 
 
 #: The parameter that belongs to each family.
-PARAMETERS = {Family.LOW_RANK: "rank", Family.POWER_LAW: "exponent", Family.EXPONENTIAL: "rate"}
+PARAMETERS = {family: problems.SHAPES[family][0] for family in Family}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class Setting:
         for name in ("lora", *(["rank"] if self.family is Family.LOW_RANK else [])):
             if validation.positive_integer(name, getattr(self, name)) > size:
                 raise InvalidInput(name, f"at most min(dx, dy) = {size}", getattr(self, name))
-        for name in ("noise", "scale", "ridge"):
+        for name in ("noise", "scale", "ridge", PARAMETERS[self.family]):
             validation.nonnegative_number(name, getattr(self, name))
         self.problem()
 
@@ -92,12 +94,9 @@ class Setting:
         return {name: _text(getattr(self, name)) for name in fields}
 
     def _spectrum(self) -> spectra.Spectrum:
-        size = min(self.dx, self.dy)
-        if self.family is Family.LOW_RANK:
-            return spectra.low_rank(self.rank, self.scale)
-        if self.family is Family.POWER_LAW:
-            return spectra.power_law(size, self.exponent, self.scale)
-        return spectra.exponential(size, self.rate, self.scale)
+        shape = PARAMETERS[self.family]
+        content = {"family": str(self.family), shape: getattr(self, shape), "scale": self.scale}
+        return validated(problems.Family, content, what="family").values(min(self.dx, self.dy))
 
 
 def from_query(parameters: Mapping[str, str]) -> Setting:

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from linreg_lora import spectra
 from linreg_lora.errors import InvalidInput
-from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.files.models import Integer, Number, Strict, renamed, validated
 from linreg_lora.problem import Problem
 
 #: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
@@ -20,53 +20,83 @@ _Matrix = Annotated[list[_Vector], Field(min_length=1)]
 
 
 class Family(Strict):
-    """Singular values, or variances, by family (`spectra`), times `scale`.
+    """Singular values, or variances, by family (`spectra`), times `scale`: the one vocabulary of sweep files, claims
+    files, the explorer and the command line, where it is family:shape:scale, as in power-law:1:10.
 
-    | family      | parameters   | values                                                          |
+    | family      | shape        | values                                                          |
     |-------------|--------------|-----------------------------------------------------------------|
     | low-rank    | `rank`       | 1, ..., 1, then zeros                                           |
     | power-law   | `exponent`   | i^(-exponent), i = 1, 2, ...                                    |
     | exponential | `rate`       | exp(-rate i), i = 0, 1, ...                                     |
+    | log-spaced  | `condition`  | from sqrt(condition) down to 1 / sqrt(condition), geometrically |
     | gaussian    | `rank, seed` | U V / sqrt(rank), U and V iid N(0, 1); for the task shift alone |
     """
 
-    family: Literal["low-rank", "power-law", "exponential", "gaussian"]
+    family: Literal["low-rank", "power-law", "exponential", "log-spaced", "gaussian"]
     rank: Integer | None = Field(default=None, ge=1)
     exponent: Number | None = Field(default=None, ge=0)
     rate: Number | None = Field(default=None, ge=0)
+    condition: Number | None = Field(default=None, ge=1)
     seed: Integer | None = Field(default=None, ge=0)
     scale: Number = Field(default=1.0, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_old_names(cls, content: Any) -> Any:
+        if isinstance(content, Mapping) and content.get("family") == "power-law":
+            return renamed(content, "rate", "exponent", "spectrum")
+        return content
+
     @model_validator(mode="after")
     def _has_its_parameters(self) -> "Family":
-        own = _PARAMETERS[self.family]
-        given = tuple(name for name in ("rank", "exponent", "rate", "seed") if getattr(self, name) is not None)
+        own = SHAPES[self.family]
+        given = tuple(name for name in _SHAPE_NAMES if getattr(self, name) is not None)
         if given != own:
             raise InvalidInput(
                 "parameters", f"{' and '.join(own)} with family {self.family}", ", ".join(given) or "none"
             )
         return self
 
-    def values(self, size: int) -> np.ndarray:
-        """The first `size` values; not for gaussian."""
+    @classmethod
+    def of_text(cls, field: str, text: str) -> "Family":
+        """The family that family:shape:scale says, the scale being 1 where it is left out. Raises `InvalidInput`."""
+        name, *numbers = text.strip().replace("_", "-").split(":")
+        expected = "family:shape:scale, as in low-rank:4:2, power-law:1:10 or exponential:0.5:3"
+        if name not in SHAPES or name == "gaussian" or len(numbers) not in (1, 2):
+            raise InvalidInput(field, expected, text)
+        (shape,) = SHAPES[name]
+        try:
+            read = [int(numbers[0]) if shape == "rank" else float(numbers[0]), *map(float, numbers[1:])]
+        except ValueError:
+            raise InvalidInput(field, expected, text) from None
+        content = {"family": name, **dict(zip((shape, "scale"), read, strict=False))}
+        return validated(cls, content, what=field, prefix=field)
+
+    def values(self, size: int) -> spectra.Spectrum:
+        """The first `size` values, without the zeros of low-rank; not for gaussian. Raises `InvalidInput`."""
         if size > LARGEST_FAMILY:
             raise InvalidInput("family", f"at most {LARGEST_FAMILY} values", size)
         if self.family == "low-rank":
             assert self.rank is not None
             if self.rank > size:
                 raise InvalidInput("rank", f"an integer in 1..{size}", self.rank)
-            return np.concatenate([np.full(self.rank, self.scale), np.zeros(size - self.rank)])
+            return spectra.low_rank(self.rank, self.scale)
         if self.family == "power-law":
-            return np.array(spectra.power_law(size, self.exponent or 0.0, self.scale))
-        return np.array(spectra.exponential(size, self.rate or 0.0, self.scale))
+            return spectra.power_law(size, self.exponent or 0.0, self.scale)
+        if self.family == "log-spaced":
+            return spectra.log_spaced(size, self.condition or 1.0, self.scale)
+        return spectra.exponential(size, self.rate or 0.0, self.scale)
 
 
-_PARAMETERS = {
+#: What belongs to each family besides `scale`, in the order of the fields.
+SHAPES = {
     "low-rank": ("rank",),
     "power-law": ("exponent",),
     "exponential": ("rate",),
+    "log-spaced": ("condition",),
     "gaussian": ("rank", "seed"),
 }
+_SHAPE_NAMES = ("rank", "exponent", "rate", "condition", "seed")
 
 
 def _kind(value: Any) -> str:
@@ -95,8 +125,6 @@ _Covariance = Annotated[
 
 class ProblemSpec(Strict):
     """The fields of a `Problem`. A covariance is c for c I, a list for a diagonal, a matrix, or a family's diagonal."""
-
-    tagged: ClassVar[Mapping[str, type[Strict]]] = {"<family>": Family}
 
     n: Integer
     dx: Integer
@@ -127,7 +155,7 @@ class ProblemSpec(Strict):
         if self.task_shift is not None:
             raise InvalidInput("spectrum", "either spectrum or task_shift", "both")
         if given.family != "gaussian":
-            return {"spectrum": tuple(_family("spectrum", given, min(self.dx, self.dy)).tolist())}
+            return {"spectrum": tuple(family_values("spectrum", given, min(self.dx, self.dy)).tolist())}
         assert given.rank is not None
         assert given.seed is not None
         matrix, values = _gaussian(self.dx, self.dy, given.rank, given.seed)
@@ -142,8 +170,8 @@ def _covariance(field: str, given: Any, size: int) -> np.ndarray | None:
         return None
     if isinstance(given, Family):
         if given.family == "gaussian":
-            raise InvalidInput(f"{field}.family", "low-rank, power-law or exponential", given.family)
-        return _family(field, given, size)
+            raise InvalidInput(f"{field}.family", "low-rank, power-law, exponential or log-spaced", given.family)
+        return family_values(field, given, size)
     if isinstance(given, list):
         return _rows(given)
     if size > LARGEST_FAMILY:
@@ -151,11 +179,13 @@ def _covariance(field: str, given: Any, size: int) -> np.ndarray | None:
     return np.full(size, given)
 
 
-def _family(field: str, family: Family, size: int) -> np.ndarray:
+def family_values(field: str, family: Family, size: int) -> np.ndarray:
+    """`size` values of a family, zeros included. Raises `InvalidInput` that names the field."""
     try:
-        return family.values(size)
+        values = np.array(family.values(size))
     except InvalidInput as error:
         raise InvalidInput(f"{field}.{error.field}", error.expected, error.received, error.remedy) from None
+    return np.concatenate([values, np.zeros(size - len(values))])
 
 
 def _rows(given: list | None) -> Any:

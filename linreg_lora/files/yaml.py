@@ -26,10 +26,11 @@ def read(path: Path, what: str, *, largest: int, aliases: bool = False) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(what, "a readable UTF-8 file", str(path), reason) from None
-    return _content(text, what, str(path), aliases)
+    return parsed(text, what, name=str(path), aliases=aliases)
 
 
-def _content(text: str, what: str, name: str, aliases: bool) -> Any:
+def parsed(text: str, what: str, *, name: str = "a text", aliases: bool = False) -> Any:
+    """The content of a YAML text, as `read` has it; `name`: what a refusal says was received."""
     from ruamel.yaml import YAML
 
     expected = "YAML, without duplicate keys, tags or " + ("merge keys" if aliases else "aliases")

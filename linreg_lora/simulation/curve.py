@@ -141,7 +141,7 @@ def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: 
     risk[0], risk_stderr[0] = problem.pretrained_risk, 0.0
     return RiskCurve(
         problem=problem,
-        method="monte-carlo",
+        computed_by="monte-carlo",
         ranks=np.arange(size),
         risk=risk,
         stderr=risk_stderr,
@@ -161,7 +161,7 @@ def _without_mean(problem: Problem, ranks: np.ndarray, trials: int, seed: int) -
     exact = ranks == 0
     return RiskCurve(
         problem=problem,
-        method="monte-carlo",
+        computed_by="monte-carlo",
         ranks=ranks,
         risk=np.where(exact, problem.pretrained_risk, np.inf),
         stderr=np.where(exact, 0.0, np.nan),

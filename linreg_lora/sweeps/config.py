@@ -3,36 +3,42 @@
 import io
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.files.models import Integer, Strict, read, validated
+from linreg_lora.files import yaml
+from linreg_lora.files.models import Integer, Strict, renamed, validated
 from linreg_lora.files.problems import Family, ProblemSpec
 from linreg_lora.problem import Problem
-from linreg_lora.risk_curve import Method
+from linreg_lora.risk_curve import ComputedBy
 from linreg_lora.sweeps.axes import LARGEST_GRID, Axis, Ranks, Rule, dimension, values_of
+
+#: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
+LARGEST_FILE = 4_000_000
 
 
 class SweepConfig(Strict):
     """A whole sweep file. `problem` may leave out what an axis gives; `axes` as in n, spectrum or spectrum.rank."""
-
-    tagged: ClassVar[Mapping[str, type[Strict]]] = {"<rule>": Rule}
 
     problem: dict[str, Any]
     axes: Annotated[dict[str, Axis], Field(min_length=1)]
     ranks: Ranks
     trials: Integer = Field(default=400, ge=2)
     seed: Integer = Field(default=0, ge=0, lt=2**63)
-    methods: list[Method] = Field(default=["monte-carlo", "theory"], min_length=1)
+    computed_by: list[ComputedBy] = Field(default=["monte-carlo", "theory"], min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_old_names(cls, content: Any) -> Any:
+        return renamed(content, "methods", "computed_by", "")
 
     @model_validator(mode="after")
     def _makes_a_grid(self) -> "SweepConfig":
-        if len(set(self.methods)) < len(self.methods):
-            raise InvalidInput("methods", "distinct methods", self.methods)
+        if len(set(self.computed_by)) < len(self.computed_by):
+            raise InvalidInput("computed_by", "each of them once", self.computed_by)
         self._require_known_axes()
         size = math.prod(len(values) for values in self.points.values())
         if size > LARGEST_GRID:
@@ -74,11 +80,11 @@ class SweepConfig(Strict):
         """The canonical text: YAML without comments, the same for every way to write the same file."""
         from ruamel.yaml import YAML
 
-        yaml = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = None
-        yaml.width = 2**31
+        writer = YAML(typ="safe", pure=True)
+        writer.default_flow_style = None
+        writer.width = 2**31
         text = io.StringIO()
-        yaml.dump(self.model_dump(exclude_none=True), text)
+        writer.dump(self.model_dump(exclude_none=True), text)
         return text.getvalue()
 
     def make(self, **point: Any) -> Problem:
@@ -89,7 +95,7 @@ class SweepConfig(Strict):
             field, _, parameter = paths[name].partition(".")
             content[field] = {**content[field], parameter: value} if parameter else value
         try:
-            return validated(ProblemSpec, content, "problem").problem()
+            return validated(ProblemSpec, content, what="problem", prefix="problem").problem()
         except InvalidInput as error:
             where = ", ".join(f"{paths[name]} = {json.dumps(value, default=repr)}" for name, value in point.items())
             field = error.field if error.field.startswith("problem") else f"problem.{error.field}"
@@ -98,13 +104,11 @@ class SweepConfig(Strict):
             raise InvalidInput(field, error.expected, error.received, f"{remedy}in the cell {where}") from None
 
 
-def load_sweep(path: Path) -> SweepConfig:
+def load_sweep(path: Path | str) -> SweepConfig:
     """Read and validate a sweep file. Raises `InvalidInput` in one line for anything that is not one."""
-    return parse_sweep(read(path))
+    return parse_sweep(yaml.read(Path(path), "sweep file", largest=LARGEST_FILE))
 
 
 def parse_sweep(content: Any) -> SweepConfig:
     """Validate the content of a sweep file."""
-    if not isinstance(content, dict):
-        raise InvalidInput("sweep file", "a mapping with problem, axes and ranks", content)
-    return validated(SweepConfig, content, "")
+    return validated(SweepConfig, content, what="sweep file")

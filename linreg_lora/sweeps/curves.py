@@ -16,7 +16,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.provenance import versions
-from linreg_lora.risk_curve import Method, RiskCurve
+from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
 from linreg_lora.sweeps.grid import Finished, Grid, Make, finished_cells, grid
 from linreg_lora.sweeps.journal import Entry, Journal, recorded
@@ -24,7 +24,7 @@ from linreg_lora.sweeps.journal import Entry, Journal, recorded
 if TYPE_CHECKING:
     import xarray as xr
 
-METHODS: tuple[Method, ...] = ("monte-carlo", "theory")
+COMPUTED_BY: tuple[ComputedBy, ...] = ("monte-carlo", "theory")
 
 _UNITS = "squared units of y"
 _BY_RANK = {
@@ -49,7 +49,7 @@ class FailedCells(UserWarning):
 
 
 class CellResult(NamedTuple):
-    """What a cell comes to: one row of numbers for each method (`_columns`), and the curves' notes."""
+    """What a cell comes to: one row of numbers for each way to compute them (`_columns`), and the curves' notes."""
 
     values: np.ndarray
     notes: tuple[tuple[str, ...], ...]
@@ -62,7 +62,7 @@ def sweep(
     ranks: Sequence[int],
     trials: int = 400,
     seed: int = 0,
-    methods: Sequence[Method] = METHODS,
+    computed_by: Sequence[ComputedBy] = COMPUTED_BY,
     executor: Executor | None = None,
     progress: Callable[[int], None] = lambda _: None,
     journal: Path | str | None = None,
@@ -77,7 +77,7 @@ def sweep(
     | `axes`       | name -> values; the grid is their product, and the names become dimensions                      |
     | `ranks`      | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell                                   |
     | `trials`     | Monte Carlo draws of each cell                                                                  |
-    | `methods`    | any of monte-carlo, theory                                                                      |
+    | `computed_by`| any of monte-carlo, theory                                                                      |
     | `executor`   | anything with the concurrent.futures.Executor interface (`executors`); None: this process       |
     | `progress`   | called with the number of cells just done, when they are safe in the journal                    |
     | `journal`    | a file that keeps every finished cell, whatever happens to this process; None: memory alone     |
@@ -88,7 +88,7 @@ def sweep(
     (computed_by, *axes), `flagged` (computed_by, *axes, rank) and `fft_flagged` (computed_by, *axes): whether a number
     by theory may be off by more than 1 %, `note` (computed_by, *axes): what is missing or in doubt, and why, `moments`
     (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a cell has no numbers, empty where
-    it has. `computed_by` lists the methods. The seed of a cell is derived from `seed`
+    it has. `computed_by` lists theory and monte-carlo as asked for. The seed of a cell is derived from `seed`
     and the problem itself, so the Dataset depends on the arguments above `executor` alone.
 
     A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
@@ -96,19 +96,19 @@ def sweep(
     `LinregLoraError` when the executor or the disk fails midway, after which the journal can be resumed.
     """
     chosen = _distinct_ranks(ranks)
-    methods = _known_methods(methods)
-    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    computed_by = _known_ways(computed_by)
+    trials, seed = _enough_trials(trials, computed_by), valid_seed(seed)
     cells = grid(make, axes, reserved=_RESERVED)
     entries: dict[int, Entry] = {}
     with contextlib.ExitStack() as stack:
         book = None
         if journal is not None:
-            header = _header(cells, chosen, trials, seed, methods, attributes or {})
+            header = _header(cells, chosen, trials, seed, computed_by, attributes or {})
             book = stack.enter_context(Journal(Path(journal), header, resume=resume))
-            entries = _successes(cells, book.entries(), len(methods) * _row_size(chosen))
+            entries = _successes(cells, book.entries(), len(computed_by) * _row_size(chosen))
             progress(len(entries))
         todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
-        arguments = (chosen, trials, seed, methods)
+        arguments = (chosen, trials, seed, computed_by)
         batches = finished_cells(run_cell, cells.problems, arguments, executor, todo)
         stack.enter_context(contextlib.closing(batches))
         for batch in batches:
@@ -117,15 +117,15 @@ def sweep(
                 book.add(done)
             entries.update((entry.cell, entry) for entry in done)
             progress(len(done))
-    dataset = _dataset(cells, chosen, methods, entries)
+    dataset = _dataset(cells, chosen, computed_by, entries)
     _warn_of_failures(cells, entries)
     return dataset.assign_attrs(trials=trials, seed=seed, versions=", ".join(versions()), **(attributes or {}))
 
 
 def run_cell(
-    problem: Problem, ranks: tuple[int, ...], trials: int, seed: int, methods: tuple[Method, ...]
+    problem: Problem, ranks: tuple[int, ...], trials: int, seed: int, computed_by: tuple[ComputedBy, ...]
 ) -> CellResult:
-    """One cell, the task that executors run: a risk curve for each method, at those `ranks` that exist.
+    """One cell, the task that executors run: a risk curve for each way to compute it, at those `ranks` that exist.
 
     Raises `NumericalFailure` for infinite or unexplained missing values where the mean exists.
     """
@@ -134,8 +134,8 @@ def run_cell(
 
     existing = [rank for rank in ranks if rank <= problem.max_rank] or [0]
     curves = []
-    for method in methods:
-        if method == "theory":
+    for by in computed_by:
+        if by == "theory":
             curves.append(expected_risk(problem, existing))
         else:
             own_seed = derived_seed(seed, problem.fingerprint)
@@ -174,7 +174,7 @@ def estimate(
     ranks: Sequence[int],
     trials: int = 400,
     seed: int = 0,
-    methods: Sequence[Method] = METHODS,
+    computed_by: Sequence[ComputedBy] = COMPUTED_BY,
     journal: Path | str | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> Estimate:
@@ -185,26 +185,26 @@ def estimate(
     `sweep` does.
     """
     chosen = _distinct_ranks(ranks)
-    methods = _known_methods(methods)
-    trials, seed = _enough_trials(trials, methods), valid_seed(seed)
+    computed_by = _known_ways(computed_by)
+    trials, seed = _enough_trials(trials, computed_by), valid_seed(seed)
     cells = grid(make, axes, reserved=_RESERVED)
     done: Mapping[int, Entry] = {}
     if journal is not None:
-        header = _header(cells, chosen, trials, seed, methods, attributes or {})
-        done = _successes(cells, recorded(Path(journal), header), len(methods) * _row_size(chosen))
+        header = _header(cells, chosen, trials, seed, computed_by, attributes or {})
+        done = _successes(cells, recorded(Path(journal), header), len(computed_by) * _row_size(chosen))
     problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
     if not problems:
         return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
-    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in methods else []
+    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in computed_by else []
     by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
     sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
     few = min(trials, 64)
-    share = (len(drawing) if methods == ("monte-carlo",) else len(problems)) / len(sample)
+    share = (len(drawing) if computed_by == ("monte-carlo",) else len(problems)) / len(sample)
     seconds = 0.0
     for problem in sample:
-        for method in methods:
-            took = [_timed(run_cell, problem, chosen, few, seed, (method,)) for _ in range(2)][-1]
-            seconds += took * share * (trials / few if method == "monte-carlo" else 1)
+        for by in computed_by:
+            took = [_timed(run_cell, problem, chosen, few, seed, (by,)) for _ in range(2)][-1]
+            seconds += took * share * (trials / few if by == "monte-carlo" else 1)
     return Estimate(len(cells.problems), len(done), len(drawing) * trials, seconds, len(sample))
 
 
@@ -251,9 +251,9 @@ def _require_explained(curve: RiskCurve) -> None:
         if value is None:
             continue
         if exists and np.any(np.isinf(value)):
-            raise NumericalFailure(f"{name} ({curve.method}): expected finite values, received an infinite one")
+            raise NumericalFailure(f"{name} ({curve.computed_by}): expected finite values, received an infinite one")
         if np.any(np.isnan(value)) and not curve.notes:
-            raise NumericalFailure(f"{name} ({curve.method}): expected numbers, received nan without a reason")
+            raise NumericalFailure(f"{name} ({curve.computed_by}): expected numbers, received nan without a reason")
 
 
 def _entry(cells: Grid, finished: Finished[CellResult]) -> Entry:
@@ -289,7 +289,7 @@ def _header(
     ranks: tuple[int, ...],
     trials: int,
     seed: int,
-    methods: tuple[Method, ...],
+    computed_by: tuple[ComputedBy, ...],
     attributes: Mapping[str, str],
 ) -> dict[str, str]:
     """What the results depend on, most telling first."""
@@ -298,7 +298,7 @@ def _header(
         "seed": str(seed),
         "trials": str(trials),
         "ranks": json.dumps(ranks),
-        "methods": json.dumps(methods),
+        "methods": json.dumps(computed_by),
         "axes": json.dumps(cells.names),
         **axes,
         "problems": f"of SHA-256 {cells.identity}",
@@ -331,11 +331,11 @@ def _successes(cells: Grid, entries: Sequence[Entry], numbers: int) -> dict[int,
 
 
 def _dataset(
-    cells: Grid, ranks: tuple[int, ...], methods: tuple[Method, ...], entries: Mapping[int, Entry]
+    cells: Grid, ranks: tuple[int, ...], computed_by: tuple[ComputedBy, ...], entries: Mapping[int, Entry]
 ) -> "xr.Dataset":
     import xarray as xr
 
-    size, width, count = len(cells.problems), len(ranks), len(methods)
+    size, width, count = len(cells.problems), len(ranks), len(computed_by)
     table, notes = np.full((count, size, _row_size(ranks)), np.nan), np.full((count, size), "", dtype=object)
     for cell, entry in entries.items():
         if not entry.failure:
@@ -358,7 +358,7 @@ def _dataset(
     reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)
     variables["failure"] = (cells.names, reasons, {"long_name": "why the cell has no numbers; empty where it has"})
     coordinates: dict[str, Any] = {
-        "computed_by": list(methods),
+        "computed_by": list(computed_by),
         "rank": ("rank", list(ranks), {"long_name": "LoRA rank", "units": "1"}),
     }
     attributes = {
@@ -379,15 +379,15 @@ def _distinct_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(rank) for rank in array)
 
 
-def _enough_trials(trials: int, methods: tuple[Method, ...]) -> int:
+def _enough_trials(trials: int, computed_by: tuple[ComputedBy, ...]) -> int:
     trials = validation.positive_integer("trials", trials)
-    if trials < 2 and "monte-carlo" in methods:
+    if trials < 2 and "monte-carlo" in computed_by:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     return trials
 
 
-def _known_methods(methods: Sequence[Method]) -> tuple[Method, ...]:
-    unknown = [m for m in methods if m not in METHODS]
-    if unknown or not methods:
-        raise InvalidInput("methods", f"any of {', '.join(METHODS)}", list(methods))
-    return tuple(methods)
+def _known_ways(computed_by: Sequence[ComputedBy]) -> tuple[ComputedBy, ...]:
+    unknown = [m for m in computed_by if m not in COMPUTED_BY]
+    if unknown or not computed_by:
+        raise InvalidInput("computed_by", f"any of {', '.join(COMPUTED_BY)}", list(computed_by))
+    return tuple(computed_by)

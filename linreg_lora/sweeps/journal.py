@@ -184,6 +184,17 @@ def recorded(path: Path, header: Mapping[str, str]) -> list[Entry]:
         return journal.entries()
 
 
+def stated(path: Path) -> dict[str, str]:
+    """The header of the journal at `path`; empty where there is none that can be read."""
+    if not path.exists() or path.stat().st_size == 0:
+        return {}
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
+            return dict(database.execute("SELECT key, value FROM header"))
+    except sqlite3.Error:
+        return {}
+
+
 def _created(path: Path) -> bool:
     """Make an empty file, which SQLite takes for an empty database; False where there is a file already."""
     try:

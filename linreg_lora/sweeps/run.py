@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from linreg_lora import validation
 from linreg_lora.console import progress
-from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.errors import InvalidInput, LinregLoraError, OldName
+from linreg_lora.files import yaml
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.sweeps import curves
-from linreg_lora.sweeps.config import SweepConfig, load_sweep
+from linreg_lora.sweeps.config import SweepConfig, load_sweep, parse_sweep
 from linreg_lora.sweeps.executors import available_cores, cluster, local_processes
+from linreg_lora.sweeps.journal import stated
 
 _MOST_NAMED = 20
 
@@ -56,10 +58,21 @@ class SweepRequest(NamedTuple):
             "ranks": config.rank_values,
             "trials": config.trials,
             "seed": config.seed,
-            "methods": config.methods,
+            "computed_by": config.computed_by,
             "journal": self.journal,
-            "attributes": {"config": config.text},
+            "attributes": {"config": self._text},
         }
+
+    @property
+    def _text(self) -> str:
+        """The sweep file's canonical text; that of the journal, which may use older names, where it says the same."""
+        recorded = stated(self.journal).get("config") if self.resume else None
+        if recorded is not None:
+            with contextlib.suppress(InvalidInput), warnings.catch_warnings():
+                warnings.simplefilter("ignore", OldName)
+                if parse_sweep(yaml.parsed(recorded, "journal")) == self.config:
+                    return recorded
+        return self.config.text
 
 
 def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None) -> list[str]:

@@ -42,7 +42,7 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
             notes.append(str(failure))
     return RiskCurve(
         problem=problem,
-        method="theory",
+        computed_by="theory",
         ranks=chosen,
         risk=risk,
         stderr=None,

@@ -1,0 +1,100 @@
+"""How problems, ranks and files are written on the command line: one grammar for every command."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from linreg_lora.problem import Problem
+
+#: Endings of the pictures that can be drawn.
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def same_letter(word: str) -> str:
+    """- and _ are one letter in options and choices."""
+    return word.replace("_", "-")
+
+
+def problem(
+    *,
+    n: int,
+    dx: int,
+    dy: int,
+    noise_std: float,
+    spectrum: str,
+    ridge: float,
+    input_spectrum: str | None,
+    noise_spectrum: str | None,
+) -> "Problem":
+    """The Problem that a command's options describe."""
+    from linreg_lora.problem import Problem
+
+    Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, spectrum=())  # sizes that are none are refused first
+    return Problem(
+        n=n,
+        dx=dx,
+        dy=dy,
+        noise_std=noise_std,
+        ridge=ridge,
+        spectrum=tuple(float(value) for value in values("spectrum", spectrum, min(dx, dy))),
+        input_covariance=variances("input-spectrum", input_spectrum, dx),
+        noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
+    )
+
+
+def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":
+    """Numbers as in 3,2,1, or `size` values of family:shape:scale, as in power-law:1:10."""
+    if ":" not in text:
+        return _numbers(field, text, "comma-separated numbers, as in 3,2,1, or family:shape:scale")
+    from linreg_lora.files.problems import Family, family_values
+
+    return family_values(field, Family.of_text(field, text), size)
+
+
+def variances(field: str, text: str | None, size: int) -> "np.ndarray | None":
+    """`values` as an array; None where no text is."""
+    import numpy as np
+
+    return None if text is None else np.array(values(field, text, size))
+
+
+def ranks(text: str | None) -> list[int] | None:
+    """Ranks as in 1-8,16; None where no text is, which is all of them."""
+    if text is None:
+        return None
+    expected = "integers and ranges of them, as in 1-8,16"
+    found: list[int] = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"\s*(-?\d{1,8})(?:\s*-\s*(\d{1,8}))?\s*", part)
+        if ends is None:
+            raise InvalidInput("ranks", expected, text)
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            raise InvalidInput("ranks", expected, text, "a range begins with its least")
+        found += range(first, last + 1)
+    return found
+
+
+def _numbers(field: str, text: str, expected: str) -> list[float]:
+    """Numbers separated by commas; none in an empty text."""
+    try:
+        return [float(part) for part in text.split(",")] if text.strip() else []
+    except ValueError:
+        raise InvalidInput(field, expected, text) from None
+
+
+def picture_path(path: Path | None) -> Path | None:
+    """The path of a picture, whose ending says its type and whose folder exists; found out before the work."""
+    if path is None:
+        return None
+    if path.suffix.lower() not in PICTURES:
+        raise InvalidInput("picture", f"a file that ends in {', '.join(PICTURES)}", str(path))
+    if not path.parent.is_dir() or path.is_dir():
+        raise InvalidInput("picture", "the path of a file in a folder that exists", str(path))
+    return path
