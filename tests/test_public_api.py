@@ -21,7 +21,7 @@ NAMES = [(package, name) for package in PUBLIC for name in importlib.import_modu
 OBJECTS = {
     f"{made.__module__}.{made.__qualname__}": made
     for made in (getattr(importlib.import_module(package), name) for package, name in NAMES)
-    if inspect.isfunction(made) or inspect.isclass(made)
+    if inspect.isfunction(inspect.unwrap(made)) or inspect.isclass(made)
 }
 #: Packages that mypy would take a minute to read.
 NOT_OURS = ("jax", "jaxtyping", "numpy", "scipy", "sympy", "xarray", "pandas", "matplotlib")

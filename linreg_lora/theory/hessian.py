@@ -133,6 +133,12 @@ def tangent_space(update: Float[np.ndarray, "dy dx"], rank: int) -> TangentSpace
 
     `update` D, `rank` r = rank(D). Raises `InvalidInput` for a D of another rank: below r the tangent space is that of
     the factors (`factor_tangent_space`), or a cone (`cone_gap`); above r it is no LoRA update.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> tangent.dimension, tangent.codimension
+    (10, 2)
     """
     left, right = _bases("update", update)
     if rank != left.shape[1]:
@@ -168,6 +174,13 @@ def hessian_gap(
     Validity: this is the rise of the retrained loss, up to O(||e||^3), at D = Delta of rank r, where g = 0. At another
     optimum of rank r there is also <g, e>, of mean 0, and the curvature of the matrices of rank r
     (`expected_gap_at_optimum`). `perturbation` e.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> f"{ll.theory.hessian_gap(problem, tangent, np.ones((3, 4)), loss=ll.theory.Loss.SQUARED):.3f}"
+    '2.000'
     """
     e = _update("perturbation", perturbation, problem)
     return loss.curvature / 2 * float(np.sum(_outside(problem, tangent, e) ** 2))
@@ -181,6 +194,13 @@ def expected_gap(problem: Problem, tangent: TangentSpace, *, perturbation_std: f
     b is the number of columns of U, and h / 2 = 1 for the loss without 1/2. Special cases: Sigma = I gives
     (h / 2) tau^2 times the codimension, (dx - r)(dy - r) at a point of rank r; LoRA's start (B = 0, A of rank r) has
     b = 0 and for Sigma = I gives (h / 2) tau^2 dy (dx - r). `perturbation_std` tau. Validity as in `gap`.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> gap = ll.theory.expected_gap(problem, tangent, perturbation_std=0.1, loss=ll.theory.Loss.SQUARED)
+    >>> f"{gap:.3f} = 0.1^2 * {tangent.codimension}"
+    '0.020 = 0.1^2 * 2'
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     _require_shape(problem, tangent)
@@ -229,6 +249,12 @@ def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: fl
     Derivation: the best loss is (h / 2) times the energy of (Delta - e) Sigma^{1/2} beyond its r largest singular
     values, expanded to second order in e ~ N(0, tau^2 I); odd orders have mean 0, so the error is O(tau^4). `rank` r,
     at most rank(Delta Sigma^{1/2}), with s_r > s_{r+1}: otherwise `InvalidInput`.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> gap = ll.theory.expected_gap_at_optimum(problem, rank=1, perturbation_std=0.1, loss=ll.theory.Loss.SQUARED)
+    >>> f"{gap:.4f} = {0.1**2 * ((3 - 1) * (4 - 1) - 2 / (4 - 1)):.4f}"
+    '0.0533 = 0.0533'
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     r = validation.nonnegative_integer("rank", rank)
