@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import linreg_lora
+from linreg_lora.claims import registry
+from linreg_lora.proofs import steps
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(linreg_lora.__file__).parent
@@ -119,6 +121,17 @@ def examples_of(made):
     return [test for test in doctest.DocTestFinder().find(made, made.__name__, globs=globs) if test.examples]
 
 
+@pytest.fixture
+def registries(monkeypatch):
+    """What an example registers is gone after it."""
+    steps.ids()
+    registry.predicate("matrix-pairs")  # either loads the package's own
+    tables = [(steps, "_proofs"), *((registry, name) for name in ("_predictions", "_experiments", "_predicates"))]
+    for module, table in tables:
+        monkeypatch.setattr(module, table, dict(getattr(module, table)))
+
+
+@pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("name", sorted(OBJECTS))
 def test_examples_run(name):
     """Every public function has one; a class has one, or is what a function with one returns."""
