@@ -74,7 +74,13 @@ _predicates: dict[str, Predicate] = {}
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
-    """Decorator: make a prediction available to claims files as `name`."""
+    """Decorator: make a prediction available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> @ll.claims.register_prediction("fft-risk.without-one")
+    ... def without_one(problem: ll.Problem, sample: ll.claims.Sample) -> float:
+    ...     return problem.noise_trace * problem.dx / (problem.n - problem.dx)
+    """
 
     def register(function: _Function) -> _Function:
         _predictions[name] = RegisteredPrediction(function, _case_type(function))
@@ -86,7 +92,13 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
 def register_experiment(
     name: str, *, pathwise: bool = False, bounded: bool = False
 ) -> Callable[[_Function], _Function]:
-    """Decorator: make an experiment available to claims files as `name`."""
+    """Decorator: make an experiment available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> @ll.claims.register_experiment("risk-of-fft")
+    ... def risk_of_fft(problem: ll.Problem, trials: int, seed: int) -> ll.claims.Sample:
+    ...     return ll.claims.Sample(ll.draw_risks(problem, trials=trials, seed=seed).lora[:, -1:])
+    """
 
     def register(function: _Function) -> _Function:
         settings = tuple(inspect.signature(function).parameters)[3:]
@@ -97,7 +109,15 @@ def register_experiment(
 
 
 def register_predicate(name: str) -> Callable[[_Function], _Function]:
-    """Decorator: make a predicate available to claims files as `name`."""
+    """Decorator: make a predicate available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> @ll.claims.register_predicate("square")
+    ... def square(rows: int, columns: int) -> bool:
+    ...     return rows == columns
+    >>> square(3, 3)
+    True
+    """
 
     def register(function: _Function) -> _Function:
         _predicates[name] = function
