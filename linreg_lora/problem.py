@@ -61,6 +61,13 @@ class Problem:
 
     Instances are immutable and compare by value; `sampling.plan` turns them into JAX pytrees (`Parameters`). Raises
     `InvalidInput` with field, expected and received.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{problem.regime}, ranks 0..{problem.max_rank}, risk of not adapting {problem.pretrained_risk}"
+    'overdetermined, ranks 0..20, risk of not adapting 14.0'
+    >>> problem.replace(n=25).moments_note
+    'the mean is infinite (|n - dx| > 1 is needed, here n = 25 and dx = 24); move n or set ridge > 0'
     """
 
     n: int

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +14,7 @@ LARGEST = 1e30
 #: Smaller positive variances of inputs overflow when inverted.
 SMALLEST_VARIANCE = 1e-300
 _LARGEST_INTEGER = 2**53
+_Choice = TypeVar("_Choice", bound=Enum)
 #: Vectors of more entries, of which theory needs dozens, fill the memory.
 LARGEST_DIMENSION = 10_000_000
 
@@ -48,6 +51,14 @@ def nonnegative_number(field: str, value: object) -> float:
     if number > LARGEST:
         raise InvalidInput(field, f"a number <= {LARGEST:g}", value)
     return number + 0.0
+
+
+def choice(field: str, value: object, among: type[_Choice]) -> _Choice:
+    """The member of an enumeration that a value names; members are their own names."""
+    try:
+        return among(value)
+    except ValueError:
+        raise InvalidInput(field, f"one of {', '.join(str(member) for member in among)}", value) from None
 
 
 def real_array(field: str, value: object, expected: str) -> np.ndarray:

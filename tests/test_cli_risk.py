@@ -390,9 +390,7 @@ def test_ranks_that_are_none_are_refused(text):
 def test_one_grammar(run_json):
     """Families for spectra and variances; - and _ are one letter in options, choices and families."""
     written = run_json(*arguments(spectrum="2,2,0,0,0", input_spectrum="2,2,2,2,2,2", method="theory"))
-    other = [
-        word.replace("--noise-std", "--noise_std") for word in arguments(spectrum="power_law:1:3", method="theory")
-    ]
+    other = [word.replace("--noise-std", "--noise_std") for word in arguments(spectrum="low_rank:2:2", method="theory")]
     assert run_json(*other, "--input-spectrum=power-law:0:2", "--ranks=0-5") == written
     assert run_json(*arguments(method="monte_carlo", trials="16"))["monte_carlo"]["trials"] == 16
 

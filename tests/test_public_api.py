@@ -1,6 +1,7 @@
 """The front door: what is public, its types, its examples, and that README and notebooks use nothing deeper."""
 
 import ast
+import doctest
 import importlib
 import inspect
 import re
@@ -11,11 +12,19 @@ from pathlib import Path
 import pytest
 
 import linreg_lora
+from linreg_lora.claims import registry
+from linreg_lora.proofs import steps
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(linreg_lora.__file__).parent
 #: Packages that users import from: those with a stub.
 PUBLIC = sorted(".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.pyi"))
+NAMES = [(package, name) for package in PUBLIC for name in importlib.import_module(package).__all__]
+OBJECTS = {
+    f"{made.__module__}.{made.__qualname__}": made
+    for made in (getattr(importlib.import_module(package), name) for package, name in NAMES)
+    if inspect.isfunction(inspect.unwrap(made)) or inspect.isclass(made)
+}
 #: Packages that mypy would take a minute to read.
 NOT_OURS = ("jax", "jaxtyping", "numpy", "scipy", "sympy", "xarray", "pandas", "matplotlib")
 USER_SCRIPT = """\
@@ -104,3 +113,33 @@ def test_documents_use_public_names_only(document):
             assert node.module in (*PUBLIC, "linreg_lora.figures"), node.module
             if node.module in PUBLIC:
                 assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__)
+
+
+def examples_of(made):
+    """The examples of an object and, for a class, of what it defines."""
+    globs = vars(importlib.import_module(made.__module__)) | {"ll": linreg_lora}
+    return [test for test in doctest.DocTestFinder().find(made, made.__name__, globs=globs) if test.examples]
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """What an example registers is gone after it."""
+    steps.ids()
+    registry.predicate("matrix-pairs")  # either loads the package's own
+    tables = [(steps, "_proofs"), *((registry, name) for name in ("_predictions", "_experiments", "_predicates"))]
+    for module, table in tables:
+        monkeypatch.setattr(module, table, dict(getattr(module, table)))
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("name", sorted(OBJECTS))
+def test_examples_run(name):
+    """Every public function has one; a class has one, or is what a function with one returns."""
+    found = examples_of(OBJECTS[name])
+    assert found or inspect.isclass(OBJECTS[name]), "an example, please"
+    for test in found:
+        assert not any(doctest.SKIP in example.options for example in test.examples)
+        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+        printed = []
+        runner.run(test, out=printed.append)
+        assert runner.failures == 0, "".join(printed)

@@ -13,7 +13,7 @@ from jaxtyping import TypeCheckError
 
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory import bounds, truncation, wishart
+from linreg_lora.theory import bounds, hessian, truncation, wishart
 from linreg_lora.theory.bounds import Constants, lora_bound, theorem_2, theorem_4
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, Source, guaranteed, limit, simulated
 from linreg_lora.theory.truncation import Version
@@ -408,3 +408,19 @@ def test_matrices_of_two_shapes_are_refused():
 
 def test_the_limits_are_those_of_the_propositions():
     assert limit(OVER).inverse.value == wishart.inverse_limit(40, 10) == pytest.approx(4.0)
+
+
+def test_versions_and_losses_go_by_their_names():
+    target, noise = np.diag([3.0, 2.0]), np.eye(2)
+    for version in truncation.Version:
+        by_name = truncation.squared_truncation_norm(target, noise, 1, version=str(version))
+        assert by_name == truncation.squared_truncation_norm(target, noise, 1, version=version)
+        assert bounds.theorem_2(OVER, 1, version=str(version)) == bounds.theorem_2(OVER, 1, version=version)
+    assert hessian.curvature_of("half-squared") == 1.0
+    for wrong in (
+        lambda: truncation.squared_truncation_norm(target, noise, 1, version="print"),
+        lambda: bounds.theorem_4(OVER, 1, version="print"),
+        lambda: hessian.curvature_of("cubed"),
+    ):
+        with pytest.raises(InvalidInput, match="expected one of"):
+            wrong()

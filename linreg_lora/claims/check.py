@@ -38,6 +38,11 @@ def check_claims(
     `file`: what `load_claims` returned, or the path of a claims file; None: the package's own. `only`: ids; `seed`: of
     all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
     that is not a claims file.
+
+    >>> import linreg_lora as ll
+    >>> (judgement,) = ll.check_claims(only=["lemma2-square"])
+    >>> f"{judgement.claim.source.locator}: {judgement.verdict}"
+    'eq. 148: holds'
     """
     file, seed = file if isinstance(file, ClaimsFile) else load_claims(file), valid_seed(seed)
     by_id = {claim.id: claim for claim in file.claims}

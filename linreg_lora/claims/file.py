@@ -16,7 +16,12 @@ LARGEST_FILE = 1_000_000
 
 
 def default_path() -> Path:
-    """`paper_claims.yaml` as installed, or at the root of a source checkout."""
+    """`paper_claims.yaml` as installed, or at the root of a source checkout.
+
+    >>> import linreg_lora as ll
+    >>> ll.claims.default_path().name
+    'paper_claims.yaml'
+    """
     installed = Path(str(importlib.resources.files("linreg_lora"))) / "paper_claims.yaml"
     return installed if installed.exists() else installed.parent.parent / "paper_claims.yaml"
 
@@ -25,13 +30,26 @@ def load_claims(path: Path | str | None = None) -> ClaimsFile:
     """Read and validate a claims file; None: the package's own.
 
     Raises `InvalidInput` in one line for anything that is not one.
+
+    >>> import linreg_lora as ll
+    >>> claim = ll.load_claims().claims[0]
+    >>> f"{claim.id}: {claim.title}"
+    'prop1-fft-closed-form: Full fine-tuning is least squares on the residual, nearest to the pretrained map'
     """
     content = yaml.read(Path(path or default_path()), "claims file", largest=LARGEST_FILE, aliases=True)
     return parse_claims(content)
 
 
 def parse_claims(content: Any) -> ClaimsFile:
-    """Validate the content of a claims file."""
+    """Validate the content of a claims file.
+
+    >>> import linreg_lora as ll
+    >>> try:
+    ...     ll.claims.parse_claims([])
+    ... except ll.InvalidInput as error:
+    ...     print(error)
+    claims file: expected a mapping with schema_version, family_wise_level, claims, received []
+    """
 
     def by_id(place: list[int | str]) -> list[int | str]:
         if len(place) > 1 and place[0] == "claims" and isinstance(place[1], int):

@@ -74,7 +74,17 @@ _predicates: dict[str, Predicate] = {}
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
-    """Decorator: make a prediction available to claims files as `name`."""
+    """Decorator: make a prediction available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> @ll.claims.register_prediction("fft-risk.without-one")
+    ... def without_one(problem: ll.Problem, sample: ll.claims.Sample) -> float:
+    ...     return problem.noise_trace * problem.dx / (problem.n - problem.dx)
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{without_one(problem, ll.claims.Sample(np.zeros((1, 1)))):.3f}, where {20 * 24 / 35:.3f} is right"
+    '13.333, where 13.714 is right'
+    """
 
     def register(function: _Function) -> _Function:
         _predictions[name] = RegisteredPrediction(function, _case_type(function))
@@ -86,7 +96,16 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
 def register_experiment(
     name: str, *, pathwise: bool = False, bounded: bool = False
 ) -> Callable[[_Function], _Function]:
-    """Decorator: make an experiment available to claims files as `name`."""
+    """Decorator: make an experiment available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> @ll.claims.register_experiment("risk-of-fft")
+    ... def risk_of_fft(problem: ll.Problem, trials: int, seed: int) -> ll.claims.Sample:
+    ...     return ll.claims.Sample(ll.draw_risks(problem, trials=trials, seed=seed).fft[:, None])
+    >>> problem = ll.Problem(n=12, dx=6, dy=5, spectrum=(2.0,), noise_std=0.5)
+    >>> risk_of_fft(problem, 64, 0).statistic.shape
+    (64, 1)
+    """
 
     def register(function: _Function) -> _Function:
         settings = tuple(inspect.signature(function).parameters)[3:]
@@ -97,7 +116,15 @@ def register_experiment(
 
 
 def register_predicate(name: str) -> Callable[[_Function], _Function]:
-    """Decorator: make a predicate available to claims files as `name`."""
+    """Decorator: make a predicate available to claims files as `name`.
+
+    >>> import linreg_lora as ll
+    >>> @ll.claims.register_predicate("square")
+    ... def square(rows: int, columns: int) -> bool:
+    ...     return rows == columns
+    >>> square(3, 3)
+    True
+    """
 
     def register(function: _Function) -> _Function:
         _predicates[name] = function

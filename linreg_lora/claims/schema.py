@@ -89,6 +89,11 @@ class Claim(Strict):
     id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
     `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
+
+    >>> import linreg_lora as ll
+    >>> claim = ll.load_claims().claims[0]
+    >>> f"{claim.id}, {claim.kind}: {claim.prediction} against {claim.experiment.trials} draws"
+    'prop1-fft-closed-form, pathwise: fft-update.least-squares against 1024 draws'
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -219,7 +224,13 @@ class Slip(Strict):
 
 
 class ClaimsFile(Strict):
-    """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum."""
+    """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum.
+
+    >>> import linreg_lora as ll
+    >>> file = ll.load_claims()
+    >>> sum(claim.false_alarm for claim in file.claims) <= file.family_wise_level
+    True
+    """
 
     schema_version: Literal[1]
     family_wise_level: Number = Field(gt=0, le=1e-3)

@@ -39,7 +39,15 @@ class MeanTest(NamedTuple):
 
 
 def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTest:
-    """Test that `deviations` (statistic minus prediction, one entry a draw) have mean zero, two-sided, at `level`."""
+    """Test that `deviations` (statistic minus prediction, one entry a draw) have mean zero, two-sided, at `level`.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> noise = np.random.default_rng(0).standard_normal(400)
+    >>> right, wrong = (ll.claims.mean_test(noise + off, predicted=2.0, level=1e-6) for off in (0.0, 0.5))
+    >>> abs(right.z) < right.critical, abs(wrong.z) < wrong.critical
+    (True, False)
+    """
     trials = len(deviations)
     mean, std = float(np.mean(deviations)), float(np.std(deviations, ddof=1))
     stderr = std / math.sqrt(trials)
@@ -94,14 +102,24 @@ def detectable(stderr: float, critical: float) -> float:
 
 
 def power_against(discrepancy: float, stderr: float, critical: float) -> float:
-    """Probability that a mean off by `discrepancy` is rejected."""
+    """Probability that a mean off by `discrepancy` is rejected.
+
+    >>> import linreg_lora as ll
+    >>> ll.claims.power_against(discrepancy=0.5, stderr=0.1, critical=5.0)
+    0.5
+    """
     if stderr == 0:
         return 1.0 if discrepancy != 0 else 0.0
     return float(scipy.stats.norm.sf(critical - abs(discrepancy) / stderr))
 
 
 def trials_needed(trials: int, achieved: float, wanted: float) -> int:
-    """Draws that bring the detectable discrepancy from `achieved` down to `wanted`: it falls like 1/sqrt(N)."""
+    """Draws that bring the detectable discrepancy from `achieved` down to `wanted`: it falls like 1/sqrt(N).
+
+    >>> import linreg_lora as ll
+    >>> ll.claims.trials_needed(1000, achieved=0.02, wanted=0.01)
+    4000
+    """
     return int(np.ceil(trials * (achieved / wanted) ** 2))
 
 

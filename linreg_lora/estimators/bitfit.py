@@ -22,7 +22,8 @@ def fit_bitfit(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike | No
     type are accepted; leading dimensions broadcast; the result is float64. X may have any rank. Raises `InvalidInput`
     for arrays that are not real, finite and of matching shape; under `jax.jit` only shapes are checked.
 
-    >>> fit_bitfit([[1.0, 2.0]], [[1.0, 3.0]]).tolist()
+    >>> import linreg_lora as ll
+    >>> ll.estimators.fit_bitfit([[1.0, 2.0]], [[1.0, 3.0]]).tolist()
     [2.0]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

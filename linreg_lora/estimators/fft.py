@@ -121,10 +121,11 @@ def fit_fft(
     Under `jax.jit` only shapes are checked: a design of unclear rank is then fitted at the rank of
     `numpy.linalg.matrix_rank`, and a negative ridge gives nan. Derivatives with respect to X need full rank or a ridge.
 
-    >>> fit_fft([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).round(12).tolist()
-    [[1.0, 1.0]]
-
     Source: arXiv 2605.19018, Prop. 1.
+
+    >>> import linreg_lora as ll
+    >>> ll.estimators.fit_fft([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]]).round(12).tolist()
+    [[1.0, 1.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)
     return arrays.finite(update(x, residual(x, y, a0), arrays.ridge_or_none(ridge)))

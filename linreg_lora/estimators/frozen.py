@@ -38,7 +38,8 @@ def fit_frozen_a(
     for a factor that does not fit or is not orthonormal (checked where it holds values), and `InvalidInput` and
     `NumericalFailure` where `fft.fit_fft` does.
 
-    >>> fit_frozen_a([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]], [[1.0, 0.0]]).round(12).tolist()
+    >>> import linreg_lora as ll
+    >>> ll.estimators.fit_frozen_a([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0]], [[1.0, 0.0]]).round(12).tolist()
     [[2.0, 0.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)
@@ -66,7 +67,9 @@ def fit_frozen_b(
     X may have any rank. Raises `InvalidInput` for a factor that does not fit or is not orthonormal (checked where it
     holds values), and `InvalidInput` and `NumericalFailure` where `fft.fit_fft` does.
 
-    >>> fit_frozen_b([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [5.0, 5.0]], [[1.0], [0.0]]).round(12).tolist()
+    >>> import linreg_lora as ll
+    >>> inputs, outputs = [[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [5.0, 5.0]]
+    >>> ll.estimators.fit_frozen_b(inputs, outputs, [[1.0], [0.0]]).round(12).tolist()
     [[1.0, 1.0], [0.0, 0.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

@@ -26,7 +26,8 @@ def fit_ia3(inputs: ArrayLike, outputs: ArrayLike, pretrained: ArrayLike) -> Flo
     another. Under `jax.jit` only shapes are checked, and such an output gives nan. Raises `NumericalFailure` where D
     overflows.
 
-    >>> fit_ia3([[1.0, 2.0]], [[3.0, 6.0]], [[1.0]]).tolist()
+    >>> import linreg_lora as ll
+    >>> ll.estimators.fit_ia3([[1.0, 2.0]], [[3.0, 6.0]], [[1.0]]).tolist()
     [[2.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

@@ -76,7 +76,9 @@ def fit_lora(
 
     Raises `InvalidInput` for another rank, and `InvalidInput` and `NumericalFailure` where `fft.fit_fft` does.
 
-    >>> fit_lora([[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]], rank=1).round(12).tolist()
+    >>> import linreg_lora as ll
+    >>> inputs, outputs = [[1.0, 1.0], [1.0, 1.0]], [[1.0, 3.0], [0.0, 0.0]]
+    >>> ll.estimators.fit_lora(inputs, outputs, rank=1).round(12).tolist()
     [[1.0, 1.0], [0.0, 0.0]]
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)

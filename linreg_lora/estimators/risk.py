@@ -12,7 +12,14 @@ def excess_risk(
     shift: Float[Array, "... dy dx"],
     sigma_sqrt: Float[Array, "dx dx"] | None = None,
 ) -> Float[Array, "..."]:
-    """||(D - Delta) Sigma^{1/2}||_F^2, in squared units of y; `sigma_sqrt` None means Sigma = I."""
+    """||(D - Delta) Sigma^{1/2}||_F^2, in squared units of y; `sigma_sqrt` None means Sigma = I.
+
+    >>> import linreg_lora as ll
+    >>> import jax.numpy as jnp
+    >>> shift = jnp.diag(jnp.array([3.0, 2.0]))
+    >>> ll.estimators.excess_risk(jnp.diag(jnp.array([3.0, 0.0])), shift).item()
+    4.0
+    """
     return jnp.sum(_scaled(update - shift, sigma_sqrt) ** 2, axis=(-2, -1))
 
 
@@ -29,6 +36,12 @@ def excess_risk_path(
 
     `basis` U (orthonormal columns), `update` D, `shift` Delta or, where Sigma = I, its diagonal. All terms are
     positive: nothing cancels. Where U is square the last is zero.
+
+    >>> import linreg_lora as ll
+    >>> import jax.numpy as jnp
+    >>> shift = jnp.diag(jnp.array([3.0, 2.0]))
+    >>> ll.estimators.excess_risk_path(jnp.eye(2), shift, shift).tolist()
+    [13.0, 4.0, 0.0]
     """
     kept = basis.mT @ _scaled(update, sigma_sqrt)
     if shift.ndim == 1:

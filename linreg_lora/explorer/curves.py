@@ -77,7 +77,12 @@ class AgainstSamples(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def against_rank(setting: Setting) -> AgainstRank:
-    """Risk against rank by theory, at some ranks: 0, the first ones, FFT's, and where grouped values end."""
+    """Risk against rank by theory, at some ranks: 0, the first ones, FFT's, and where grouped values end.
+
+    >>> import linreg_lora as ll
+    >>> ll.explorer.against_rank(ll.explorer.Setting(n=60, dx=24, dy=20)).summary
+    'overdetermined, n - dx = 36: of the ranks drawn LoRA of rank 4 is best, risk 4.39 against 13.71 of FFT'
+    """
     problem = setting.problem()
     grouped, ends = _grouped(problem)
     ranks = drawn_ranks(problem, ends, setting)
@@ -92,7 +97,12 @@ def exact(setting: Setting) -> RiskCurve:
 
 @functools.lru_cache(maxsize=256)
 def against_samples(setting: Setting) -> AgainstSamples:
-    """FFT's risk against n by theory, from dx / 8 to 8 dx, and further if the setting's n is."""
+    """FFT's risk against n by theory, from dx / 8 to 8 dx, and further if the setting's n is.
+
+    >>> import linreg_lora as ll
+    >>> ll.explorer.against_samples(ll.explorer.Setting(n=60, dx=24, dy=20)).no_mean
+    (23, 25)
+    """
     problem = setting.problem()
     n = _sample_sizes(setting, _MANY)
     problems = [problem.replace(n=int(value)) for value in n]
@@ -115,7 +125,13 @@ def lora_sample_sizes(setting: Setting) -> Iterator[int]:
 
 @functools.lru_cache(maxsize=4096)
 def lora_at(setting: Setting, n: int) -> float:
-    """LoRA's risk at the setting's rank `lora` with n samples, by theory; nan where no mean exists or was found."""
+    """LoRA's risk at the setting's rank `lora` with n samples, by theory; nan where no mean exists or was found.
+
+    >>> import linreg_lora as ll
+    >>> setting = ll.explorer.Setting(n=60, dx=24, dy=20, lora=4)
+    >>> f"{ll.explorer.lora_at(setting, 60):.3f}, with twice the samples {ll.explorer.lora_at(setting, 120):.3f}"
+    '4.390, with twice the samples 1.654'
+    """
     problem = setting.problem().replace(n=n)
     if problem.moments is Moments.NO_MEAN:
         return float("nan")

@@ -64,7 +64,15 @@ def draw(found: AgainstRank, simulated: RiskCurve | None = None) -> Figure:
 
 
 def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = None) -> None:
-    """`draw`, on given axes."""
+    """`draw`, on given axes.
+
+    >>> import linreg_lora as ll
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> ll.explorer.draw_ranks(axes, ll.explorer.against_rank(ll.explorer.Setting(n=60, dx=24, dy=20)))
+    >>> f"{axes.get_ylabel()} against {axes.get_xlabel()}"
+    'expected excess risk against LoRA rank r'
+    """
     curve, problem, x = found.curve, found.setting.problem(), position(found.curve.ranks)
     full = curve.fft_risk if np.isfinite(curve.fft_risk) else np.nan
     lora = np.where(np.isfinite(curve.risk), curve.risk, np.nan)
@@ -98,7 +106,16 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
 
 
 def draw_samples(axes: "Axes", found: AgainstSamples, lora: dict[int, float], dx: int, rank: int) -> None:
-    """Risk against n, with the band where no mean exists."""
+    """Risk against n, with the band where no mean exists.
+
+    >>> import linreg_lora as ll
+    >>> from matplotlib.figure import Figure
+    >>> axes, setting = Figure().subplots(), ll.explorer.Setting(n=60, dx=24, dy=20, lora=4)
+    >>> lora = {n: ll.explorer.lora_at(setting, n) for n in (60, 120)}
+    >>> ll.explorer.draw_samples(axes, ll.explorer.against_samples(setting), lora, dx=24, rank=4)
+    >>> f"{axes.get_ylabel()} against {axes.get_xlabel()}"
+    'expected excess risk against samples n'
+    """
     n = np.array(sorted(lora))
     bands = ((found.doubtful, "#f1efe6", "may be off by more than 1 %"), (found.no_mean, "0.85", "no mean exists"))
     for band, color, label in bands:

@@ -41,6 +41,13 @@ class Setting:
     | `scale`                    |        | s_i is multiplied by it                                               |
     | `ridge`                    | eta    | penalty eta ||D||_F^2                                                 |
     | `lora`                     | r      | LoRA's rank where one rank is shown; FFT where r >= min(n, dx, dy)    |
+
+    >>> import linreg_lora as ll
+    >>> setting = ll.explorer.Setting(n=60, dx=24, dy=20, rank=3, scale=2.0)
+    >>> setting.shift_in_words
+    'low-rank, rank 3, largest singular value 2'
+    >>> setting.problem().spectrum
+    (2.0, 2.0, 2.0)
     """
 
     n: int = 120

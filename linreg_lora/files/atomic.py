@@ -17,6 +17,16 @@ def write_dataset(dataset: "xr.Dataset", path: Path) -> None:
     """Write a Dataset as netCDF, completely or not at all; equal Datasets give equal bytes on one machine.
 
     Raises `InvalidInput` where the file cannot be written.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import xarray as xr
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "risk.nc")
+    ...     ll.files.write_dataset(xr.Dataset({"risk": ("rank", [14.0, 6.5])}), path)
+    ...     xr.load_dataset(path)["risk"].values.tolist()
+    [14.0, 6.5]
     """
     content = dataset.to_netcdf(engine="h5netcdf")  # in memory: on a full disk HDF5 crashes the process
     write_atomically(path, content)
@@ -26,6 +36,15 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file completely or not at all: to a temporary file beside it, then rename, once it is on disk.
 
     Raises `InvalidInput` where it cannot be written.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "note.txt")
+    ...     ll.files.write_atomically(path, b"complete")
+    ...     path.read_text()
+    'complete'
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(content)
@@ -38,6 +57,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block succeeds and removed when it does not.
 
     Raises `InvalidInput` where the folder cannot be written, or the block raises an OSError.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "note.txt")
+    ...     with ll.files.atomic_path(path) as temporary:
+    ...         _ = temporary.write_text("complete")
+    ...     path.read_text()
+    'complete'
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)

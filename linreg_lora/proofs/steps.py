@@ -82,7 +82,18 @@ _proofs: dict[str, tuple[str, str, _Steps]] = {}
 
 
 def register_proof(proof_id: str, *, title: str, source: str) -> Callable[[_Steps], _Steps]:
-    """Decorator: the proof whose steps the function yields."""
+    """Decorator: the proof whose steps the function yields.
+
+    >>> import linreg_lora as ll
+    >>> import sympy
+    >>> @ll.proofs.register_proof("binomial", title="The square of a sum", source="Elements, II.4")
+    ... def binomial():
+    ...     a, b = sympy.symbols("a b")
+    ...     square = a**2 + 2 * a * b + b**2
+    ...     yield ll.proofs.Step("expand", "(a + b)^2 = a^2 + 2 a b + b^2", lambda: (a + b) ** 2 - square)
+    >>> ll.prove("binomial").holds
+    True
+    """
 
     def register(steps: _Steps) -> _Steps:
         _proofs[proof_id] = title, source, steps
@@ -92,7 +103,12 @@ def register_proof(proof_id: str, *, title: str, source: str) -> Callable[[_Step
 
 
 def ids() -> list[str]:
-    """The proofs of every module of this package, sorted."""
+    """The proofs of every module of this package, sorted.
+
+    >>> import linreg_lora as ll
+    >>> "lemma-2-square" in ll.proofs.ids()
+    True
+    """
     package = importlib.import_module("linreg_lora.proofs")
     for module in pkgutil.iter_modules(package.__path__, "linreg_lora.proofs."):
         importlib.import_module(module.name)
@@ -116,7 +132,8 @@ def run(proof: Proof) -> ProofResult:
 def prove(proof_id: str) -> ProofResult:
     """Verify the steps of one proof.
 
-    >>> prove("fft-risk-in-n").holds  # doctest: +SKIP
+    >>> import linreg_lora as ll
+    >>> ll.prove("lemma-2-square").holds
     True
     """
     return run(find(proof_id))

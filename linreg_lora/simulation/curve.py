@@ -48,6 +48,11 @@ def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto
 
     `sampler` as in `monte_carlo`, but auto does not take conditional means: they have another law than risks. Ranks
     whose directions rounding has lost (`sampling.rounding`) are nan.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=6, dy=5, spectrum=(2.0,), noise_std=0.5)
+    >>> ll.draw_risks(problem, trials=64, seed=0).lora.shape
+    (64, 6)
     """
     trials = validation.positive_integer("trials", trials)
     if sampler == "conditional":
@@ -88,6 +93,12 @@ def monte_carlo(
     a variance that these cannot have seen (`theory.heavy_tails`). Where noise is so small against the shift that
     rounding loses its directions (`sampling.rounding`), the ranks that depend on them are nan, and the others are not
     touched. `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=6, dy=5, spectrum=(2.0,), noise_std=0.5)
+    >>> drawn = ll.monte_carlo(problem, trials=64, seed=0)
+    >>> abs(drawn.fft_risk - 0.5**2 * 5 * 6 / (12 - 6 - 1)) < 5 * drawn.fft_stderr
+    True
     """
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)

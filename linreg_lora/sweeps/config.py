@@ -21,7 +21,17 @@ LARGEST_FILE = 4_000_000
 
 
 class SweepConfig(Strict):
-    """A whole sweep file. `problem` may leave out what an axis gives; `axes` as in n, spectrum or spectrum.rank."""
+    """A whole sweep file. `problem` may leave out what an axis gives; `axes` as in n, spectrum or spectrum.rank.
+
+    >>> import linreg_lora as ll
+    >>> problem = {"n": 60, "dx": 24, "dy": 20, "spectrum": {"family": "low-rank", "rank": 3}}
+    >>> content = {"problem": problem, "axes": {"noise_std": {"log": [0.1, 10, 3]}}, "ranks": [2]}
+    >>> config = ll.sweeps.SweepConfig.model_validate(content)
+    >>> config.grid_axes
+    {'noise_std': [0.1, 1.0, 10.0]}
+    >>> config.make(noise_std=1.0).pretrained_risk
+    3.0
+    """
 
     problem: dict[str, Any]
     axes: Annotated[dict[str, Axis], Field(min_length=1)]
@@ -105,10 +115,26 @@ class SweepConfig(Strict):
 
 
 def load_sweep(path: Path | str) -> SweepConfig:
-    """Read and validate a sweep file. Raises `InvalidInput` in one line for anything that is not one."""
+    """Read and validate a sweep file. Raises `InvalidInput` in one line for anything that is not one.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "sweep.yaml")
+    ...     _ = path.write_text("{problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, axes: {noise_std: [1, 2]}, ranks: [1]}")
+    ...     ll.sweeps.load_sweep(path).grid_axes
+    {'noise_std': [1.0, 2.0]}
+    """
     return parse_sweep(yaml.read(Path(path), "sweep file", largest=LARGEST_FILE))
 
 
 def parse_sweep(content: Any) -> SweepConfig:
-    """Validate the content of a sweep file."""
+    """Validate the content of a sweep file.
+
+    >>> import linreg_lora as ll
+    >>> problem = {"n": 60, "dx": 24, "dy": 20, "spectrum": [3.0, 2.0, 1.0]}
+    >>> ll.sweeps.parse_sweep({"problem": problem, "axes": {"noise_std": [1, 2]}, "ranks": [2]}).grid_axes
+    {'noise_std': [1.0, 2.0]}
+    """
     return validated(SweepConfig, content, what="sweep file")

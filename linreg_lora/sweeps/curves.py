@@ -94,6 +94,14 @@ def sweep(
     A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
     for an axis or a cell that makes no problem, naming the cell, and for a journal that cannot be used (`Journal`);
     `LinregLoraError` when the executor or the disk fails midway, after which the journal can be resumed.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.sweep(problem, {"noise_std": [0.5, 1.0]}, ranks=[2], computed_by=["theory"])
+    >>> found["risk"].dims
+    ('computed_by', 'noise_std', 'rank')
+    >>> found["fft_risk"].sel(computed_by="theory").values.round(3).tolist()
+    [3.429, 13.714]
     """
     chosen = _distinct_ranks(ranks)
     computed_by = _known_ways(computed_by)
@@ -145,7 +153,14 @@ def run_cell(
 
 
 def failures(dataset: "xr.Dataset") -> list[str]:
-    """One line for each failed cell of a sweep: where, and why."""
+    """One line for each failed cell of a sweep: where, and why.
+
+    >>> import linreg_lora as ll
+    >>> import xarray as xr
+    >>> found = xr.Dataset({"failure": ("n", ["", "out of memory"])}, {"n": [30, 60]})
+    >>> ll.sweeps.failures(found)
+    ['n = 60: out of memory']
+    """
     found = dataset["failure"]
     lines = []
     for index in np.argwhere(found.values != ""):

@@ -35,6 +35,12 @@ class LocalProcesses(Executor):
 
     A call whose worker dies runs again on a new one; after the third death it fails with `LinregLoraError`. Raises
     `BrokenExecutor` where processes do not even start, `InvalidInput` for a bad number of workers.
+
+    >>> import linreg_lora as ll
+    >>> executor = ll.sweeps.LocalProcesses(1)
+    >>> executor.submit(abs, -3).result()
+    3
+    >>> executor.shutdown()
     """
 
     def __init__(self, workers: int):
@@ -146,6 +152,11 @@ def local_processes(workers: int) -> Iterator[LocalProcesses]:
 
     As with any `multiprocessing` start by spawn, a script that uses it guards its own work with
     `if __name__ == "__main__"`.
+
+    >>> import linreg_lora as ll
+    >>> with ll.local_processes(2) as executor:
+    ...     executor.submit(abs, -3).result()
+    3
     """
     executor = LocalProcesses(workers)
     try:
@@ -169,6 +180,14 @@ def cluster(address: str) -> Iterator["Cluster"]:
     """An executor on the dask scheduler at `address`, as in tcp://host:8786.
 
     Needs the extra `cluster`. Raises `InvalidInput` where no scheduler answers or it has no worker.
+
+    >>> import linreg_lora as ll
+    >>> try:
+    ...     with ll.sweeps.cluster("nowhere") as executor:
+    ...         executor.submit(abs, -3)
+    ... except ll.InvalidInput as error:
+    ...     print(f"{error.field}: expected {error.expected}, received {error.received}")
+    scheduler: expected the address of a dask scheduler, received nowhere
     """
     try:
         from distributed import Client

@@ -78,6 +78,11 @@ def phase_grid(
     `make`, `axes`, `executor` and `progress` are as for `sweep`; `correction` as for `theory.equivalent`. Variables
     `best_rank`, `best_risk`, `fft_risk`, `winner`, `moments`, `flagged` (another rank may be the best, or its risk be
     off by more than 1 %) and `note` (why), with the axes as dimensions.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> ll.phase_grid(problem, {"noise_std": [0.1, 1.0, 10.0]})["best_rank"].values.tolist()
+    [3, 2, 0]
     """
     import xarray as xr
 

@@ -80,6 +80,18 @@ def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None)
 
     `workers` processes (None: one for each core; 1: this process), or the dask `scheduler`. Raises `LinregLoraError`
     in one line for whatever ends it early; what is finished is then in the journal.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> job = "{problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, axes: {noise_std: [1, 2]}, ranks: [1], methods: [theory]}"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config, out = Path(folder, "sweep.yaml"), Path(folder, "results.nc")
+    ...     _ = config.write_text(job)
+    ...     request = ll.sweeps.SweepRequest.of(config, out, None, resume=False)
+    ...     failed = ll.sweeps.run_sweep(request, workers=1, scheduler=None)
+    ...     failed, sorted(path.name for path in Path(folder).iterdir())
+    ([], ['results.nc', 'results.nc.journal', 'sweep.yaml'])
     """
     _require_writable(request.out)
     cells = math.prod(len(values) for values in request.config.grid_axes.values())
@@ -107,6 +119,17 @@ def plan_sweep(request: SweepRequest, workers: int | None) -> str:
 
     With `resume`, draws and time are those of the cells that the journal does not have; it is only read, though
     SQLite then tidies up after a sweep that was killed.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> job = "{problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, axes: {noise_std: [1, 2]}, ranks: [1], methods: [theory]}"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config, out = Path(folder, "sweep.yaml"), Path(folder, "results.nc")
+    ...     _ = config.write_text(job)
+    ...     request = ll.sweeps.SweepRequest.of(config, out, None, resume=False)
+    ...     print(ll.sweeps.plan_sweep(request, workers=1).splitlines()[0])
+    cells: 2
     """
     found = curves.estimate(**request.arguments)
     left = found.cells - found.done

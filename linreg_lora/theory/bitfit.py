@@ -10,6 +10,12 @@ from linreg_lora.problem import Problem
 
 
 def bitfit_risk(problem: Problem) -> float:
-    """The expected excess risk, in squared units of y. The ridge of the problem penalises no bias."""
+    """The expected excess risk, in squared units of y. The ridge of the problem penalises no bias.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.bitfit_risk(problem):.3f} = 14 + (14 + 20) / 60"
+    '14.567 = 14 + (14 + 20) / 60'
+    """
     shift = problem.pretrained_risk
     return shift + (shift + problem.noise_trace) / problem.n

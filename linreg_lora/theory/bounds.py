@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, guaranteed
@@ -78,7 +79,7 @@ def theorem_2(
     problem: Problem,
     rank: int,
     extremes: ExtremeEigenvalues | None = None,
-    version: Version = Version.CORRECTED,
+    version: Version | str = Version.CORRECTED,
 ) -> TheoremBound:
     """The paper's bound on E risk(D_r) for n >= dx > r: `Constants` times their terms.
 
@@ -94,17 +95,25 @@ def theorem_2(
 
     The paper has 4 for the last 8, hence 160. inf for n <= dx + 1, where E lmax(Sigma S_hat^{-1}) is. Source: arXiv
     2605.19018, Theorem 2 and eq. 158. Raises `InvalidInput` for another regime or rank, a ridge, others' `extremes`.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.theorem_2(problem, rank=2)
+    >>> f"8 r s_3^2 = {found.direction:.1f}, 2 s_3^2 = {found.tail:.1f}"
+    '8 r s_3^2 = 16.0, 2 s_3^2 = 2.0'
+    >>> found.bound > ll.theory.lora_bound(problem, rank=2).bound
+    True
     """
     if problem.n < problem.input_rank:
         raise InvalidInput("n", f"n >= rank(Sigma) = {problem.input_rank}", problem.n, "use theorem_4")
-    return _theorem(problem, rank, extremes, THEOREM_2[version])
+    return _theorem(problem, rank, extremes, THEOREM_2[validation.choice("version", version, Version)])
 
 
 def theorem_4(
     problem: Problem,
     rank: int,
     extremes: ExtremeEigenvalues | None = None,
-    version: Version = Version.CORRECTED,
+    version: Version | str = Version.CORRECTED,
 ) -> TheoremBound:
     """The paper's bound on E risk(D_r) for r < n < dx: `Constants` times their terms.
 
@@ -118,10 +127,16 @@ def theorem_4(
 
     so `design` = 32 and `variance` = 16 * 8 * 5 = 640. The paper has 320, by the same slip as in Theorem 2, and half of
     `tail` and `direction`, where the factor 2 of the first line is lost. Source: arXiv 2605.19018, Theorem 4, eq. 180.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=20, dx=40, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.theorem_4(problem, rank=2)
+    >>> f"2 ||Delta||^2 (1 - n/dx) = {found.unseen:.1f}, 16 r s_3^2 = {found.direction:.1f}, 4 s_3^2 = {found.tail:.1f}"
+    '2 ||Delta||^2 (1 - n/dx) = 14.0, 16 r s_3^2 = 32.0, 4 s_3^2 = 4.0'
     """
     if problem.n >= problem.input_rank:
         raise InvalidInput("n", f"n < rank(Sigma) = {problem.input_rank}", problem.n, "use theorem_2")
-    return _theorem(problem, rank, extremes, THEOREM_4[version])
+    return _theorem(problem, rank, extremes, THEOREM_4[validation.choice("version", version, Version)])
 
 
 def _theorem(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None, constants: Constants) -> TheoremBound:
@@ -189,6 +204,12 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     `rank` r in 1..min(n, dx, dy); `extremes` of this problem (None: `guaranteed`). inf within one sample of the
     threshold, unless both tail and variance are absent. Raises `InvalidInput` for another rank, a ridge, or the
     extremes of another problem.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.lora_bound(problem, rank=3)
+    >>> f"{found.bound:.1f}, for an expected risk of {ll.expected_risk(problem, ranks=[3]).risk[0]:.3f}"
+    '225.2, for an expected risk of 3.743'
     """
     require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)

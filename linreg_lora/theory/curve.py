@@ -15,6 +15,14 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     to, also for `difference`, and `flags`: false leaves out which numbers may be off by more than 1 %. `fft_risk` is
     that of `theory.fft.fft_risk`. Where the mean is infinite the risk is inf. A rank whose equations were not solved,
     or to which the theory does not reach, is nan. `notes` say all this.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> curve = ll.expected_risk(problem, ranks=[0, 2, 20])
+    >>> curve.risk.round(3).tolist()
+    [14.0, 3.264, 13.714]
+    >>> curve.fft_formula
+    'Tr(Sigma_eps) dx / (n - dx - 1), exact'
     """
     chosen = valid_ranks(ranks, problem)
     notes: list[str] = []

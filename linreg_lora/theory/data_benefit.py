@@ -56,7 +56,13 @@ class Benefit(NamedTuple):
 
 
 def fft_benefit(problem: Problem) -> Benefit:
-    """Marginal benefit of full fine-tuning: exact where the risk is, else a difference of deterministic equivalents."""
+    """Marginal benefit of full fine-tuning: exact where the risk is, else a difference of deterministic equivalents.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.fft_benefit(problem).value:.3f} = {20 * 24 / (35 * 36):.3f}"
+    '0.381 = 0.381'
+    """
     more = problem.replace(n=problem.n + 1)
     missing = _missing_mean(problem, more)
     if missing is not None:
@@ -76,12 +82,26 @@ def fft_benefit(problem: Problem) -> Benefit:
 
 
 def frozen_a_benefit(problem: Problem, input_factor: object) -> Benefit:
-    """Marginal benefit of LoRA with A frozen, `input_factor` A: r x dx with orthonormal rows."""
+    """Marginal benefit of LoRA with A frozen, `input_factor` A: r x dx with orthonormal rows.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.frozen_a_benefit(problem, np.eye(3, 24)).value:.4f} = {20 * 3 / (56 * 57):.4f}"
+    '0.0188 = 0.0188'
+    """
     return fft_benefit(frozen.frozen_a_reduction(problem, input_factor).problem)
 
 
 def frozen_b_benefit(problem: Problem, output_factor: object) -> Benefit:
-    """Marginal benefit of LoRA with B frozen, `output_factor` B: dy x r with orthonormal columns."""
+    """Marginal benefit of LoRA with B frozen, `output_factor` B: dy x r with orthonormal columns.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.frozen_b_benefit(problem, np.eye(20, 3)).value:.4f} = {3 * 24 / (35 * 36):.4f}"
+    '0.0571 = 0.0571'
+    """
     return fft_benefit(frozen.frozen_b_reduction(problem, output_factor).problem)
 
 
@@ -102,6 +122,12 @@ def lora_benefit(problem: Problem, rank: int) -> Benefit:
     10^4 sigma^2 (dx + dy).
 
     Exact at rank 0 and rank min(dx, dy), which is FFT.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> one_more = ll.theory.lora_benefit(problem, rank=3)
+    >>> f"{one_more.value:.3f} of FFT's {ll.theory.fft_benefit(problem).value:.3f}"
+    "0.110 of FFT's 0.381"
     """
     (rank,) = valid_ranks([rank], problem).tolist()
     if rank == 0:
@@ -140,7 +166,15 @@ def _wide_difference(problem: Problem, rank: int, distance: float) -> Benefit:
 
 
 def benefit_ratio(benefit: Benefit, reference: Benefit) -> float:
-    """How many times the reference's benefit; nan where it does not exist: nan, 0/0 or inf/inf."""
+    """How many times the reference's benefit; nan where it does not exist: nan, 0/0 or inf/inf.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> frozen = ll.theory.frozen_b_benefit(problem, np.eye(20, 5))
+    >>> f"{ll.theory.benefit_ratio(frozen, ll.theory.fft_benefit(problem)):.3f} = r/dy"
+    '0.250 = r/dy'
+    """
     first, second = benefit.value, reference.value
     if second == 0:
         return math.nan if first == 0 or math.isnan(first) else math.copysign(math.inf, first)
@@ -178,6 +212,11 @@ def benefit_ratio_limit(problem: Problem, rank: int, *, trials: int = 400, seed:
 
     V_r from `capacity.large_sample_limit`, which `trials` and `seed` are passed on to; r (dx + dy - r) / (dx dy) at the
     rank of the shift with isotropic noise. inf without noise where V_r > 0, nan where both are 0.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.benefit_ratio_limit(problem, rank=3).value:.3f} = {3 * (24 + 20 - 3) / (24 * 20):.3f}"
+    '0.256 = 0.256'
     """
     found = capacity.large_sample_limit(problem, rank, trials=trials, seed=seed)
     scale = problem.noise_trace * problem.input_rank

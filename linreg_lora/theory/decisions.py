@@ -57,6 +57,12 @@ def best_rank(problem: Problem) -> BestRank:
     """The rank in 0..min(n, dx, dy) whose expected excess risk is least, by theory; ties go to the smaller rank.
 
     Raises `NumericalFailure` where a rank without a number could be the best: no update of its rank need do worse.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> best = ll.best_rank(problem)
+    >>> f"rank {best.rank}: {best.risk:.3f}, FFT: {best.fft_risk:.3f}"
+    'rank 2: 3.264, FFT: 13.714'
     """
     curve = expected_risk(problem)
     found, note = curve.at_rank(curve.best_rank), doubt_of_best(curve)
@@ -85,6 +91,11 @@ def ranks_that_beat_fft(problem: Problem) -> Answer[int]:
 
     A list of ranks; it is `flagged`, with a `note`, where a flagged risk is so near FFT's that a rank may be missing or
     too many. Raises `NumericalFailure` where a rank has no number.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=40, dx=8, dy=6, spectrum=(2.0, 1.0), noise_std=0.5)
+    >>> ll.ranks_that_beat_fft(problem)
+    [2, 3, 4, 5]
     """
     curve = expected_risk(problem)
     if problem.moments is not Moments.NO_MEAN:
@@ -116,6 +127,12 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     no mean exists are left out, so a change of winner across the interpolation threshold counts as a crossing there.
     So are points to which the theory does not reach; the list is `flagged` then, and its `note` names them. A crossing
     is flagged where a risk at it is. Raises `NumericalFailure` where the theory reaches no point.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=40, dx=8, dy=6, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> (crossing,) = ll.crossover(problem, rank=1, over="n", low=40, high=47)
+    >>> f"up to n = {crossing.value:.0f} {crossing.winner_below} wins"
+    'up to n = 42 LoRA wins'
     """
     if over not in ("noise_std", "n"):
         raise InvalidInput("over", "noise_std or n", over)

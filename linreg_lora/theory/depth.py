@@ -43,6 +43,10 @@ def output_gap_bound(
 
     Summed from positive terms, so that small adapters lose no digits. Raises `InvalidInput` for negative or non-finite
     numbers and for sequences of different or no length.
+
+    >>> import linreg_lora as ll
+    >>> f"{ll.theory.output_gap_bound([1, 1], [0.1, 0.1]):.3f} = 1.1^2 - 1"
+    '0.210 = 1.1^2 - 1'
     """
     weights, adapters = (
         [validation.nonnegative_number(name, value) for value in values]
@@ -69,6 +73,13 @@ def output_gap(
     """f(x) - f_0(x): `weights` W_k and `adapters` Phi_k of one shape each, `activation` phi (elementwise).
 
     A pure function of arrays: differentiate and batch it with JAX.
+
+    >>> import linreg_lora as ll
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> layers, adapters = [jnp.eye(2)] * 2, [0.1 * jnp.eye(2)] * 2
+    >>> ll.theory.output_gap(layers, adapters, jnp.array([1.0, 0.0]), jax.nn.relu).round(3).tolist()
+    [0.21, 0.0]
     """
     pretrained = adapted = x
     for k, (weight, adapter) in enumerate(zip(weights, adapters, strict=True)):

@@ -79,6 +79,14 @@ def lora_equivalent(problem: Problem, ranks: object = None, *, correction: bool 
     Raises `InvalidInput` for ranks that do not exist and where the mean is infinite, `NumericalFailure` where a
     self-consistent equation or a cut was not solved, where a risk came out below what is possible, and, if corrected,
     less than three samples from an effective threshold (`theory.effective`) where no exact pole is known.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.lora_equivalent(problem, ranks=[1, 2, 3])
+    >>> found.risk.round(3).tolist()
+    [6.265, 3.264, 3.743]
+    >>> found.gap.tolist()
+    [True, True, True]
     """
     found = partial_equivalent(problem, ranks, correction=correction)
     if found.failures:

@@ -62,6 +62,12 @@ def fft_risk(problem: Problem) -> FFTRisk:
     `underdetermined`, exact. Otherwise `equivalent`, whose relative error is some 1/u^2, u the distance from a
     threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
     for u < 3, where the equivalent says nothing.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.fft_risk(problem)
+    >>> f"{found.risk:.3f} by {found.formula}"
+    '13.714 by Tr(Sigma_eps) dx / (n - dx - 1), exact'
     """
     if problem.moments is Moments.NO_MEAN:
         return FFTRisk(math.nan, math.inf, problem.moments_note)
@@ -120,6 +126,12 @@ def fft_equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
     (`theory.effective`): flagged for u below 14. Raises `InvalidInput` where the exact risk is known for any Sigma, and
     `NumericalFailure` for u < 3 if corrected. Source: Hastie, Montanari, Rosset, Tibshirani 2022; Bach 2024; the
     correction was derived here.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=20, dx=40, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.fft_equivalent(problem, correction=False)
+    >>> f"kappa = 1, df2 = 40/4: {found.bias:.1f} + {found.variance:.1f}"
+    'kappa = 1, df2 = 40/4: 7.0 + 20.0'
     """
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         raise InvalidInput("problem", "n < rank(Sigma) or ridge > 0", f"n = {problem.n}, rank(Sigma) = {problem.input_rank}, ridge = 0")  # fmt: skip  # noqa: E501

@@ -71,6 +71,14 @@ def expected_forgetting(
     columns: None for the identity, a length-dx vector or a dx x dx matrix, which need not commute with anything. Ranks
     that were not solved, or to which the equivalent does not reach, are nan, and `failures` says why. Raises
     `InvalidInput` where no mean exists, and for a singular Sigma, whose null directions the update never sees.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.expected_forgetting(problem, ranks=[0, 2, 20])
+    >>> found.forgetting.round(3).tolist()
+    [0.0, 15.076, 27.714]
+    >>> f"FFT: {14 + 20 * 24 / 35:.3f}"
+    'FFT: 27.714'
     """
     chosen = valid_ranks(ranks, problem)
     before = validation.covariance("pretraining_covariance", pretraining_covariance, problem.dx)

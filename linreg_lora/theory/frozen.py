@@ -70,6 +70,13 @@ def frozen_a_risk(problem: Problem, input_factor: object) -> FrozenRisk:
     Ridgeless it is exact for n >= r with any covariances, and for n < r with Sigma = c I; otherwise it is the
     deterministic equivalent of the reduced problem. inf where |n - r| <= 1 with noise or misspecification and no ridge:
     the mean does not exist there. r is rank(A Sigma A^T) where Sigma is singular.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.frozen_a_risk(problem, np.eye(2, 24))
+    >>> f"s_3^2 = {found.misspecification:.3f}, (20 + s_3^2) 2 / (60 - 2 - 1) = {found.variance:.3f}"
+    's_3^2 = 1.000, (20 + s_3^2) 2 / (60 - 2 - 1) = 0.737'
     """
     return _risk(frozen_a_reduction(problem, input_factor), "r")
 
@@ -80,6 +87,13 @@ def frozen_b_risk(problem: Problem, output_factor: object) -> FrozenRisk:
     Ridgeless it is exact for n >= dx with any covariances, and for n < dx with Sigma = c I; otherwise it is the
     deterministic equivalent of the reduced problem. inf where |n - dx| <= 1 with noise B^T eps and no ridge: the mean
     does not exist there. dx is rank(Sigma) where Sigma is singular.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.frozen_b_risk(problem, np.eye(20, 2))
+    >>> f"s_3^2 = {found.misspecification:.3f}, 2 * 24 / (60 - 24 - 1) = {found.variance:.3f}"
+    's_3^2 = 1.000, 2 * 24 / (60 - 24 - 1) = 1.371'
     """
     return _risk(frozen_b_reduction(problem, output_factor), "dx")
 

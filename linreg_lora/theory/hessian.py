@@ -56,6 +56,11 @@ class Loss(StrEnum):
         return 2.0 if self is Loss.SQUARED else 1.0
 
 
+def curvature_of(loss: Loss | str) -> float:
+    """h of a loss, or of its name. Raises `InvalidInput` for a name that is none."""
+    return validation.choice("loss", loss, Loss).curvature
+
+
 class Gap(NamedTuple):
     """A normal random variable by its `mean` and `std`, in units of the loss."""
 
@@ -85,16 +90,16 @@ class TangentSpace(NamedTuple):
 # -- (a) no retraining ------------------------------------------------------------------------------------------
 
 
-def hessian(problem: Problem, *, loss: Loss) -> Float[np.ndarray, "size size"]:
+def hessian(problem: Problem, *, loss: Loss | str) -> Float[np.ndarray, "size size"]:
     """H = h Sigma (x) I, the Hessian of the loss in the entries of A, dx dy on a side.
 
     Entries of A are in row-major order (NumPy's and JAX's), so that H is block diagonal with dy blocks h Sigma;
     stacking columns gives Sigma (x) I in the usual Kronecker notation. FFT's and LoRA's solutions share it.
     """
-    return loss.curvature * np.kron(np.eye(problem.dy), problem.sigma)
+    return curvature_of(loss) * np.kron(np.eye(problem.dy), problem.sigma)
 
 
-def expected_rise(problem: Problem, *, perturbation_std: float | int, loss: Loss) -> float:
+def expected_rise(problem: Problem, *, perturbation_std: float | int, loss: Loss | str) -> float:
     """Expected rise of the loss when weights are perturbed and nothing is retrained: the same at every point.
 
         E [L(A + e) - L(A)] = (1/2) E e^T H e = (h / 2) tau^2 dy Tr(Sigma),      e ~ N(0, tau^2 I)
@@ -102,7 +107,7 @@ def expected_rise(problem: Problem, *, perturbation_std: float | int, loss: Loss
     `perturbation_std` is tau, in units of A. Any e of mean 0 and covariance tau^2 I will do, if independent of A.
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
-    return loss.curvature / 2 * tau**2 * problem.dy * float(np.trace(problem.sigma))
+    return curvature_of(loss) / 2 * tau**2 * problem.dy * float(np.trace(problem.sigma))
 
 
 def gap_without_retraining(
@@ -111,7 +116,7 @@ def gap_without_retraining(
     second: Float[np.ndarray, "dy dx"],
     *,
     perturbation_std: float | int,
-    loss: Loss,
+    loss: Loss | str,
 ) -> Gap:
     """Rise of the loss at one update minus the rise at another, under one perturbation e ~ N(0, tau^2 I).
 
@@ -122,7 +127,7 @@ def gap_without_retraining(
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     difference = _update("first", first, problem) - _update("second", second, problem)
-    return Gap(0.0, loss.curvature * tau * float(np.linalg.norm(difference @ problem.sigma)))
+    return Gap(0.0, curvature_of(loss) * tau * float(np.linalg.norm(difference @ problem.sigma)))
 
 
 # -- (b) retraining ---------------------------------------------------------------------------------------------
@@ -133,6 +138,12 @@ def tangent_space(update: Float[np.ndarray, "dy dx"], rank: int) -> TangentSpace
 
     `update` D, `rank` r = rank(D). Raises `InvalidInput` for a D of another rank: below r the tangent space is that of
     the factors (`factor_tangent_space`), or a cone (`cone_gap`); above r it is no LoRA update.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> tangent.dimension, tangent.codimension
+    (10, 2)
     """
     left, right = _bases("update", update)
     if rank != left.shape[1]:
@@ -153,7 +164,7 @@ def factor_tangent_space(b: Float[np.ndarray, "dy r"], a: Float[np.ndarray, "r d
 
 
 def hessian_gap(
-    problem: Problem, tangent: TangentSpace, perturbation: Float[np.ndarray, "dy dx"], *, loss: Loss
+    problem: Problem, tangent: TangentSpace, perturbation: Float[np.ndarray, "dy dx"], *, loss: Loss | str
 ) -> float:
     """What retraining inside T leaves of a perturbation e, in units of the loss.
 
@@ -168,12 +179,19 @@ def hessian_gap(
     Validity: this is the rise of the retrained loss, up to O(||e||^3), at D = Delta of rank r, where g = 0. At another
     optimum of rank r there is also <g, e>, of mean 0, and the curvature of the matrices of rank r
     (`expected_gap_at_optimum`). `perturbation` e.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> f"{ll.theory.hessian_gap(problem, tangent, np.ones((3, 4)), loss=ll.theory.Loss.SQUARED):.3f}"
+    '2.000'
     """
     e = _update("perturbation", perturbation, problem)
-    return loss.curvature / 2 * float(np.sum(_outside(problem, tangent, e) ** 2))
+    return curvature_of(loss) / 2 * float(np.sum(_outside(problem, tangent, e) ** 2))
 
 
-def expected_gap(problem: Problem, tangent: TangentSpace, *, perturbation_std: float | int, loss: Loss) -> float:
+def expected_gap(problem: Problem, tangent: TangentSpace, *, perturbation_std: float | int, loss: Loss | str) -> float:
     """The mean of `gap` over e ~ N(0, tau^2 I).
 
         E gap = (h / 2) tau^2 (dy - b) [ Tr Sigma - Tr( (V^T Sigma V)^+ V^T Sigma^2 V ) ]
@@ -181,12 +199,19 @@ def expected_gap(problem: Problem, tangent: TangentSpace, *, perturbation_std: f
     b is the number of columns of U, and h / 2 = 1 for the loss without 1/2. Special cases: Sigma = I gives
     (h / 2) tau^2 times the codimension, (dx - r)(dy - r) at a point of rank r; LoRA's start (B = 0, A of rank r) has
     b = 0 and for Sigma = I gives (h / 2) tau^2 dy (dx - r). `perturbation_std` tau. Validity as in `gap`.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> tangent = ll.theory.tangent_space(problem.shift, rank=2)
+    >>> gap = ll.theory.expected_gap(problem, tangent, perturbation_std=0.1, loss=ll.theory.Loss.SQUARED)
+    >>> f"{gap:.3f} = 0.1^2 * {tangent.codimension}"
+    '0.020 = 0.1^2 * 2'
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     _require_shape(problem, tangent)
     dy, b = tangent.columns.shape
     unreachable = float(np.sum(_reject(problem.sigma_sqrt, problem, tangent.rows) ** 2))
-    return loss.curvature / 2 * tau**2 * (dy - b) * unreachable
+    return curvature_of(loss) / 2 * tau**2 * (dy - b) * unreachable
 
 
 def cone_gap(
@@ -195,7 +220,7 @@ def cone_gap(
     rank: int,
     perturbation: Float[np.ndarray, "dy dx"],
     *,
-    loss: Loss,
+    loss: Loss | str,
 ) -> float:
     """What retraining leaves of e at a D of rank k <= r, over the tangent cone of the matrices of rank at most r.
 
@@ -213,10 +238,10 @@ def cone_gap(
         raise InvalidInput("problem", "an input covariance of full rank", f"rank {problem.input_rank} of {problem.dx}")
     e = _update("perturbation", perturbation, problem)
     values = np.linalg.svd(_outside(problem, TangentSpace(left, right), e), compute_uv=False)
-    return loss.curvature / 2 * float(np.sum(values[rank - left.shape[1] :] ** 2))
+    return curvature_of(loss) / 2 * float(np.sum(values[rank - left.shape[1] :] ** 2))
 
 
-def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: float | int, loss: Loss) -> float:
+def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: float | int, loss: Loss | str) -> float:
     """Expected rise of LoRA's best population loss when A0 is perturbed and LoRA retrained, to second order in tau.
 
         (h / 2) tau^2 [ (dy - r) (Tr Sigma - sum_{i<=r} w_i) - sum_{i<=r<j} s_j^2 (w_i + w_j) / (s_i^2 - s_j^2) ],
@@ -229,6 +254,12 @@ def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: fl
     Derivation: the best loss is (h / 2) times the energy of (Delta - e) Sigma^{1/2} beyond its r largest singular
     values, expanded to second order in e ~ N(0, tau^2 I); odd orders have mean 0, so the error is O(tau^4). `rank` r,
     at most rank(Delta Sigma^{1/2}), with s_r > s_{r+1}: otherwise `InvalidInput`.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
+    >>> gap = ll.theory.expected_gap_at_optimum(problem, rank=1, perturbation_std=0.1, loss=ll.theory.Loss.SQUARED)
+    >>> f"{gap:.4f} = {0.1**2 * ((3 - 1) * (4 - 1) - 2 / (4 - 1)):.4f}"
+    '0.0533 = 0.0533'
     """
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     r = validation.nonnegative_integer("rank", rank)
@@ -240,7 +271,7 @@ def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: fl
     weight = np.sum((right @ problem.sigma_sqrt) ** 2, axis=1)
     kept, lost = energy[:r, None], energy[None, r:largest]
     curvature = np.sum(lost * (weight[:r, None] + weight[None, r:largest]) / (kept - lost))
-    return loss.curvature / 2 * tau**2 * float((problem.dy - r) * np.sum(weight[r:]) - curvature)
+    return curvature_of(loss) / 2 * tau**2 * float((problem.dy - r) * np.sum(weight[r:]) - curvature)
 
 
 def _outside(problem: Problem, tangent: TangentSpace, e: np.ndarray) -> np.ndarray:

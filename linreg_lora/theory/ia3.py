@@ -35,6 +35,13 @@ def ia3_risk(problem: Problem) -> IA3Risk:
 
     Raises `InvalidInput` without `problem.pretrained` A0, for a row of A0 that is zero in the metric of Sigma, and
     with ridge.
+
+    >>> import linreg_lora as ll
+    >>> pretrained = [[1.0, 0.0], [1.0, 1.0]]
+    >>> problem = ll.Problem(n=12, dx=2, dy=2, spectrum=(1.0, 1.0), noise_std=1.0, pretrained=pretrained)
+    >>> found = ll.theory.ia3_risk(problem)
+    >>> f"{found.misspecification:.3f} + (2 + 0.5) / (12 - 2) = {found.risk:.3f}"
+    '0.500 + (2 + 0.5) / (12 - 2) = 0.750'
     """
     if problem.pretrained is None:
         raise InvalidInput("pretrained", "A0, a dy x dx matrix", "nothing", "IA3 rescales the pretrained outputs")

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem, Regime
-from linreg_lora.theory.hessian import Loss
+from linreg_lora.theory.hessian import Loss, curvature_of
 
 _ORTHONORMAL = 1e-8
 
@@ -37,11 +37,16 @@ def rise(
     update: Float[np.ndarray, "dy dx"],
     *,
     perturbation_std: float | int = 1.0,
-    loss: Loss = Loss.SQUARED,
+    loss: Loss | str = Loss.SQUARED,
 ) -> float:
     """Rise of the loss of one map under perturbed inputs: (h / 2) tau^2 ||A0 + D||_F^2.
 
     `pretrained` A0, `update` D, `perturbation_std` tau in units of x; h / 2 is 1, or 1/2 for the halved loss.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> ll.theory.rise(np.eye(2), np.eye(2), perturbation_std=0.5)
+    2.0
     """
     validation.matrix("update", update, pretrained.shape)
     return rise_scale(perturbation_std, loss) * float(np.sum((pretrained + update) ** 2))
@@ -53,12 +58,20 @@ def excess_rise_of_fft(
     basis: Float[np.ndarray, "dy r"],
     *,
     perturbation_std: float | int = 1.0,
-    loss: Loss = Loss.SQUARED,
+    loss: Loss | str = Loss.SQUARED,
 ) -> float:
     """rise(D_FFT) - rise(D_r) = (h / 2) tau^2 ( ||P D_FFT||_F^2 + 2 <P A0, D_FFT> ) on one draw, P = I - U_r U_r^T.
 
     `pretrained` A0, `update` D_FFT, `basis` U_r with orthonormal columns, `perturbation_std` tau. Negative where LoRA
     is the less robust method.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> pretrained, update, basis = np.eye(2), np.diag([3.0, 1.0]), np.eye(2, 1)
+    >>> ll.theory.excess_rise_of_fft(pretrained, update, basis)
+    3.0
+    >>> ll.theory.rise(pretrained, update) - ll.theory.rise(pretrained, np.diag([3.0, 0.0]))
+    3.0
     """
     validation.matrix("update", update, pretrained.shape)
     off = float(np.max(np.abs(basis.T @ basis - np.eye(basis.shape[1])), initial=0.0))
@@ -72,7 +85,9 @@ def excess_rise_of_fft(
 # -- FFT in closed form -----------------------------------------------------------------------------------------
 
 
-def expected_fft_rise(problem: Problem, *, perturbation_std: float | int = 1.0, loss: Loss = Loss.SQUARED) -> float:
+def expected_fft_rise(
+    problem: Problem, *, perturbation_std: float | int = 1.0, loss: Loss | str = Loss.SQUARED
+) -> float:
     """Expected rise of ridgeless FFT, exact: n > dx + 1 with any covariances, n < dx - 1 with Sigma = c I.
 
         n > dx + 1:   (h / 2) tau^2 ( ||A0 + Delta||^2 + Tr(Sigma_eps) Tr(Sigma^{-1}) / (n - dx - 1) )
@@ -87,6 +102,12 @@ def expected_fft_rise(problem: Problem, *, perturbation_std: float | int = 1.0, 
     `problem.pretrained` A0 is needed; `perturbation_std` tau. Returns inf within one sample of the threshold, where the
     mean does not exist. Raises `InvalidInput` with ridge, and for n < dx with anisotropic inputs: `simulate_rise`
     covers both.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, pretrained=np.zeros((20, 24)))
+    >>> f"{ll.theory.expected_fft_rise(problem):.3f} = {14 + 20 * 24 / 35:.3f}"
+    '27.714 = 27.714'
     """
     pretrained = required_pretrained(problem)
     scale = rise_scale(perturbation_std, loss)
@@ -119,6 +140,6 @@ def required_pretrained(problem: Problem) -> np.ndarray:
     return problem.pretrained
 
 
-def rise_scale(perturbation_std: float | int, loss: Loss) -> float:
+def rise_scale(perturbation_std: float | int, loss: Loss | str) -> float:
     """(h / 2) tau^2."""
-    return loss.curvature / 2 * validation.nonnegative_number("perturbation_std", perturbation_std) ** 2
+    return curvature_of(loss) / 2 * validation.nonnegative_number("perturbation_std", perturbation_std) ** 2

@@ -26,6 +26,12 @@ def truncation_norm(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, 
         ||M_r - T||_2 <= s_{r+1}(T) + 2 ||N||_2,      M = T + N
 
     `target` T, `noise` N, `rank` r in 1..min(dy, k). Source: arXiv 2605.19018, Lemma 2.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> target, noise = np.diag([3.0, 1.0]), np.diag([-0.5, 0.5])
+    >>> f"1 + 2 * 0.5 = {ll.theory.truncation_norm(target, noise, rank=1):.3f}"
+    '1 + 2 * 0.5 = 2.000'
     """
     values, strength = _target_and_noise(target, noise, rank)
     return next_value(values, rank) + 2 * strength
@@ -35,7 +41,7 @@ def squared_truncation_norm(
     target: Float[np.ndarray, "dy k"],
     noise: Float[np.ndarray, "dy k"],
     rank: int,
-    version: Version = Version.CORRECTED,
+    version: Version | str = Version.CORRECTED,
 ) -> float:
     """The square of `truncation_norm` with its cross term bounded away.
 
@@ -43,9 +49,21 @@ def squared_truncation_norm(
 
     The paper prints 4 for 8, which is not a bound: T = diag(3.999, 2), N = diag(-1, 1), r = 1 has 15.992 on the left
     and 12 on the right. Source: arXiv 2605.19018, eq. 148.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> target, noise = np.diag([3.999, 2.0]), np.diag([-1.0, 1.0])
+    >>> printed = ll.theory.truncation.Version.PRINTED
+    >>> f"{ll.theory.squared_truncation_norm(target, noise, rank=1, version=printed):.3f} < 15.992"
+    '12.000 < 15.992'
+    >>> f"{ll.theory.squared_truncation_norm(target, noise, rank=1):.3f}"
+    '16.000'
     """
     values, strength = _target_and_noise(target, noise, rank)
-    return 2 * next_value(values, rank) ** 2 + (4 if version is Version.PRINTED else 8) * strength**2
+    return (
+        2 * next_value(values, rank) ** 2
+        + (4 if validation.choice("version", version, Version) is Version.PRINTED else 8) * strength**2
+    )
 
 
 def truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray, "dy k"], rank: int) -> float:
@@ -56,6 +74,12 @@ def truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np.ndarray,
     Proof: M_r is the best fit of rank r, so ||M - M_r||^2 <= ||M - T_r||^2. With M = T + N, a = ||M_r - T||_F and
     b = tail_r(T) this is a^2 <= b^2 + 2 <N, M_r - T_r>. The rank of M_r - T_r is at most 2r, so the product is at most
     c (a + b), c = sqrt(2r) ||N||_2, hence a - b <= 2c. `target` T, `noise` N, `rank` r in 1..min(dy, k).
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> target, noise = np.diag([3.0, 1.0]), np.diag([-0.5, 0.5])
+    >>> f"1 + 2 sqrt(2) 0.5 = {ll.theory.truncation_error(target, noise, rank=1):.3f}"
+    '1 + 2 sqrt(2) 0.5 = 2.414'
     """
     values, strength = _target_and_noise(target, noise, rank)
     return tail_energy(values, rank) ** 0.5 + 2 * math.sqrt(2 * rank) * strength
@@ -71,6 +95,12 @@ def low_rank_truncation_error(target: Float[np.ndarray, "dy k"], noise: Float[np
     s_{r+1}(M) + ||N|| <= 2 ||N||. No smaller constant will do: 5 r is reached in the limit by r copies of
     T = diag(2, 0), N = diag(-1, 1). Returns the bound on the norm, not on its square. Raises `InvalidInput` where
     rank(T) > r.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> target, noise = np.diag([3.0, 0.0]), np.diag([-0.5, 0.5])
+    >>> f"sqrt(5) 0.5 = {ll.theory.low_rank_truncation_error(target, noise, rank=1):.3f}"
+    'sqrt(5) 0.5 = 1.118'
     """
     values, strength = _target_and_noise(target, noise, rank)
     planted = numerical_rank(values, target.shape)

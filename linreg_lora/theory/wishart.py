@@ -39,6 +39,11 @@ def gaussian_norm(rows: int, columns: int) -> NormBound:
 
     E ||G|| <= sqrt m + sqrt n (Gordon), and Var ||G|| <= 1 because the norm is 1-Lipschitz (Poincare).
     Source: arXiv 2605.19018, Lemma 4.
+
+    >>> import linreg_lora as ll
+    >>> found = ll.theory.gaussian_norm(20, 24)
+    >>> f"{found.sharp:.1f} <= {found.simple:.1f}"
+    '88.8 <= 120.0'
     """
     rows, columns = validation.positive_integer("rows", rows), validation.positive_integer("columns", columns)
     return NormBound((math.sqrt(rows) + math.sqrt(columns)) ** 2 + 1, 5.0 * max(rows, columns))
@@ -55,6 +60,10 @@ def inverse_moment(size: int, dof: int) -> float:
     m = 1, sharp as x -> 0 (Edelman 1988). C is concentration of the smallest singular value around a mean of at least
     sqrt M - sqrt m (Davidson and Szarek 2001). The integral is an upper Riemann sum. At most 80 % above simulation for
     m <= 300; the bound by the trace, m / (M - m - 1), is m times too large for M >> m.
+
+    >>> import linreg_lora as ll
+    >>> f"{ll.theory.inverse_moment(size=1, dof=10):.3f} = 1 / (10 - 2)"
+    '0.125 = 1 / (10 - 2)'
     """
     return _inverse_moment(*_wishart_size(size, dof), None)
 
@@ -67,6 +76,11 @@ def condition_number(size: int, dof: int) -> float:
     Each factor is replaced by a variable that dominates it, of quantile function Q(s) (upper, from the tail bound of
     `inverse_moment`) and the square above (concentration of ||Z||_2 around a mean of at most sqrt m + sqrt M); no joint
     law has a larger mean product than the comonotone one.
+
+    >>> import linreg_lora as ll
+    >>> limit = ((60**0.5 + 24**0.5) / (60**0.5 - 24**0.5)) ** 2
+    >>> f"{ll.theory.condition_number(size=24, dof=60):.1f}, in the limit {limit:.1f}"
+    '33.0, in the limit 19.7'
     """
     size, dof = _wishart_size(size, dof)
     return 1.0 if size == 1 else _inverse_moment(size, dof, math.sqrt(size) + math.sqrt(dof))

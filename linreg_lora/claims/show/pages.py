@@ -50,7 +50,14 @@ def to_records(claims: list[Claim | Undecidable]) -> list[dict[str, Any]]:
 
 
 def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[Any]:
-    """The parts of a claim's page, for rich to print."""
+    """The parts of a claim's page, for rich to print.
+
+    >>> import linreg_lora as ll
+    >>> claim = ll.load_claims().claims[0]
+    >>> title, source, *_ = ll.claims.claim_page(claim, judgement=None)
+    >>> print(source)
+    prop1-fft-closed-form: 2605.19018 Proposition 1
+    """
     from rich.text import Text
 
     yield Text(claim.title, style="bold")

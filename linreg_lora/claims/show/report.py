@@ -21,7 +21,13 @@ _STYLE = {
 
 
 def verdict_table(judgements: "list[Judgement]") -> Any:
-    """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness."""
+    """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness.
+
+    >>> import linreg_lora as ll
+    >>> table = ll.claims.verdict_table(ll.check_claims(only=["lemma2-square"]))
+    >>> [column.header for column in table.columns[:4]], table.row_count
+    (['claim', 'source', 'kind', 'verdict'], 1)
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -50,7 +56,12 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
 
 
 def summary(judgements: "list[Judgement]") -> str:
-    """One line: how many are as expected, and the family-wise false-alarm level of the run."""
+    """One line: how many are as expected, and the family-wise false-alarm level of the run.
+
+    >>> import linreg_lora as ll
+    >>> ll.claims.summary(ll.check_claims(only=["lemma2-square"]))
+    '1 of 1 claims as expected; false-alarm level of the whole run 0.0e+00; 2 of 2 rivals rejected'
+    """
     expected = sum(j.as_expected for j in judgements)
     level = sum(j.claim.false_alarm for j in judgements)
     return (
@@ -61,7 +72,14 @@ def summary(judgements: "list[Judgement]") -> str:
 
 
 def to_json(judgements: "list[Judgement]", seed: int) -> str:
-    """One object; `claims` is the list. Numbers that are infinite or undefined are null."""
+    """One object; `claims` is the list. Numbers that are infinite or undefined are null.
+
+    >>> import linreg_lora as ll
+    >>> import json
+    >>> judged = json.loads(ll.claims.to_json(ll.check_claims(only=["lemma2-square"]), seed=0))
+    >>> judged["claims"][0]["verdict"]
+    'holds'
+    """
     content = {
         "seed": seed,
         "as_expected": all(j.as_expected for j in judgements),
@@ -72,7 +90,15 @@ def to_json(judgements: "list[Judgement]", seed: int) -> str:
 
 
 def to_junit(judgements: "list[Judgement]") -> str:
-    """JUnit XML: a test case a claim, failed when it is not as expected."""
+    """JUnit XML: a test case a claim, failed when it is not as expected.
+
+    >>> import linreg_lora as ll
+    >>> print(ll.claims.to_junit(ll.check_claims(only=["lemma2-square"])))
+    <?xml version='1.0' encoding='utf-8'?>
+    <testsuite name="linreg-lora check" tests="1" failures="0" errors="0" time="...">
+      <testcase classname="pathwise" name="lemma2-square" time="..." />
+    </testsuite>
+    """
     failures = sum(not j.as_expected for j in judgements)
     suite = ET.Element(
         "testsuite",
