@@ -80,13 +80,14 @@ def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndar
 
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     arrays = tuple(jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt))
-    return collected(Draws(_data_set, (problem.n,), arrays, trials), seed, trials)
+    drawn = collected(Draws(_data_set, (problem.n,), arrays, trials), seed, trials)
+    return drawn.inputs, drawn.outputs
 
 
-def _data_set(n: int, arrays: tuple[Any, ...], key: Any) -> tuple[Any, Any]:
+def _data_set(n: int, arrays: tuple[Any, ...], key: Any) -> Any:
     from linreg_lora.sampling import gaussian
 
-    return tuple(gaussian.sample(key, n, *arrays))
+    return gaussian.sample(key, n, *arrays)
 
 
 def _reduced_data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, "Parameters"]:
@@ -95,7 +96,8 @@ def _reduced_data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray,
     from linreg_lora.simulation.draws import Draws, collected
 
     layout, parameters = plan.plan(problem, "sufficient")
-    return (*collected(Draws(plan.sample, (layout,), parameters, trials), seed, trials), parameters)
+    drawn = collected(Draws(plan.sample, (layout,), parameters, trials), seed, trials)
+    return drawn.design, drawn.residual, parameters
 
 
 def _fft_updates(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
