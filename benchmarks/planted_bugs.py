@@ -23,7 +23,7 @@ from linreg_lora.estimators import lora
 from linreg_lora.estimators.risk import excess_risk_path
 from linreg_lora.problem import Problem
 from linreg_lora.sampling import directions, gaussian, plan, sufficient
-from linreg_lora.simulation import programs
+from linreg_lora.simulation import draws, programs
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import fft as fft_theory
 
@@ -108,7 +108,7 @@ def inputs_not_correlated(patch: Patch) -> None:
 
 def every_draw_the_same(patch: Patch) -> None:
     """All draws use the key of the first."""
-    patch.setattr(programs, "_keys", lambda key, start, size: jax.numpy.broadcast_to(key, (size,)))
+    patch.setattr(draws, "_keys", lambda key, first, size: jax.numpy.broadcast_to(key, (size,)))
 
 
 def chi_squared_for_chi(patch: Patch) -> None:
@@ -141,7 +141,7 @@ def no_whitening_of_sufficient_draws(patch: Patch) -> None:
     exact = programs._risks_of_draw
 
     def wrong(layout, parameters, key):
-        if layout.sampler == "explicit":
+        if layout.design == "explicit":
             return exact(layout, parameters, key)
         sampled = plan.draw(layout, parameters, key)
         update = sampled.whitened @ sampled.inverse.whitening

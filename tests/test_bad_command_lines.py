@@ -11,7 +11,7 @@ from test_claims_schema import document
 
 from linreg_lora.claims import judge
 from linreg_lora.proofs import steps
-from linreg_lora.simulation import curve as simulation
+from linreg_lora.simulation import draws
 from linreg_lora.sweeps import curves as sweeps
 from linreg_lora.sweeps import grid
 
@@ -244,7 +244,7 @@ def worked(*_, **__):
 @pytest.fixture
 def nothing_works(monkeypatch):
     """What would draw, judge or prove raises instead."""
-    monkeypatch.setattr(simulation, "_chunks", worked)
+    monkeypatch.setattr(draws, "chunks", worked)
     monkeypatch.setattr(sweeps, "finished_cells", worked)
     monkeypatch.setattr(grid, "finished_cells", worked)
     monkeypatch.setattr(judge, "judge_claim", worked)

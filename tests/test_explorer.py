@@ -116,19 +116,24 @@ def steps(job, take=None):
     return asyncio.run(run())
 
 
-def test_chunks_of_draws_add_up_to_one_mean():
-    """Equal to pooling the chunks by hand: means of equal chunks, and variances within and between them."""
-    ranks = [0, 1, 2, 10]
-    found = steps(Job(SMALL.problem(), ranks, 3 * CHUNK, seed=5))
+@pytest.mark.parametrize("setting", [SMALL, SMALL.replace(n=9), SMALL.replace(n=15, ridge=1e-9)])
+def test_a_job_makes_the_first_draws_of_monte_carlo(setting):
+    """After each chunk all numbers are those of as many draws of the same seed, up to the order of summation."""
+    ranks = [0, 1, 2, 9]
+    found = steps(Job(setting.problem(), ranks, 3 * CHUNK, seed=5))
     assert [curve.trials for curve in found] == [CHUNK, 2 * CHUNK, 3 * CHUNK]
-    parts = [monte_carlo(SMALL.problem(), trials=CHUNK, seed=5 + k, ranks=ranks) for k in range(3)]
-    means = np.array([part.risk for part in parts])
-    np.testing.assert_allclose(found[-1].risk, means.mean(axis=0), rtol=1e-12)
-    within = sum(CHUNK * (CHUNK - 1) * part.stderr**2 for part in parts)
-    between = CHUNK * np.sum((means - means.mean(axis=0)) ** 2, axis=0)
-    total = 3 * CHUNK
-    np.testing.assert_allclose(found[-1].stderr, np.sqrt((within + between) / (total - 1) / total), rtol=1e-12)
-    assert found[-1].stderr[0] == 0
+    for curve in found:
+        whole = monte_carlo(setting.problem(), trials=curve.trials, seed=5, ranks=ranks)
+        for name in ("risk", "stderr", "difference", "difference_stderr", "fft_risk", "fft_stderr"):
+            np.testing.assert_allclose(getattr(curve, name), getattr(whole, name), rtol=1e-10, err_msg=name)
+        assert (curve.seed, curve.notes, curve.formula) == (whole.seed, whole.notes, whole.formula)
+
+
+def test_seeds_of_jobs_share_no_draws():
+    """The second chunk of seed 0 is not the first of seed 1."""
+    first, both = steps(Job(SMALL.problem(), [1], 2 * CHUNK, seed=0))
+    (other,) = steps(Job(SMALL.problem(), [1], CHUNK, seed=1))
+    assert abs(2 * both.risk[0] - first.risk[0] - other.risk[0]) > 1e-6
 
 
 def test_a_job_stops_where_it_is_left():

@@ -378,18 +378,18 @@ def test_overlaps_at_the_ends():
 
 
 def test_leading_direction_of_a_draw_is_that_of_the_fit():
-    """lambda by NumPy from the fit F = D_FFT X itself, on the data of the same key."""
+    """lambda by NumPy from the fit F = D_FFT X itself, on the same data."""
     import jax
 
     from linreg_lora.estimators import fft
     from linreg_lora.sampling import gaussian
 
     problem, key = detectability.setting(1.5, 12, 5, 4), jax.random.key(3)
-    found = np.asarray(detectability._leading(12, 1.0, key, jax.numpy.asarray(problem.shift)))
     drawn = gaussian.sample(key, 12, jax.numpy.asarray(problem.shift), None, jax.numpy.asarray(1.0))
+    found = np.asarray(detectability._leading(*drawn))
     u, values, vt = np.linalg.svd(np.asarray(fft.fit_fft(*drawn) @ drawn.inputs))
     row = np.asarray(drawn.inputs[0])
-    expected = [values[0] / np.sqrt(12), u[0, 0] ** 2, (vt[0] @ row) ** 2 / (row @ row)]
+    expected = [values[0], u[0, 0] ** 2, (vt[0] @ row) ** 2 / (row @ row)]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 

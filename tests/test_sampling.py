@@ -113,11 +113,11 @@ def test_the_law_test_sees_a_ridge_in_other_units(monkeypatch):
 
 
 def test_auto_takes_sufficient_statistics_where_they_exist():
-    chosen = {name: plan(problem)[0].sampler for name, problem in PROBLEMS.items()}
+    chosen = {name: plan(problem)[0].design for name, problem in PROBLEMS.items()}
     assert {v for k, v in chosen.items() if k.startswith("n >= dx") or k == "singular inputs"} == {"overdetermined"}
     assert {v for k, v in chosen.items() if k.startswith("n < dx")} == {"underdetermined"}
     anisotropic = PROBLEMS["n < dx, dx < dy"].replace(input_covariance=np.arange(1.0, 13))
-    assert plan(anisotropic)[0].sampler == "explicit"
+    assert plan(anisotropic)[0].design == "explicit"
     with pytest.raises(InvalidInput, match="sampler: expected auto or explicit"):
         plan(anisotropic, "sufficient")
     with pytest.raises(InvalidInput, match="sampler: expected one of auto, explicit, sufficient, received magic"):

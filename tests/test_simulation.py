@@ -4,16 +4,20 @@ import subprocess
 import sys
 import textwrap
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import draw_risks, monte_carlo
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora.estimators.lora import fit_lora
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.sampling.plan import plan
-from linreg_lora.simulation.programs import chunk_size
+from linreg_lora.simulation.draws import collected
+from linreg_lora.simulation.programs import WholeDraws, chunk_size
 from linreg_lora.simulation.running_moments import RunningMoments
+from linreg_lora.simulation.statistic import mean_of
 from linreg_lora.spectra import exponential
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
@@ -90,6 +94,15 @@ def test_more_trials_extend_the_same_draws():
     problem = Problem(n=30, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)
     few, many = (draw_risks(problem, trials=trials, seed=5) for trials in (70, 200))
     assert np.array_equal(few.lora, many.lora[:70])
+
+
+@pytest.mark.parametrize("first", [1, 64, 70])
+def test_draws_can_begin_anywhere(first):
+    program = WholeDraws(*plan(Problem(n=30, dx=12, dy=9, spectrum=(2.0, 1.0), noise_std=0.7)))
+    whole, part = collected(program, 5, 150), collected(program, 5, 75, first=first)
+    assert len(part.fft) == 75
+    for all_of_them, some in zip(whole, part, strict=True):
+        np.testing.assert_allclose(some, all_of_them[first : first + 75], rtol=1e-10)
 
 
 def test_seeds_differ():
@@ -220,6 +233,39 @@ def test_two_threads_draw_without_hanging(first_import):
 
 def test_critical_value_is_the_stated_one():
     assert abs(critical_z(COMPARISONS) - 5.43) < 0.01
+
+
+# -- any statistic ------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_a_statistic_is_that_of_its_draws():
+    """E Y Y^T / n = (A0 + Delta) Sigma (A0 + Delta)^T + Sigma_eps, at level LEVEL, in its own shape."""
+    problem = Problem(
+        n=20, dx=5, dy=3, spectrum=(2.0, 1.0), noise_std=0.7, pretrained=np.ones((3, 5)),
+        input_covariance=np.geomspace(0.5, 2, 5), noise_covariance=np.array([1.0, 2.0, 3.0]),
+    )  # fmt: skip
+    found = mean_of(lambda x, y: y @ y.T / x.shape[1], problem, trials=400, seed=1)
+    target = problem.pretrained + problem.shift
+    assert_means_agree(found.mean, found.stderr, target @ problem.sigma @ target.T + problem.sigma_eps, 0.0, 9)
+
+
+def test_a_statistic_sees_the_data_behind_the_risks_of_explicit_draws():
+    problem = Problem(n=20, dx=5, dy=3, spectrum=(2.0, 1.0), noise_std=0.7)
+
+    def risk(x, y):
+        return jnp.sum((fit_lora(x, y, 1) - problem.shift) ** 2)
+
+    found = mean_of(risk, problem, trials=100, seed=1)
+    curve = monte_carlo(problem, trials=100, seed=1, sampler="explicit")
+    np.testing.assert_allclose([found.mean, found.stderr], [curve.risk[1], curve.stderr[1]], rtol=1e-9)
+
+
+def test_statistics_that_have_no_mean_are_refused():
+    problem = Problem(n=20, dx=5, dy=3, spectrum=(2.0, 1.0), noise_std=0.7)
+    with pytest.raises(NumericalFailure, match="statistic: expected finite values, received 4 draws that are not"):
+        mean_of(lambda x, y: jnp.log(-jnp.sum(x**2)), problem, trials=4, seed=0)
+    with pytest.raises(InvalidInput, match="trials: expected at least 2"):
+        mean_of(lambda x, y: x, problem, trials=1, seed=0)
 
 
 # -- units of the inputs ------------------------------------------------------------------------------------------

@@ -419,7 +419,7 @@ def test_versions_and_losses_go_by_their_names():
     assert hessian.curvature_of("half-squared") == 1.0
     for wrong in (
         lambda: truncation.squared_truncation_norm(target, noise, 1, version="print"),
-        lambda: bounds.theorem_4(OVER, 1, version="print"),
+        lambda: bounds.theorem_4(UNDER, 1, version="print"),
         lambda: hessian.curvature_of("cubed"),
     ):
         with pytest.raises(InvalidInput, match="expected one of"):

@@ -4,7 +4,6 @@ Setting: a task shift of rank one and strength s, dx = 80, dy = 50, n = 160, Sig
 whose singular vectors LoRA keeps, is a spike of strength s sqrt(n) on noise. Theory: `theory.spiked`.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple
@@ -102,32 +101,24 @@ def _by_theory(problem: Problem) -> tuple[float, float, float]:
 
 def simulate(problem: Problem, trials: int, seed: int) -> Leading:
     """One strength, all data drawn; its seed is derived from `seed` and the problem."""
-    import jax
+    from linreg_lora.simulation.statistic import mean_of
 
-    from linreg_lora import runtime
-
-    own = derived_seed(seed, problem.fingerprint)
-    keys = jax.random.split(jax.random.key(own), trials)
-    one = functools.partial(_leading, problem.n, problem.noise_std)
-    with runtime.exclusive_device():
-        rows = np.asarray(jax.jit(lambda keys, shift: jax.lax.map(lambda k: one(k, shift), keys))(keys, problem.shift))
-    stderr = np.std(rows, axis=0, ddof=1) / np.sqrt(trials)
-    return Leading(*np.mean(rows, axis=0).tolist(), *stderr.tolist())
+    found = mean_of(_leading, problem, trials=trials, seed=derived_seed(seed, problem.fingerprint))
+    units = np.array([problem.noise_std * np.sqrt(problem.n), 1.0, 1.0])
+    return Leading(*(found.mean / units).tolist(), *(found.stderr / units).tolist())
 
 
-def _leading(n: int, noise_std: float, key: Array, shift: Array) -> Array:
-    """lambda / (sigma sqrt(n)), |u^T u_1|^2, |v^T v_1|^2 of one draw; Delta = s e_1 e_1^T, so v is row 1 of X."""
+def _leading(x: Array, y: Array) -> Array:
+    """lambda, |u^T u_1|^2, |v^T v_1|^2 of one data set; Delta = s e_1 e_1^T, so v is row 1 of X."""
     import jax.numpy as jnp
 
     from linreg_lora.estimators import fft
-    from linreg_lora.sampling import gaussian
 
-    drawn = gaussian.sample(key, n, shift, None, jnp.asarray(noise_std))
-    inverse = fft.pseudo_inverse(drawn.inputs)
-    left, values, right = jnp.linalg.svd(inverse.whiten(drawn.outputs), full_matrices=False)
-    signal = inverse.whiten(drawn.inputs[:1])[0]
+    inverse = fft.pseudo_inverse(x)
+    left, values, right = jnp.linalg.svd(inverse.whiten(y), full_matrices=False)
+    signal = inverse.whiten(x[:1])[0]
     overlap = (right[0] @ signal) ** 2 / jnp.sum(signal**2)
-    return jnp.stack([values[0] / (noise_std * jnp.sqrt(n)), left[0, 0] ** 2, overlap])
+    return jnp.stack([values[0], left[0, 0] ** 2, overlap])
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

@@ -9,7 +9,6 @@ Setting: dx = dy = 30, Sigma = I, sigma = 1, n = 20 and n = 90, and eight singul
 s_i = 3 exp(-0.3 (i - 1)).
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple
@@ -126,26 +125,17 @@ def decompose(problem: Problem, trials: int, seed: int, sampler: str = "auto") -
 
 def _draws(problem: Problem, trials: int, seed: int, sampler: str) -> tuple[np.ndarray, np.ndarray]:
     """Of each draw and rank: the risk, and the first k diagonal entries of the update."""
-    import jax
-
-    from linreg_lora import runtime
     from linreg_lora.sampling.plan import plan
+    from linreg_lora.simulation.draws import Draws, collected
     from linreg_lora.simulation.programs import chunk_size
 
     layout, parameters = plan(problem, sampler)
-    size = chunk_size(layout, parameters)
-    one = functools.partial(_risks_and_diagonals, layout, count=len(problem.spectrum or ()))
-    many = jax.jit(jax.vmap(one, in_axes=(None, 0)))
-    keys = jax.random.split(jax.random.key(seed), -(-trials // size) * size)
-    parts = []
-    for start in range(0, trials, size):
-        with runtime.exclusive_device():
-            parts.append([np.asarray(values) for values in many(parameters, keys[start : start + size])])
-    risks, diagonals = (np.concatenate(part)[:trials] for part in zip(*parts, strict=True))
-    return risks, diagonals
+    static = (layout, len(problem.spectrum or ()))
+    program = Draws(_risks_and_diagonals, static, parameters, chunk_size(layout, parameters))
+    return collected(program, seed, trials)
 
 
-def _risks_and_diagonals(layout, parameters, key: Array, *, count: int) -> tuple[Array, Array]:
+def _risks_and_diagonals(layout, count: int, parameters, key: Array) -> tuple[Array, Array]:
     import jax.numpy as jnp
 
     from linreg_lora.estimators import lora

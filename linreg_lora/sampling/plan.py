@@ -1,6 +1,6 @@
-"""From a problem to a sampler: the smallest exact reduction, and one draw from it.
+"""From a problem to the design that is drawn: the smallest exact reduction, and one draw from it.
 
-`plan` chooses the sampler and computes, once per problem, the arrays it needs. `draw` is a pure JAX function of these
+`plan` chooses the design and computes, once per problem, the arrays it needs. `draw` is a pure JAX function of these
 arrays and a key; n, noise, spectrum and ridge are traced values, so problems that differ in nothing else share one
 compiled program (for n >= dx; below, n is a shape).
 """
@@ -19,19 +19,22 @@ from linreg_lora.problem import Problem
 from linreg_lora.sampling import gaussian, sufficient
 from linreg_lora.sampling.rounding import squared_is_safe
 
-Sampler = Literal["explicit", "overdetermined", "underdetermined"]
-SAMPLERS = ("auto", "explicit", "sufficient")
+#: What is drawn for X: X itself, Bartlett's factor of X X^T (n >= dx), or a tall design of few inputs (n < dx).
+Design = Literal["explicit", "overdetermined", "underdetermined"]
+
+#: The values of `sampler` that draw data, or statistics that carry all of the risk: all but conditional.
+WHOLE_DRAWS = ("auto", "explicit", "sufficient")
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Shapes and choices that a compiled program is specialised to."""
 
-    sampler: Sampler
+    design: Design
     n: int
     """Columns of the drawn design; 0 where the program does not depend on n."""
     rest: int
-    """Rows that stand for the directions Delta does not see, n or 0 (underdetermined sampler)."""
+    """Rows that stand for the directions Delta does not see, n or 0 (underdetermined design)."""
     squared: bool
     """Whether left singular vectors may come from the Gram matrix."""
 
@@ -73,8 +76,8 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     `sampler`: "explicit" draws all data; "sufficient" draws sufficient statistics and refuses where none are known
     (n < dx with anisotropic inputs); "auto" takes sufficient statistics where they exist.
     """
-    if sampler not in SAMPLERS:
-        raise InvalidInput("sampler", f"one of {', '.join(SAMPLERS)}", sampler)
+    if sampler not in WHOLE_DRAWS:
+        raise InvalidInput("sampler", f"one of {', '.join(WHOLE_DRAWS)}", sampler)
     reduced = problem.without_null_inputs()
     overdetermined = reduced.n >= reduced.dx
     exists = overdetermined or reduced.isotropic_scale is not None
@@ -96,13 +99,13 @@ class Reduced(NamedTuple):
 def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduced:
     """One design with its residual. `parameters` may hold traced values; `layout` is static."""
     shift, root = parameters.shift, parameters.sigma_sqrt
-    if layout.sampler == "explicit":
+    if layout.design == "explicit":
         pretrained = parameters.pretrained
         target = shift if pretrained is None else pretrained + shift
         data = gaussian.sample(key, layout.n, target, root, parameters.noise_root)
         return Reduced(data.inputs, fft.residual(data.inputs, data.outputs, pretrained))
     key_design, key_noise = jax.random.split(key)
-    if layout.sampler == "overdetermined":
+    if layout.design == "overdetermined":
         factor = sufficient.bartlett_factor(key_design, shift.shape[1], parameters.dof)
         design = factor if root is None else root @ factor
     else:
@@ -124,7 +127,7 @@ def shifted(parameters: Parameters, design: Float[Array, "p m"]) -> Float[Array,
 def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
     """One draw of `sample`, factored."""
     design, residual = sample(layout, parameters, key)
-    bartlett = layout.sampler == "overdetermined" and parameters.sigma_sqrt is None and parameters.ridge is None
+    bartlett = layout.design == "overdetermined" and parameters.sigma_sqrt is None and parameters.ridge is None
     inverse = fft.pseudo_inverse_of_lower(design) if bartlett else fft.pseudo_inverse(design, parameters.ridge)
     return Draw(inverse, inverse.whiten(residual), inverse.whiten(shifted(parameters, design)))
 
@@ -153,7 +156,7 @@ def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:
 
 def _underdetermined(problem: Problem) -> tuple[Layout, Parameters]:
     scale = problem.isotropic_scale
-    assert scale is not None, "the underdetermined sampler is exact for isotropic inputs only"
+    assert scale is not None, "the underdetermined design is exact for isotropic inputs only"
     values = np.trim_zeros(np.asarray(problem.spectrum), "b")
     rank, dof = len(values), problem.dx - len(values)
     rho, rest = (rank, problem.n) if dof >= problem.n else (problem.dx, 0)

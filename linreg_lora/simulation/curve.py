@@ -1,23 +1,20 @@
-"""Monte Carlo: draws of a problem to a risk curve with standard errors.
+"""Monte Carlo: draws of a problem to a risk curve with standard errors."""
 
-Draw i of a run is a function of the seed and of i alone. Draws are computed in chunks of one fixed, compiled size and
-merged in order, so results are equal to the bit for any batch size; a batch is only how many draws are in flight.
-"""
-
+import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
-from linreg_lora import runtime, validation
-from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.sampling import rounding
 from linreg_lora.sampling.plan import plan
 from linreg_lora.seeds import valid_seed
+from linreg_lora.simulation import draws
 from linreg_lora.simulation.programs import Chunk, ConditionalMeans, Program, WholeDraws
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import heavy_tails
@@ -25,6 +22,27 @@ from linreg_lora.theory import heavy_tails
 SAMPLERS = ("auto", "conditional", "sufficient", "explicit")
 
 Progress = Callable[[int], None]
+
+
+class CurveMoments(NamedTuple):
+    """Moments over the first draws of a run: risk(D_r), risk(D_r) - risk(D_FFT), r = 0, 1, ..., and FFT averaged over
+    the noise (one column)."""
+
+    lora: RunningMoments
+    difference: RunningMoments
+    fft: RunningMoments
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> "CurveMoments":
+        """Moments of one chunk."""
+        ranks = chunk.lora.shape[1]
+        rows = np.column_stack([chunk.lora, chunk.lora - chunk.fft[:, None], chunk.fft_over_noise])
+        every = RunningMoments.of(rows)  # together: a column alone would be summed in another order
+        return cls(*(every.columns(slice(*ends)) for ends in ((0, ranks), (ranks, 2 * ranks), (2 * ranks, None))))
+
+    def merge(self, other: "CurveMoments") -> "CurveMoments":
+        """Moments of these draws followed by the others."""
+        return CurveMoments(*(mine.merge(its) for mine, its in zip(self, other, strict=True)))
 
 
 class Risks(NamedTuple):
@@ -59,7 +77,7 @@ def draw_risks(problem: Problem, *, trials: int, seed: int, sampler: str = "auto
         program = _program(problem, problem.max_rank, sampler)
     else:
         program = WholeDraws(*plan(problem, sampler))
-    chunks = list(_chunks(problem, program, trials, seed, batch_size=trials))
+    chunks = list(_chunks(problem, program, range(trials), seed, batch_size=trials))
     risks = np.concatenate([c.lora for c in chunks])
     risks[:, rounding.lost_ranks(problem, np.mean(risks, axis=0))[0]] = np.nan
     return Risks(risks, np.concatenate([c.fft_over_noise for c in chunks]))
@@ -100,23 +118,46 @@ def monte_carlo(
     >>> abs(drawn.fft_risk - 0.5**2 * 5 * 6 / (12 - 6 - 1)) < 5 * drawn.fft_stderr
     True
     """
+    return continued(
+        problem, None, trials=trials, seed=seed, ranks=ranks, sampler=sampler, batch_size=batch_size, progress=progress
+    )[0]
+
+
+def continued(
+    problem: Problem,
+    so_far: CurveMoments | None,
+    *,
+    trials: int,
+    seed: int,
+    ranks: object = None,
+    sampler: str = "auto",
+    batch_size: int = 1024,
+    progress: Progress | None = None,
+) -> tuple[RiskCurve, CurveMoments | None]:
+    """`monte_carlo`, its first draws already made: `so_far` is what this returned for fewer `trials`, else alike.
+
+    None is no draws; it stays None where no mean exists.
+    """
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     seed = valid_seed(seed)
     if problem.moments is Moments.NO_MEAN:
-        return _without_mean(problem, chosen, trials, seed)
+        return _without_mean(problem, chosen, trials, seed), None
     program = _program(problem, int(np.max(chosen)), sampler)
-    moments = None
-    for chunk in _chunks(problem, program, trials, seed, batch_size):
-        rows = np.column_stack([chunk.lora, chunk.lora - chunk.fft[:, None], chunk.fft_over_noise])
-        part = RunningMoments.of(rows)
-        moments = part if moments is None else moments.merge(part)
-        if progress is not None:
-            progress(part.count)
-    assert moments is not None
-    return _curve(problem, program, moments, trials, seed).at(chosen)
+    wanted = range(0 if so_far is None else so_far.fft.count, trials)
+
+    def parts() -> Iterator[CurveMoments]:
+        if so_far is not None:
+            yield so_far
+        for chunk in _chunks(problem, program, wanted, seed, batch_size):
+            yield CurveMoments.of(chunk)
+            if progress is not None:
+                progress(len(chunk.fft))
+
+    moments = functools.reduce(CurveMoments.merge, parts())
+    return _curve(problem, program, moments, trials, seed).at(chosen), moments
 
 
 def _program(problem: Problem, largest_rank: int, sampler: str) -> Program:
@@ -133,31 +174,31 @@ def _program(problem: Problem, largest_rank: int, sampler: str) -> Program:
     return WholeDraws(*plan(problem, sampler))
 
 
-def _curve(problem: Problem, program: Program, moments: RunningMoments, trials: int, seed: int) -> RiskCurve:
-    size = len(moments.mean) // 2
-    mean, stderr = moments.mean.copy(), moments.stderr
+def _curve(problem: Problem, program: Program, moments: CurveMoments, trials: int, seed: int) -> RiskCurve:
+    ranks = np.arange(len(moments.lora.mean))
+    risk, difference, fft = (part.mean.copy() for part in moments)
+    risk_stderr, difference_stderr, fft_stderr = (part.stderr for part in moments)
     missing = heavy_tails.unfelt_floor(problem, trials)
     if problem.moments is Moments.NO_VARIANCE:
         conditional = isinstance(program, ConditionalMeans) and program.variance_exists
         missing = "" if conditional else f"no standard error exists: {problem.moments_note}"
     if missing:
-        stderr = np.full_like(stderr, np.nan)
-    risk, risk_stderr = mean[:size], stderr[:size].copy()
-    difference, difference_stderr = mean[size:-1], stderr[size:-1]
+        for stderr in (risk_stderr, difference_stderr, fft_stderr):
+            stderr[:] = np.nan
     lost, lost_note = rounding.lost_ranks(problem, risk)
     for values in (risk, risk_stderr, difference, difference_stderr):
-        values[lost & (np.arange(size) < problem.max_rank)] = np.nan
-    if size > problem.max_rank:
-        risk[-1], risk_stderr[-1] = mean[-1], stderr[-1]
+        values[lost & (ranks < problem.max_rank)] = np.nan
+    if len(ranks) > problem.max_rank:
+        risk[-1], risk_stderr[-1] = fft[0], fft_stderr[0]
     risk[0], risk_stderr[0] = problem.pretrained_risk, 0.0
     return RiskCurve(
         problem=problem,
         computed_by="monte-carlo",
-        ranks=np.arange(size),
+        ranks=ranks,
         risk=risk,
         stderr=risk_stderr,
-        fft_risk=float(mean[-1]),
-        fft_stderr=float(stderr[-1]),
+        fft_risk=float(fft[0]),
+        fft_stderr=float(fft_stderr[0]),
         difference=difference,
         difference_stderr=difference_stderr,
         moments=problem.moments,
@@ -188,35 +229,9 @@ def _without_mean(problem: Problem, ranks: np.ndarray, trials: int, seed: int) -
     )
 
 
-# -- draws ------------------------------------------------------------------------------------------------------
-
-
-def _chunks(problem: Problem, program: Program, trials: int, seed: int, batch_size: int) -> Iterator[Chunk]:
-    batch_size = validation.positive_integer("batch_size", batch_size)
-    size = program.size
-    key = jax.random.key(valid_seed(seed))
-    starts = range(0, trials, size)
-    in_flight = max(1, batch_size // size)
-    for first in range(0, len(starts), in_flight):
-        group = starts[first : first + in_flight]
-        try:
-            with runtime.exclusive_device():
-                pending = [program.start(key, start) for start in group]
-                done = [program.finish(values, key, start) for values, start in zip(pending, group, strict=True)]
-        except jax.errors.JaxRuntimeError as error:
-            reason = str(error).split(chr(10), 1)[0]
-            raise NumericalFailure(f"n, dx, dy: expected a problem that can be drawn here, received {reason}") from None
-        for start, chunk in zip(group, done, strict=True):
-            kept = chunk.first(trials - start)
-            _require_finite(problem, kept, start)
-            yield kept
-
-
-def _require_finite(problem: Problem, chunk: Chunk, start: int) -> None:
-    bad = ~(np.isfinite(chunk.lora).all(axis=1) & np.isfinite(chunk.fft) & np.isfinite(chunk.fft_over_noise))
-    if np.any(bad):
-        raise NumericalFailure(
-            f"risk: expected finite values, received {int(np.sum(bad))} draws that are not, first draw "
-            f"{start + int(np.argmax(bad))}; the {problem.regime} problem n = {problem.n}, dx = {problem.dx}, "
-            f"dy = {problem.dy} may be numerically singular: move n away from dx or set ridge > 0"
-        )
+def _chunks(problem: Problem, program: Program, wanted: range, seed: int, batch_size: int) -> Iterator[Chunk]:
+    """The risks of the draws `wanted`, a run of numbers, chunk by chunk; all of them finite."""
+    parts = draws.chunks(program, seed, len(wanted), first=wanted.start, batch_size=batch_size)
+    for first, chunk in parts:
+        draws.require_finite("risk", problem, np.column_stack(chunk), first)
+        yield chunk

@@ -1,21 +1,21 @@
 """How much the loss of LoRA and of FFT rises when test inputs are noisy, by simulation: `theory.input_perturbation`."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from linreg_lora import runtime, validation
-from linreg_lora.errors import InvalidInput, NumericalFailure
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import lora
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.sampling.plan import Layout, Parameters, draw, plan
 from linreg_lora.seeds import valid_seed
+from linreg_lora.simulation import draws
 from linreg_lora.simulation.programs import chunk_size
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import heavy_tails
@@ -98,7 +98,8 @@ def simulate_rise(
         stderr = np.full(2 * size, np.nan)
     else:
         note = _variance_note(problem, trials)
-        moments = _moments(problem, _view(problem, sampler), trials, seed)
+        program = _program(problem, sampler)
+        moments = functools.reduce(RunningMoments.merge, _parts(problem, program, trials, seed))
         mean, stderr = scale * moments.mean, scale * moments.stderr * (np.nan if note else 1.0)
     stderr[0] = 0.0
     values = scale * float(np.sum(pretrained**2)) + mean[:size]
@@ -117,25 +118,15 @@ def simulate_rise(
     )
 
 
-class _View(NamedTuple):
-    """A problem in the coordinates it is drawn in: <A0, D> = <`alignment`, D'> in mean, ||D|| = ||D' `metric`||."""
-
-    layout: Layout
-    parameters: Parameters
-    alignment: Array
-    metric: Array | None
-    size: int
-
-
-def _view(problem: Problem, sampler: str) -> _View:
-    """Coordinates in which the update has the same law of ||D_r|| and the same mean of <A0, D_r>.
+def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
+    """Draws in coordinates in which the update has the same law of ||D_r|| and the same mean of <A0, D_r>.
 
     Sufficient: with C = Sigma^{1/2} (n >= dx), or 1 and noise and ridge in units of the inputs (Sigma = c I), and
     Delta C = U diag(s) V^T, the update D' = U^T D C V is that of a problem with Sigma = I and shift diag(s), and
     <A0, D> = <U^T A0 C^{-1} V, D'>, ||D||_F = ||D' V^T C^{-1}||_F. That problem keeps its law when input k and output k
     change sign together, or an input or output that the shift does not see changes sign alone. So E D'_r is diagonal,
     and zero beyond the rank of Delta: only the diagonal of U^T A0 C^{-1} V matters, and the directions that the
-    underdetermined sampler merges do not.
+    underdetermined design merges do not.
     """
     reduced = problem.without_null_inputs()
     pretrained = required_pretrained(reduced)
@@ -166,50 +157,34 @@ def _view(problem: Problem, sampler: str) -> _View:
     else:
         layout, parameters = plan(reduced, "explicit" if sampler == "auto" else sampler)
         alignment, metric = pretrained, None
-    return _View(layout, parameters, jnp.asarray(alignment), metric, chunk_size(layout, parameters))
+    arrays = (parameters, jnp.asarray(alignment), metric)
+    return draws.Draws(_increments, (layout,), arrays, chunk_size(layout, parameters))
 
 
-def _moments(problem: Problem, view: _View, trials: int, seed: int) -> RunningMoments:
-    """Moments of rise(D_r) - rise(0), r = 0, 1, ..., and of rise(D_r) - rise(D_FFT), in units of tau^2."""
-    key, moments = jax.random.key(seed), None
-    for first in range(0, trials, view.size):
-        with runtime.exclusive_device():
-            drawn = _increments(view.layout, view.parameters, view.size, view.alignment, view.metric, key, first)
-            increments = np.asarray(drawn)[: trials - first]
-        bad = ~np.all(np.isfinite(increments), axis=1)
-        if np.any(bad):
-            raise NumericalFailure(
-                f"rise: expected finite values, received {int(np.sum(bad))} draws that are not, first draw "
-                f"{first + int(np.argmax(bad))} of n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}; move n away "
-                "from dx or set ridge > 0"
-            )
-        part = RunningMoments.of(np.column_stack([increments, increments - increments[:, -1:]]))
-        moments = part if moments is None else moments.merge(part)
-    assert moments is not None
-    return moments
+def _parts(problem: Problem, program: draws.Draws[np.ndarray], trials: int, seed: int) -> Iterator[RunningMoments]:
+    """Moments of rise(D_r) - rise(0), r = 0, 1, ..., and of rise(D_r) - rise(D_FFT), in units of tau^2, by chunks."""
+    for first, increments in draws.chunks(program, seed, trials):
+        draws.require_finite("rise", problem, increments, first)
+        yield RunningMoments.of(np.column_stack([increments, increments - increments[:, -1:]]))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
 def _increments(
     layout: Layout,
-    parameters: Parameters,
-    size: int,
-    alignment: Float[Array, "dy p"],
-    metric: Float[Array, "p dx"] | None,
-    key: Array,
-    first: Array | int,
-) -> Float[Array, "size ranks"]:
-    """||A0 + D_r||^2 - ||A0||^2 = sum_{i<=r} ( 2 u_i^T A0 D^T u_i + ||u_i^T D||^2 ) of `size` draws, r = 0, 1, ..."""
+    arrays: tuple[Parameters, Float[Array, "dy p"], Float[Array, "p dx"] | None],
+    key: Key[Array, ""],
+) -> Float[Array, "ranks"]:
+    """||A0 + D_r||^2 - ||A0||^2 = sum_{i<=r} ( 2 u_i^T A0 D^T u_i + ||u_i^T D||^2 ) of a draw, r = 0, 1, ...
 
-    def one(index: Array) -> Float[Array, "ranks"]:
-        sampled = draw(layout, parameters, jax.random.fold_in(key, index))
-        path = lora.lora_path(sampled.inverse, sampled.whitened, squared=layout.squared)
-        kept = path.basis.mT @ path.update
-        length = kept if metric is None else kept @ metric
-        steps = 2 * jnp.sum((path.basis.mT @ alignment) * kept, axis=1) + jnp.sum(length**2, axis=1)
-        return jnp.concatenate([jnp.zeros(1), jnp.cumsum(steps)])
-
-    return jax.vmap(one)(first + jnp.arange(size))
+    `arrays`: the parameters of the draw, a matrix with <A0, D> = <it, D'> in mean, and one with ||D|| = ||D' times it||
+    (None: identity), where D' is the update in the coordinates of the draw.
+    """
+    parameters, alignment, metric = arrays
+    sampled = draw(layout, parameters, key)
+    path = lora.lora_path(sampled.inverse, sampled.whitened, squared=layout.squared)
+    kept = path.basis.mT @ path.update
+    length = kept if metric is None else kept @ metric
+    steps = 2 * jnp.sum((path.basis.mT @ alignment) * kept, axis=1) + jnp.sum(length**2, axis=1)
+    return jnp.concatenate([jnp.zeros(1), jnp.cumsum(steps)])
 
 
 def _variance_note(problem: Problem, trials: int) -> str:

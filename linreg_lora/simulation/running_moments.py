@@ -41,6 +41,10 @@ class RunningMoments:
         second = self.second + other.second + delta**2 * a * b / n
         return RunningMoments(n, self.mean + delta * b / n, second, third)
 
+    def columns(self, chosen: slice) -> "RunningMoments":
+        """Moments of some of the columns."""
+        return RunningMoments(self.count, self.mean[chosen], self.second[chosen], self.third[chosen])
+
     @property
     def stderr(self) -> Float[np.ndarray, "columns"]:
         """Standard error of the mean, s / sqrt(count); nan for a single row."""

@@ -6,7 +6,7 @@ plain NumPy on the same draws, so that a bug in one is not hidden by the other.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+
+if TYPE_CHECKING:
+    from linreg_lora.sampling.plan import Parameters
 
 _EPS = np.finfo(float).eps
 #: Draws of each run that monte-carlo-summary looks at.
@@ -50,8 +53,6 @@ def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 
 
 class _Compiled(NamedTuple):
-    draws: Callable[..., Any]
-    reduced_draws: Callable[..., Any]
     fft: Callable[..., Any]
     lora: Callable[..., Any]
 
@@ -62,17 +63,8 @@ def _compiled() -> _Compiled:
     import jax
 
     from linreg_lora.estimators import fft, lora
-    from linreg_lora.sampling import gaussian, plan
-
-    def draws(n, key, indices, *arrays):
-        return jax.vmap(lambda i: gaussian.sample(jax.random.fold_in(key, i), n, *arrays))(indices)
-
-    def reduced_draws(layout, parameters, key, indices):
-        return jax.vmap(lambda i: plan.sample(layout, parameters, jax.random.fold_in(key, i)))(indices)
 
     return _Compiled(
-        jax.jit(draws, static_argnums=0),
-        jax.jit(reduced_draws, static_argnums=0),
         jax.jit(lambda x, y, pretrained: fft.fit_fft(x, y, pretrained)),
         jax.jit(
             lambda x, y, rank, pretrained, ridge: lora.fit_lora(x, y, rank, pretrained, ridge), static_argnums=(2, 4)
@@ -82,14 +74,30 @@ def _compiled() -> _Compiled:
 
 def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler as `simulation` draws them."""
-    import jax
     import jax.numpy as jnp
 
+    from linreg_lora.simulation.draws import Draws, collected
+
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
-    arrays = [jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt)]
-    with runtime.exclusive_device():
-        data = _compiled().draws(problem.n, jax.random.key(seed), jnp.arange(trials), *arrays)
-        return np.asarray(data.inputs), np.asarray(data.outputs)
+    arrays = tuple(jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt))
+    drawn = collected(Draws(_data_set, (problem.n,), arrays, trials), seed, trials)
+    return drawn.inputs, drawn.outputs
+
+
+def _data_set(n: int, arrays: tuple[Any, ...], key: Any) -> Any:
+    from linreg_lora.sampling import gaussian
+
+    return gaussian.sample(key, n, *arrays)
+
+
+def _reduced_data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, "Parameters"]:
+    """Sufficient designs and residuals as `simulation` draws them, and the parameters of these draws."""
+    from linreg_lora.sampling import plan
+    from linreg_lora.simulation.draws import Draws, collected
+
+    layout, parameters = plan.plan(problem, "sufficient")
+    drawn = collected(Draws(plan.sample, (layout,), parameters, trials), seed, trials)
+    return drawn.design, drawn.residual, parameters
 
 
 def _fft_updates(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -175,18 +183,11 @@ def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float)
 @register_experiment("lora-risk-reduced", pathwise=True)
 def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) of each draw from sufficient statistics; context: the same reduced designs and residuals."""
-    import jax
-    import jax.numpy as jnp
-
-    from linreg_lora.sampling import plan
     from linreg_lora.simulation.curve import draw_risks
 
     r = int(rank)
     risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
-    layout, parameters = plan.plan(problem, "sufficient")
-    with runtime.exclusive_device():
-        drawn = _compiled().reduced_draws(layout, parameters, jax.random.key(seed), jnp.arange(trials))
-        x, residual = (np.asarray(part) for part in drawn)
+    x, residual, parameters = _reduced_data(problem, trials, seed)
     root = np.eye(x.shape[1]) if parameters.sigma_sqrt is None else np.asarray(parameters.sigma_sqrt)
     context = {"x": x, "residual": residual, "rank": np.asarray(r), "sigma_sqrt": root}
     context |= {"shift": np.asarray(parameters.shift)}
@@ -197,10 +198,6 @@ def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) 
 def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) of each draw from sufficient statistics where Sigma = c I, n >= dx; context: the same designs L and
     residuals as data of the problem as it was posed, with inputs sqrt(c) L."""
-    import jax
-    import jax.numpy as jnp
-
-    from linreg_lora.sampling import plan
     from linreg_lora.simulation.curve import draw_risks
 
     scale = problem.isotropic_scale
@@ -208,10 +205,7 @@ def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: f
         raise InvalidInput("experiment", "a domain with n >= dx and Sigma = c I", f"n = {problem.n}, dx = {problem.dx}")
     r = int(rank)
     risk = draw_risks(problem, trials=trials, seed=seed, sampler="sufficient").lora[:, r]
-    layout, parameters = plan.plan(problem, "sufficient")
-    with runtime.exclusive_device():
-        drawn = _compiled().reduced_draws(layout, parameters, jax.random.key(seed), jnp.arange(trials))
-        design, residual = (np.asarray(part) for part in drawn)
+    design, residual, _ = _reduced_data(problem, trials, seed)
     x = np.sqrt(scale) * design
     context = {"x": x, "residual": residual, "rank": np.asarray(r)}
     return Sample(risk, context, tolerance=_truncation_rounding(x, residual, r), scale=risk)
