@@ -17,7 +17,7 @@ import xarray as xr
 from committed import FOLDER, committed, drawn
 from comparisons import assert_means_agree, critical_z
 
-from linreg_lora import __version__, cli, figures
+from linreg_lora import __version__, figures
 from linreg_lora.errors import InvalidInput
 from linreg_lora.figures import risk_vs_sample_size, style
 from linreg_lora.files.atomic import write_dataset
@@ -363,19 +363,12 @@ def test_names_are_selected_once_and_in_order():
         figures.select(["nonsense"])
 
 
-def run_main(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["linreg-lora", "figures", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code
-
-
-def test_command_writes_into_a_new_folder_and_names_the_files(tmp_path, monkeypatch, capsys):
+def test_command_writes_into_a_new_folder_and_names_the_files(run, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
     folder = tmp_path / "some" / "folder"
-    assert run_main(monkeypatch, NAME, "--out", folder, "--trials", 64, "--workers", 1) == 0
-    printed = capsys.readouterr().out.split()
-    assert sorted(printed) == sorted(str(path) for path in folder.iterdir())
+    code, out, _ = run("figures", NAME, f"--out={folder}", "--trials=64", "--workers=1")
+    assert code == 0
+    assert sorted(printed := out.split()) == sorted(str(path) for path in folder.iterdir())
     assert len(printed) == 4
 
 
@@ -387,11 +380,12 @@ def test_unknown_figure_is_one_line_and_exit_code_2():
     assert done.stderr == f"linreg-lora: figure: expected one of {', '.join(figures.NAMES)}, received nonsense\n"
 
 
-def test_folder_that_cannot_be_written_is_refused_before_any_draw(tmp_path, monkeypatch, capsys):
+def test_folder_that_cannot_be_written_is_refused_before_any_draw(run, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", None)
     (tmp_path / "file").write_text("in the way")
-    assert run_main(monkeypatch, NAME, "--out", tmp_path / "file" / "folder") == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    code, _, err = run("figures", NAME, f"--out={tmp_path / 'file' / 'folder'}")
+    assert code == 2
+    (line,) = err.splitlines()
     assert line.startswith("linreg-lora: out: expected a folder that can be written, received ")
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -425,13 +419,12 @@ def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_pat
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", 0), ("--trials", 1), ("--seed", -1)])
-def test_bad_settings_are_one_line(option, value, tmp_path, monkeypatch, capsys):
+def test_bad_settings_are_one_line(run, option, value, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
-    assert run_main(monkeypatch, NAME, "--out", tmp_path, "--workers", 1, option, value) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-    assert run_main(monkeypatch, NAME, "--out", tmp_path / "new" / "folder", "--workers", 1, option, value) == 2
-    assert list(tmp_path.iterdir()) == []
+    for folder in (tmp_path, tmp_path / "new" / "folder"):
+        code, _, err = run("figures", NAME, f"--out={folder}", "--workers=1", f"{option}={value}")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from comparisons import critical_z
 
-from linreg_lora import Problem, cli, monte_carlo
+from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.theory import decisions
 from linreg_lora.theory.curve import expected_risk
@@ -59,15 +59,12 @@ def test_the_range_of_n_decides_which_ranks_exist_not_the_problems_own_n():
     assert decisions.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == decisions.crossover(PROBLEM, 3, "n", 40, 50)
 
 
-def test_no_crossing_is_an_answer(monkeypatch, capsys):
+def test_no_crossing_is_an_answer(run):
     assert decisions.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
     words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
     for extra, expected in (([], "no crossing"), (["--format", "json"], None)):
-        monkeypatch.setattr("sys.argv", ["linreg-lora", "crossover", *words.split(), *extra])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        assert caught.value.code == 0
-        out = capsys.readouterr().out
+        code, out, _ = run("crossover", *words.split(), *extra)
+        assert code == 0
         assert out.startswith(expected) if expected else json.loads(out)["crossings"] == []
 
 
