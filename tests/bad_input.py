@@ -15,6 +15,7 @@ from unittest import mock
 
 import pytest
 import typer
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from linreg_lora import cli
@@ -74,6 +75,15 @@ def assert_one_clear_line(ended: Ended) -> None:
     assert ended.err[:-1].isprintable()
     assert len(ended.err) < 2100
     assert "Traceback" not in ended.err
+
+
+#: How many of a thousand examples are tried: a fifth with the tests, all of them with the heavy ones.
+EXAMPLES = pytest.mark.parametrize("examples", [200, pytest.param(1000, marks=pytest.mark.heavy)])
+
+
+def tries(count: int) -> settings:
+    """So many examples, the same ones in every run."""
+    return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 # -- spoiling a file --------------------------------------------------------------------------------------------

@@ -17,6 +17,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture
+def run():
+    """The command line in this process, from its words to its exit code, standard output and standard error."""
+    from bad_input import run_cli
+
+    return run_cli
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium for the tests marked `browser`; see browser.py for what happens where there is none.

@@ -1,11 +1,11 @@
-"""A thousand bad command lines: each is one clear line, draws nothing and leaves nothing behind."""
+"""Bad command lines, 200 or, if `heavy`, 1000: each is one clear line, draws nothing and leaves nothing behind."""
 
 import itertools
 import random
 
 import pytest
-from bad_input import as_yaml, assert_one_clear_line, run_in_folder
-from hypothesis import HealthCheck, given, settings
+from bad_input import EXAMPLES, as_yaml, assert_one_clear_line, run_in_folder, tries
+from hypothesis import given
 from hypothesis import strategies as st
 from test_claims_schema import document
 
@@ -102,6 +102,7 @@ BAD_PROBLEM = [
 ]
 NOT_A_FORM = WORD | ODD | LONG
 NOT_A_NAME = WORD | LONG | st.sampled_from(["", " ", "½", "\x1b[31m", "\udcff", "risk-vs-sample-size", "1"])
+#: A good line, ways to spoil it, and how many bad lines of a thousand.
 COMMANDS = {
     "risk": (
         PROBLEM,
@@ -251,13 +252,10 @@ def nothing_works(monkeypatch):
     monkeypatch.setattr(steps, "run", worked)
 
 
-def thousand(count):
-    return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
+@EXAMPLES
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_thousand_bad_lines_are_one_line_each_and_leave_nothing(command, nothing_works):
-    @thousand(COMMANDS[command][-1])
+def test_bad_lines_are_one_line_each_and_leave_nothing(command, examples, nothing_works):
+    @tries(COMMANDS[command][-1] * examples // 1000)
     @given(spoilt_lines(command))
     def check(line):
         words, spoilt = line
@@ -270,7 +268,7 @@ def test_a_thousand_bad_lines_are_one_line_each_and_leave_nothing(command, nothi
 
 
 def test_lines_of_no_form_are_one_line_each_and_leave_nothing(nothing_works):
-    @thousand(1000 - sum(count for *_, count in COMMANDS.values()))
+    @tries(1000 - sum(count for *_, count in COMMANDS.values()))
     @given(broken_lines())
     def check(words):
         assert_one_clear_line(run_in_folder(FILES, *words))

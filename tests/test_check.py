@@ -9,7 +9,6 @@ import planted_bugs
 import pytest
 from test_claims_schema import document
 
-from linreg_lora import cli
 from linreg_lora.claims import registry
 from linreg_lora.claims.check import check_claims
 from linreg_lora.claims.file import default_path, parse_claims
@@ -259,19 +258,12 @@ def test_equal_seeds_give_equal_evidence(planted):
 # -- the command line ---------------------------------------------------------------------------------------------
 
 
-def run_cli(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["linreg-lora", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    return caught.value.code, *capsys.readouterr()
-
-
 def selected(ids):
     return [part for claim_id in ids for part in ("--only", claim_id)]
 
 
-def test_json_output(monkeypatch, capsys):
-    code, out, _ = run_cli(monkeypatch, capsys, "check", *selected(FAST), "--format", "json")
+def test_json_output(run):
+    code, out, _ = run("check", *selected(FAST), "--format", "json")
     content = json.loads(out)
     assert code == 0
     assert [claim["id"] for claim in content["claims"]] == FAST
@@ -283,8 +275,8 @@ def test_json_output(monkeypatch, capsys):
         assert all(rival["rejected"] and rival["power"] >= 0.99 for rival in claim["rivals"])
 
 
-def test_junit_output(monkeypatch, capsys):
-    code, out, _ = run_cli(monkeypatch, capsys, "check", *selected(FAST), "--format", "junit")
+def test_junit_output(run):
+    code, out, _ = run("check", *selected(FAST), "--format", "junit")
     suite = ET.fromstring(out)
     assert code == 0
     assert suite.attrib["tests"] == "3"
@@ -292,7 +284,7 @@ def test_junit_output(monkeypatch, capsys):
     assert [case.attrib["name"] for case in suite] == FAST
 
 
-def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(monkeypatch, capsys, tmp_path):
+def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(run, tmp_path):
     text = default_path().read_text(encoding="utf-8")
     path = tmp_path / "claims.yaml"
     path.write_text(text.replace("prediction: truncation.twice-noise", "prediction: truncation.once-noise").replace(
@@ -300,10 +292,10 @@ def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(monkeypatch, caps
         "{prediction: truncation.twice-noise, mistake: planted}",
     ))  # fmt: skip
     arguments = ("check", "--claims", str(path), "--only", "lemma2-truncation")
-    code, out, _ = run_cli(monkeypatch, capsys, *arguments)
+    code, out, _ = run(*arguments)
     assert code == 1
     assert "fails, expected holds" in out
-    code, out, _ = run_cli(monkeypatch, capsys, *arguments, "--format", "junit")
+    code, out, _ = run(*arguments, "--format", "junit")
     assert code == 1
     assert ET.fromstring(out).find("testcase/failure") is not None
 
@@ -317,8 +309,8 @@ def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(monkeypatch, caps
         (["check", "--format", "xml"], "Invalid value for '--format'"),
     ],
 )
-def test_what_cannot_run_ends_with_exit_code_2_and_one_line(monkeypatch, capsys, arguments, message):
-    code, out, err = run_cli(monkeypatch, capsys, *arguments)
+def test_what_cannot_run_ends_with_exit_code_2_and_one_line(run, arguments, message):
+    code, out, err = run(*arguments)
     assert code == 2
     assert out == ""
     assert message in err
@@ -328,50 +320,50 @@ def test_what_cannot_run_ends_with_exit_code_2_and_one_line(monkeypatch, capsys,
 # -- the list and the pages ---------------------------------------------------------------------------------------
 
 
-def test_the_list_filters_by_verdict_source_and_kind(monkeypatch, capsys):
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "--format", "json")
+def test_the_list_filters_by_verdict_source_and_kind(run):
+    code, out, _ = run("claims", "--format", "json")
     everything = json.loads(out)
     assert code == 0
     assert {"lemma2-truncation", "capacity-right-side"} <= {claim["id"] for claim in everything}
     for option, value, field in (("--verdict", "holds-under", "expected"), ("--kind", "identity", "kind")):
-        _, out, _ = run_cli(monkeypatch, capsys, "claims", "--format", "json", option, value)
+        _, out, _ = run("claims", "--format", "json", option, value)
         assert json.loads(out) == [claim for claim in everything if claim.get(field) == value] != []
-    _, out, _ = run_cli(monkeypatch, capsys, "claims", "--source", "EQ. 148", "--format", "json")
+    _, out, _ = run("claims", "--source", "EQ. 148", "--format", "json")
     assert [claim["id"] for claim in json.loads(out)] == ["eq148-square-as-printed", "lemma2-square"]
-    _, out, _ = run_cli(monkeypatch, capsys, "claims", "--verdict", "undecidable-here")
+    _, out, _ = run("claims", "--verdict", "undecidable-here")
     assert "capacity-right-side" in out
     assert "lemma2-truncation" not in out
 
 
-def test_a_page_shows_all_that_is_known_of_a_claim(monkeypatch, capsys):
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "lemma2-square")
+def test_a_page_shows_all_that_is_known_of_a_claim(run):
+    code, out, _ = run("claims", "show", "lemma2-square")
     assert code == 0
     for part in ("eq. 148", r"8 \|N\|_2^2", "matrix-pairs of 3 x 3", "verdict: holds, expected holds",
                  "a constant below 8", "no smaller constant", "proved"):  # fmt: skip
         assert part in out, part
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "eq148-square-as-printed")
+    code, out, _ = run("claims", "show", "eq148-square-as-printed")
     assert code == 0
     assert "corrected by: lemma2-square" in out
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "capacity-right-side")
+    code, out, _ = run("claims", "show", "capacity-right-side")
     assert code == 0
     assert "undecidable-here" in out
-    code, out, err = run_cli(monkeypatch, capsys, "claims", "show", "nonsense")
+    code, out, err = run("claims", "show", "nonsense")
     assert (code, out) == (2, "")
     assert "only: expected ids of claims" in err
 
 
-def test_the_errata_in_docs_are_those_of_the_claims(monkeypatch, capsys):
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "errata")
+def test_the_errata_in_docs_are_those_of_the_claims(run):
+    code, out, _ = run("claims", "errata")
     assert code == 0
     assert out == (default_path().parent / "docs" / "errata.md").read_text()
     for part in ("15.992001", r"8 \|N\|_2^2", "inputs of unit variance", "eq. 152", "capacity-right-side"):
         assert part in out, part
 
 
-def test_a_page_of_an_unexpected_verdict_exits_with_1(monkeypatch, capsys, planted):
+def test_a_page_of_an_unexpected_verdict_exits_with_1(run, monkeypatch, planted):
     broken = registry.prediction("spectral-norm.no-cross-term")
     monkeypatch.setitem(registry._predictions, "spectral-norm.sum-of-roots", broken)
-    code, out, _ = run_cli(monkeypatch, capsys, "claims", "show", "lemma4-spectral-norm")
+    code, out, _ = run("claims", "show", "lemma4-spectral-norm")
     assert code == 1
     assert "fails" in out
 

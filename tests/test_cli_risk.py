@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linreg_lora import __version__, cli, monte_carlo
+from linreg_lora import __version__, monte_carlo
 from linreg_lora.cli import grammar
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
@@ -21,20 +21,6 @@ OPTIONS = {"n": "30", "dx": "6", "dy": "5", "spectrum": "3,2,1", "noise-std": "0
 def arguments(*flags, **options):
     merged = {**OPTIONS, **{name.replace("_", "-"): value for name, value in options.items()}}
     return ["risk", *(f"--{name}={value}" for name, value in merged.items() if value is not None), *flags]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """The command line in this process: exit code, standard output, standard error."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["linreg-lora", *args])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -9,22 +9,21 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
+from committed import FOLDER, committed, drawn
 from comparisons import assert_means_agree, critical_z
 
-from linreg_lora import __version__, cli, figures
+from linreg_lora import __version__, figures
 from linreg_lora.errors import InvalidInput
 from linreg_lora.figures import risk_vs_sample_size, style
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
 NAME = "risk-vs-sample-size-weak-noise"
-COMMITTED = Path(__file__).parent.parent / "figures"
 DIMENSION = 24
 #: One n far below the threshold, one without a variance, one without a mean, two far above.
 SAMPLE_SIZES = (8, 22, 24, 48, 96)
@@ -73,38 +72,11 @@ def test_exact_curve_has_every_n_and_no_value_where_no_mean_exists(dataset):
     np.testing.assert_array_equal(np.where(np.isfinite(on_grid), on_grid, np.nan), exact[np.isin(n, SAMPLE_SIZES)])
 
 
-def test_setting_is_the_published_one():
-    problem = risk_vs_sample_size.setting(1000)
-    assert (problem.dx, problem.dy, problem.noise_std, len(problem.spectrum)) == (100, 100, 1.0, 4)
-    assert problem.input_covariance is None
-    sizes = risk_vs_sample_size.SAMPLE_SIZES
-    assert sizes[:4] == (10, 12, 14, 17)
-    assert sizes[-1] <= 1000 < 1.2 * sizes[-1]
-
-
 # -- artists ------------------------------------------------------------------------------------------------------
 
 
 def labelled_lines(axes):
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
-
-
-def test_axes_say_what_they_show(axes):
-    assert axes.get_xlabel() == "dx / n  (input dimension per sample)"
-    assert axes.get_ylabel() == "expected excess risk"
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert axes.get_title() == ""
-    assert {text.get_text() for text in axes.texts} == {"overdetermined", "n = dx", "underdetermined"}
-
-
-def test_every_series_is_in_the_legend_and_told_apart_without_colour(axes):
-    lora = [f"LoRA, rank {rank}" for rank in (1, 2, 4, 8)]
-    names = ["FFT, exact theory", "FFT, simulated", *lora]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [*names, "no mean exists"]
-    lines = labelled_lines(axes)
-    assert list(lines) == names
-    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 6
-    assert len({lines[name].get_marker() for name in lora}) == 4
 
 
 def test_lines_are_theory_and_break_at_the_threshold(axes, dataset):
@@ -133,12 +105,11 @@ def test_markers_are_the_simulated_means(axes, dataset):
 
 def test_theory_goes_through_the_simulated_points():
     """The committed data: at every n and rank within 3 % and z standard errors, level 1e-6 over all."""
-    with xr.open_dataset(COMMITTED / f"{NAME}.nc", engine="h5netcdf") as committed:
-        simulated, theory = (committed.sel(computed_by=by) for by in ("monte-carlo", "theory"))
-        known = np.isfinite(simulated["stderr"].values) & (simulated["stderr"].values > 0)
-        allowed = 0.03 * simulated["risk"] + critical_z(int(np.sum(known))) * simulated["stderr"]
-        assert np.all((np.abs(theory["risk"] - simulated["risk"]) <= allowed).values[known])
-        assert np.sum(known) > 80
+    simulated, theory = (committed(NAME).sel(computed_by=by) for by in ("monte-carlo", "theory"))
+    known = np.isfinite(simulated["stderr"].values) & (simulated["stderr"].values > 0)
+    allowed = 0.03 * simulated["risk"] + critical_z(int(np.sum(known))) * simulated["stderr"]
+    assert np.all((np.abs(theory["risk"] - simulated["risk"]) <= allowed).values[known])
+    assert np.sum(known) > 80
 
 
 def test_threshold_is_a_dotted_line_in_a_band_where_no_mean_exists(axes):
@@ -253,6 +224,8 @@ def test_data_of_the_same_run_are_drawn_again_and_not_computed_again(dataset, tm
         return len(calls), {path.suffix for path in paths}
 
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", counted)
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "draw", lambda dataset: dataset)
+    monkeypatch.setattr(style, "save", lambda picture, path: path.write_bytes(picture["risk"].values.tobytes()))
     assert run() == (1, {".nc", ".pdf", ".png", ".json"})
     before = read_all(tmp_path)
     (tmp_path / f"{NAME}.pdf").unlink()
@@ -271,7 +244,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
     content = figures.sidecar(NAME, dataset)
     assert content == {
         "figure": NAME,
-        "caption": risk_vs_sample_size.weak_noise.CAPTION,
+        "caption": risk_vs_sample_size.weak_noise.caption(dataset),
         "command": f"linreg-lora figures {NAME} --trials 512 --seed 1",
         "trials": 512,
         "seed": 1,
@@ -289,38 +262,69 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
             **{package: version(package) for package in ("jax", "jaxlib", "numpy", "scipy", "matplotlib")},
         },
     }
-    inside = figures.sidecar(NAME, dataset, COMMITTED)
+    inside = figures.sidecar(NAME, dataset, FOLDER)
     assert inside == content
     revision = figures.sidecar(NAME, dataset, tmp_path).get("revision")
     assert revision is None or len(revision) == 40
 
 
+#: How many panels a figure has, where that is not one: as many as an axis of its data has values, or readings.
+PANELS = {"risk-vs-rank": "n", "formula-error-vs-dimension": "kind", "detectability": 2, "hessian-gap": 3}
+
+
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_committed_figure_is_what_the_code_makes(name, tmp_path):
-    """Its data redraw to its picture, but for a pixel in a thousand that fonts may move; and its provenance is its own
-    but for the versions and the code that made it (`test_committed_data_are_of_this_code`)."""
-    stored = xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf")
-    again, picture = tmp_path / f"{name}.png", figures.module(name).draw(stored)
-    style.save(picture, again)
-    drawn, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
-    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= 0, "something is cut off at the edge"
-    committed, drawn = (matplotlib.image.imread(folder / f"{name}.png") for folder in (COMMITTED, tmp_path))
-    assert committed.shape == drawn.shape
-    assert np.mean(np.any(abs(committed - drawn) > 0.2, axis=-1)) < 1e-3, "redraw it: make figures"
-    provenance = json.loads((COMMITTED / f"{name}.json").read_text())
+def test_committed_picture_is_what_the_code_draws(name, tmp_path):
+    """But for a pixel in a thousand that fonts may move; and nothing lies outside of it."""
+    picture = drawn(name)
+    style.save(picture, tmp_path / f"{name}.png")
+    box, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, "something is cut off at the edge"
+    before, after = (matplotlib.image.imread(folder / f"{name}.png") for folder in (FOLDER, tmp_path))
+    assert before.shape == after.shape
+    assert np.mean(np.any(abs(before - after) > 0.2, axis=-1)) < 1e-3, "redraw it: make figures"
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_committed_files_are_of_one_run_of_the_default_command(name):
+    """But for the versions and the code that made them (`test_committed_data_are_of_this_code`)."""
+    stored = committed(name)
+    provenance = json.loads((FOLDER / f"{name}.json").read_text())
     changing = {"versions": None, "code_sha256": None}
-    data = {"data_sha256": hashlib.sha256((COMMITTED / f"{name}.nc").read_bytes()).hexdigest()}
+    data = {"data_sha256": hashlib.sha256((FOLDER / f"{name}.nc").read_bytes()).hexdigest()}
     assert {**provenance, **changing} == {**figures.sidecar(name, stored), **changing, **data}
-    assert {path.suffix for path in COMMITTED.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
+    assert (provenance["trials"], provenance["seed"]) == (400, 0)
+    assert {path.suffix for path in FOLDER.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_every_series_of_every_panel_is_in_a_legend_and_told_apart_without_colour(name):
+    picture = drawn(name)
+    panels = PANELS.get(name, 1)
+    assert len(picture.axes) == (committed(name).sizes[panels] if isinstance(panels, str) else panels)
+    assert picture.axes[0].get_ylabel()
+    keys = [key for key in (*picture.legends, *(axes.get_legend() for axes in picture.axes)) if key]
+    explained = [text.get_text() for key in keys for text in key.get_texts()]
+    colours = {look.color for look in (style.REFERENCE, *style.FIVE_COMPARED)}
+    for axes in picture.axes:
+        assert axes.get_xlabel()
+        handles, labels = axes.get_legend_handles_labels()
+        assert set(labels) <= set(explained)
+        assert len(set(labels)) == len(labels)
+        lines = [handle[0] if isinstance(handle, tuple) else handle for handle in handles]
+        lines = [line for line in lines if hasattr(line, "get_marker")]
+        series = {line.get_color() for line in axes.lines if line.get_marker() != "None"} & colours
+        assert series <= {line.get_color() for line in lines}
+        looks = {(line.get_marker(), str(line._unscaled_dash_pattern)) for line in lines}
+        assert len(looks) == len(lines)
+    if not any(key.get_title().get_text() for key in keys):
+        assert len(set(explained)) == len(explained)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", figures.NAMES)
 def test_committed_data_are_of_this_code(name):
     """Compared before a release; while code changes daily, the data are allowed to be older than it."""
-    assert json.loads((COMMITTED / f"{name}.json").read_text())["code_sha256"] == figures.code_hash(name), (
-        "make figures"
-    )
+    assert json.loads((FOLDER / f"{name}.json").read_text())["code_sha256"] == figures.code_hash(name), "make figures"
 
 
 @pytest.mark.parametrize(
@@ -328,34 +332,22 @@ def test_committed_data_are_of_this_code(name):
 )
 def test_committed_means_of_fft_agree_with_theory(name, noise_std):
     """Where 8 moments exist; family-wise level 1e-6."""
-    n, mean, stderr = trusted_fft(xr.load_dataset(COMMITTED / f"{name}.nc", engine="h5netcdf"))
+    n, mean, stderr = trusted_fft(committed(name))
     assert len(n) > 20
     exact = [fft_risk(risk_vs_sample_size.setting(int(k), noise_std=noise_std)).risk for k in n]
     assert_means_agree(mean, stderr, exact, 0.0)
 
 
-def test_what_the_caption_says_of_strong_noise():
-    """On paired draws, level 1e-6 over all of them."""
-    stored = xr.load_dataset(COMMITTED / "risk-vs-sample-size-strong-noise.nc", engine="h5netcdf")
-    simulated = stored.sel(computed_by="monte-carlo")
-    best = simulated["rank"].values[simulated["risk"].argmin("rank").values]
-    assert best.tolist() == [2, *[4] * (len(best) - 1)]
-    z = (simulated["difference"] / simulated["difference_stderr"]).sel(rank=[1, 2], n=stored["n"][stored["n"] < 100])
-    assert np.all(z < -critical_z(z.size))
-
-
 def test_the_index_shows_every_figure():
-    text = (COMMITTED / "README.md").read_text()
-    assert text == figures.index()
-    for name in figures.NAMES:
-        assert f"![{name}]({name}.png)" in text
-        assert len(figures.module(name).CAPTION) > 40
-    assert {path.stem for path in COMMITTED.glob("*.png")} == set(figures.NAMES)
+    text = (FOLDER / "README.md").read_text()
+    assert text == figures.index(FOLDER)
+    assert all(f"![{name}]({name}.png)" in text for name in figures.NAMES)
+    assert {path.stem for path in FOLDER.glob("*.png")} == set(figures.NAMES)
 
 
 def test_what_the_readme_says_of_the_picture():
     """Ranks 4 and 8 beat FFT and ranks 1 and 2 lose to it at every n, on paired draws; level 1e-6 over all of them."""
-    stored = xr.load_dataset(COMMITTED / f"{NAME}.nc", engine="h5netcdf").sel(computed_by="monte-carlo")
+    stored = committed(NAME).sel(computed_by="monte-carlo")
     z = (stored["difference"] / stored["difference_stderr"]).sel(rank=[1, 2, 4, 8]).values
     assert np.all(z[:, :2] > critical_z(z.size))
     assert np.all(z[:, 2:] < -critical_z(z.size))
@@ -371,19 +363,12 @@ def test_names_are_selected_once_and_in_order():
         figures.select(["nonsense"])
 
 
-def run_main(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["linreg-lora", "figures", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code
-
-
-def test_command_writes_into_a_new_folder_and_names_the_files(tmp_path, monkeypatch, capsys):
+def test_command_writes_into_a_new_folder_and_names_the_files(run, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
     folder = tmp_path / "some" / "folder"
-    assert run_main(monkeypatch, NAME, "--out", folder, "--trials", 64, "--workers", 1) == 0
-    printed = capsys.readouterr().out.split()
-    assert sorted(printed) == sorted(str(path) for path in folder.iterdir())
+    code, out, _ = run("figures", NAME, f"--out={folder}", "--trials=64", "--workers=1")
+    assert code == 0
+    assert sorted(printed := out.split()) == sorted(str(path) for path in folder.iterdir())
     assert len(printed) == 4
 
 
@@ -395,16 +380,17 @@ def test_unknown_figure_is_one_line_and_exit_code_2():
     assert done.stderr == f"linreg-lora: figure: expected one of {', '.join(figures.NAMES)}, received nonsense\n"
 
 
-def test_folder_that_cannot_be_written_is_refused_before_any_draw(tmp_path, monkeypatch, capsys):
+def test_folder_that_cannot_be_written_is_refused_before_any_draw(run, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", None)
     (tmp_path / "file").write_text("in the way")
-    assert run_main(monkeypatch, NAME, "--out", tmp_path / "file" / "folder") == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    code, _, err = run("figures", NAME, f"--out={tmp_path / 'file' / 'folder'}")
+    assert code == 2
+    (line,) = err.splitlines()
     assert line.startswith("linreg-lora: out: expected a folder that can be written, received ")
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-@pytest.mark.parametrize(("limit", "complete"), [(10_000, []), (40_000, ["nc", "pdf"])])
+@pytest.mark.parametrize(("limit", "complete"), [(10_000, []), pytest.param(40_000, ["nc", "pdf"], marks=pytest.mark.heavy)])
 def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_path, limit, complete):
     """A file-size limit stands for the disk's end: in the data, and in the PNG."""
     figures.write(NAME, dataset, tmp_path)
@@ -433,13 +419,12 @@ def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_pat
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", 0), ("--trials", 1), ("--seed", -1)])
-def test_bad_settings_are_one_line(option, value, tmp_path, monkeypatch, capsys):
+def test_bad_settings_are_one_line(run, option, value, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", small_data)
-    assert run_main(monkeypatch, NAME, "--out", tmp_path, "--workers", 1, option, value) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-    assert run_main(monkeypatch, NAME, "--out", tmp_path / "new" / "folder", "--workers", 1, option, value) == 2
-    assert list(tmp_path.iterdir()) == []
+    for folder in (tmp_path, tmp_path / "new" / "folder"):
+        code, _, err = run("figures", NAME, f"--out={folder}", "--workers=1", f"{option}={value}")
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):

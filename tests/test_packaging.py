@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -56,6 +57,19 @@ def test_wheel_contains_the_claims_and_the_license(wheel):
     package = ROOT / "linreg_lora"
     for source in itertools.chain(*(package.rglob(f"*.{suffix}") for suffix in ("py", "html", "css", "js"))):
         assert source.relative_to(ROOT).as_posix() in names
+
+
+@pytest.mark.heavy
+def test_the_tests_of_the_source_archive_can_all_be_collected(tmp_path):
+    """All that they import is in it, and comes from it: half a minute."""
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    name = f"linreg_lora-{__version__}"
+    with tarfile.open(tmp_path / f"{name}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    where = run(sys.executable, "-c", "import linreg_lora; print(linreg_lora.__file__)", cwd=tmp_path / name)
+    assert Path(where.strip()) == tmp_path / name / "linreg_lora" / "__init__.py"
+    collected = run(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=tmp_path / name)
+    assert {path.name for path in (ROOT / "tests").glob("test_*.py")} <= set(re.findall(r"test_\w+\.py", collected))
 
 
 def test_installed_copy_checks_its_own_claims_from_any_folder(installed, tmp_path):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import sympy
 
-from linreg_lora import cli
 from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import (
@@ -31,20 +30,6 @@ from linreg_lora.proofs.steps import Proof, SimulationOnly, Step, Verdict
 
 ROOT = Path(__file__).parent.parent
 CHEAP = "lemma-2-square"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """The command line in this process: exit code, standard output, standard error."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["linreg-lora", "prove", *args])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return call
 
 
 # -- the proofs ---------------------------------------------------------------------------------------------------
@@ -210,7 +195,7 @@ def test_tools():
 
 def test_without_id_all_are_listed(run, monkeypatch):
     monkeypatch.setattr(steps, "ids", lambda: [CHEAP, "spiked-model"])
-    code, out, err = run()
+    code, out, err = run("prove")
     assert (code, err) == (0, "")
     assert CHEAP in out
     assert "10 of 10" in out
@@ -218,14 +203,14 @@ def test_without_id_all_are_listed(run, monkeypatch):
 
 
 def test_with_id_each_step_has_its_verdict(run):
-    code, out, err = run(CHEAP)
+    code, out, err = run("prove", CHEAP)
     assert (code, err) == (0, "")
     assert out.count("proved") == 10 + 1
     assert "simulation only: claim lemma2-truncation" in out
 
 
 def test_json(run):
-    code, out, err = run(CHEAP, "--format", "json")
+    code, out, err = run("prove", CHEAP, "--format", "json")
     assert (code, err) == (0, "")
     content = json.loads(out)
     (proof,) = content["proofs"]
@@ -240,14 +225,14 @@ def test_json(run):
 @pytest.mark.parametrize("arguments", [[CHEAP], [CHEAP, "--format=json"]])
 def test_a_failing_step_is_named_with_its_difference(arguments, run, monkeypatch):
     monkeypatch.setattr("linreg_lora.proofs.lemma_2_square.CORRECTED", 4)
-    code, out, err = run(*arguments)
+    code, out, err = run("prove", *arguments)
     assert (code, err) == (1, "")
     assert "the square" in out
     assert "difference -4*nu**2" in out
 
 
 def test_an_unknown_id_is_one_line(run):
-    code, out, err = run("pythagoras")
+    code, out, err = run("prove", "pythagoras")
     assert (code, out) == (2, "")
     assert err.startswith("linreg-lora: id: expected one of conditional-mean, ")
     assert err.endswith("received pythagoras; linreg-lora prove lists them\n")

@@ -161,6 +161,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(config, expected, tmp_path):
     assert out.read_bytes() == expected
 
 
+@pytest.mark.heavy
 def test_a_killed_worker_costs_only_time(config, expected, tmp_path):
     out = tmp_path / "out.nc"
     with sweeping(config, out, "--workers=2") as process:
@@ -250,7 +251,8 @@ def test_a_read_only_folder_is_found_out_first(tmp_path):
 # -- a full disk ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [pytest.param(60_000, marks=pytest.mark.heavy), 150_000])
+@pytest.mark.heavy
+@pytest.mark.parametrize("limit", [60_000, 150_000])
 def test_a_full_disk_keeps_what_was_done(config, expected, tmp_path, limit):
     """A file-size limit stands for the disk's end: first in the journal, and later in the output."""
     out = tmp_path / "out.nc"

@@ -1,10 +1,10 @@
 """Sweeps with a journal, from Python and from the command line: what fails, what is kept, what is said."""
 
 import contextlib
+import functools
 import re
 import shlex
 import sqlite3
-import sys
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from linreg_lora import Problem, cli, sweep
+from linreg_lora import Problem, sweep
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.sweeps import curves as sweeps
 from linreg_lora.sweeps import run as sweep_run
@@ -35,19 +35,12 @@ seed: 1
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """The command line in this process, on CONFIG: exit code, standard output, standard error."""
+def command(run, tmp_path):
+    """`linreg-lora sweep` on CONFIG."""
     (tmp_path / "sweep.yaml").write_text(CONFIG)
-
-    def call(*options):
-        words = ["linreg-lora", "sweep", str(tmp_path / "sweep.yaml"), "--out", str(tmp_path / "out.nc"), "--workers=1"]
-        monkeypatch.setattr(sys, "argv", [*words, *options])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return call
+    return functools.partial(
+        run, "sweep", str(tmp_path / "sweep.yaml"), "--out", str(tmp_path / "out.nc"), "--workers=1"
+    )
 
 
 @pytest.fixture
@@ -313,7 +306,7 @@ def test_a_dry_run_refuses_the_journal_of_another_sweep(command, tmp_path):
     assert re.fullmatch("linreg-lora: journal: expected .* with seed 2, received one with seed 1; .*\n", err)
 
 
-def test_the_readme_shows_the_documented_example_and_its_commands_run(monkeypatch, capsys, tmp_path):
+def test_the_readme_shows_the_documented_example_and_its_commands_run(run, monkeypatch, tmp_path):
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == (ROOT / "docs" / "sweep.yaml").read_text()
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -321,10 +314,9 @@ def test_the_readme_shows_the_documented_example_and_its_commands_run(monkeypatc
     (tmp_path / "docs" / "sweep.yaml").write_text(shown)
     monkeypatch.chdir(tmp_path)
     for line in commands.splitlines():
-        monkeypatch.setattr(sys, "argv", [*shlex.split(line), "--workers=1"])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        assert (caught.value.code, capsys.readouterr().err) == (0, ""), line
+        program, *words = shlex.split(line)
+        code, _, err = run(*words, "--workers=1")
+        assert (program, code, err) == ("linreg-lora", 0, "")
     assert xr.load_dataset("results.nc").sizes == {"computed_by": 2, "noise_std": 5, "spectrum_rank": 2, "rank": 4}
 
 

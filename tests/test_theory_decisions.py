@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from comparisons import critical_z
 
-from linreg_lora import Problem, cli, monte_carlo
+from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.theory import decisions
 from linreg_lora.theory.curve import expected_risk
@@ -15,13 +15,17 @@ from linreg_lora.theory.curve import expected_risk
 PROBLEM = Problem(n=24, dx=60, dy=20, spectrum=(5.0, 4.0, 3.0), noise_std=1.0)
 
 
-def test_the_best_rank_and_the_winning_ranks_are_those_of_the_curve():
-    curve, best = expected_risk(PROBLEM), decisions.best_rank(PROBLEM)
-    assert best.rank == curve.ranks[np.argmin(curve.risk)]
-    assert best.risk == np.min(curve.risk) < best.fft_risk
-    winners = decisions.ranks_that_beat_fft(PROBLEM)
-    assert winners == [r for r in range(20) if curve.difference[r] < 0]
-    assert best.rank in winners
+def test_the_best_rank_and_the_winning_ranks_by_hand():
+    """dx = dy = 2, n large: FFT has 4 / (n - 3). Rank 1 has its dimension, 3, over n where the shift has rank 1; where
+    it has two singular values, 3 and 1, rank 1 leaves the energy 1, and FFT wins."""
+    n = 10**6
+    problem = Problem(n=n, dx=2, dy=2, spectrum=(3.0,), noise_std=1.0)
+    best = decisions.best_rank(problem)
+    assert (best.rank, decisions.ranks_that_beat_fft(problem)) == (1, [1])
+    assert (best.risk, best.fft_risk) == pytest.approx((3 / n, 4 / (n - 3)), rel=1e-4)
+    two = problem.replace(spectrum=(3.0, 1.0))
+    assert decisions.best_rank(two)[:3] == pytest.approx((2, 4 / (n - 3), 4 / (n - 3)))
+    assert decisions.ranks_that_beat_fft(two) == []
 
 
 def test_without_a_mean_only_the_pretrained_map_beats_fft():
@@ -59,15 +63,12 @@ def test_the_range_of_n_decides_which_ranks_exist_not_the_problems_own_n():
     assert decisions.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == decisions.crossover(PROBLEM, 3, "n", 40, 50)
 
 
-def test_no_crossing_is_an_answer(monkeypatch, capsys):
+def test_no_crossing_is_an_answer(run):
     assert decisions.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
     words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
     for extra, expected in (([], "no crossing"), (["--format", "json"], None)):
-        monkeypatch.setattr("sys.argv", ["linreg-lora", "crossover", *words.split(), *extra])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        assert caught.value.code == 0
-        out = capsys.readouterr().out
+        code, out, _ = run("crossover", *words.split(), *extra)
+        assert code == 0
         assert out.startswith(expected) if expected else json.loads(out)["crossings"] == []
 
 

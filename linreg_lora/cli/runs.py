@@ -29,7 +29,7 @@ def figures(
         for path in paths:
             typer.echo(path)
     if not names:
-        write_atomically(out / "README.md", figures.index().encode())
+        write_atomically(out / "README.md", figures.index(out).encode())
         typer.echo(out / "README.md")
 
 

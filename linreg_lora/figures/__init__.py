@@ -1,8 +1,8 @@
 """The figures: one module each, data in, matplotlib Figure out, and their regeneration to files.
 
 Each module, or object of a module that makes several, has `data(trials, seed, executor, progress)`, which simulates;
-`draw(dataset)`, which only draws; `CELLS`, how often `data` calls `progress`; and `CAPTION`, what to see. Importing
-this package imports neither JAX nor matplotlib.
+`draw(dataset)`, which only draws; `caption(dataset)`, what to see, with the numbers measured; and `CELLS`, how
+often `data` calls `progress`. Importing this package imports neither JAX nor matplotlib.
 
 Data that were computed by the same code, of the same versions, with the same trials and seed, are drawn again and not
 computed again: the provenance beside them says so. "The same code" is that of the figure's module and of all that it
@@ -56,9 +56,6 @@ class FigureModule(Protocol):
     @property
     def CELLS(self) -> int: ...
 
-    @property
-    def CAPTION(self) -> str: ...
-
     def data(
         self,
         trials: int,
@@ -68,6 +65,8 @@ class FigureModule(Protocol):
     ) -> "xr.Dataset": ...
 
     def draw(self, dataset: "xr.Dataset") -> "Figure": ...
+
+    def caption(self, dataset: "xr.Dataset") -> str: ...
 
 
 def select(names: Sequence[str]) -> list[str]:
@@ -172,7 +171,7 @@ def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[s
     trials, seed = int(dataset.attrs["trials"]), int(dataset.attrs["seed"])
     content = {
         "figure": name,
-        "caption": module(name).CAPTION,
+        "caption": module(name).caption(dataset),
         "command": f"linreg-lora figures {name} --trials {trials} --seed {seed}",
         "trials": trials,
         "seed": seed,
@@ -196,8 +195,10 @@ def _versions() -> dict[str, str]:
     return provenance.versions_of("jax", "jaxlib", "numpy", "scipy", "matplotlib")
 
 
-def index() -> str:
-    """The page that shows every figure with its caption, in Markdown."""
+def index(out: Path) -> str:
+    """The page that shows every figure of the folder `out` with its caption, in Markdown. All their data are there."""
+    import xarray as xr
+
     content = [
         "# Figures",
         "",
@@ -206,5 +207,6 @@ def index() -> str:
         "same bytes.",
     ]
     for name in NAMES:
-        content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", module(name).CAPTION]
+        caption = module(name).caption(xr.load_dataset(out / f"{name}.nc", engine="h5netcdf"))
+        content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", caption]
     return "\n".join(content) + "\n"

@@ -7,6 +7,7 @@ by theory (`theory.data_benefit`); nothing is simulated.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZES = (28, 30, 33, 37, 42, 50, 60, 75, 100, 140, 200, 320, 600, 1200, 2500, 6000)
 CELLS = len(SAMPLE_SIZES)
-CAPTION = (
-    "Marginal benefit of a sample, risk(n) - risk(n + 1), over that of FFT, by theory. A frozen adapter that "
-    "represents the shift reaches the share k/d of trained parameters from below, and only for n well above dx; "
-    "what it cannot represent inflates its benefit beyond k/d; trained LoRA tends to the dimension of rank-r "
-    "matrices over dx dy."
-)
 
 _DX, _DY, _RANK, _NOISE_STD = 24, 16, 3, 1.0
 _STRENGTH = 2.0
@@ -36,7 +31,7 @@ _MISSED = 0.25
 _METHODS = ("frozen", "misspecified", "trained")
 _LABELS = (
     ("frozen", "frozen A, represents the shift", style.COMPARED[3]),
-    ("misspecified", "frozen A, misses 1/4 of it", style.COMPARED[2]),
+    ("misspecified", f"frozen A, misses {Fraction(_MISSED)} of it", style.COMPARED[2]),
     ("trained", "trained LoRA", style.REFERENCE),
 )
 
@@ -99,6 +94,16 @@ def ratios(problem: Problem) -> np.ndarray:
     )
     return np.array(
         [[data_benefit.benefit_ratio(one, full) for one in found], [one.error / full.value for one in found]]
+    )
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Marginal benefit of a sample, risk(n) - risk(n + 1), over that of FFT, by theory. A frozen adapter that "
+        "represents the shift reaches the share k/d of trained parameters from below, and only for n well above dx; "
+        "what it cannot represent inflates its benefit beyond k/d; trained LoRA tends to the dimension of rank-r "
+        "matrices over dx dy."
     )
 
 

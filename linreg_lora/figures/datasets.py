@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import valid_seed
 from linreg_lora.sweeps.grid import Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Units of every risk.
 RISK = "squared units of y"
@@ -38,6 +41,11 @@ def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) 
 def one_problem(problem: Problem) -> str:
     """A problem as JSON: one of a figure's, which its axes vary."""
     return json.dumps(problem.to_dict())
+
+
+def problem_of(dataset: "xr.Dataset") -> Problem:
+    """The problem that `one_problem` wrote into the attributes of a figure's dataset."""
+    return Problem(**json.loads(dataset.attrs["problem"]))
 
 
 def variable(dimensions: str | tuple[str, ...], values: Any, long_name: str, units: str = "1") -> tuple[Any, ...]:

@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 #: Strengths of the shift, in units of the threshold.
 STRENGTHS = (0.2, 0.4, 0.6, 0.75, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 1.85, 2.15, 2.5, 3.0)
 CELLS = len(STRENGTHS)
-CAPTION = (
-    "Largest singular value of FFT's fit, and the squared overlaps of its singular vectors with those of the shift, "
-    "against the strength of a shift of rank one. Below the threshold the leading direction tends to pure noise as "
-    "dimensions grow, and LoRA of rank 1 learns noise. Lines are theory in high dimensions; simulation (dots) at "
-    "finite size rounds the corner."
-)
 _FINE = 400
 _NAMES = ("singular_value", "left", "right")
 
@@ -119,6 +113,16 @@ def _leading(x: Array, y: Array) -> Array:
     signal = inverse.whiten(x[:1])[0]
     overlap = (right[0] @ signal) ** 2 / jnp.sum(signal**2)
     return jnp.stack([values[0], left[0, 0] ** 2, overlap])
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Largest singular value of FFT's fit, and the squared overlaps of its singular vectors with those of the "
+        "shift, against the strength of a shift of rank one. Below the threshold the leading direction tends to pure "
+        "noise as dimensions grow, and LoRA of rank 1 learns noise. Lines are theory in high dimensions; simulation "
+        "(dots) at finite size rounds the corner."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

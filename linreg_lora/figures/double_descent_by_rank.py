@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZES = (8, 12, 17, 23, 29, 34, 37, 38, 42, 43, 46, 52, 62, 80, 110, 160, 240, 400)
 CELLS = len(SAMPLE_SIZES)
-CAPTION = (
-    "Expected excess risk against n for LoRA of four ranks and for FFT: lines are theory, markers simulation with "
-    "standard errors. Every rank has an infinite peak at n = dx, as FFT has, but the lower the rank the narrower it "
-    "is. FFT's theory is exact; LoRA's meets simulation at every rank, down to two samples from the peak, the last n "
-    "at which a mean exists."
-)
 
 _DIMENSION, _NOISE_STD = 40, 1.0
 _SPECTRUM = (2.0, 1.6, 1.2, 0.8)
@@ -59,6 +53,18 @@ def data(
     attributes = {"long_name": "exact expected excess risk of FFT; nan where infinite", "units": "squared units of y"}
     dataset["fft_exact"] = ("n_exact", np.where(np.isfinite(exact), exact, np.nan), attributes)
     return dataset.assign_attrs(dx=dimension, pretrained_risk=problem.pretrained_risk, problem=one_problem(problem))
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    known = np.isfinite(dataset["fft_risk"].sel(computed_by="theory").values)
+    closest = np.min(np.abs(dataset["n"].values[known] - dataset.attrs["dx"]))
+    return (
+        f"Expected excess risk against n for LoRA of {dataset.sizes['rank']} ranks and for FFT: lines are theory, "
+        "markers simulation with standard errors. Every rank has an infinite peak at n = dx, as FFT has, but the lower "
+        "the rank the narrower it is. FFT's theory is exact; LoRA's meets simulation at every rank, down to "
+        f"{closest} samples from the peak, the last n at which a mean exists."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 SAMPLE_SIZES = (20, 60, 240)
 RANKS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15, 20, 30)
 CELLS = len(SAMPLE_SIZES)
-CAPTION = (
-    "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom) to FFT. Every rank forgets more than "
-    "the one before; up to the best rank (star) it also learns, past it the risk rises too. The fewer the samples, the "
-    "earlier and the costlier is that turn, and FFT forgets most at every n."
-)
 _NAMES = ("risk", "forgetting")
 
 
@@ -97,6 +92,15 @@ def curves(problem: Problem, ranks: tuple[int, ...], trials: int, seed: int) -> 
     rows = np.full((6, len(ranks)), np.nan)
     rows[:, : len(known)] = [risk.risk, moved.rise, risk.stderr, moved.stderr, *theory]
     return rows
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Forgetting against excess risk as the rank of LoRA grows from 0 (bottom) to FFT. Every rank forgets more "
+        "than the one before; up to the best rank (star) it also learns, past it the risk rises too. The fewer the "
+        "samples, the earlier and the costlier is that turn, and FFT forgets most at every n."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 DIMENSIONS = (12, 24, 48, 96)
 CELLS = len(DIMENSIONS)
-CAPTION = (
-    "Relative error of the formula for LoRA's expected excess risk against the dimension d, with n in proportion. "
-    "Without the finite-size correction it falls like 1/d; with it the error is several times smaller and falls "
-    "faster, until it drowns in the standard error of the simulation (grey)."
-)
 _SHIFT = (3.0, 2.5, 2.0)
 _KINDS = ("shift", "bulk")
 #: Draws of the largest dimension, in units of `trials`.
@@ -100,6 +95,15 @@ def simulate(problem: Problem, ranks: Sequence[int], draws: int, seed: int) -> t
     slope = centred @ risks / (centred @ centred)
     adjusted = risks - slope * control[:, None]
     return np.mean(adjusted, axis=0), np.std(adjusted, axis=0, ddof=2) / np.sqrt(draws)
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Relative error of the formula for LoRA's expected excess risk against the dimension d, with n in proportion. "
+        "Without the finite-size correction it falls like 1/d; with it the error is several times smaller and falls "
+        "faster, until it drowns in the standard error of the simulation (grey)."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

@@ -30,17 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELLS = 3
-CAPTION = (
-    "Rise of LoRA's loss minus that of FFT under perturbations, three readings of one claim. (a) Weights, nothing "
-    "retrained: 0 on average, and of either sign. (b) Weights, then retraining along the tangent space: positive below "
-    "full rank. (c) Inputs: negative, LoRA is the more robust method, unless the shift is aligned with the negative "
-    "of the pretrained map and the noise is low."
-)
 
 _DIMENSION = 20
 _LOSS = hessian.Loss.SQUARED
 #: Settings of (c): name, legend, noise sigma.
-_INPUT_CASES = (("independent", "shift independent, σ = 6", 6.0), ("aligned", "shift −A0/2, σ = 1", 1.0))
+_INPUT_CASES = (("independent", "shift independent", 6.0), ("aligned", "shift −A0/2", 1.0))
 
 
 def setting(dimension: int = _DIMENSION, noise_std: float = 1.0) -> Problem:
@@ -150,6 +144,16 @@ def _perturbed_inputs(problem: Problem, ranks: Sequence[int], trials: int, seed:
     return np.stack([found.difference, found.difference_stderr])
 
 
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Rise of LoRA's loss minus that of FFT under perturbations, three readings of one claim. (a) Weights, nothing "
+        "retrained: 0 on average, and of either sign. (b) Weights, then retraining along the tangent space: positive "
+        "below full rank. (c) Inputs: negative, LoRA is the more robust method, unless the shift is aligned with the "
+        "negative of the pretrained map and the noise is low."
+    )
+
+
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a panel a reading, all of them gaps of LoRA over FFT."""
     rank = dataset["rank"].values
@@ -167,11 +171,18 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         ):
             retrained.plot(rank, dataset[name], color=series.color, linestyle=series.linestyle, label=label)
         retrained.set_ylim(0, 1.55 * float(dataset["start_theory"].max()))
-        for (name, label, _), series in zip(_INPUT_CASES, (look, other), strict=True):
+        for (name, label, noise), series in zip(_INPUT_CASES, (look, other), strict=True):
             points = dataset.sel(case=name)
             relative = float(points["fft_rise"])
             inputs.plot(rank, points["inputs"] / relative, color=series.color, linestyle=series.linestyle)
-            style.means(inputs, rank, points["inputs"] / relative, points["inputs_stderr"] / relative, series, label)
+            style.means(
+                inputs,
+                rank,
+                points["inputs"] / relative,
+                points["inputs_stderr"] / relative,
+                series,
+                f"{label}, σ = {noise:g}",
+            )
         for axes, title, label in (
             (still, "(a) weights, not retrained", "gap in loss, LoRA − FFT"),
             (retrained, "(b) weights, retrained", "gap in loss, LoRA − FFT"),

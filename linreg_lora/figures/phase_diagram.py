@@ -32,12 +32,6 @@ SIMULATED_SIZES = (4, 8, 16, 34, 60, 120, 260)
 SIMULATED_NOISE_STDS = tuple(np.geomspace(0.015, 2.7, 8).tolist())
 CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS)
 
-CAPTION = (
-    "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not "
-    "adapting, LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The "
-    "noisier the data, the lower the best rank, down to none; near n = dx it takes the least noise."
-)
-
 #: First rank of each region of LoRA; the last ends below FFT.
 _FIRST_RANKS = (1, 2, 3, 5, 9, 17)
 _FINE = 400
@@ -173,6 +167,15 @@ def boundaries(dataset: "xr.Dataset") -> Float[np.ndarray, "regions n"]:
     reached = number[None] >= np.arange(1, len(_FIRST_RANKS) + 2)[:, None, None]
     last = noise.size - 1 - np.argmax(reached[..., ::-1], axis=-1)
     return np.where(np.any(reached, axis=-1), noise[last], noise[0])
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "What has the least expected excess risk, for a task shift of full rank with decaying singular values: not "
+        "adapting, LoRA (blue: its best rank) or full fine-tuning (FFT). Regions are theory, dots simulation. The "
+        "noisier the data, the lower the best rank, down to none; near n = dx it takes the least noise."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

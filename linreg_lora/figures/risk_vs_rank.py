@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZES = (20, 90)
 CELLS = len(SAMPLE_SIZES)
-CAPTION = (
-    "Bias ||E D_r - Delta||^2 and variance E||D_r - E D_r||^2 of the LoRA update, and their sum, the expected "
-    "excess risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias "
-    "falls and variance rises with the rank; the best rank (star) is smaller than that of the shift, and far below "
-    "full rank."
-)
 
 _DIMENSION, _NOISE_STD, _SHIFT_RANK = 30, 1.0, 8
 _PARTS = ("bias", "variance", "risk")
@@ -149,6 +143,16 @@ def _risks_and_diagonals(layout, count: int, parameters, key: Array) -> tuple[Ar
     steps = path.basis[:count].mT * kept[:, :count]
     diagonal = jnp.concatenate([jnp.zeros((1, count)), jnp.cumsum(steps, axis=0)])
     return excess_risk_path(path.basis, path.update, shift, parameters.sigma_sqrt), diagonal
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset."""
+    return (
+        "Bias ||E D_r - Delta||^2 and variance E||D_r - E D_r||^2 of the LoRA update, and their sum, the expected "
+        "excess risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias "
+        "falls and variance rises with the rank; the best rank (star) is smaller than that of the shift, and far "
+        "below full rank."
+    )
 
 
 def draw(dataset: "xr.Dataset") -> "Figure":

@@ -15,7 +15,7 @@ import numpy as np
 
 from linreg_lora import spectra
 from linreg_lora.figures import style
-from linreg_lora.figures.datasets import one_problem
+from linreg_lora.figures.datasets import one_problem, problem_of
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
 from linreg_lora.theory.fft import fft_risk
@@ -142,23 +142,43 @@ def _mark_threshold(axes: "Axes", dx: int) -> None:
         axes.text(x, 1.02, text, transform=transform, ha=alignment, color=style.ANNOTATION, fontsize="small")
 
 
+def _weak_caption(dataset: "xr.Dataset") -> str:
+    rank, smaller, enough = _ranks(dataset)
+    return (
+        f"Weak noise, a shift of rank {rank}: at every n, LoRA of rank {enough} lies below full fine-tuning, and LoRA "
+        f"of rank {smaller} above it but for the peak at n = dx, for n > dx level with the part of the shift that it "
+        "cannot represent. Simulated means (markers) follow the theory (lines) on both sides of n = dx, where no mean "
+        "exists."
+    )
+
+
+def _strong_caption(dataset: "xr.Dataset") -> str:
+    rank, smaller, _ = _ranks(dataset)
+    return (
+        f"Strong noise (sigma = {problem_of(dataset).noise_std:g}, our choice), a shift of rank {rank}: LoRA of rank "
+        f"{rank} has the least risk but at the smallest n and next to n = dx, where smaller ranks have; full "
+        f"fine-tuning pays most for noise around n = dx, and there and below it even LoRA of rank {smaller}, too small "
+        "for the shift, beats it."
+    )
+
+
+def _ranks(dataset: "xr.Dataset") -> tuple[int, str, str]:
+    """The rank of the shift, and LoRA's ranks below it and from it on, in words."""
+    rank = len(problem_of(dataset).spectrum or ())
+    ranks = dataset["rank"].values
+    smaller, enough = (" or ".join(map(str, some)) for some in (ranks[ranks < rank], ranks[ranks >= rank]))
+    return rank, smaller, enough
+
+
 weak_noise = SimpleNamespace(
     data=data,
     draw=draw,
     CELLS=CELLS,
-    CAPTION=(
-        "Weak noise, a shift of rank 4: at every n, LoRA of rank 4 or 8 lies below full fine-tuning, and LoRA of rank "
-        "1 or 2 above it but for the peak at n = dx, for n > dx level with the part of the shift that it cannot "
-        "represent. Simulated means (markers) follow the theory (lines) on both sides of n = dx, where no mean exists."
-    ),
+    caption=_weak_caption,
 )
 strong_noise = SimpleNamespace(
     data=functools.partial(data, noise_std=_STRONG),
     draw=draw,
     CELLS=CELLS,
-    CAPTION=(
-        "Strong noise (sigma = 10, our choice), a shift of rank 4: LoRA of rank 4 has the least risk but at the "
-        "smallest n and next to n = dx, where smaller ranks have; full fine-tuning pays most for noise around n = dx, "
-        "and there and below it even LoRA of rank 1 or 2, too small for the shift, beats it."
-    ),
+    caption=_strong_caption,
 )

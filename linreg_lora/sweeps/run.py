@@ -84,7 +84,8 @@ def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None)
     >>> import linreg_lora as ll
     >>> import tempfile
     >>> from pathlib import Path
-    >>> job = "{problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, axes: {noise_std: [1, 2]}, ranks: [1], methods: [theory]}"
+    >>> cell = "problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, ranks: [1], computed_by: [theory]"
+    >>> job = f"{{{cell}, axes: {{noise_std: [1, 2]}}}}"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     config, out = Path(folder, "sweep.yaml"), Path(folder, "results.nc")
     ...     _ = config.write_text(job)
@@ -123,7 +124,8 @@ def plan_sweep(request: SweepRequest, workers: int | None) -> str:
     >>> import linreg_lora as ll
     >>> import tempfile
     >>> from pathlib import Path
-    >>> job = "{problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, axes: {noise_std: [1, 2]}, ranks: [1], methods: [theory]}"
+    >>> cell = "problem: {n: 9, dx: 4, dy: 3, spectrum: [1]}, ranks: [1], computed_by: [theory]"
+    >>> job = f"{{{cell}, axes: {{noise_std: [1, 2]}}}}"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     config, out = Path(folder, "sweep.yaml"), Path(folder, "results.nc")
     ...     _ = config.write_text(job)
