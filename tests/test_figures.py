@@ -390,7 +390,9 @@ def test_folder_that_cannot_be_written_is_refused_before_any_draw(run, tmp_path,
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-@pytest.mark.parametrize(("limit", "complete"), [(10_000, []), pytest.param(40_000, ["nc", "pdf"], marks=pytest.mark.heavy)])
+@pytest.mark.parametrize(
+    ("limit", "complete"), [(10_000, []), pytest.param(40_000, ["nc", "pdf"], marks=pytest.mark.heavy)]
+)
 def test_a_full_disk_is_one_line_and_leaves_only_complete_files(dataset, tmp_path, limit, complete):
     """A file-size limit stands for the disk's end: in the data, and in the PNG."""
     figures.write(NAME, dataset, tmp_path)

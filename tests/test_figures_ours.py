@@ -357,7 +357,7 @@ def test_forgetting_and_risk_follow_theory():
         for name in ("risk", "forgetting"):
             assert_near(dataset[name], dataset[f"{name}_stderr"], dataset[f"{name}_theory"], FORMULA)
     full = small("forgetting-vs-learning").sel(n=60, rank=20)
-    exact, _ = fft_forgetting(forgetting_vs_learning.setting(60, 20))
+    exact, *_ = fft_forgetting(forgetting_vs_learning.setting(60, 20))
     assert float(full["forgetting_theory"]) == exact
     assert_means_agree(float(full["forgetting"]), float(full["forgetting_stderr"]), exact, 0.0)
 

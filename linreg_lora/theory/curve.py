@@ -5,7 +5,7 @@ import numpy as np
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
-from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.fft import FFTRisk, fft_risk
 
 
 def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
@@ -26,7 +26,7 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     """
     chosen = valid_ranks(ranks, problem)
     notes: list[str] = []
-    fft, fft_formula, fft_flagged = np.nan, "none", False
+    fft, fft_formula, fft_flagged, full = np.nan, "none", False, None
     try:
         full = fft_risk(problem)
         fft, fft_formula, fft_flagged = full.risk, full.formula, full.flagged and flags
@@ -44,7 +44,7 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     elif not np.all(trivial):
         formula = f"LoRA: deterministic equivalent; FFT: {fft_formula}"
         try:
-            risk, difference, flagged, found = _equivalent(problem, chosen, correction, flags)
+            risk, difference, flagged, found = _equivalent(problem, chosen, correction, flags, full)
             notes += found
         except NumericalFailure as failure:
             notes.append(str(failure))
@@ -68,12 +68,12 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
 
 
 def _equivalent(
-    problem: Problem, ranks: np.ndarray, correction: bool, flags: bool
+    problem: Problem, ranks: np.ndarray, correction: bool, flags: bool, full: FFTRisk | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     from linreg_lora.theory import notes as words
     from linreg_lora.theory.equivalent import partial_equivalent
 
-    found = partial_equivalent(problem, ranks, correction=correction, flags=flags)
+    found = partial_equivalent(problem, ranks, correction=correction, flags=flags, full=full)
     notes = words.reasons(found.failures)
     if correction and not found.corrected:
         notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")

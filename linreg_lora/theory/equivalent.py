@@ -95,9 +95,16 @@ def lora_equivalent(problem: Problem, ranks: object = None, *, correction: bool 
 
 
 def partial_equivalent(
-    problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True
+    problem: Problem,
+    ranks: object = None,
+    *,
+    correction: bool = True,
+    flags: bool = True,
+    full: fft.FFTRisk | None = None,
 ) -> Equivalent:
-    """`equivalent`, with nan and an entry in `failures` at ranks that were not solved. Without `flags` none is flagged.
+    """`lora_equivalent`, with nan and an entry in `failures` at ranks that were not solved.
+
+    Without `flags` none is flagged. `full`: FFT's risk where it is known already.
 
     Raises `NumericalFailure` where no rank has an equivalent.
     """
@@ -106,11 +113,10 @@ def partial_equivalent(
     asked = correction
     correction = correction and largest_block(problem.without_null_inputs()) <= _LARGEST_CORRECTED
     interior = interior_ranks(problem, chosen, correction=correction)
-    full = fft.fft_risk(problem)
+    full = fft.fft_risk(problem) if full is None else full
     found = _with_little_noise(with_fewer_samples(problem), interior, correction)
     size = problem.max_rank + 1
-    approximate = full.formula == fft.EQUIVALENT
-    uncorrected = fft.as_lora(problem, correction=False) if approximate else full.risk
+    uncorrected = full.risk if full.exact else fft.as_lora(problem, correction=False)
     raw, risk, difference = np.full(size, uncorrected), np.full(size, full.risk), np.zeros(size)
     raw[0] = risk[0] = problem.pretrained_risk
     difference[0] = problem.pretrained_risk - full.risk

@@ -28,7 +28,8 @@ NO_EXPANSION, NEAR = 3.0, 1 / 0.07
 class FFTRisk(NamedTuple):
     """`bias` + `variance` = `risk`, in squared units of y; `formula` says which result was used.
 
-    `flagged`: the risk is an equivalent near a threshold, and may be off by more than 1 %; `note` says so.
+    `exact`: it is no deterministic equivalent. `flagged`: the risk is an equivalent near a threshold, and may be off by
+    more than 1 %; `note` says so.
     """
 
     bias: float
@@ -36,6 +37,7 @@ class FFTRisk(NamedTuple):
     formula: str
     flagged: bool = False
     note: str = ""
+    exact: bool = True
 
     @property
     def risk(self) -> float:
@@ -137,9 +139,9 @@ def fft_equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
         raise InvalidInput("problem", "n < rank(Sigma) or ridge > 0", f"n = {problem.n}, rank(Sigma) = {problem.input_rank}, ridge = 0")  # fmt: skip  # noqa: E501
     bias, variance, more_bias, more_variance = first_order(problem)
     if not correction:
-        return FFTRisk(bias, variance, EQUIVALENT)
+        return FFTRisk(bias, variance, EQUIVALENT, exact=False)
     require_expansion(problem)
-    found = FFTRisk(bias + more_bias, variance + more_variance, EQUIVALENT)
+    found = FFTRisk(bias + more_bias, variance + more_variance, EQUIVALENT, exact=False)
     if found.bias < 0 or found.variance < 0:
         raise NumericalFailure(
             f"fft_risk: expected bias and variance >= 0, received {found.bias:.3g} and {found.variance:.3g}: the "

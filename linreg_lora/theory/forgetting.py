@@ -7,6 +7,7 @@ The pretrained map is taken to be right on them, so this is the excess risk that
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -123,9 +124,9 @@ def expected_forgetting(
 
 def _of_full(problem: Problem, before: np.ndarray | None, correction: bool) -> tuple[float, float, str, bool]:
     """FFT's forgetting, corrected and raw, its formula, and whether it is flagged."""
-    raw, formula = fft_forgetting(problem, before)
-    if formula != EQUIVALENT or not correction:
-        return raw, raw, formula, formula == EQUIVALENT
+    raw, formula, exact = fft_forgetting(problem, before)
+    if exact or not correction:
+        return raw, raw, formula, not exact
     require_expansion(problem)
     full = raw + float(fft_functionals(problem, correction=True, pretraining=before).correction[0, 3])
     return full, raw, formula, distance_from_threshold(problem) < NEAR
@@ -138,7 +139,15 @@ def _refused(ranks: Int[np.ndarray, "m"], reason: str) -> Forgetting:
     return Forgetting(ranks, values, values, known, math.nan, "none", np.zeros_like(known), False, failures)
 
 
-def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None = None) -> tuple[float, str]:
+class FFTForgetting(NamedTuple):
+    """What FFT forgets, in squared units of y; `formula`: which result was used; `exact`: it is no equivalent."""
+
+    forgetting: float
+    formula: str
+    exact: bool = True
+
+
+def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None = None) -> FFTForgetting:
     """E ||D_FFT Sigma_pre^{1/2}||_F^2, and which formula gave it.
 
     Ridgeless, n > dx + 1, exact: D_FFT - Delta = E X^+ and E (X X^T)^{-1} = Sigma^{-1} / (n - dx - 1), so
@@ -160,21 +169,21 @@ def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None =
     (n - df2). Sigma must have full rank. Inf where the mean does not exist.
     """
     if problem.moments is Moments.NO_MEAN:
-        return math.inf, problem.moments_note
+        return FFTForgetting(math.inf, problem.moments_note)
     before = np.ones(problem.dx) if pretraining_covariance is None else pretraining_covariance
     before = np.diag(before) if before.ndim == 1 else before
     n, dx, shift = problem.n, problem.dx, problem.shift
     remembered = float(np.sum((shift @ before) * shift))
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         if problem.noise_trace == 0:
-            return remembered, OVERDETERMINED
+            return FFTForgetting(remembered, OVERDETERMINED)
         spread = float(np.trace(np.linalg.solve(problem.sigma, before)))
-        return remembered + problem.noise_trace * spread / (n - dx - 1), OVERDETERMINED
+        return FFTForgetting(remembered + problem.noise_trace * spread / (n - dx - 1), OVERDETERMINED)
     if problem.ridge == 0 and (scale := problem.isotropic_scale) is not None:
         b = n * (dx - n) / (dx * (dx - 1) * (dx + 2))
         signal = (n / dx - b * dx) * remembered + b * float(np.trace(before)) * float(np.sum(shift**2))
         noise = problem.noise_trace * float(np.trace(before)) * n / dx / scale
-        return signal + (noise / (dx - n - 1) if noise else 0.0), UNDERDETERMINED
+        return FFTForgetting(signal + (noise / (dx - n - 1) if noise else 0.0), UNDERDETERMINED)
     values, basis = np.linalg.eigh(problem.sigma)
     kappa = effective_regularisation(values, n, problem.ridge)
     share, rest = values / (values + kappa), kappa / (values + kappa)
@@ -183,4 +192,4 @@ def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None =
     c = float(np.sum(np.diag(before) * share / (values + kappa))) / free
     missed = float(np.sum(rotated**2 * (rest * kappa * share)))
     kept = float(np.sum(((rotated * share) @ before) * (rotated * share)))
-    return kept + c * (problem.noise_trace + missed), EQUIVALENT
+    return FFTForgetting(kept + c * (problem.noise_trace + missed), EQUIVALENT, exact=False)
