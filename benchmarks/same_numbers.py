@@ -26,6 +26,7 @@ PROVENANCE = {"code_sha256", "data_sha256", "versions", "source", "caption", "re
 COMMANDS = {
     "check.json": "check --format json",
     "prove.json": "prove --format json",
+    "claims.json": "claims --format json",
     "risk-over.json": "risk --n 60 --dx 20 --dy 12 --spectrum 3,2,1 --noise-std 0.5 --format json",
     "risk-under.json": "risk --n 15 --dx 40 --dy 10 --spectrum 4,2 --noise-std 1 --forgetting --format json",
     "risk-ridge.json": (

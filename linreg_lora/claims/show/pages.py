@@ -45,8 +45,15 @@ def listing(claims: list[Claim | Undecidable]) -> Any:
 
 
 def to_records(claims: list[Claim | Undecidable]) -> list[dict[str, Any]]:
-    """The claims as the file has them, with their verdicts."""
-    return [{**claim.model_dump(mode="json", exclude_defaults=True), "expected": expected(claim)} for claim in claims]
+    """The claims as the file has them, with their verdicts; the exponent of a power law also by its old name, rate."""
+    records = []
+    for claim in claims:
+        record = {**claim.model_dump(mode="json", exclude_defaults=True), "expected": expected(claim)}
+        for domain in (record.get("domain", {}), record.get("outside", {})):
+            if "exponent" in domain.get("spectrum", {}):
+                domain["spectrum"]["rate"] = domain["spectrum"]["exponent"]
+        records.append(record)
+    return records
 
 
 def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Iterator[Any]:

@@ -1,0 +1,35 @@
+"""Every `--format json` is what docs/schemas says: programs may rely on its keys."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
+SIZES = ["--n=15", "--dx=8", "--dy=5", "--spectrum=3,2,1"]
+COMMANDS = {
+    "risk": [["risk", *SIZES, "--noise-std=0.5", "--trials=16", "--ranks=0-2,5", "--forgetting"],
+             ["risk", *SIZES, "--noise-std=1", "--method=theory", "--input-spectrum=2,2,2,2,1,1,1,1"],
+             ["risk", "--n=8", *SIZES[1:], "--noise-std=1", "--method=monte-carlo", "--trials=4"]],
+    "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
+    "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"]],
+    "prove": [["prove", "lemma-2-square"]],
+    "claims": [["claims"]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "words"), [(name, words) for name, each in COMMANDS.items() for words in each])
+def test_output_is_what_its_schema_says(run, name, words):
+    code, out, err = run(*words, "--format=json")
+    assert (code, err) == (0, "")
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")), schema)
+
+
+def test_every_schema_is_tested_and_no_key_goes_unseen():
+    assert {path.stem for path in SCHEMAS.glob("*.json")} == set(COMMANDS)
+    schema = json.loads((SCHEMAS / "risk.json").read_text())
+    with pytest.raises(jsonschema.ValidationError, match="colour"):
+        jsonschema.validate({"problem": {}, "ranks": [], "fft": {}, "colour": 1}, schema)
