@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.figures import style
@@ -90,6 +90,9 @@ def of_crossings(
         for i, crossing in enumerate(crossings):
             axes.axvline(crossing.value, color=style.ANNOTATION, linewidth=0.8, label="_" if i else "crossing")
         axes.set(xscale="log", yscale="log", ylabel="expected excess risk")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("noise standard deviation" if over == "noise_std" else "samples n")
         _titled(axes, problem, over)
     return figure
