@@ -39,3 +39,5 @@ class Comparison:
     trials_needed: int
     """Draws that would find a discrepancy of `detects`."""
     numbers: dict[str, float]
+    gap: float = 0.0
+    """How far a rival's prediction is from the claim's, relative to what `detects` is relative to."""

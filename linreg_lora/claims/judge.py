@@ -10,39 +10,59 @@ A claim that fails `holds-with-correction` where the claim that corrects it hold
 `holds-under` it where it holds inside and fails in every case outside.
 
 A verdict is `inconclusive` when the draws are too few to find the discrepancy that the claim states (`detects`), or to
-reject a rival: a check that nothing could have failed is not evidence.
+reject a rival, or when the evidence could hide a mistake (`resolution`): a check that nothing could have failed is not
+evidence. Rivals differ from the claim by more than `detects` in some case, and are rejected in every case where they
+do; where claim or rival only bound the statistic, in one.
+
+A mean more than `SUSPICIOUS` standard errors on the wrong side is drawn again with fresh seeds, four times as many
+draws, and once more sixteen times as many. Each time it may fail; what is suspicious three times is no longer taken for
+chance. A true claim is that with probability P(|z| > 4)^3 < 1e-11 a comparison, which its level has room for.
 """
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from linreg_lora.claims import limits, means, pathwise, registry, statistics
-from linreg_lora.claims.cases import cases, seed_of
-from linreg_lora.claims.domains import Domain
+from linreg_lora.claims.cases import cases, describe, seed_of
 from linreg_lora.claims.evidence import Comparison, Measured
-from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.schema import Claim, Rival
+from linreg_lora.claims.registry import MatrixSize, Sample
+from linreg_lora.claims.resolution import objection
+from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
 from linreg_lora.runtime import one_blas_thread
+from linreg_lora.seeds import derived_seed
+
+_Found = TypeVar("_Found")
 
 #: The test of each kind; all others are tests on means.
 _TESTS = {Kind.PATHWISE: pathwise, Kind.ASYMPTOTIC: limits}
+#: Kinds that compare one mean with one number.
+_ONE_MEAN = (Kind.IDENTITY, Kind.UPPER_BOUND, Kind.LOWER_BOUND)
 #: Verdicts of statements that the evidence contradicts.
 _FAILING = (Verdict.FAILS, Verdict.HOLDS_WITH_CORRECTION)
+#: Standard errors from which a mean is drawn again, and how many times as many draws each time takes.
+SUSPICIOUS = 4.0
+LOOKS = (1, 4, 16)
 
 
 @dataclass(frozen=True)
 class RivalJudgement:
-    """A rival is rejected when at least one comparison of the claim rejects it; `comparison` is the sharpest."""
+    """Whether a rival is rejected wherever it must be; `comparison` is the sharpest of the case that decides, which is
+    one without rejection if there is one."""
 
     prediction: str
     mistake: str
     rejected: bool
     comparison: Comparison
+    differs: bool = True
+    """Whether it is further from the claim than `detects` in some case."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,8 @@ class Judgement:
     seconds: float
     outside: list[Comparison] = field(default_factory=list, repr=False)
     """The comparisons outside of the claim's condition, if it has one."""
+    looks: int = 1
+    """How many times the claim's draws were made, each time more (`LOOKS`)."""
 
     @property
     def as_expected(self) -> bool:
@@ -84,12 +106,19 @@ def judge_claim(claim: Claim, seed: int, correction: Claim | None = None) -> Jud
 
 def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
     began = time.monotonic()
-    own, *rivals = _compare(claim, claim.domain, seed, [rival.prediction for rival in claim.rivals])
-    judged = [_judge_rival(rival, comparisons) for rival, comparisons in zip(claim.rivals, rivals, strict=True)]
+    at = cases(claim.domain)
+    names = [claim.prediction, *(rival.prediction for rival in claim.rivals)]
+    measured = _measure(claim, at, seed, names)
+    own, *rivals = _compare(claim, names, measured)
+    judged = [_judge_rival(claim, rival, found) for rival, found in zip(claim.rivals, rivals, strict=True)]
+    own, looks = _look_again(claim, at, seed, own)
     verdict, reason = _conclude(claim, own, judged)
+    if verdict is Verdict.HOLDS and (doubt := _running(claim, lambda: objection(claim, measured))):
+        verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
-        (outside,) = _compare(claim, claim.outside, seed, [])
+        elsewhere = _measure(claim, cases(claim.outside), seed, names[:1])
+        (outside,) = _compare(claim, names[:1], elsewhere)
         verdict, reason = _conclude_outside(outside)
     if verdict is Verdict.FAILS and correction is not None:
         instead = _judge(correction, seed, None)
@@ -97,23 +126,59 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:
             reason = f"{reason}; its correction {correction.id}: {instead.verdict}"
-    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began, outside)
+    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began, outside, looks)
 
 
-def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list[list[Comparison]]:
-    """The comparisons of a claim's prediction, and of each rival's, over the cases of a domain."""
+def _measure(
+    claim: Claim, at: Sequence[Problem | MatrixSize], seed: int, names: Sequence[str], look: int = 0
+) -> list[Measured]:
+    """What the experiment measures in these cases, and what the predictions `names` say there."""
     experiment = registry.experiment(claim.experiment.name)
-    names = (claim.prediction, *rivals)
-    test = _TESTS.get(claim.kind, means)
-    try:
+    trials = min(LOOKS[look] * claim.experiment.trials, LARGEST_TRIALS)
+    own_seed = derived_seed(seed, f"look {look + 1}") if look else seed
+
+    def measure() -> list[Measured]:
         measured = []
-        for case in cases(domain):
-            sample = experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings)
+        for case in at:
+            sample = experiment.run(case, trials, seed_of(case, own_seed), **claim.experiment.settings)
             measured.append(Measured(case, sample, _predictions(names, case, sample)))
-        return [test.compare(claim, name, measured) for name in names]
+        return measured
+
+    return _running(claim, measure)
+
+
+def _compare(claim: Claim, names: Sequence[str], measured: list[Measured]) -> list[list[Comparison]]:
+    """The comparisons of each prediction over the cases; the first of `names` is the claim's own."""
+    test = _TESTS.get(claim.kind, means)
+    return _running(claim, lambda: [test.compare(claim, name, measured) for name in names])
+
+
+def _running(claim: Claim, call: Callable[[], _Found]) -> _Found:
+    """What `call` returns; what its experiment or predictions raise is an `InvalidInput` that names the claim."""
+    try:
+        return call()
     except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
+
+
+def _look_again(
+    claim: Claim, at: Sequence[Problem | MatrixSize], seed: int, own: list[Comparison]
+) -> tuple[list[Comparison], int]:
+    """The claim's own comparisons, those of suspicious cases drawn again until they are not, or fail."""
+    if claim.kind not in _ONE_MEAN:
+        return own, 1
+    for look in range(1, len(LOOKS)):
+        suspicious = {c.case for c in own if c.verdict is not Verdict.FAILS and means.against(claim, c) > SUSPICIOUS}
+        if not suspicious:
+            return own, look
+        again = [case for case in at if describe(case) in suspicious]
+        (fresh,) = _compare(claim, [claim.prediction], _measure(claim, again, seed, [claim.prediction], look))
+        redrawn = {(c.case, c.column): c for c in fresh}
+        own = [redrawn.get((c.case, c.column), c) for c in own]
+    doubted = [c for c in own if c.verdict is Verdict.HOLDS and means.against(claim, c) > SUSPICIOUS]
+    own = [dataclasses.replace(c, verdict=Verdict.INCONCLUSIVE) if c in doubted else c for c in own]
+    return own, len(LOOKS)
 
 
 def _predictions(names: Sequence[str], case, sample: Sample) -> dict[str, np.ndarray]:
@@ -131,9 +196,20 @@ def _conclude_outside(comparisons: list[Comparison]) -> tuple[Verdict, str]:
     return Verdict.INCONCLUSIVE, f"outside of its condition it does not fail at {holding[0]}"
 
 
-def _judge_rival(rival: Rival, comparisons: list[Comparison]) -> RivalJudgement:
-    sharpest = max(comparisons, key=lambda c: (c.rejected, c.power))
-    return RivalJudgement(rival.prediction, rival.mistake, sharpest.rejected, sharpest)
+def _judge_rival(claim: Claim, rival: Rival, comparisons: list[Comparison]) -> RivalJudgement:
+    apart = [c for c in comparisons if c.gap > claim.detects]
+    at = dict.fromkeys(c.case for c in apart)
+    best = {case: max((c for c in apart if c.case == case), key=_sharpness) for case in at}
+    if not best:
+        sharpest = max(comparisons, key=_sharpness)
+        return RivalJudgement(rival.prediction, rival.mistake, False, sharpest, differs=False)
+    everywhere = claim.kind in (Kind.IDENTITY, Kind.QUALITATIVE) or claim.relation == "equals"
+    decides = (min if everywhere else max)(best.values(), key=_sharpness)
+    return RivalJudgement(rival.prediction, rival.mistake, decides.rejected, decides)
+
+
+def _sharpness(c: Comparison) -> tuple[bool, float]:
+    return c.rejected, c.power
 
 
 def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement]) -> tuple[Verdict, str]:
@@ -142,7 +218,7 @@ def _conclude(claim: Claim, own: list[Comparison], rivals: list[RivalJudgement])
             if c.verdict is verdict:
                 where = " ".join(part for part in (c.case, c.column) if part)
                 if verdict is Verdict.INCONCLUSIVE:
-                    return verdict, f"{_what_is_missing(c)} at {where}"
+                    return verdict, f"{_what_is_missing(claim, c)} at {where}"
                 unrejected = claim.expected in _FAILING and _unrejected(rivals)
                 return (Verdict.INCONCLUSIVE, unrejected) if unrejected else (verdict, f"{_against(c)} at {where}")
     unrejected = _unrejected(rivals)
@@ -156,10 +232,12 @@ def _against(c: Comparison) -> str:
     return f"the evidence is against it: measured {mean:.5g} +- {stderr:.2g}, predicted {predicted:.5g},"
 
 
-def _what_is_missing(c: Comparison) -> str:
+def _what_is_missing(claim: Claim, c: Comparison) -> str:
     if "worst" in c.numbers:
         return "rounding hides what must be detected, at any number of draws: condition it better or raise detects,"
     needed, z = c.trials_needed, abs(c.numbers["z"])
+    if claim.kind in _ONE_MEAN and c.detectable <= claim.detects:
+        return f"drawn again: still {z:.1f} standard errors off with {c.numbers['trials']} draws, too many for chance,"
     if needed <= c.numbers["trials"] and z > 0:
         needed = int(c.numbers["trials"] * ((c.numbers["critical"] + 2.5) / z) ** 2)
     return f"too few draws, {needed} would decide,"
@@ -169,9 +247,14 @@ def _unrejected(rivals: list[RivalJudgement]) -> str:
     """Why the rivals' tests do not count, if so: one that is not rejected, or that was rejected by luck."""
     for rival in rivals:
         c = rival.comparison
+        if not rival.differs:
+            return (
+                f"the rival {rival.prediction} differs from the claim by {c.gap:.2g} at most, not by more than detects: "
+                "lower detects, or choose a domain that tells them apart"
+            )
         if not rival.rejected or c.power < statistics.POWER:
             needed = statistics.trials_to_reject(int(c.numbers["trials"]), c.numbers.get("critical", np.inf), c.power)
             advice = "draws cannot tell it from the claim" if needed is None else f"{needed} draws would reject it"
             fate = f"rejected with power {c.power:.3f} only" if rival.rejected else "not rejected"
-            return f"the rival {rival.prediction} is {fate}: {advice}"
+            return f"the rival {rival.prediction} is {fate} at {c.case}: {advice}"
     return ""

@@ -82,6 +82,7 @@ def _compare(claim: Claim, name: str, measured: list[Measured], column: int, shr
                 "critical": error.test.critical,
                 "trials": error.test.trials,
             },
+            gap=_gap(claim, name, at, column) / abs(float(np.mean(at.columns(claim.prediction)[:, column]))),
         )
         for at, error in zip(measured, errors, strict=True)
     ]
@@ -100,8 +101,13 @@ def _power(claim: Claim, name: str, at: Measured, column: int, error: _Error) ->
     stderr, critical = error.test.stderr, error.test.critical
     if name == claim.prediction:
         return float(scipy.stats.norm.cdf(critical))
-    gap = abs(float(np.mean(at.columns(name)[:, column] - at.columns(claim.prediction)[:, column])))
+    gap = _gap(claim, name, at, column)
     return statistics.power_against(max(gap - claim.detects * abs(error.test.predicted), 0.0), stderr, critical)
+
+
+def _gap(claim: Claim, name: str, at: Measured, column: int) -> float:
+    """How far a prediction is from the claim's."""
+    return abs(float(np.mean(at.columns(name)[:, column] - at.columns(claim.prediction)[:, column])))
 
 
 def _trials_needed(claim: Claim, first: _Error, last: _Error, shrinks: float) -> int:

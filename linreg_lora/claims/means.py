@@ -26,6 +26,7 @@ def _compare(claim: Claim, name: str, at: Measured, n_cases: int) -> list[Compar
         test = statistics.mean_test(statistic[:, i] - predicted[:, i], value, level)
         scale = _scale(claim, float(np.mean(claimed[:, i])), float(np.mean(statistic[:, i])), sample)
         detectable = test.detectable / scale
+        apart = abs(float(np.mean(predicted[:, i] - claimed[:, i]))) / scale
         if own:
             power = statistics.power_against(claim.detects * scale, test.stderr, test.critical)
         else:
@@ -51,6 +52,7 @@ def _compare(claim: Claim, name: str, at: Measured, n_cases: int) -> list[Compar
                 detectable=detectable,
                 trials_needed=statistics.trials_that_decide(test, claim.detects * scale),
                 numbers=numbers,
+                gap=apart,
             )
         )
     return out
@@ -66,6 +68,12 @@ def _scale(claim: Claim, claimed: float, mean: float, sample: Sample) -> float:
     if claim.kind is Kind.QUALITATIVE:
         return float(np.mean(sample.context["fft"])) if "fft" in sample.context else abs(mean)
     return abs(claimed)
+
+
+def against(claim: Claim, c: Comparison) -> float:
+    """Standard errors of a comparison's mean on the side that contradicts the claim; negative on the other."""
+    z = c.numbers["z"]
+    return {Kind.UPPER_BOUND: z, Kind.LOWER_BOUND: -z}.get(claim.kind, abs(z))
 
 
 def _verdict_on_mean(claim: Claim, test: statistics.MeanTest, detectable: float) -> Verdict:

@@ -27,9 +27,7 @@ def _compare(claim: Claim, name: str, at: Measured) -> Comparison:
         if predicted.shape not in ((), sample.statistic.shape):
             raise ValueError(f"{name} predicts shape {predicted.shape} for a statistic of {sample.statistic.shape}")
         difference = sample.statistic - predicted
-        if difference.ndim > 1:
-            difference = np.sqrt(np.sum(difference**2, axis=tuple(range(1, difference.ndim))))
-        relative = difference / sample.scale
+        relative = (_norms(difference) if difference.ndim > 1 else difference) / sample.scale
     excess = {"equals": np.abs(relative), "at-most": relative, "at-least": -relative}[claim.relation or "equals"]
     excess = np.where(np.isnan(excess), np.inf, excess)
     violated = excess > sample.tolerance
@@ -57,4 +55,12 @@ def _compare(claim: Claim, name: str, at: Measured) -> Comparison:
         detectable=allowed,
         trials_needed=trials,
         numbers=numbers,
+        gap=float(np.max(np.nan_to_num(_norms(predicted - at.predicted[claim.prediction]) / sample.scale, nan=np.inf))),
     )
+
+
+def _norms(values: np.ndarray) -> np.ndarray:
+    """The absolute value of each draw's entry, or the Frobenius norm of its matrix."""
+    if values.ndim < 2:
+        return np.abs(values)
+    return np.sqrt(np.sum(values**2, axis=tuple(range(1, values.ndim))))

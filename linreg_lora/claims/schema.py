@@ -4,7 +4,7 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 """
 
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,11 @@ LEAST_DISTANCE_OF_MEANS = 16
 COARSEST_MEAN, COARSEST_PATHWISE = 0.3, 1e-3
 #: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_TRIALS = 10_000_000
+#: A claim that could not tell sizes further apart would say little of them.
+LARGEST_UNITS = 1_000
+
+_Units = Annotated[Integer, Field(ge=1, le=LARGEST_UNITS)]
+_Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
 class Source(Strict):
@@ -78,6 +83,21 @@ class Rival(Strict):
         return self
 
 
+class Resolves(Strict):
+    """The least units of each size, and the least share of the outputs' variance, that a claim's evidence shows.
+
+    One unit, and a share of `detects`, where nothing is said.
+    """
+
+    n: _Units = 1
+    dx: _Units = 1
+    dy: _Units = 1
+    rank: _Units = 1
+    shift_rank: _Units = 1
+    shift: _Share | None = None
+    noise: _Share | None = None
+
+
 class Claim(Strict):
     """One statement, the domain it is made for, and what it takes to believe it.
 
@@ -87,6 +107,9 @@ class Claim(Strict):
     asymptotic claims: the relative error falls at least as fast as d^-rate, and `detects` is its band at the largest
     size. `correction`: the
     id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
+    `resolves`: what the evidence shows where it does not show a mistake of one unit, or a part of the outputs' variance
+    as small as `detects`: size (n, dx, dy, rank, shift_rank) -> units, part (shift, noise) -> its share. `assumes`:
+    covariances that the prediction speaks of and the domain leaves at multiples of the identity. See `resolution`.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
     `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
 
@@ -115,6 +138,8 @@ class Claim(Strict):
     condition: str = ""
     outside: Domain | None = None
     proof: list[str] = Field(default_factory=list)
+    resolves: Resolves = Field(default_factory=lambda: Resolves())
+    assumes: list[Literal["input_covariance", "noise_covariance"]] = Field(default_factory=list)
 
     @property
     def domains(self) -> "list[GaussianDesign | MatrixFamily]":
@@ -140,6 +165,7 @@ class Claim(Strict):
     def _fits_its_domain(self) -> None:
         """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
         case = Problem if isinstance(self.domain, GaussianDesign) else registry.MatrixSize
+        self._differs_in_its_condition_only()
         if any(type(domain) is not type(self.domain) for domain in self.domains):
             raise ValueError("a domain outside of the condition that is of the same type as the domain inside")
         experiment = registry.experiment(self.experiment.name)
@@ -161,6 +187,22 @@ class Claim(Strict):
         rank = self.experiment.settings.get("rank")
         if rank is not None and rank >= self._largest_rank():
             raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
+
+    def _differs_in_its_condition_only(self) -> None:
+        """Outside of a condition one field of the domain changes: of two, either could be the reason."""
+        if self.outside is None or type(self.outside) is not type(self.domain):
+            return
+        differing = [name for name in type(self.domain).model_fields if self.changed(name)]
+        if len(differing) != 1:
+            fields = ", ".join(differing) or "no field"
+            raise ValueError(f"an outside that differs from domain in one field, the condition; it does in {fields}")
+
+    def changed(self, field: str) -> bool:
+        """Whether a field of the domain is another outside of the condition; of cases, some are as good as all."""
+        inside, outside = getattr(self.domain, field), getattr(self.outside, field)
+        if field in ("shapes", "noise_std", "sizes"):
+            return not all(one in inside for one in outside)
+        return inside != outside
 
     def _largest_rank(self) -> int:
         """The least min(n, dx, dy), or min(rows, columns), over the domains."""
