@@ -249,12 +249,14 @@ def _unrejected(rivals: list[RivalJudgement]) -> str:
         c = rival.comparison
         if not rival.differs:
             return (
-                f"the rival {rival.prediction} differs from the claim by {c.gap:.2g} at most, not by more than detects: "
+                f"the rival {rival.prediction} differs from the claim by {c.gap:.2g} at most, no more than detects: "
                 "lower detects, or choose a domain that tells them apart"
             )
         if not rival.rejected or c.power < statistics.POWER:
-            needed = statistics.trials_to_reject(int(c.numbers["trials"]), c.numbers.get("critical", np.inf), c.power)
-            advice = "draws cannot tell it from the claim" if needed is None else f"{needed} draws would reject it"
+            trials = int(c.numbers["trials"])
+            needed = statistics.trials_to_reject(trials, c.numbers.get("critical", np.inf), c.power)
+            possible = needed is not None and needed > trials
+            advice = f"{needed} draws would reject it" if possible else "draws cannot tell it from the claim"
             fate = f"rejected with power {c.power:.3f} only" if rival.rejected else "not rejected"
             return f"the rival {rival.prediction} is {fate} at {c.case}: {advice}"
     return ""

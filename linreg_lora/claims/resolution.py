@@ -14,7 +14,7 @@ A claim with coarser evidence says so, and is shown with it: `Claim.resolves`, `
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,9 +38,16 @@ _SEED = 3
 _ROUNDING = 1e3 * np.finfo(float).eps
 
 
+class _Design(NamedTuple):
+    """A case that is a Gaussian design, and a few of its draws."""
+
+    case: Problem
+    few: Sample
+
+
 def objection(claim: Claim, measured: Sequence[Measured]) -> str:
     """Why evidence in favour of a claim could hide a mistake, as one line with the remedy; empty where it could not."""
-    designs = [at for at in measured if isinstance(at.case, Problem)]
+    designs = [_Design(at.case, few_draws(at.sample)) for at in measured if isinstance(at.case, Problem)]
     return _coarse(claim, measured) or _hidden(claim, designs) or _unseen_covariance(claim, designs)
 
 
@@ -65,13 +72,13 @@ def _coarse(claim: Claim, measured: Sequence[Measured]) -> str:
     return ""
 
 
-def _hidden(claim: Claim, measured: Sequence[Measured]) -> str:
+def _hidden(claim: Claim, designs: Sequence[_Design]) -> str:
     for part in ("shift", "noise"):
         wanted = getattr(claim.resolves, part) or claim.detects
-        shares = [_share(at.case, part) for at in measured]
+        shares = [_share(design.case, part) for design in designs]
         if not shares or max(shares) >= wanted:
             continue
-        if claim.kind is Kind.ASYMPTOTIC and not _depends_on_part(claim.prediction, measured[-1], part):
+        if claim.kind is Kind.ASYMPTOTIC and not _depends_on_part(claim.prediction, designs[-1], part):
             continue
         return (
             f"hidden part: the {part} is {max(shares):.2g} of the outputs' variance at most, less than {wanted:g}; "
@@ -86,8 +93,8 @@ def _share(case: Problem, part: str) -> float:
     return (shift if part == "shift" else noise) / (shift + noise) if shift + noise > 0 else 0.0
 
 
-def _depends_on_part(prediction: str, at: Measured, part: str) -> bool:
-    case, few = at.case, few_draws(at.sample)
+def _depends_on_part(prediction: str, design: _Design, part: str) -> bool:
+    case, few = design
     if part == "noise":
         other = case.replace(noise_std=2 * case.noise_std)
     else:
@@ -95,11 +102,11 @@ def _depends_on_part(prediction: str, at: Measured, part: str) -> bool:
     return _change(_value(prediction, case, few), _value(prediction, other, few)) > 0
 
 
-def _unseen_covariance(claim: Claim, measured: Sequence[Measured]) -> str:
+def _unseen_covariance(claim: Claim, designs: Sequence[_Design]) -> str:
     for covariance in ("input_covariance", "noise_covariance"):
-        if covariance in claim.assumes or not all(_is_isotropic(at.case, covariance) for at in measured):
+        if covariance in claim.assumes or not all(_is_isotropic(design.case, covariance) for design in designs):
             continue
-        if any(depends_on(claim.prediction, at, covariance) for at in measured[:1]):
+        if any(_depends_on(claim.prediction, design, covariance) for design in designs[:1]):
             return (
                 f"covariance: the prediction depends on {covariance}, a multiple of the identity in every case; set a "
                 f"condition in the domain, or say assumes: [{covariance}]"
@@ -125,18 +132,16 @@ def unit_changes(prediction: str, at: Measured, units: dict[str, int]) -> dict[s
     return {size: change for size, change in changes.items() if change > 0}
 
 
-def depends_on(prediction: str, at: Measured, covariance: str) -> bool:
+def _depends_on(prediction: str, design: _Design, covariance: str) -> bool:
     """Whether a prediction changes where `covariance` (input_covariance or noise_covariance), a multiple of the
     identity here, has another shape and the same trace."""
-    case = at.case
+    case, few = design
     size = case.dx if covariance == "input_covariance" else case.dy
     values = np.array(spectra.log_spaced(size, _CONDITION, 1.0))
     given = getattr(case, covariance)
     scale = 1.0 if given is None else float(np.mean(given if given.ndim == 1 else np.diagonal(given)))
     basis = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0]
-    shape = scale * (basis * (values / np.mean(values))) @ basis.T
-    few = few_draws(at.sample)
-    other = case.replace(**{covariance: (shape + shape.T) / 2})
+    other = case.replace(**{covariance: scale * (basis * (values / np.mean(values))) @ basis.T})
     return _change(_value(prediction, case, few), _value(prediction, other, few)) > 0
 
 
@@ -233,5 +238,6 @@ def _padded(case: Problem, more: tuple[int, int]) -> dict[str, Any]:
     out = np.random.default_rng(_SEED).standard_normal((rows + more[0], columns + more[1]))
     out[:rows, :columns] = case.pretrained
     return {"pretrained": out}
+
 
 _SIZES = (*_LARGER, "rank")

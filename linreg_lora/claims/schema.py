@@ -52,11 +52,11 @@ class Source(Strict):
 
 
 class Experiment(Strict):
-    """A registered experiment, the number of its draws, and its numeric settings."""
+    """A registered experiment, the number of its draws, and its settings, numbers or names."""
 
     name: str
     trials: Integer = Field(ge=2, le=LARGEST_TRIALS)
-    settings: dict[str, Number] = Field(default_factory=dict)
+    settings: dict[str, Number | str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
@@ -66,8 +66,8 @@ class Experiment(Strict):
             raise ValueError(f"settings of {self.name}: {listed}; not {', '.join(sorted(self.settings)) or 'none'}")
         for setting in ("rank", "steps", "more"):
             value = self.settings.get(setting, 1.0)
-            if not (value >= 1 and value == int(value)):
-                raise ValueError(f"settings.{setting}: an integer >= 1, not {value:g}")
+            if isinstance(value, str) or not (value >= 1 and value == int(value)):
+                raise ValueError(f"settings.{setting}: an integer >= 1, not {value}")
         return self
 
 
@@ -179,12 +179,12 @@ class Claim(Strict):
                 f"an experiment that measures {'single draws' if self.kind is Kind.PATHWISE else 'means'}, for kind "
                 f"{self.kind}; {self.experiment.name} does not"
             )
-        more = self.experiment.settings.get("more", 0)
+        more = self._number("more") or 0
         for domain in self.domains:
             if more and isinstance(domain, GaussianDesign) and domain.distance(more) < domain.least_distance:
                 least = domain.least_distance
                 raise ValueError(f"experiment.settings.more: so few that |n - dx| stays at least {least}, not {more:g}")
-        rank = self.experiment.settings.get("rank")
+        rank = self._number("rank")
         if rank is not None and rank >= self._largest_rank():
             raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
 
@@ -192,13 +192,24 @@ class Claim(Strict):
         """Outside of a condition one field of the domain changes: of two, either could be the reason."""
         if self.outside is None or type(self.outside) is not type(self.domain):
             return
-        differing = [name for name in type(self.domain).model_fields if self.changed(name)]
-        if len(differing) != 1:
-            fields = ", ".join(differing) or "no field"
-            raise ValueError(f"an outside that differs from domain in one field, the condition; it does in {fields}")
+        if self.changed.count(",") or not self.changed:
+            raise ValueError(
+                f"an outside that differs from domain in one field, the condition; it does in {self.changed or 'none'}"
+            )
 
-    def changed(self, field: str) -> bool:
-        """Whether a field of the domain is another outside of the condition; of cases, some are as good as all."""
+    def _number(self, setting: str) -> float | None:
+        """A setting of the experiment that is a number if it is there (`Experiment`)."""
+        value = self.experiment.settings.get(setting)
+        return value if isinstance(value, float | int) else None
+
+    @property
+    def changed(self) -> str:
+        """The fields of the domain that are others outside of the condition; of its cases, some are as good as all."""
+        if self.outside is None:
+            return ""
+        return ", ".join(name for name in type(self.domain).model_fields if self._differs(name))
+
+    def _differs(self, field: str) -> bool:
         inside, outside = getattr(self.domain, field), getattr(self.outside, field)
         if field in ("shapes", "noise_std", "sizes"):
             return not all(one in inside for one in outside)

@@ -80,7 +80,8 @@ def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Ite
         yield Text(f"{name}: {value}")
     if judgement is not None:
         reason = f" ({judgement.reason})" if judgement.reason else ""
-        yield Text.assemble("verdict: ", styled(judgement.verdict), f"{reason}, expected {claim.expected}\n")
+        looks = f", after {judgement.looks} looks" if judgement.looks > 1 else ""
+        yield Text.assemble("verdict: ", styled(judgement.verdict), f"{reason}{looks}, expected {claim.expected}\n")
         yield _evidence(judgement.claim, "Evidence", judgement.comparisons)
         if judgement.outside:
             yield _evidence(judgement.claim, "Evidence outside of the condition", judgement.outside)
@@ -95,15 +96,28 @@ def assumptions(claim: Claim) -> Iterator[tuple[str, str]]:
     yield "tested on", describe_domain(claim.domain)
     if claim.outside is not None:
         yield "holds under", claim.condition
-        yield "fails on", describe_domain(claim.outside)
+        yield "fails on", f"{describe_domain(claim.outside)} (another {claim.changed})"
     if claim.counterexample:
         yield "counterexample", claim.counterexample
     if claim.correction is not None:
         yield "corrected by", claim.correction
-    settings = "".join(f", {name} {value:g}" for name, value in claim.experiment.settings.items())
+    settings = "".join(
+        f", {name} {value if isinstance(value, str) else f'{value:g}'}"
+        for name, value in claim.experiment.settings.items()
+    )
     yield "measured", f"{claim.experiment.name}, {claim.experiment.trials} draws a case{settings}"
     yield "compared with", claim.prediction
     yield "false alarm", f"{claim.false_alarm:g}; must detect {percentage(claim.detects)}"
+    if resolved := claim.resolves.model_dump(exclude_defaults=True):
+        yield "shows only", ", ".join(_resolved(name, value) for name, value in resolved.items())
+    if claim.assumes:
+        yield "assumes", ", ".join(f"{name} a multiple of the identity" for name in claim.assumes)
+
+
+def _resolved(name: str, value: float) -> str:
+    if name in ("shift", "noise"):
+        return f"a {name} that is {percentage(value)} of the outputs' variance"
+    return f"mistakes of {value} in {name}"
 
 
 def evidence(claim: Claim, comparisons: "list[Comparison]") -> tuple[list[str], list[list[str | Verdict]]]:

@@ -135,6 +135,9 @@ def _claim(j: "Judgement") -> dict[str, Any]:
             "detects": j.detectable,
             "detects_stated": claim.detects,
             "false_alarm": claim.false_alarm,
+            "resolves": claim.resolves.model_dump(exclude_defaults=True),
+            "assumes": claim.assumes,
+            "looks": j.looks,
         },
         "rivals": [
             {

@@ -1,0 +1,79 @@
+"""Twenty false claims, written to be judged as holding, and beside each a true one that is.
+
+Each is false for a reason that its evidence hides: behind a bias, noise, a coarse resolution, a domain without what the
+statement is about, a rival that is no other, a condition that is not the reason. None may hold, the message says which
+rule it broke, and the true twin holds. Seed 0, fixed: the twins' false-alarm levels are in their files, 1e-9 each.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import linreg_lora as ll
+from linreg_lora.claims import registry
+from linreg_lora.claims.judge import judge_claim
+from linreg_lora.claims.vocabulary import Verdict
+
+FILES = sorted((Path(__file__).parent / "false_claims").glob("*.yaml"))
+HOLDING = (Verdict.HOLDS, Verdict.HOLDS_UNDER)
+
+
+def _exact(problem):
+    return ll.theory.fft_risk(problem).risk
+
+
+def _bias(problem):
+    return problem.pretrained_risk * (1 - problem.n / problem.dx)
+
+
+def _largest(covariance):
+    return float(np.linalg.eigvalsh(covariance)[-1])
+
+
+WRONG = {
+    "tests.five-percent-above": lambda p: 1.05 * _exact(p),
+    "tests.two-percent-above": lambda p: 1.02 * _exact(p),
+    "tests.twentieth": lambda p: 0.05 * _exact(p),
+    "tests.one-output-more": lambda p: _exact(p) * (p.dy + 1) / p.dy,
+    "tests.bias-alone": _bias,
+    "tests.largest-input-variance": lambda p: (
+        _largest(p.sigma) * np.sum(p.shift**2) * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1)
+    ),
+    "tests.largest-noise-variance": lambda p: p.dy * _largest(p.sigma_eps) * p.dx / (p.n - p.dx - 1),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _wrong_predictions():
+    with pytest.MonkeyPatch.context() as patch:
+        registry.prediction("fft.overdetermined")
+        for name, value in WRONG.items():
+            entry = registry.RegisteredPrediction(lambda problem, _, value=value: value(problem), ll.Problem)
+            patch.setitem(registry._predictions, name, entry)
+        yield
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_false_claim_does_not_hold_and_its_true_twin_does(file):
+    content = yaml.safe_load(file.read_text())
+    verdict, reason = _verdict(content["falsehood"])
+    assert verdict not in HOLDING
+    assert content["rule"] in reason
+    twin = content["twin"]
+    if isinstance(twin, str):
+        (judgement,) = ll.check_claims(only=[twin])
+        assert judgement.verdict in HOLDING, judgement.reason
+    else:
+        assert _verdict(twin) == (Verdict.HOLDS, "")
+
+
+def _verdict(claim):
+    """Of a claim, and why; None where it is refused."""
+    try:
+        file = ll.claims.parse_claims({"schema_version": 1, "family_wise_level": 1e-6, "claims": [claim]})
+    except ll.InvalidInput as refusal:
+        return None, str(refusal)
+    judgement = judge_claim(file.claims[0], seed=0)
+    return judgement.verdict, judgement.reason
