@@ -6,7 +6,7 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from linreg_lora.claims import registry
 from linreg_lora.claims.domains import (
@@ -29,6 +29,10 @@ LARGEST_TRIALS = 10_000_000
 #: A claim that could not tell sizes further apart would say little of them.
 LARGEST_UNITS = 1_000
 
+_Setting = Annotated[
+    Annotated[Number, Tag("<number>")] | Annotated[str, Tag("<name>")],
+    Discriminator(lambda value: "<name>" if isinstance(value, str) else "<number>"),
+]
 _Units = Annotated[Integer, Field(ge=1, le=LARGEST_UNITS)]
 _Share = Annotated[Number, Field(gt=0, lt=1)]
 
@@ -56,7 +60,7 @@ class Experiment(Strict):
 
     name: str
     trials: Integer = Field(ge=2, le=LARGEST_TRIALS)
-    settings: dict[str, Number | str] = Field(default_factory=dict)
+    settings: dict[str, _Setting] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
