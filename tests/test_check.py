@@ -69,12 +69,13 @@ def planted_claim(kind, prediction, rivals, trials=1600, **changes):
     [
         ("identity", 1.0, [1.5, 0.5], {}, Verdict.HOLDS, ""),
         ("identity", 1.5, [0.5], {}, Verdict.FAILS, "the evidence is against it"),
-        ("identity", 1.0, [1.001], {}, Verdict.INCONCLUSIVE, "the rival value-1.001 is not rejected"),
+        ("identity", 1.0, [1.001], {}, Verdict.INCONCLUSIVE, "the rival value-1.001 differs from the claim by 0.001"),
         ("identity", 1.0, [1.5], {"detects": 1e-4}, Verdict.INCONCLUSIVE, "would decide"),
-        ("identity", 1.0, [1.001], {}, Verdict.INCONCLUSIVE, "draws would reject it"),
         ("upper_bound", 1.5, [0.5], {}, Verdict.HOLDS, ""),
         ("upper_bound", 0.5, [0.98], {}, Verdict.FAILS, "the evidence is against it"),
         ("upper_bound", 1.5, [1.0], {}, Verdict.INCONCLUSIVE, "not rejected"),
+        ("upper_bound", 0.5, [1.5], {"expected": "fails", "counterexample": "x"}, Verdict.INCONCLUSIVE, "cannot tell"),
+        ("qualitative", 1.5, [1.001], {}, Verdict.INCONCLUSIVE, "draws would reject it"),
         ("lower_bound", 0.5, [1.5], {}, Verdict.HOLDS, ""),
         ("lower_bound", 1.5, [1.02], {}, Verdict.FAILS, "the evidence is against it"),
         ("qualitative", 1.5, [0.5], {}, Verdict.HOLDS, ""),
@@ -118,7 +119,8 @@ def test_a_reason_says_what_was_measured_and_predicted(planted):
 
 @pytest.mark.parametrize(("prediction", "said"), [(0.1, "10 times loose"), (0.98, "")])
 def test_a_loose_bound_is_called_so(planted, prediction, said):
-    judgement = judge_claim(planted_claim("lower_bound", prediction, [1.5], detects=0.3), seed=0)
+    claim = planted_claim("lower_bound", prediction, [1.5], detects=0.3, resolves={"shift": 1e-3})
+    judgement = judge_claim(claim, seed=0)
     assert judgement.verdict is Verdict.HOLDS
     assert report.looseness(judgement) == said
 
@@ -140,11 +142,43 @@ def test_a_correction_is_judged_where_the_printed_statement_fails(planted, print
 
 
 @pytest.mark.parametrize(
+    ("off", "kind", "verdict", "looks"),
+    [
+        ([0.5, 0, 0], "identity", Verdict.HOLDS, 2),
+        ([0.5, 0.25, 0], "identity", Verdict.HOLDS, 3),
+        ([0.5, 0.25, 0.125], "identity", Verdict.INCONCLUSIVE, 3),
+        ([0.5, 0.5, 0], "identity", Verdict.FAILS, 2),
+        ([0.5, 0.25, 0.125], "upper_bound", Verdict.INCONCLUSIVE, 3),
+        ([-0.5, 0, 0], "upper_bound", Verdict.HOLDS, 1),
+        ([-0.5, 0, 0], "lower_bound", Verdict.HOLDS, 2),
+    ],
+)
+def test_what_is_suspicious_is_drawn_again(planted, monkeypatch, off, kind, verdict, looks):
+    """Means that are off by so much of the detectable discrepancy of the first look: 5 standard errors for 0.5."""
+    trials, std = 1600, 0.1
+    seen = []
+
+    def run(problem, drawn, seed):
+        seen.append((drawn, seed))
+        noise = np.tile([-std, std], drawn // 2)
+        return Sample(1 + 10 * off[len(seen) - 1] * std / trials**0.5 + noise[:, None])
+
+    entry = registry.RegisteredExperiment(run, Problem, False, True, ())
+    monkeypatch.setitem(registry._experiments, "planted", entry)
+    rival = 0.5 if kind != "lower_bound" else 1.5
+    judgement = judge_claim(planted_claim(kind, 1.0, [rival], trials=trials), seed=0)
+    assert (judgement.verdict, judgement.looks) == (verdict, looks), judgement.reason
+    assert [drawn for drawn, _ in seen] == [trials, 4 * trials, 16 * trials][:looks]
+    assert len({seed for _, seed in seen}) == looks
+    assert ("drawn again" in judgement.reason) == (verdict is Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
     ("inside", "outside", "verdict"),
     [
         ([0.5], [1.5], Verdict.HOLDS_UNDER),
-        ([0.5], [0.5], Verdict.HOLDS),
-        ([1.5], [1.5], Verdict.FAILS),
+        ([0.5], [0.25], Verdict.HOLDS),
+        ([1.5], [2.5], Verdict.FAILS),
         ([0.5], [1.5, 0.5], Verdict.INCONCLUSIVE),
     ],
 )

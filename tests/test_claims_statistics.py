@@ -11,6 +11,12 @@ def test_critical_value_without_skewness_is_the_normal_quantile():
     assert statistics.critical_value(1e-6, 100, 0.0) == pytest.approx(scipy.stats.norm.isf(5e-7))
 
 
+@pytest.mark.parametrize("skewness", [1e-18, -1e-15, 1e-12])
+def test_a_skewness_that_is_rounding_changes_no_critical_value(skewness):
+    z = statistics.critical_value(1e-9, 1600, skewness)
+    assert z == pytest.approx(statistics.critical_value(1e-9, 1600, 0.0), rel=1e-9)
+
+
 @pytest.mark.parametrize("skewness", [-2.0, 0.5, 2.0])
 def test_critical_value_solves_its_equation(skewness):
     z = statistics.critical_value(1e-7, 4096, skewness)

@@ -15,6 +15,8 @@ import scipy.optimize
 import scipy.special
 import scipy.stats
 
+from linreg_lora.errors import InvalidInput
+
 #: Probability with which every stated discrepancy must be found.
 POWER = 0.99
 
@@ -49,6 +51,8 @@ def mean_test(deviations: np.ndarray, predicted: float, level: float) -> MeanTes
     (True, False)
     """
     trials = len(deviations)
+    if trials < 2:
+        raise InvalidInput("deviations", "at least 2 draws, so that a standard error exists", trials)
     mean, std = float(np.mean(deviations)), float(np.std(deviations, ddof=1))
     stderr = std / math.sqrt(trials)
     varies = std > 100 * np.finfo(float).eps * float(np.max(np.abs(deviations)))
@@ -70,12 +74,12 @@ def critical_value(level: float, trials: int, skewness: float) -> float:
         return _log_excess(level, z) + slope * z**3
 
     grid = _tail(level)
-    if slope == 0:
-        return float(grid[0])
     below = np.flatnonzero(log_excess(grid) <= 0)
+    if slope == 0 or (below.size and below[0] == 0):
+        return float(grid[0])
     if below.size == 0:
         return np.inf
-    root = scipy.optimize.brentq(log_excess, grid[max(below[0] - 1, 0)], grid[below[0]])
+    root = scipy.optimize.brentq(log_excess, grid[below[0] - 1], grid[below[0]])
     return float(root)  # pyright: ignore[reportArgumentType]
 
 
@@ -120,6 +124,8 @@ def trials_needed(trials: int, achieved: float, wanted: float) -> int:
     >>> ll.claims.trials_needed(1000, achieved=0.02, wanted=0.01)
     4000
     """
+    if not wanted > 0:
+        raise InvalidInput("wanted", "a discrepancy > 0", wanted)
     return int(np.ceil(trials * (achieved / wanted) ** 2))
 
 
