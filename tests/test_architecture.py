@@ -10,7 +10,7 @@ PACKAGE = picture.PACKAGE
 #: Inside rooms, from left to right. A folder that is not named here has no order of its own.
 INSIDE = {
     "theory": ("resolvent", "equivalent"),
-    "claims": ("vocabulary", "registry", "schema", "file", "judge", "check", "library", "show"),
+    "claims": ("vocabulary", "registry", "schema", "file", "judge", "check", "library", "papers", "show"),
 }
 
 

@@ -151,8 +151,10 @@ def _case_type(function: Callable) -> type:
 
 
 def _find(what: str, name: str, table: dict[str, Any]) -> Any:
-    for module in pkgutil.iter_modules([str(Path(__file__).with_name("library"))]):
-        importlib.import_module(f"linreg_lora.claims.library.{module.name}")
+    for room in ("library", "papers"):
+        where = str(Path(__file__).with_name(room))
+        for module in pkgutil.walk_packages([where], f"linreg_lora.claims.{room}."):
+            importlib.import_module(module.name)
     if name not in table:
         near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
         known = f"a registered {what}" + (f", such as {' or '.join(near)}" if near else "")
