@@ -1,7 +1,8 @@
 """Claims files and their verdicts, and what a claim can be made of."""
 
 from .check import check_claims
-from .domains import GaussianDesign, MatrixFamily
+from .designs import GaussianDesign
+from .domains import Case, Domain, MatrixFamily, register_domain
 from .file import default_path, load_claims, parse_claims
 from .judge import Judgement
 from .registry import MatrixSize, Sample, register_experiment, register_predicate, register_prediction
@@ -13,8 +14,10 @@ from .vocabulary import Budget, Kind, Verdict
 
 __all__ = [
     "Budget",
+    "Case",
     "Claim",
     "ClaimsFile",
+    "Domain",
     "GaussianDesign",
     "Judgement",
     "Kind",
@@ -30,6 +33,7 @@ __all__ = [
     "mean_test",
     "parse_claims",
     "power_against",
+    "register_domain",
     "register_experiment",
     "register_predicate",
     "register_prediction",

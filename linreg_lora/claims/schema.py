@@ -6,19 +6,14 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 from collections import Counter
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from linreg_lora.claims import registry
-from linreg_lora.claims.domains import (
-    Domain,
-    GaussianDesign,
-    MatrixFamily,
-    require_growing_sizes,
-)
+from linreg_lora.claims.designs import GaussianDesign
+from linreg_lora.claims.domains import Domain, case_type, require_growing_sizes
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict
-from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
@@ -102,7 +97,7 @@ class Claim(Strict):
     statement: str = Field(min_length=1)
     kind: Kind
     expected: Verdict
-    domain: Domain
+    domain: SerializeAsAny[Domain]
     prediction: str
     experiment: Experiment
     false_alarm: Number = Field(ge=0, le=1e-3)
@@ -113,11 +108,11 @@ class Claim(Strict):
     correction: str | None = None
     counterexample: str = ""
     condition: str = ""
-    outside: Domain | None = None
+    outside: SerializeAsAny[Domain] | None = None
     proof: list[str] = Field(default_factory=list)
 
     @property
-    def domains(self) -> "list[GaussianDesign | MatrixFamily]":
+    def domains(self) -> list[Domain]:
         """Where the claim is tested: its domain, and what lies outside of its condition."""
         return [self.domain] if self.outside is None else [self.domain, self.outside]
 
@@ -139,7 +134,7 @@ class Claim(Strict):
 
     def _fits_its_domain(self) -> None:
         """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
-        case = Problem if isinstance(self.domain, GaussianDesign) else registry.MatrixSize
+        case = case_type(self.domain)
         if any(type(domain) is not type(self.domain) for domain in self.domains):
             raise ValueError("a domain outside of the condition that is of the same type as the domain inside")
         experiment = registry.experiment(self.experiment.name)
@@ -159,20 +154,9 @@ class Claim(Strict):
                 least = domain.least_distance
                 raise ValueError(f"experiment.settings.more: so few that |n - dx| stays at least {least}, not {more:g}")
         rank = self.experiment.settings.get("rank")
-        if rank is not None and rank >= self._largest_rank():
-            raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
-
-    def _largest_rank(self) -> int:
-        """The least min(n, dx, dy), or min(rows, columns), over the domains."""
-        return min(
-            min(size)
-            for domain in self.domains
-            for size in (
-                [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
-                if isinstance(domain, GaussianDesign)
-                else domain.sizes
-            )
-        )
+        too_large = min((min(size) for domain in self.domains for size in domain.dimensions()), default=None)
+        if rank is not None and too_large is not None and rank >= too_large:
+            raise ValueError(f"experiment.settings.rank: an integer in 1..{too_large - 1}, not {rank:g}")
 
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":
