@@ -222,6 +222,7 @@ def all_or_nothing() -> Iterator[None]:
 @functools.cache
 def load_own() -> None:
     """Import all that this package registers."""
+    importlib.import_module("linreg_lora.claims.designs")
     for room in ("library", "papers"):
         where = str(Path(__file__).with_name(room))
         for module in pkgutil.walk_packages([where], f"linreg_lora.claims.{room}."):
