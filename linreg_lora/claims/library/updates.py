@@ -67,3 +67,11 @@ def input_rise_difference(problem: Problem, trials: int, seed: int, *, rank: flo
     scale = _norms(full) ** 2
     tolerance = experiments._truncation_rounding(x, residual, int(rank))
     return Sample(_norms(full) ** 2 - _norms(adapted) ** 2, context, tolerance=tolerance, scale=scale)
+
+
+@register_experiment("fft-input-rise")
+def fft_input_rise(problem: Problem, trials: int, seed: int) -> Sample:
+    """||A0 + D_FFT||_F^2: how much the loss of the fine-tuned map rises under input noise of unit variance."""
+    x, y = experiments._data(problem, trials, seed)
+    start = 0.0 if problem.pretrained is None else problem.pretrained
+    return Sample((_norms(start + experiments._fft_updates(problem, x, y)) ** 2)[:, None])
