@@ -1,4 +1,4 @@
-"""Doors for strangers: what is registered, what is refused and how, plug-ins broken and whole, claims of other files."""
+"""Doors for strangers: what is registered and what is refused, plug-ins broken and whole, claims of other files."""
 
 import importlib.metadata
 import json
@@ -14,6 +14,7 @@ from refusals import refused
 from test_claims_schema import document
 
 import linreg_lora as ll
+from linreg_lora import figures
 from linreg_lora.claims import plugins, registry
 from linreg_lora.claims.show import names
 from linreg_lora.errors import OldName
@@ -29,6 +30,7 @@ def registries(monkeypatch):
     registry.load_own()
     for table in TABLES:
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+    monkeypatch.setattr(figures, "_registered", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
@@ -397,6 +399,51 @@ def test_networks_that_pose_as_matrices_are_still_read():
     with pytest.warns(OldName, match="deep-networks is a type now"):
         claim = ll.claims.parse_claims(content).claims[0]
     assert claim.model_dump()["domain"] == {"type": "deep-networks", "sizes": [(4, 3)]}
+
+
+# -- figures of strangers -----------------------------------------------------------------------------------------
+
+FIGURE = """
+    import sys
+    import matplotlib.figure
+    import xarray as xr
+    import linreg_lora as ll
+
+    CELLS = 1
+
+    def data(trials, seed, executor=None, progress=lambda steps: None):
+        progress(1)
+        return xr.Dataset({"value": ("n", [1.0, {value}])}, {"n": [1, 2]})
+
+    def draw(dataset):
+        figure = matplotlib.figure.Figure()
+        figure.subplots().plot(dataset["n"], dataset["value"])
+        return figure
+
+    def caption(dataset):
+        return "A line."
+
+    ll.figures.register_figure("{name}", sys.modules[__name__])
+"""
+
+
+def test_a_strangers_figure_is_drawn_by_name(run, tmp_path):
+    path = plugin(tmp_path, FIGURE.replace("{value}", "2.0").replace("{name}", "a-line"))
+    code, out, err = run("figures", "a-line", f"--out={tmp_path / 'made'}", f"--plugin={path}", "--workers=1")
+    assert (code, err) == (0, "")
+    assert sorted(Path(line).name for line in out.splitlines()) == [
+        f"a-line.{end}" for end in ("json", "nc", "pdf", "png")
+    ]
+    assert json.loads((tmp_path / "made" / "a-line.json").read_text())["caption"] == "A line."
+    for value, name, said in (
+        ("1 / 0", "b-line", "b-line: expected a figure that can be made, received ZeroDivisionError"),
+        ("2.0", "bounds", "linreg_lora.figures.bounds has it"),
+    ):
+        path = plugin(tmp_path, FIGURE.replace("{value}", value).replace("{name}", name), "other.py")
+        code, out, err = run("figures", name, f"--out={tmp_path / 'none'}", f"--plugin={path}", "--workers=1")
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert said in err
+        assert not (tmp_path / "none").exists()
 
 
 # -- the worked example -------------------------------------------------------------------------------------------

@@ -55,21 +55,30 @@ def load_plugin(path: Path | str) -> ModuleType:
     if not path.is_file():
         raise InvalidInput("plugin", "a Python file", str(path), "there is none of this name")
     path = path.resolve()
-    name = f"linreg_lora_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InvalidInput("plugin", "a Python file, whose name ends in .py", str(path))
     module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
     sys.modules[name] = module
     try:
         with _registering(f"plugin {path}", path):
             spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The file's own name where that imports it, so that other processes find it too; else one that nothing has."""
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+        if found is not None and found.origin == str(path):
+            return path.stem
+    return f"linreg_lora_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 @functools.cache

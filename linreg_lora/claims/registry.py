@@ -99,6 +99,7 @@ _predictions: dict[str, RegisteredPrediction] = {}
 _experiments: dict[str, RegisteredExperiment] = {}
 _predicates: dict[str, Predicate] = {}
 _domains: dict[str, RegisteredDomain] = {}
+_others: list[dict[str, Any]] = []
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
@@ -208,7 +209,7 @@ def functions() -> dict[str, dict[str, Any]]:
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
     """What the block registers is forgotten when it raises."""
-    tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains]
+    tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains, *_others]
     before = [dict(table) for table in tables]
     try:
         yield
@@ -217,6 +218,12 @@ def all_or_nothing() -> Iterator[None]:
             table.clear()
             table.update(content)
         raise
+
+
+def also_all_or_nothing(table: dict[str, Any]) -> None:
+    """A table of another room in which plug-ins register is treated as those here are."""
+    if not any(table is other for other in _others):
+        _others.append(table)
 
 
 @functools.cache
