@@ -81,9 +81,9 @@ def collect_claims(
 def _chosen(claims: Path | str | None, names: Sequence[str], everything: bool) -> dict[str, Path]:
     """Name -> path, each once."""
     chosen: dict[str, Path] = {}
-    if everything or not (claims or names):
+    if everything or (claims is None and not names):
         chosen[default_path().name] = default_path()
-    if claims:
+    if claims is not None:
         chosen[Path(claims).name] = Path(claims)
     known = known_papers() if everything or names else {}
     for name in known if everything else names:

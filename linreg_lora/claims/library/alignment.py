@@ -1,4 +1,4 @@
-"""Claims about alignment: of the shift with the inputs, whose metric LoRA truncates in, and of the shift with A0."""
+"""Alignment: of the shift with the inputs, whose metric LoRA truncates in, and of the shift with A0."""
 
 import numpy as np
 

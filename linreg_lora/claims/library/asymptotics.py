@@ -1,4 +1,4 @@
-"""Claims about limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
+"""What has limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Claims about what one more sample is worth to an adapter with a frozen factor, as a share of what it is worth to FFT.
+"""What one more sample is worth to an adapter with a frozen factor, as a share of what it is worth to FFT.
 
 Risks are measured with and without the last sample of the same draw, and averaged over the noise exactly: an update is
 linear in the outputs, so the estimators give its matrix when the outputs are the identity.

@@ -1,4 +1,4 @@
-"""Claims about forgetting: how far an update moves the model on its pretraining inputs, ||D Sigma_pre^{1/2}||_F^2."""
+"""Forgetting: how far an update moves the model on its pretraining inputs, ||D Sigma_pre^{1/2}||_F^2."""
 
 import numpy as np
 

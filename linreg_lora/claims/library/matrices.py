@@ -1,4 +1,4 @@
-"""Claims about the geometry of rank r: tangent spaces, gradients of factors, and what retraining can reach.
+"""The geometry of rank r: tangent spaces, gradients of factors, and what retraining can reach.
 
 Experiments and predictions in plain NumPy, the gradients by JAX; no problem, no data.
 """

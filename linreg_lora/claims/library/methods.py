@@ -1,4 +1,4 @@
-"""Claims about methods beside trained LoRA, about bounds on LoRA's risk, and about more samples.
+"""Risks of methods beside trained LoRA, of LoRA itself, and with more samples.
 
 Risks are measured with this package's estimators; the formulas are those of `theory`.
 """

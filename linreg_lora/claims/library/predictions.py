@@ -1,4 +1,4 @@
-"""Predictions that claims name: what a statement asserts of a sample, and the plausible mistakes that are its rivals.
+"""Predictions that several papers share: LoRA's closed form on explicit data, and no difference.
 
 A prediction maps a case and its sample to a value that broadcasts against the statistic: one number, or one a draw.
 """
@@ -76,4 +76,5 @@ def _truncate(matrix: np.ndarray, rank: int) -> np.ndarray:
 
 @register_prediction("difference.zero")
 def no_difference(problem: Problem, sample: Sample) -> float:
+    """Nothing: both have the same mean."""
     return 0.0

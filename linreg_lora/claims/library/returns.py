@@ -1,4 +1,4 @@
-"""Claims about what ranks return: one rank more, samples for a rank that is too small, and methods against FFT."""
+"""What ranks return: one rank more, samples for a rank that is too small, and methods against FFT."""
 
 import functools
 
@@ -67,6 +67,7 @@ def _limit(problem: Problem, rank: int) -> float:
 
 @register_prediction("scaled-variance.parameters")
 def scaled_variance_parameters(problem: Problem, sample: Sample) -> float:
+    """The parameters of both factors, r (dx + dy)."""
     return float(capacity.parameter_count(problem.dx, problem.dy, int(sample.context["rank"])))
 
 

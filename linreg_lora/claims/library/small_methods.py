@@ -1,4 +1,4 @@
-"""Claims about the methods that train one number an output, BitFit and IA3, and about the size of every method."""
+"""The methods that train one number an output, BitFit and IA3, and the size of every method."""
 
 import functools
 from collections.abc import Callable

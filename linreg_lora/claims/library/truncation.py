@@ -1,4 +1,4 @@
-"""Claims about truncating a perturbed matrix, and about the norm of its perturbation, in plain NumPy.
+"""Truncating a perturbed matrix, and the norm of its perturbation, in plain NumPy.
 
 Draws of truncation claims are adversarial: they include the perturbations that make a truncation keep the wrong
 directions.

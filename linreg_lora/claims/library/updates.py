@@ -1,4 +1,4 @@
-"""Claims about updates of explicit data: ranks, norms, training loss, and robustness of the fine-tuned map.
+"""Updates of explicit data: ranks, norms, training loss, and robustness of the fine-tuned map.
 
 Statements that hold on every draw, so that no statistics are needed.
 """
@@ -25,11 +25,13 @@ def whitened_rank(problem: Problem, trials: int, seed: int) -> Sample:
 
 @register_prediction("rank.smallest-size")
 def rank_smallest_size(problem: Problem, sample: Sample) -> float:
+    """min(n, dx, dy)."""
     return float(min(problem.n, problem.dx, problem.dy))
 
 
 @register_prediction("rank.samples")
 def rank_samples(problem: Problem, sample: Sample) -> float:
+    """n."""
     return float(problem.n)
 
 
@@ -46,6 +48,7 @@ def lora_update_norm(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 @register_prediction("update-norm.full")
 def update_norm_full(problem: Problem, sample: Sample) -> np.ndarray:
+    """||D_FFT||_F on the same data."""
     return sample.context["full"]
 
 

@@ -74,6 +74,7 @@ def _equivalent(problem: Problem, rank: int) -> _Formula:
 
 @register_prediction("forgetting.expected")
 def forgetting_expected(problem: Problem, sample: Sample) -> float:
+    """FFT's expected forgetting (`theory.forgetting`)."""
     return expected_fft_forgetting(problem, sample.context["pretraining"])[0]
 
 
@@ -111,6 +112,7 @@ def in_sample_noise_alone(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_prediction("in-sample-error.tail-alone")
 def in_sample_tail_alone(problem: Problem, sample: Sample) -> np.ndarray:
+    """||(Delta - T) X||_F: as if there were no noise."""
     return sample.context["missed"]
 
 
@@ -122,11 +124,13 @@ def truncation_frobenius(size: MatrixSize, sample: Sample) -> np.ndarray:
 
 @register_prediction("truncation-frobenius.rank-r-difference")
 def truncation_frobenius_rank_r(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """tail_r(T) + 2 sqrt(r) ||N||_2: the error is taken to have rank r, not 2 r."""
     return sample.context["tail"] + 2 * np.sqrt(sample.context["rank"]) * sample.context["noise_norm"]
 
 
 @register_prediction("truncation-frobenius.tail-alone")
 def truncation_frobenius_tail(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """tail_r(T): as if the noise did not matter."""
     return sample.context["tail"]
 
 
@@ -138,11 +142,13 @@ def truncation_low_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
 
 @register_prediction("truncation-low-rank.four")
 def truncation_low_rank_four(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """4 r ||N||_2^2."""
     return 4 * sample.context["rank"] * sample.context["noise_norm"] ** 2
 
 
 @register_prediction("truncation-low-rank.no-rank")
 def truncation_low_rank_without_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """5 ||N||_2^2: the rank is forgotten."""
     return 5 * sample.context["noise_norm"] ** 2
 
 
@@ -167,6 +173,7 @@ def _small_noise(problem: Problem, rank: int) -> float:
 
 @register_prediction("scaled-variance.dimension")
 def scaled_variance_dimension(problem: Problem, sample: Sample) -> float:
+    """The dimension of the matrices of rank r, r (dx + dy - r)."""
     return float(capacity.tangent_dimension(problem.dx, problem.dy, int(sample.context["rank"])))
 
 

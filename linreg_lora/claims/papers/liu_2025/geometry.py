@@ -14,6 +14,7 @@ def dimension_tangent(size: MatrixSize, sample: Sample) -> float:
 
 @register_prediction("dimension.parameters")
 def dimension_parameters(size: MatrixSize, sample: Sample) -> float:
+    """The parameters of both factors, r (dx + dy)."""
     return float(sample.context["rank"] * sum(size))
 
 
@@ -25,6 +26,7 @@ def dimension_one_factor(size: MatrixSize, sample: Sample) -> float:
 
 @register_prediction("dimension.all")
 def dimension_all(size: MatrixSize, sample: Sample) -> float:
+    """All dx dy entries."""
     return float(size.rows * size.columns)
 
 
@@ -44,6 +46,7 @@ def factor_gradients_other_order(size: MatrixSize, sample: Sample) -> np.ndarray
 
 @register_prediction("factor-gradients.unhalved-loss")
 def factor_gradients_unhalved(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """The gradients of the loss without its factor 1/2."""
     return 2 * factor_gradients_chain_rule(size, sample)
 
 
@@ -56,12 +59,14 @@ def retraining_gap_schur(size: MatrixSize, sample: Sample) -> float:
 
 @register_prediction("retraining-gap.parameter-count")
 def retraining_gap_parameters(size: MatrixSize, sample: Sample) -> float:
+    """(dx dy - r (dx + dy)) / 2: the parameters of both factors for the dimension."""
     rank = int(sample.context["rank"])
     return (size.rows * size.columns - rank * sum(size)) / 2
 
 
 @register_prediction("retraining-gap.none")
 def retraining_gap_none(size: MatrixSize, sample: Sample) -> float:
+    """Nothing: retraining reaches everything."""
     return 0.0
 
 

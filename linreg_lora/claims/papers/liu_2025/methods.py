@@ -10,6 +10,7 @@ from linreg_lora.theory.ia3 import ia3_risk
 
 @register_prediction("frozen-a.exact")
 def frozen_a_exact(problem: Problem, sample: Sample) -> float:
+    """The misspecification, and (Tr Sigma_eps + it) r / (n - r - 1) (`theory.frozen`)."""
     from linreg_lora.theory import frozen
 
     return frozen.frozen_a_risk(problem, sample.context["factor"]).risk
@@ -17,6 +18,7 @@ def frozen_a_exact(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("frozen-a.misspecification-is-no-noise")
 def frozen_a_no_inflation(problem: Problem, sample: Sample) -> float:
+    """The misspecification, and Tr(Sigma_eps) r / (n - r - 1): what A misses disturbs nothing."""
     from linreg_lora.theory import frozen
 
     rank = len(sample.context["factor"])
@@ -26,6 +28,7 @@ def frozen_a_no_inflation(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("frozen-a.without-misspecification")
 def frozen_a_without_misspecification(problem: Problem, sample: Sample) -> float:
+    """The variance alone: A is taken to represent the shift."""
     from linreg_lora.theory import frozen
 
     risk = frozen.frozen_a_risk(problem, sample.context["factor"])
@@ -34,6 +37,7 @@ def frozen_a_without_misspecification(problem: Problem, sample: Sample) -> float
 
 @register_prediction("frozen-b.exact")
 def frozen_b_exact(problem: Problem, sample: Sample) -> float:
+    """What B misses, and the variance of the r outputs it reaches (`theory.frozen`)."""
     from linreg_lora.theory import frozen
 
     return frozen.frozen_b_risk(problem, sample.context["factor"]).risk
@@ -61,6 +65,7 @@ def frozen_b_all_outputs(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("bitfit.exact")
 def bitfit_exact(problem: Problem, sample: Sample) -> float:
+    """||Delta Sigma^{1/2}||_F^2 (1 + 1/n) + Tr(Sigma_eps) / n (`theory.bitfit`)."""
     return bitfit_risk(problem)
 
 
@@ -78,11 +83,13 @@ def bitfit_learns_the_shift(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("ia3.exact")
 def ia3_exact(problem: Problem, sample: Sample) -> float:
+    """The misspecification, and the variance with n - 2 (`theory.ia3`)."""
     return ia3_risk(problem).risk
 
 
 @register_prediction("ia3.misspecification-is-no-noise")
 def ia3_misspecification_is_no_noise(problem: Problem, sample: Sample) -> float:
+    """The misspecification, and Tr(Sigma_eps) / (n - 2): what is missed disturbs nothing."""
     return ia3_risk(problem).misspecification + problem.noise_trace / (problem.n - 2)
 
 
@@ -101,6 +108,7 @@ def ia3_learns_the_shift(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("risk.of-fft")
 def risk_of_fft(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk of FFT on the same data."""
     return sample.context["fft"]
 
 

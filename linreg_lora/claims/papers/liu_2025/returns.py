@@ -29,6 +29,7 @@ def training_returns_constant(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_prediction("training-returns.unsquared")
 def training_returns_unsquared(problem: Problem, sample: Sample) -> np.ndarray:
+    """sigma_r(F), not squared."""
     return _fitted_energies(sample, 1)
 
 
@@ -40,6 +41,7 @@ def _energy_of_next(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("next-rank.energy")
 def next_rank_energy(problem: Problem, sample: Sample) -> float:
+    """s_{r+1}^2 of Delta Sigma^{1/2}: what rank r + 1 takes off the least risk."""
     return _energy_of_next(problem, sample)
 
 

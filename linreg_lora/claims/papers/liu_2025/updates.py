@@ -9,6 +9,7 @@ from linreg_lora.problem import Problem
 
 @register_prediction("rank.inputs")
 def rank_inputs(problem: Problem, sample: Sample) -> float:
+    """min(n, dx)."""
     return float(min(problem.n, problem.dx))
 
 
@@ -43,11 +44,13 @@ def input_rise_exact(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_prediction("input-rise.without-pretrained")
 def input_rise_without_pretrained(problem: Problem, sample: Sample) -> np.ndarray:
+    """||P D_FFT||_F^2: A0 is forgotten."""
     return experiments._norms(_left_out(sample)[1]) ** 2
 
 
 @register_prediction("input-rise.whole-update")
 def input_rise_whole_update(problem: Problem, sample: Sample) -> np.ndarray:
+    """||D_FFT||_F^2 + 2 <A0, D_FFT>: LoRA is taken to keep nothing."""
     full, _ = _left_out(sample)
     return experiments._norms(full) ** 2 + 2 * np.sum(sample.context["start"] * full, axis=(-2, -1))
 

@@ -8,11 +8,13 @@ from linreg_lora.problem import Problem
 
 @register_prediction("truncation.twice-noise")
 def truncation_twice_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """s_{r+1}(T) + 2 ||N||_2."""
     return sample.context["next_singular_value"] + 2 * sample.context["noise_norm"]
 
 
 @register_prediction("truncation.once-noise")
 def truncation_once_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """s_{r+1}(T) + ||N||_2."""
     return sample.context["next_singular_value"] + sample.context["noise_norm"]
 
 
@@ -28,11 +30,13 @@ def truncation_squared_corrected(size: MatrixSize, sample: Sample) -> np.ndarray
 
 @register_prediction("truncation-squared.as-printed")
 def truncation_squared_as_printed(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """4 ||N||^2 + 2 s_{r+1}^2."""
     return _square(size, sample, 4.0)
 
 
 @register_prediction("truncation-squared.less-noise")
 def truncation_squared_less_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """7.9 ||N||^2 + 2 s_{r+1}^2."""
     return _square(size, sample, 7.9)
 
 
@@ -44,11 +48,13 @@ def spectral_norm_bound(size: MatrixSize, sample: Sample) -> float:
 
 @register_prediction("spectral-norm.no-cross-term")
 def spectral_norm_no_cross_term(size: MatrixSize, sample: Sample) -> float:
+    """rows + columns + 1."""
     return size.rows + size.columns + 1.0
 
 
 @register_prediction("spectral-norm.single-cross-term")
 def spectral_norm_single_cross_term(size: MatrixSize, sample: Sample) -> float:
+    """rows + columns + sqrt(rows columns) + 1."""
     return size.rows + size.columns + np.sqrt(size.rows * size.columns) + 1
 
 

@@ -25,6 +25,7 @@ def lora_loss_eckart_young(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_prediction("lora-training-loss.one-rank-more")
 def lora_loss_one_rank_more(problem: Problem, sample: Sample) -> np.ndarray:
+    """The least loss of rank r + 1."""
     return _least_loss(sample, int(sample.context["rank"]) + 1)
 
 
@@ -45,21 +46,25 @@ def _least_loss(sample: Sample, rank: int) -> np.ndarray:
 
 @register_prediction("rank-bound.smallest-variance")
 def rank_bound(problem: Problem, sample: Sample) -> float:
+    """lambda_min(Sigma) sum_{i>r} s_i(Delta)^2."""
     return float(np.linalg.eigvalsh(problem.sigma)[0]) * _tail(problem, int(sample.context["rank"]))
 
 
 @register_prediction("rank-bound.five-percent-more")
 def rank_bound_five_percent_more(problem: Problem, sample: Sample) -> float:
+    """1.05 times that: no larger constant will do."""
     return 1.05 * rank_bound(problem, sample)
 
 
 @register_prediction("rank-bound.largest-variance")
 def rank_bound_largest(problem: Problem, sample: Sample) -> float:
+    """lambda_max(Sigma) in place of lambda_min."""
     return float(np.linalg.eigvalsh(problem.sigma)[-1]) * _tail(problem, int(sample.context["rank"]))
 
 
 @register_prediction("rank-bound.tail-from-r")
 def rank_bound_tail_from_r(problem: Problem, sample: Sample) -> float:
+    """The tail from r, not r + 1, on."""
     return float(np.linalg.eigvalsh(problem.sigma)[0]) * _tail(problem, int(sample.context["rank"]) - 1)
 
 
