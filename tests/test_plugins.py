@@ -203,6 +203,32 @@ def test_a_broken_plugin_is_one_line_and_registers_nothing(run, tmp_path, kind, 
     assert {table: getattr(registry, table) for table in TABLES} == before
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            ("die.sides + 1)", "die.faces + 1)"),
+            "example: expected an experiment and predictions that run, received Attr",
+        ),
+        (
+            ("fingerprint: str", "fingerprint: str; count: int"),
+            "example: expected an experiment and predictions that run",
+        ),
+        (
+            ('"""Fair dice."""', "def describe(self): return self.faces"),
+            "mine.py: expected code that runs, received Attr",
+        ),
+    ],
+)
+def test_a_plugin_that_breaks_later_is_one_line_too(run, tmp_path, broken, said):
+    claims = tmp_path / "dice.yaml"
+    claims.write_text(json.dumps(of_dice(sides=[4, 6])))
+    path = plugin(tmp_path, DICE.replace(*broken))
+    code, _, err = run("claims", "show", "example", f"--claims={claims}", f"--plugin={path}")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert said in err
+
+
 @pytest.mark.parametrize("name", ["missing.py", ".", "notes.txt"])
 def test_what_is_no_python_file_is_refused(run, tmp_path, name):
     (tmp_path / "notes.txt").write_text("x = 1\n")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from linreg_lora.claims import registry, signatures
 from linreg_lora.claims.registry import MatrixSize
@@ -71,7 +71,7 @@ class Domain(Strict):
         return validated(registry.domain(name).model, fields, what="")
 
     @model_serializer(mode="wrap")
-    def _with_its_type(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+    def _with_its_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {"type": registry.name_of_domain(type(self)), **handler(self)}
 
 

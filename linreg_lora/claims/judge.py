@@ -111,7 +111,7 @@ def _compare(claim: Claim, domain: Domain, seed: int, rivals: list[str]) -> list
             sample = experiment.run(case, claim.experiment.trials, seed_of(case, seed), **claim.experiment.settings)
             measured.append(Measured(case, sample, _predictions(names, case, sample)))
         return [test.compare(claim, name, measured) for name in names]
-    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
 

@@ -21,6 +21,9 @@ from linreg_lora.errors import InvalidInput, one_line
 
 GROUP = "linreg_lora.claims"
 
+#: The files of plug-ins that were run.
+_files: set[str] = set()
+
 
 class InstalledPlugin(NamedTuple):
     """An entry point of an installed package. `claims`: the file its module names; `problem`: why it is not loaded."""
@@ -63,6 +66,7 @@ def load_plugin(path: Path | str) -> ModuleType:
         raise InvalidInput("plugin", "a Python file, whose name ends in .py", str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _files.add(str(path))
     try:
         with _registering(f"plugin {path}", path):
             spec.loader.exec_module(module)
@@ -70,6 +74,15 @@ def load_plugin(path: Path | str) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def blamed(error: BaseException) -> InvalidInput | None:
+    """An error that a plug-in's code raised after it was loaded, as one line; None for any other."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _files:
+            said = f"line {frame.lineno}: {one_line(str(error)) or 'no message'}"
+            return InvalidInput(f"plugin {frame.filename}", "code that runs", type(error).__name__, said)
+    return None
 
 
 def _module_name(path: Path) -> str:
@@ -101,6 +114,7 @@ def _installed(entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
         with _registering(f"plug-in {entry.name}, {entry.value}", None):
             module = importlib.import_module(entry.module)
             entry.load()
+            _files.add(str(module.__file__))
             return InstalledPlugin(entry.name, _claims_of(module), "")
     except InvalidInput as error:
         return InstalledPlugin(entry.name, None, str(error))

@@ -45,6 +45,12 @@ def main() -> None:
         _fail("out of memory: lower n, dx or dy")
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted")
+    except Exception as error:
+        plugins = sys.modules.get("linreg_lora.claims.plugins")
+        blamed = plugins.blamed(error) if plugins is not None else None
+        if blamed is None:
+            raise
+        _fail(str(blamed))
     else:
         sys.exit(code or 0)
 
