@@ -143,6 +143,8 @@ def _registering(what: str, path: Path | None) -> Iterator[None]:
         raise InvalidInput(what, expected, "a registration that is refused", str(error)) from None
     except SyntaxError as error:
         where = "" if error.lineno is None else f"line {error.lineno}: "
+        if where and error.filename not in (None, str(path)):
+            where = f"{error.filename}, {where}"
         raise InvalidInput(what, expected, type(error).__name__, f"{where}{error.msg}") from None
     except (Exception, SystemExit) as error:
         said = one_line(str(error)) or "no message"
