@@ -3,7 +3,6 @@
     prediction   (case, sample) -> value(s) that the claim asserts for the sample's statistic
     experiment   (case, trials, seed, *, settings...) -> Sample
     predicate    (rows, columns) -> whether a matrix family admits the size
-
     domain       a strict model of what a file says of it, with `cases()` (`domains`)
 
 A *case* is one problem of a claim's domain: a `Problem`, a `MatrixSize`, or what a domain of another kind is made of.
@@ -18,6 +17,7 @@ import contextlib
 import difflib
 import functools
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -206,10 +206,19 @@ def functions() -> dict[str, dict[str, Any]]:
     }
 
 
+def methods() -> dict[str, Any]:
+    """The table of `linreg_lora.methods`, where the package has it: name -> what makes the method."""
+    if importlib.util.find_spec("linreg_lora.methods") is None:
+        return {}
+    table = importlib.import_module("linreg_lora.methods.registry")
+    table.names()
+    return table._makes
+
+
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
     """What the block registers is forgotten when it raises."""
-    tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains, *_others]
+    tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains, methods(), *_others]
     before = [dict(table) for table in tables]
     try:
         yield

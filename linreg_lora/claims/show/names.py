@@ -1,18 +1,14 @@
 """What claims files can name, with one line each: for people a table a kind, for programs JSON."""
 
-import importlib
-import importlib.util
 import inspect
 from typing import Any
 
 from linreg_lora.claims import registry
 
-_METHODS = "linreg_lora.methods"
-
 
 def to_records() -> dict[str, list[dict[str, Any]]]:
     """Kind (predictions, experiments, domains, predicates, methods) -> what there is, by name."""
-    kinds = {**registry.functions(), "method": _methods()}
+    kinds = {**registry.functions(), "method": registry.methods()}
     return {f"{kind}s": [_record(kind, name, kinds[kind][name]) for name in sorted(kinds[kind])] for kind in kinds}
 
 
@@ -52,12 +48,3 @@ def summary(made: Any) -> str:
     """The first sentence of a docstring, or its first line; empty where there is none."""
     text = (inspect.getdoc(made) or "").partition("\n\n")[0]
     return " ".join(text.split())
-
-
-def _methods() -> dict[str, Any]:
-    """What `register_method` knows, by name; nothing in a package without methods."""
-    if importlib.util.find_spec(_METHODS) is None:
-        return {}
-    methods = importlib.import_module(f"{_METHODS}.registry")
-    methods.names()
-    return dict(methods._makes)
