@@ -17,6 +17,8 @@ so row j is ordinary least squares with k inputs and noise variance v_j + b_j, v
 exact for any Sigma and Sigma_eps. With one block it is full fine-tuning.
 """
 
+from typing import Any
+
 import numpy as np
 
 import linreg_lora as ll
@@ -28,14 +30,20 @@ CLAIMS = "block_diagonal.yaml"
 # -- the method -----------------------------------------------------------------------------------------------------
 
 
-def fit(x: np.ndarray, residual: np.ndarray, blocks: int) -> np.ndarray:
-    """The update D (... x dy x dx) from inputs X (... x dx x n) and residuals R (... x dy x n), by blocks."""
+def fit(x: Any, residual: Any, blocks: int) -> Any:
+    """The update D (... x dy x dx) from inputs X (... x dx x n) and residuals R (... x dy x n), by blocks.
+
+    Of any library of arrays, NumPy or JAX.
+    """
+    xp = x.__array_namespace__()
     dx, dy = x.shape[-2], residual.shape[-2]
-    update = np.zeros((*residual.shape[:-1], dx))
+    rows = []
     for inputs, outputs in zip(_parts(dx, blocks), _parts(dy, blocks), strict=True):
         own, wanted = x[..., inputs, :], residual[..., outputs, :]
-        update[..., outputs, inputs] = np.linalg.solve(own @ own.mT, own @ wanted.mT).mT
-    return update
+        block = xp.linalg.solve(own @ own.mT, own @ wanted.mT).mT
+        before, after = (xp.zeros((*block.shape[:-1], count)) for count in (inputs.start, dx - inputs.stop))
+        rows.append(xp.concat([before, block, after], axis=-1))
+    return xp.concat(rows, axis=-2)
 
 
 def _parts(size: int, blocks: int) -> list[slice]:
