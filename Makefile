@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: check test heavy lint figures constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
-	$(BIN)/linreg-lora check
+	$(BIN)/linreg-lora check --all
 
 test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `heavy`
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'

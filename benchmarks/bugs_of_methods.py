@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from linreg_lora.claims import limits, pathwise
-from linreg_lora.claims.library import forgetting as forgetting_claims
-from linreg_lora.claims.library import small_methods
+from linreg_lora.claims.papers.linreg_lora import predictions as our_predictions
+from linreg_lora.claims.papers.liu_2025 import methods as predictions_of_methods
 from linreg_lora.estimators import bitfit, fft, frozen, ia3, lora
 from linreg_lora.theory import bounds, capacity, data_benefit, depth, equivalent, extreme_eigenvalues
 from linreg_lora.theory import frozen as frozen_theory
@@ -99,18 +99,18 @@ def frozen_misspecification_is_no_noise(patch: Patch) -> None:
 
 def bitfit_noise_alone(patch: Patch) -> None:
     """The variance of BitFit's bias is that of the noise; the shift adds none."""
-    patch.setattr(small_methods, "bitfit_risk", lambda p: p.pretrained_risk + p.noise_trace / p.n)
+    patch.setattr(predictions_of_methods, "bitfit_risk", lambda p: p.pretrained_risk + p.noise_trace / p.n)
 
 
 def ia3_loses_one_sample_only(patch: Patch) -> None:
     """IA3's variance has n for n - 2."""
-    exact = small_methods.ia3_risk
+    exact = predictions_of_methods.ia3_risk
 
     def wrong(problem):
         risk = exact(problem)
         return risk._replace(variance=risk.variance * (problem.n - 2) / problem.n)
 
-    patch.setattr(small_methods, "ia3_risk", wrong)
+    patch.setattr(predictions_of_methods, "ia3_risk", wrong)
 
 
 def overlap_counted_once(patch: Patch) -> None:
@@ -170,8 +170,8 @@ def worth_of_the_risks(patch: Patch) -> None:
 
 def forgetting_of_white_inputs(patch: Patch) -> None:
     """Forgetting is measured on white inputs, whatever the pretraining inputs were."""
-    exact = forgetting_claims.expected_fft_forgetting
-    patch.setattr(forgetting_claims, "expected_fft_forgetting", lambda problem, before: exact(problem))
+    exact = our_predictions.expected_fft_forgetting
+    patch.setattr(our_predictions, "expected_fft_forgetting", lambda problem, before: exact(problem))
 
 
 # -- judging ----------------------------------------------------------------------------------------------------------

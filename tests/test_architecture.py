@@ -10,7 +10,22 @@ PACKAGE = picture.PACKAGE
 #: Inside rooms, from left to right. A folder that is not named here has no order of its own.
 INSIDE = {
     "theory": ("resolvent", "equivalent"),
-    "claims": ("vocabulary", "registry", "schema", "file", "judge", "check", "library", "show"),
+    "claims": (
+        "vocabulary",
+        "signatures",
+        "registry",
+        "domains",
+        "designs",
+        "schema",
+        "file",
+        "plugins",
+        "collection",
+        "judge",
+        "check",
+        "library",
+        "papers",
+        "show",
+    ),
 }
 
 

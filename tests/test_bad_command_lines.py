@@ -21,6 +21,7 @@ FILES = {
     "sweep.yaml": b"{problem: {n: 12, dx: 4, dy: 4, spectrum: [2, 1]}, axes: {noise_std: [0.5, 1.0]}, ranks: [1]}",
     "binary": b"\xff\xfe\x00",
     "empty": b"",
+    "broken.py": b"import linreg_lora as ll\nll.claims.register_prediction(3)\n1 / 0\n",
     "folder/file": b"",
 }
 
@@ -141,7 +142,14 @@ COMMANDS = {
     ),
     "check": (
         {"claims": "claims.yaml"},
-        bad(claims=NO_FILE, only=WORD | ODD | LONG, seed=NOT_A_SEED, format=NOT_A_FORM),
+        bad(
+            claims=NO_FILE,
+            only=WORD | ODD | LONG,
+            paper=NOT_A_NAME,
+            plugin=NO_FILE | st.sampled_from(["broken.py", "claims.yaml"]),
+            seed=NOT_A_SEED,
+            format=NOT_A_FORM,
+        ),
         120,
     ),
     "report": (
@@ -149,6 +157,8 @@ COMMANDS = {
         bad(
             out=NO_FOLDER.filter(lambda path: path != "binary") | st.sampled_from(["folder", ".", "", "claims.yaml"]),
             claims=NO_FILE,
+            paper=NOT_A_NAME,
+            plugin=NO_FILE,
             seed=NOT_A_SEED,
             budget=NOT_A_FORM,
         ),
@@ -189,6 +199,7 @@ ALSO = {
     "proof": ["id: "],
     "sweep": ["config.yaml", "problem"],
     "only": ["claims"],
+    "plugin": ["path"],
     "out": ["path"],
     "journal": ["path"],
 }

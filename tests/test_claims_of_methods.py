@@ -7,13 +7,13 @@ from scipy.stats import ks_2samp
 from linreg_lora import Problem
 from linreg_lora.claims import registry
 from linreg_lora.claims.library import asymptotics
-from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.claims.library.depth import NetworkSize
 from linreg_lora.errors import InvalidInput
 
 
 def test_the_capacity_bound_is_attained():
     """A third of the networks reach it to rounding, so that no smaller bound passes."""
-    size = MatrixSize(4, 3)
+    size = NetworkSize(4, 3)
     sample = registry.experiment("network-gap").run(size, 300, 0, lipschitz=2.0)
     bound = registry.prediction("network-gap.bound").value(size, sample)
     assert np.mean(sample.statistic > (1 - 1e-12) * bound) == pytest.approx(1 / 3)

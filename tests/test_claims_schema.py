@@ -8,6 +8,7 @@ from refusals import refused
 from linreg_lora.claims import registry
 from linreg_lora.claims.cases import cases
 from linreg_lora.claims.check import select
+from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.file import load_claims, parse_claims
 from linreg_lora.claims.schema import Kind
 from linreg_lora.proofs import steps
@@ -279,7 +280,7 @@ def test_selecting_an_unknown_claim_names_the_known_ones():
 
 def test_every_registered_name_is_used_by_the_packaged_claims():
     """A prediction that no claim names is dead code."""
-    claims = load_claims().claims
+    claims = collect_claims(everything=True).file.claims
     used = {c.prediction for c in claims} | {rival.prediction for c in claims for rival in c.rivals}
     assert set(registry._predictions) == used
     assert set(registry._experiments) == {c.experiment.name for c in claims}

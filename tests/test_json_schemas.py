@@ -13,9 +13,11 @@ COMMANDS = {
              ["risk", *SIZES, "--noise-std=1", "--method=theory", "--input-spectrum=2,2,2,2,1,1,1,1"],
              ["risk", "--n=8", *SIZES[1:], "--noise-std=1", "--method=monte-carlo", "--trials=4"]],
     "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
-    "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"]],
+    "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"],
+              ["check", "--all", "--only=lemma2-square"]],
     "prove": [["prove", "lemma-2-square"]],
-    "claims": [["claims"]],
+    "claims": [["claims"], ["claims", "--all"]],
+    "vocabulary": [["claims", "vocabulary"]],
 }  # fmt: skip
 
 

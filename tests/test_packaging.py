@@ -55,7 +55,9 @@ def test_wheel_contains_the_claims_and_the_license(wheel):
     assert f"linreg_lora-{__version__}.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if name.startswith(("tests", "notebooks", "figures"))]
     package = ROOT / "linreg_lora"
-    for source in itertools.chain(*(package.rglob(f"*.{suffix}") for suffix in ("py", "html", "css", "js"))):
+    for source in itertools.chain(
+        *(package.rglob(f"*.{suffix}") for suffix in ("py", "html", "css", "js", "yaml", "txt"))
+    ):
         assert source.relative_to(ROOT).as_posix() in names
 
 

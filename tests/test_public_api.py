@@ -126,7 +126,10 @@ def registries(monkeypatch):
     """What an example registers is gone after it."""
     steps.ids()
     registry.predicate("matrix-pairs")  # either loads the package's own
-    tables = [(steps, "_proofs"), *((registry, name) for name in ("_predictions", "_experiments", "_predicates"))]
+    tables = [
+        (steps, "_proofs"),
+        *((registry, name) for name in ("_predictions", "_experiments", "_predicates", "_domains")),
+    ]
     for module, table in tables:
         monkeypatch.setattr(module, table, dict(getattr(module, table)))
 

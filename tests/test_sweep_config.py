@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from linreg_lora import spectra
 from linreg_lora.claims.cases import cases
-from linreg_lora.claims.domains import GaussianDesign
+from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.errors import InvalidInput, OldName
 from linreg_lora.explorer.setting import Setting
 from linreg_lora.files.problems import Family, family_values

@@ -1,4 +1,4 @@
-"""The claims file, the experiments that test it, and the verdicts."""
+"""Claims files, the experiments that test them, and the verdicts; by plug-ins, anybody's."""
 
 import lazy_loader
 

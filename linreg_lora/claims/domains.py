@@ -1,77 +1,177 @@
-"""What a claim is about: Gaussian design problems, or matrices; and the numbers that a claims file may hold."""
+"""What a claim is about: domains, each a strict model of what a claims file says of it, registered by name.
 
+A file says `domain: {type: NAME, ...}`. Without a type, what has a predicate is of type matrices, and all else of type
+gaussian-design.
+"""
+
+import inspect
+import typing
+import warnings
+from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from linreg_lora.claims import registry
-from linreg_lora.errors import InvalidInput
-from linreg_lora.files.models import Integer, Number, Strict
-from linreg_lora.files.problems import Family
-from linreg_lora.validation import LARGEST
+from linreg_lora.claims import registry, signatures
+from linreg_lora.claims.registry import MatrixSize
+from linreg_lora.errors import InvalidInput, OldName
+from linreg_lora.files.models import Strict, validated
+from linreg_lora.problem import Problem
 
 #: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_SIZE = 5_000
+Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
 
-#: A scale times a condition number is still at most `LARGEST`.
-_Moderate = Annotated[float, Field(strict=True, allow_inf_nan=False, le=LARGEST**0.5)]
-_Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
-
-
-class Shape(Strict):
-    """Sizes of a Gaussian design problem."""
-
-    n: _Size
-    dx: _Size
-    dy: _Size
+_DESIGN, _MATRICES = "gaussian-design", "matrices"
+_Model = TypeVar("_Model", bound="type[Domain]")
 
 
-class GaussianDesign(Strict):
-    """A family of regression problems: every shape with every noise level.
+class Case(Protocol):
+    """One problem of a domain: hashable and immutable, as a NamedTuple or a frozen dataclass is.
 
-    `least_distance` bounds |n - dx| from below. Covariances have eigenvalues spaced evenly in logarithm with the given
-    condition number around `input_scale` (or 1), in a random basis; `pretrained` draws A0 iid N(0, 1).
+    `description`: one short line that tells a domain's cases apart; `fingerprint`: what its draws are seeded by, so
+    equal ones share their draws. Asymptotic claims need a `size` too, which grows from case to case.
     """
 
-    regime: Literal["overdetermined", "underdetermined"]
-    least_distance: Integer = Field(ge=1)
-    shapes: list[Shape] = Field(min_length=1)
-    spectrum: Family
-    noise_std: list[Annotated[Number, Field(gt=0)]] = Field(min_length=1)
-    input_scale: _Moderate = Field(default=1.0, gt=0)
-    input_condition: _Moderate = Field(default=1.0, ge=1)
-    noise_condition: _Moderate = Field(default=1.0, ge=1)
-    pretrained: Annotated[bool, Field(strict=True)] = False
-    ridge: Number = Field(default=0.0, ge=0)
+    @property
+    def description(self) -> str: ...
 
-    def distance(self, more: float = 0) -> float:
-        """The least distance of n, or n + `more`, from dx within the regime; negative outside of it."""
-        sign = 1 if self.regime == "overdetermined" else -1
-        return min(sign * (shape.n + more - shape.dx) for shape in self.shapes)
-
-    @model_validator(mode="after")
-    def _shapes_lie_in_the_domain(self) -> "GaussianDesign":
-        if self.spectrum.family == "gaussian":
-            raise InvalidInput("spectrum.family", "low-rank, power-law, exponential or log-spaced", "gaussian")
-        for shape in self.shapes:
-            gap = shape.n - shape.dx if self.regime == "overdetermined" else shape.dx - shape.n
-            if gap < self.least_distance:
-                raise ValueError(
-                    f"{self.regime} shapes with |n - dx| >= least_distance = {self.least_distance}, "
-                    f"not n = {shape.n}, dx = {shape.dx}"
-                )
-            size = min(shape.dx, shape.dy)
-            if (self.spectrum.rank or 1) > size:
-                raise InvalidInput("spectrum.rank", f"an integer in 1..{size}", self.spectrum.rank)
-        return self
+    @property
+    def fingerprint(self) -> str: ...
 
 
-class MatrixFamily(Strict):
+class Domain(Strict):
+    """A family of cases. A domain of another kind derives from it, has its own fields, and says its `cases`.
+
+    >>> import linreg_lora as ll
+    >>> ll.claims.load_claims().claims[0].domain.describe().split(";")[0]
+    'overdetermined, |n - dx| >= 16'
+    """
+
+    def cases(self) -> list[Any]:
+        """Every case, in the order in which they are judged. The annotation says their type: `-> list[MyCase]`."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The domain in words."""
+        content = self.model_dump(exclude_defaults=True)
+        return ", ".join(f"{name} {value}" for name, value in content.items() if name != "type")
+
+    def dimensions(self) -> list[tuple[int, ...]]:
+        """The sizes of every case: a rank lies below the least, and limits double them. Empty: neither."""
+        return []
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_type(cls, value: Any, handler: Callable[[Any], Any]) -> Any:
+        if cls is not Domain or not isinstance(value, Mapping):
+            return handler(value)
+        name, fields = _type_and_fields(value)
+        return validated(registry.domain(name).model, fields, what="")
+
+    @model_serializer(mode="wrap")
+    def _with_its_type(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"type": registry.name_of_domain(type(self)), **handler(self)}
+
+
+def register_domain(name: str) -> Callable[[_Model], _Model]:
+    """Decorator: make a kind of domain available to claims files, as `domain: {type: NAME, ...}`.
+
+    The class derives from `Domain`; experiments and predictions about it take its cases.
+
+    >>> import linreg_lora as ll
+    >>> from typing import NamedTuple
+    >>> class Dice(NamedTuple):
+    ...     sides: int
+    ...     @property
+    ...     def description(self) -> str:
+    ...         return f"a die with {self.sides} sides"
+    ...     @property
+    ...     def fingerprint(self) -> str:
+    ...         return f"die {self.sides}"
+    >>> @ll.claims.register_domain("dice")
+    ... class DiceOf(ll.claims.Domain):
+    ...     sides: list[int]
+    ...     def cases(self) -> list[Dice]:
+    ...         return [Dice(sides) for sides in self.sides]
+    >>> [case.description for case in DiceOf(sides=[4, 6]).cases()]
+    ['a die with 4 sides', 'a die with 6 sides']
+    """
+
+    def register(model: _Model) -> _Model:
+        if not (isinstance(model, type) and issubclass(model, Domain)):
+            raise InvalidInput("domain", "a class that derives from Domain", model, f"in {signatures.place(model)}")
+        registry.add_domain(name, model, _case_type(model))
+        return model
+
+    return register
+
+
+def case_type(domain: Domain) -> type:
+    """The type of a domain's cases."""
+    return registry.domain(registry.name_of_domain(type(domain))).case
+
+
+def require_growing_sizes(domain: Domain) -> None:
+    """Sizes d, 2 d, 4 d, ... in one proportion or in the first number alone, and nothing else that differs."""
+    sizes, case = domain.dimensions(), case_type(domain)
+    doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
+    doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))
+    if len(sizes) < 3 or not doubled:
+        raise ValueError(
+            "at least three sizes, each twice the one before in all or in n alone, and one noise_std, for asymptotic "
+            "claims"
+        )
+    if case is not Problem and not _has(case, "size"):
+        raise ValueError(f"cases with a size, along which limits are taken, for asymptotic claims, not {case.__name__}")
+
+
+def _type_and_fields(value: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The name of a domain's type, and what else a file says of it."""
+    fields = dict(value)
+    if "type" in fields:
+        return fields.pop("type"), fields
+    predicate = fields.get("predicate")
+    if predicate is None:
+        return _DESIGN, fields
+    if predicate in _were_predicates():
+        fields.pop("predicate")
+        warnings.warn(f"domain.predicate: {predicate} is a type now: write type: {predicate}", OldName, stacklevel=2)
+        return predicate, fields
+    return _MATRICES, fields
+
+
+def _were_predicates() -> tuple[str, ...]:
+    """Domains that posed as matrices of a predicate of their name."""
+    return ("deep-networks",)
+
+
+def _case_type(model: type[Domain]) -> type:
+    annotation = signatures.resolved(model.cases.__annotations__.get("return"), model.cases)
+    (case,) = typing.get_args(annotation) or (None,)
+    where = f"in {signatures.place(model)}"
+    if model.cases is Domain.cases or not isinstance(case, type):
+        raise InvalidInput("domain", "a method cases(self) -> list[CASE]", model.__name__, where)
+    if case is not Problem:
+        missing = [name for name in ("description", "fingerprint") if not _has(case, name)]
+        if missing or case.__hash__ is None:
+            remedy = f"a NamedTuple or a frozen dataclass will do, {where}"
+            received = f"{case.__name__}, without {' and '.join(missing) or 'a hash'}"
+            raise InvalidInput("domain", "cases with a hash, a description and a fingerprint", received, remedy)
+    return case
+
+
+def _has(case: type, name: str) -> bool:
+    return hasattr(case, name) or any(name in inspect.get_annotations(base) for base in case.__mro__)
+
+
+@register_domain(_MATRICES)
+class MatrixFamily(Domain):
     """Matrices of the given sizes, drawn so that the registered predicate holds."""
 
     predicate: str
-    sizes: list[tuple[_Size, _Size]] = Field(min_length=1)
+    sizes: list[tuple[Size, Size]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _predicate_admits_the_sizes(self) -> "MatrixFamily":
@@ -81,28 +181,11 @@ class MatrixFamily(Strict):
                 raise ValueError(f"sizes that {self.predicate} admits, not {rows} x {columns}")
         return self
 
+    def cases(self) -> list[MatrixSize]:
+        return [MatrixSize(rows, columns) for rows, columns in self.sizes]
 
-def _domain_type(value: Any) -> str:
-    predicate = value.get("predicate") if isinstance(value, dict) else getattr(value, "predicate", None)
-    return "<matrices>" if predicate is not None else "<design>"
+    def describe(self) -> str:
+        return f"{self.predicate} of {', '.join(size.description for size in self.cases())}"
 
-
-Domain = Annotated[
-    Annotated[GaussianDesign, Tag("<design>")] | Annotated[MatrixFamily, Tag("<matrices>")],
-    Discriminator(_domain_type),
-]
-
-
-def require_growing_sizes(domain: GaussianDesign | MatrixFamily) -> None:
-    """Sizes d, 2 d, 4 d, ... in one proportion, or n alone, and one noise level."""
-    if isinstance(domain, MatrixFamily):
-        sizes = list(domain.sizes)
-    else:
-        sizes = [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
-        if len(domain.noise_std) > 1:
-            raise ValueError("one noise_std for asymptotic claims, whose cases differ in size only")
-    doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
-    if isinstance(domain, GaussianDesign):
-        doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))
-    if len(sizes) < 3 or not doubled:
-        raise ValueError("at least three sizes, each twice the one before in all or in n alone, for asymptotic claims")
+    def dimensions(self) -> list[tuple[int, ...]]:
+        return [*self.sizes]

@@ -1,19 +1,18 @@
 """What one test says: a statistic of one case against the claim's prediction, or against a rival's."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from linreg_lora.claims.registry import MatrixSize, Sample
+from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.vocabulary import Verdict
-from linreg_lora.problem import Problem
 
 
 class Measured(NamedTuple):
     """One case of a claim's domain, what an experiment measured there, and what each prediction says of it."""
 
-    case: Problem | MatrixSize
+    case: Any
     sample: Sample
     predicted: dict[str, np.ndarray]
 

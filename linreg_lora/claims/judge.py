@@ -29,8 +29,9 @@ import numpy as np
 
 from linreg_lora.claims import limits, means, pathwise, registry, statistics
 from linreg_lora.claims.cases import cases, describe, seed_of
+from linreg_lora.claims.domains import Case
 from linreg_lora.claims.evidence import Comparison, Measured
-from linreg_lora.claims.registry import MatrixSize, Sample
+from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.resolution import objection
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
@@ -130,7 +131,7 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
 
 
 def _measure(
-    claim: Claim, at: Sequence[Problem | MatrixSize], seed: int, names: Sequence[str], look: int = 0
+    claim: Claim, at: Sequence[Problem | Case], seed: int, names: Sequence[str], look: int = 0
 ) -> list[Measured]:
     """What the experiment measures in these cases, and what the predictions `names` say there."""
     experiment = registry.experiment(claim.experiment.name)
@@ -157,13 +158,13 @@ def _running(claim: Claim, call: Callable[[], _Found]) -> _Found:
     """What `call` returns; what its experiment or predictions raise is an `InvalidInput` that names the claim."""
     try:
         return call()
-    except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
 
 
 def _look_again(
-    claim: Claim, at: Sequence[Problem | MatrixSize], seed: int, own: list[Comparison]
+    claim: Claim, at: Sequence[Problem | Case], seed: int, own: list[Comparison]
 ) -> tuple[list[Comparison], int]:
     """The claim's own comparisons, those of suspicious cases drawn again until they are not, or fail."""
     if claim.kind not in _ONE_MEAN:

@@ -19,9 +19,9 @@ import scipy.stats
 from linreg_lora.claims import statistics
 from linreg_lora.claims.cases import describe
 from linreg_lora.claims.evidence import Comparison, Measured
-from linreg_lora.claims.registry import MatrixSize
 from linreg_lora.claims.schema import Claim
 from linreg_lora.claims.vocabulary import Verdict
+from linreg_lora.problem import Problem
 
 
 class _Error(NamedTuple):
@@ -53,7 +53,7 @@ def compare(claim: Claim, name: str, measured: list[Measured]) -> list[Compariso
 
 def _size(at: Measured) -> int:
     """What is doubled from one size to the next, if nothing else n."""
-    return at.case.columns if isinstance(at.case, MatrixSize) else at.case.n
+    return at.case.n if isinstance(at.case, Problem) else at.case.size
 
 
 def _compare(claim: Claim, name: str, measured: list[Measured], column: int, shrinks: float) -> list[Comparison]:

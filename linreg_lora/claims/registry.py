@@ -3,22 +3,30 @@
     prediction   (case, sample) -> value(s) that the claim asserts for the sample's statistic
     experiment   (case, trials, seed, *, settings...) -> Sample
     predicate    (rows, columns) -> whether a matrix family admits the size
+    domain       a strict model of what a file says of it, with `cases()` (`domains`)
 
-A *case* is one problem of a claim's domain: a `Problem`, or a `MatrixSize`. Functions register themselves by decorator
-in the modules of `claims.library`; none imports JAX before an experiment runs.
+A *case* is one problem of a claim's domain: a `Problem`, a `MatrixSize`, or what a domain of another kind is made of.
+Functions register themselves by decorator: ours in the modules of `claims.library` and `claims.papers`, anybody's in
+plug-ins. None imports JAX before an experiment runs.
+
+A name belongs to the function that has it: another one is refused. Defining the same function again, as reloading its
+file does, replaces it.
 """
 
+import contextlib
 import difflib
+import functools
 import importlib
-import inspect
+import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from linreg_lora.claims import signatures
 from linreg_lora.errors import InvalidInput
 
 
@@ -27,6 +35,18 @@ class MatrixSize(NamedTuple):
 
     rows: int
     columns: int
+
+    @property
+    def description(self) -> str:
+        return f"{self.rows} x {self.columns}"
+
+    @property
+    def fingerprint(self) -> str:
+        return repr(self)
+
+    @property
+    def size(self) -> int:
+        return self.rows
 
 
 @dataclass(frozen=True)
@@ -65,12 +85,21 @@ class RegisteredPrediction(NamedTuple):
     case: type
 
 
+class RegisteredDomain(NamedTuple):
+    """`model`: what a claims file says of a domain; `case`: the type of its cases."""
+
+    model: type
+    case: type
+
+
 Predicate = Callable[[int, int], bool]
 _Function = TypeVar("_Function", bound=Callable)
 
 _predictions: dict[str, RegisteredPrediction] = {}
 _experiments: dict[str, RegisteredExperiment] = {}
 _predicates: dict[str, Predicate] = {}
+_domains: dict[str, RegisteredDomain] = {}
+_others: list[dict[str, Any]] = []
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
@@ -87,7 +116,9 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
     """
 
     def register(function: _Function) -> _Function:
-        _predictions[name] = RegisteredPrediction(function, _case_type(function))
+        signatures.settings(function, signatures.PREDICTION)
+        case = signatures.case_type(function, signatures.PREDICTION)
+        _add("prediction", name, RegisteredPrediction(function, case), _predictions)
         return function
 
     return register
@@ -108,8 +139,9 @@ def register_experiment(
     """
 
     def register(function: _Function) -> _Function:
-        settings = tuple(inspect.signature(function).parameters)[3:]
-        _experiments[name] = RegisteredExperiment(function, _case_type(function), pathwise, bounded, settings)
+        settings = signatures.settings(function, signatures.EXPERIMENT)
+        case = signatures.case_type(function, signatures.EXPERIMENT)
+        _add("experiment", name, RegisteredExperiment(function, case, pathwise, bounded, settings), _experiments)
         return function
 
     return register
@@ -127,7 +159,8 @@ def register_predicate(name: str) -> Callable[[_Function], _Function]:
     """
 
     def register(function: _Function) -> _Function:
-        _predicates[name] = function
+        signatures.settings(function, signatures.PREDICATE)
+        _add("predicate", name, function, _predicates)
         return function
 
     return register
@@ -145,18 +178,93 @@ def predicate(name: str) -> Predicate:
     return _find("predicate", name, _predicates)
 
 
-def _case_type(function: Callable) -> type:
-    """The annotation of the first parameter: `Problem` or `MatrixSize`."""
-    return next(iter(inspect.get_annotations(function).values()))
+def domain(name: Any) -> RegisteredDomain:
+    return _find("domain", name, _domains, field="type")
 
 
-def _find(what: str, name: str, table: dict[str, Any]) -> Any:
-    for module in pkgutil.iter_modules([str(Path(__file__).with_name("library"))]):
-        importlib.import_module(f"linreg_lora.claims.library.{module.name}")
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
+def add_domain(name: str, model: type, case: type) -> None:
+    """The table's side of `domains.register_domain`."""
+    _add("domain", name, RegisteredDomain(model, case), _domains)
+
+
+def name_of_domain(model: type) -> str:
+    """The name under which a domain's model is registered."""
+    for name, registered in _domains.items():
+        if registered.model is model:
+            return name
+    raise InvalidInput("domain", "one that register_domain was given", model.__name__)
+
+
+def functions() -> dict[str, dict[str, Any]]:
+    """Everything that has a name, by kind: name -> the function, or a domain's model, in the order of registration."""
+    load_own()
+    return {
+        "prediction": {name: registered.value for name, registered in _predictions.items()},
+        "experiment": {name: registered.run for name, registered in _experiments.items()},
+        "domain": {name: registered.model for name, registered in _domains.items()},
+        "predicate": dict(_predicates),
+    }
+
+
+def methods() -> dict[str, Any]:
+    """The table of `linreg_lora.methods`, where the package has it: name -> what makes the method."""
+    if importlib.util.find_spec("linreg_lora.methods") is None:
+        return {}
+    table = importlib.import_module("linreg_lora.methods.registry")
+    table.names()
+    return table._makes
+
+
+@contextlib.contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """What the block registers is forgotten when it raises."""
+    tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains, methods(), *_others]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    except BaseException:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
+        raise
+
+
+def also_all_or_nothing(table: dict[str, Any]) -> None:
+    """A table of another room in which plug-ins register is treated as those here are."""
+    if not any(table is other for other in _others):
+        _others.append(table)
+
+
+@functools.cache
+def load_own() -> None:
+    """Import all that this package registers."""
+    importlib.import_module("linreg_lora.claims.designs")
+    for room in ("library", "papers"):
+        where = str(Path(__file__).with_name(room))
+        for module in pkgutil.walk_packages([where], f"linreg_lora.claims.{room}."):
+            importlib.import_module(module.name)
+
+
+def _add(what: str, name: Any, registered: Any, table: dict[str, Any]) -> None:
+    made = _made(registered)
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput(what, f'a name, as in @register_{what}("name")', name, f"in {signatures.place(made)}")
+    if name in table and not signatures.same_definition(_made(table[name]), made):
+        places = f"{signatures.place(_made(table[name]))} has it, {signatures.place(made)} wants it"
+        raise InvalidInput(what, "a name that is free", name, places)
+    table[name] = registered
+
+
+def _made(registered: Any) -> Any:
+    """The function behind an entry of a table, or the model; a predicate is its own entry."""
+    return registered[0] if isinstance(registered, tuple) else registered
+
+
+def _find(what: str, name: Any, table: dict[str, Any], field: str = "") -> Any:
+    load_own()
+    if not isinstance(name, str) or name not in table:
+        near = difflib.get_close_matches(str(name), table, n=3, cutoff=0.4)
         known = f"a registered {what}" + (f", such as {' or '.join(near)}" if near else "")
-        raise InvalidInput(
-            what, known, name, f"register it, or choose among the {len(table)} in linreg_lora/claims/library"
-        )
+        remedy = f"register it, or choose among the {len(table)} that `linreg-lora claims vocabulary` lists"
+        raise InvalidInput(field or what, known, name, remedy)
     return table[name]

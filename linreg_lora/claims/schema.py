@@ -6,19 +6,14 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
 
 from linreg_lora.claims import registry
-from linreg_lora.claims.domains import (
-    Domain,
-    GaussianDesign,
-    MatrixFamily,
-    require_growing_sizes,
-)
+from linreg_lora.claims.designs import GaussianDesign
+from linreg_lora.claims.domains import Domain, case_type, require_growing_sizes
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict
-from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
@@ -129,7 +124,7 @@ class Claim(Strict):
     statement: str = Field(min_length=1)
     kind: Kind
     expected: Verdict
-    domain: Domain
+    domain: SerializeAsAny[Domain]
     prediction: str
     experiment: Experiment
     false_alarm: Number = Field(ge=0, le=1e-3)
@@ -140,13 +135,13 @@ class Claim(Strict):
     correction: str | None = None
     counterexample: str = ""
     condition: str = ""
-    outside: Domain | None = None
+    outside: SerializeAsAny[Domain] | None = None
     proof: list[str] = Field(default_factory=list)
     resolves: Resolves = Field(default_factory=lambda: Resolves())
     assumes: list[Literal["input_covariance", "noise_covariance"]] = Field(default_factory=list)
 
     @property
-    def domains(self) -> "list[GaussianDesign | MatrixFamily]":
+    def domains(self) -> list[Domain]:
         """Where the claim is tested: its domain, and what lies outside of its condition."""
         return [self.domain] if self.outside is None else [self.domain, self.outside]
 
@@ -168,7 +163,7 @@ class Claim(Strict):
 
     def _fits_its_domain(self) -> None:
         """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
-        case = Problem if isinstance(self.domain, GaussianDesign) else registry.MatrixSize
+        case = case_type(self.domain)
         self._differs_in_its_condition_only()
         if any(type(domain) is not type(self.domain) for domain in self.domains):
             raise ValueError("a domain outside of the condition that is of the same type as the domain inside")
@@ -189,8 +184,9 @@ class Claim(Strict):
                 least = domain.least_distance
                 raise ValueError(f"experiment.settings.more: so few that |n - dx| stays at least {least}, not {more:g}")
         rank = self._number("rank")
-        if rank is not None and rank >= self._largest_rank():
-            raise ValueError(f"experiment.settings.rank: an integer in 1..{self._largest_rank() - 1}, not {rank:g}")
+        too_large = min((min(size) for domain in self.domains for size in domain.dimensions()), default=None)
+        if rank is not None and too_large is not None and rank >= too_large:
+            raise ValueError(f"experiment.settings.rank: an integer in 1..{too_large - 1}, not {rank:g}")
 
     def _differs_in_its_condition_only(self) -> None:
         """Outside of a condition one field of the domain changes: of two, either could be the reason."""
@@ -215,21 +211,9 @@ class Claim(Strict):
 
     def _differs(self, field: str) -> bool:
         inside, outside = getattr(self.domain, field), getattr(self.outside, field)
-        if field in ("shapes", "noise_std", "sizes"):
+        if isinstance(inside, list) and isinstance(outside, list):
             return not all(one in inside for one in outside)
         return inside != outside
-
-    def _largest_rank(self) -> int:
-        """The least min(n, dx, dy), or min(rows, columns), over the domains."""
-        return min(
-            min(size)
-            for domain in self.domains
-            for size in (
-                [(shape.n, shape.dx, shape.dy) for shape in domain.shapes]
-                if isinstance(domain, GaussianDesign)
-                else domain.sizes
-            )
-        )
 
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":

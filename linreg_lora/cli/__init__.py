@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import problems, runs, verdicts
+from linreg_lora.cli import claims, problems, runs, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
-__all__ = ["app", "main", "problems", "runs", "verdicts"]
+__all__ = ["app", "claims", "main", "problems", "runs", "verdicts"]
 
 #: The base of every complaint about the command line; typer keeps click in different places in different versions.
 _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -45,6 +45,12 @@ def main() -> None:
         _fail("out of memory: lower n, dx or dy")
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted")
+    except Exception as error:
+        plugins = sys.modules.get("linreg_lora.claims.plugins")
+        blamed = plugins.blamed(error) if plugins is not None else None
+        if blamed is None:
+            raise
+        _fail(str(blamed))
     else:
         sys.exit(code or 0)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from linreg_lora.cli.app import app
+from linreg_lora.cli.plugins import Plugins, load_plugins
 
 
 @app.command()
@@ -16,12 +17,17 @@ def figures(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute data again that the folder has already.")] = False,
+    plugin: Plugins = None,
 ) -> None:
-    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index."""
+    """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index.
+
+    Those of a plug-in are drawn by name.
+    """
     from linreg_lora import figures
     from linreg_lora.console import progress
     from linreg_lora.files.atomic import write_atomically
 
+    load_plugins(plugin)
     made = figures.regenerate(
         names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
     )

@@ -12,14 +12,16 @@ imports (`provenance.code_hash`).
 import hashlib
 import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from linreg_lora import provenance, validation
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.files.atomic import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.seeds import valid_seed
 from linreg_lora.sweeps.grid import local_processes
@@ -46,7 +48,7 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
 }
-#: Every figure, by the name of its files.
+#: Every figure of this package, by the name of its files.
 NAMES = tuple(_MODULES)
 
 
@@ -69,17 +71,49 @@ class FigureModule(Protocol):
     def caption(self, dataset: "xr.Dataset") -> str: ...
 
 
+#: Figures of plug-ins.
+_registered: dict[str, FigureModule] = {}
+
+
+def register_figure(name: str, figure: FigureModule) -> None:
+    """Make a figure of a plug-in known to `linreg-lora figures`, by the name of its files.
+
+    `figure`: a module or an object with `data`, `draw`, `caption` and `CELLS`. Its data are computed whenever it is
+    asked for: what its code depends on is not known here. Raises `InvalidInput` for a name that is taken.
+    """
+    from linreg_lora.claims import registry
+
+    missing = [part for part in ("data", "draw", "caption", "CELLS") if not hasattr(figure, part)]
+    if missing:
+        raise InvalidInput("figure", "data, draw, caption and CELLS", f"{name} without {', '.join(missing)}")
+    known = _registered.get(name)
+    if name in NAMES or (known is not None and _file_of(known) != _file_of(figure)):
+        where = f"linreg_lora.figures.{_MODULES[name]}" if known is None else _file_of(known)
+        raise InvalidInput("figure", "a name that is free", name, f"{where} has it, {_file_of(figure)} wants it")
+    registry.also_all_or_nothing(_registered)
+    _registered[name] = figure
+
+
+def _file_of(figure: FigureModule) -> str:
+    """The file that a figure of a plug-in is written in."""
+    module = figure if isinstance(figure, ModuleType) else sys.modules.get(type(figure).__module__)
+    return getattr(module, "__file__", None) or type(figure).__module__
+
+
 def select(names: Sequence[str]) -> list[str]:
-    """`names` without repetition, all figures when empty. Raises `InvalidInput` for an unknown one."""
-    unknown = [name for name in names if name not in NAMES]
+    """`names` without repetition, all figures of this package when empty. Raises `InvalidInput` for an unknown one."""
+    known = [*NAMES, *_registered]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise InvalidInput("figure", f"one of {', '.join(NAMES)}", unknown[0])
+        raise InvalidInput("figure", f"one of {', '.join(known)}", unknown[0])
     return list(dict.fromkeys(names)) or list(NAMES)
 
 
 def module(name: str) -> FigureModule:
     """What makes a figure."""
     (name,) = select([name])
+    if name in _registered:
+        return _registered[name]
     where, _, variant = _MODULES[name].partition(":")
     made = importlib.import_module(f"{__name__}.{where}")
     return cast(FigureModule, getattr(made, variant) if variant else made)
@@ -120,15 +154,34 @@ def regenerate(
                 continue
             if executor is None and most > 1:
                 executor = stack.enter_context(local_processes(most))
-            with progress(name, figure.CELLS) as advance:
+            with progress(name, figure.CELLS) as advance, _asked_of(name):
                 dataset = figure.data(trials, seed, executor, advance)
-            yield write(name, dataset, out)
+                dataset.attrs = {"trials": trials, "seed": seed, **dataset.attrs}
+            with _asked_of(name):
+                paths = write(name, dataset, out)
+            yield paths
+
+
+@contextmanager
+def _asked_of(name: str) -> Iterator[None]:
+    """Whatever a plug-in's figure raises is one line."""
+    try:
+        yield
+    except (LinregLoraError, OSError):
+        raise
+    except Exception as error:
+        if name not in _registered:
+            raise
+        where = _file_of(_registered[name])
+        raise InvalidInput(name, "a figure that can be made", type(error).__name__, f"{error}, in {where}") from error
 
 
 def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | None":
     """The data of a figure in the folder `out` if the same run would give them again, else None."""
     import xarray as xr
 
+    if name in _registered:
+        return None
     data, beside = out / f"{name}.nc", out / f"{name}.json"
     try:
         found = json.loads(beside.read_text())
@@ -176,8 +229,8 @@ def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[s
         "trials": trials,
         "seed": seed,
         "axes": {str(axis): dataset[axis].values.tolist() for axis in dataset.coords if dataset[axis].ndim == 1},
-        "one_problem": json.loads(dataset.attrs["problem"]),
-        "problems_sha256": dataset.attrs["problems_sha256"],
+        "one_problem": json.loads(dataset.attrs.get("problem", "null")),
+        "problems_sha256": dataset.attrs.get("problems_sha256"),
         "code_sha256": code_hash(name),
         "versions": _versions(),
     }
@@ -186,7 +239,12 @@ def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[s
 
 
 def code_hash(name: str) -> str:
-    """SHA-256 of the code that a figure's data depend on: the import closure of its module, but for how it is drawn."""
+    """SHA-256 of the code that a figure's data depend on: the import closure of its module, but for how it is drawn.
+
+    Of a plug-in's figure, that of its file.
+    """
+    if name in _registered:
+        return hashlib.sha256(Path(_file_of(_registered[name])).read_bytes()).hexdigest()
     where = _MODULES[name].partition(":")[0]
     return provenance.code_hash(f"{__name__}.{where}", without=(f"{__name__}.style",))
 

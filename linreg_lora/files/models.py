@@ -85,7 +85,7 @@ def _first_problem(
         field = _joined(prefix, *path) if path else ""
         inner = context.field
         if field and not inner.startswith(field):
-            inner = field if path[-1] == inner else f"{field}.{inner}"
+            inner = field if inner in ("", path[-1]) else f"{field}.{inner}"
         return InvalidInput(inner, context.expected, context.received, context.remedy)
     if kind == "extra_forbidden":
         *path, received = path

@@ -1,28 +1,39 @@
 """The judged claims as one HTML page that needs no network, no fonts and no other file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput
 
 
-def write(out: Path, claims: Path | None, seed: int, budget: Budget) -> bool:
-    """Judge every claim of a file (default: the package's own), run every proof, and write the page, or nothing.
+def write(
+    out: Path,
+    claims: Path | None,
+    seed: int,
+    budget: Budget,
+    *,
+    papers: Sequence[str] = (),
+    everything: bool = False,
+) -> bool:
+    """Judge every claim of a file, run every proof, and write the page, or nothing.
+
+    `claims`, `papers`, `everything`: which claims, as `collect_claims` has them; default: the package's own.
 
     `seed`, `budget`: of the draws. Returns whether every verdict is the expected one and no step of a proof fails; the
     page is written either way. Raises `InvalidInput` for a file that is not a claims file, and for a path that cannot
     be written, which is found out before the work.
     """
     from linreg_lora.claims.check import check_claims
-    from linreg_lora.claims.file import default_path, load_claims
+    from linreg_lora.claims.collection import collect_claims
     from linreg_lora.console import progress
     from linreg_lora.files.atomic import atomic_path
     from linreg_lora.proofs import steps
     from linreg_lora.report_page.page import render
 
-    source = claims or default_path()
-    file = load_claims(source)
-    if (out.exists() and not out.is_file()) or out.resolve() == source.resolve():
+    collection = collect_claims(claims, papers=papers, everything=everything)
+    file, sources = collection.file, {part.path.resolve() for part in collection.parts}
+    if (out.exists() and not out.is_file()) or out.resolve() in sources:
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
     with atomic_path(out) as temporary:
         with progress("checking", len(file.claims)) as advance:

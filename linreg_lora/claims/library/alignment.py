@@ -1,11 +1,10 @@
-"""Claims about alignment: of the shift with the inputs, whose metric LoRA truncates in, and of the shift with A0."""
+"""Alignment: of the shift with the inputs, whose metric LoRA truncates in, and of the shift with A0."""
 
 import numpy as np
 
 from linreg_lora.claims.library import experiments
-from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.problem import Problem
-from linreg_lora.theory import bounds
 
 
 def _norms(matrices: np.ndarray) -> np.ndarray:
@@ -37,25 +36,6 @@ def population_risk(problem: Problem, trials: int, seed: int, *, rank: float) ->
     return Sample(risk, {"rank": np.asarray(r)}, tolerance=tolerance, scale=np.full(trials, problem.pretrained_risk))
 
 
-@register_prediction("population-risk.tail-in-the-metric")
-def population_tail(problem: Problem, sample: Sample) -> float:
-    """sum_{i>r} s_i(Delta Sigma^{1/2})^2."""
-    return bounds.least_risk(problem, int(sample.context["rank"]))
-
-
-@register_prediction("population-risk.tail-of-the-shift")
-def population_tail_of_the_shift(problem: Problem, sample: Sample) -> float:
-    """sum_{i>r} s_i(Delta)^2."""
-    return float(np.sum(np.asarray(problem.spectrum)[int(sample.context["rank"]) :] ** 2))
-
-
-@register_prediction("population-risk.of-the-truncated-shift")
-def population_truncated_shift(problem: Problem, sample: Sample) -> float:
-    """||(trunc_r(Delta) - Delta) Sigma^{1/2}||_F^2: LoRA is taken to truncate the shift itself."""
-    kept = _truncated(problem.shift, int(sample.context["rank"]))
-    return float(np.sum(((kept - problem.shift) @ problem.sigma_sqrt) ** 2))
-
-
 @register_experiment("in-sample-error", pathwise=True)
 def in_sample_error(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """||(D_r - Delta) X||_F; context: what trunc_r(Delta) leaves, ||(Delta - trunc_r(Delta)) X||_F, and ||E P||_2."""
@@ -69,23 +49,6 @@ def in_sample_error(problem: Problem, trials: int, seed: int, *, rank: float) ->
     context = {"missed": missed, "noise": noise, "rank": np.asarray(r)}
     tolerance = experiments._truncation_rounding(x, residual, r)
     return Sample(error, context, tolerance=tolerance, scale=_norms(residual))
-
-
-@register_prediction("in-sample-error.tail-and-noise")
-def in_sample_tail_and_noise(problem: Problem, sample: Sample) -> np.ndarray:
-    """||(Delta - T) X||_F + 2 sqrt(2 r) ||E P||_2, T = trunc_r(Delta)."""
-    return sample.context["missed"] + in_sample_noise_alone(problem, sample)
-
-
-@register_prediction("in-sample-error.noise-alone")
-def in_sample_noise_alone(problem: Problem, sample: Sample) -> np.ndarray:
-    """As if the shift had rank r."""
-    return 2 * np.sqrt(2 * sample.context["rank"]) * sample.context["noise"]
-
-
-@register_prediction("in-sample-error.tail-alone")
-def in_sample_tail_alone(problem: Problem, sample: Sample) -> np.ndarray:
-    return sample.context["missed"]
 
 
 # -- the shift and A0 ---------------------------------------------------------------------------------------------
@@ -103,10 +66,3 @@ def input_rise_gain(problem: Problem, trials: int, seed: int, *, rank: float, al
     kept = _norms(start + experiments._lora_updates(problem, x, y, int(rank))) ** 2
     context = {"fft": full, "rank": np.asarray(int(rank)), "start": np.sum(start**2, keepdims=True).ravel()}
     return Sample((kept - full)[:, None], context)
-
-
-@register_prediction("input-rise-gain.share-of-directions")
-def input_rise_gain_share(problem: Problem, sample: Sample) -> np.ndarray:
-    """LoRA is taken to cause r / min(n, dx, dy) of what FFT adds to the pretrained model's rise."""
-    share = float(sample.context["rank"]) / problem.max_rank
-    return (1 - share) * (sample.context["start"] - sample.context["fft"])

@@ -1,11 +1,10 @@
-"""Claims about limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
+"""What has limits in n, dx and dy: extreme eigenvalues, and the deterministic equivalent of LoRA's risk."""
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 
-from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -44,32 +43,6 @@ def _least_wishart_eigenvalue(size: int, samples: int, trials: int, seed: int) -
     )
 
 
-@register_prediction("inverse-eigenvalue.limit")
-def inverse_eigenvalue_limit(problem: Problem, sample: Sample) -> float:
-    """Propositions 4 and 6: n / (sqrt(n) - sqrt(dx))^2."""
-    from linreg_lora.theory import extreme_eigenvalues
-
-    return extreme_eigenvalues.limit(problem).inverse.value
-
-
-@register_prediction("inverse-eigenvalue.of-the-mean")
-def inverse_eigenvalue_of_the_mean(problem: Problem, sample: Sample) -> float:
-    """The mean of the inverse, n / |n - dx|, for its largest eigenvalue."""
-    return problem.n / abs(problem.n - problem.dx)
-
-
-@register_prediction("inverse-eigenvalue.wrong-edge")
-def inverse_eigenvalue_wrong_edge(problem: Problem, sample: Sample) -> float:
-    """The other edge of the spectrum: n / (sqrt(n) + sqrt(dx))^2."""
-    return problem.n / (np.sqrt(problem.n) + np.sqrt(problem.dx)) ** 2
-
-
-@register_prediction("inverse-eigenvalue.sizes-swapped")
-def inverse_eigenvalue_sizes_swapped(problem: Problem, sample: Sample) -> float:
-    """dx in the numerator."""
-    return problem.dx / problem.n * inverse_eigenvalue_limit(problem, sample)
-
-
 # -- the deterministic equivalent ---------------------------------------------------------------------------------
 
 
@@ -85,63 +58,3 @@ def _conditional_risks(problem: Problem, trials: int, seed: int) -> np.ndarray:
     from linreg_lora.simulation.curve import draw_risks
 
     return draw_risks(problem, trials=trials, seed=seed, sampler="conditional").lora
-
-
-@register_prediction("equivalent.raw")
-def equivalent_raw(problem: Problem, sample: Sample) -> float:
-    """The deterministic equivalent, without its finite-size correction."""
-    return _equivalent(problem, int(sample.context["rank"])).raw
-
-
-@register_prediction("equivalent.fft")
-def equivalent_fft(problem: Problem, sample: Sample) -> float:
-    """The risk of FFT for that of LoRA."""
-    from linreg_lora.theory.fft import fft_risk
-
-    return fft_risk(problem).risk
-
-
-@register_prediction("equivalent.keeps-its-share")
-def equivalent_keeps_its_share(problem: Problem, sample: Sample) -> float:
-    """The least risk of any rank-r map, and the large-n variance r (dx + dy - r) sigma^2 / n."""
-    from linreg_lora.theory.bounds import least_risk
-
-    rank = int(sample.context["rank"])
-    variance = problem.noise_trace / problem.dy * rank * (problem.dx + problem.dy - rank) / problem.n
-    return least_risk(problem, rank) + variance
-
-
-@register_prediction("equivalent.overlap-once")
-def equivalent_overlap_once(problem: Problem, sample: Sample) -> float:
-    """||Delta Sigma^{1/2}||_F^2 + T1 - T2, for - 2 T2."""
-    found = _equivalent(problem, int(sample.context["rank"]))
-    return found.raw + found.overlap
-
-
-@register_prediction("equivalent.quarter-above")
-def equivalent_quarter_above(problem: Problem, sample: Sample) -> float:
-    """The corrected formula, and a quarter of its correction more."""
-    raw, corrected, _ = _equivalent(problem, int(sample.context["rank"]))
-    return corrected + abs(corrected - raw) / 4
-
-
-@register_prediction("equivalent.quarter-below")
-def equivalent_quarter_below(problem: Problem, sample: Sample) -> float:
-    """The corrected formula, and a quarter of its correction less."""
-    raw, corrected, _ = _equivalent(problem, int(sample.context["rank"]))
-    return corrected - abs(corrected - raw) / 4
-
-
-class _Formula(NamedTuple):
-    raw: float
-    corrected: float
-    overlap: float
-
-
-@functools.lru_cache(maxsize=16)
-def _equivalent(problem: Problem, rank: int) -> _Formula:
-    """The formula's risk without and with its correction, and T2."""
-    from linreg_lora.theory.equivalent import lora_equivalent
-
-    found = lora_equivalent(problem, [rank])
-    return _Formula(float(found.raw[0]), float(found.risk[0]), float(found.parts.overlap[0]))

@@ -1,30 +1,50 @@
-"""Claims about deep networks: how far adapters on every layer can move the output, by the bound of `theory.depth`.
+"""Deep networks: how far adapters on every layer can move the output, by the bound of `theory.depth`.
 
 A size is width x layers. Activations are phi(h) = L max(h, a h), from ReLU (a = 0) to the identity (a = 1) times L.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from linreg_lora import runtime
-from linreg_lora.claims.registry import (
-    MatrixSize,
-    Sample,
-    register_experiment,
-    register_predicate,
-    register_prediction,
-)
+from linreg_lora.claims.domains import LARGEST_SIZE, Domain, register_domain
+from linreg_lora.claims.registry import Sample, register_experiment
 
 _EPS = np.finfo(float).eps
+_AtLeastTwo = Annotated[int, Field(strict=True, ge=2, le=LARGEST_SIZE)]
 
 
-@register_predicate("deep-networks")
-def deep_networks(width: int, layers: int) -> bool:
-    """Square layers, at least two wide and two deep."""
-    return width >= 2 and layers >= 2
+class NetworkSize(NamedTuple):
+    """A case of a family of networks: square layers."""
+
+    width: int
+    layers: int
+
+    @property
+    def description(self) -> str:
+        return f"{self.width} x {self.layers}"
+
+    @property
+    def fingerprint(self) -> str:
+        """As when networks were written as matrices, so that their draws stay what they were."""
+        return f"MatrixSize(rows={self.width}, columns={self.layers})"
+
+
+@register_domain("deep-networks")
+class DeepNetworks(Domain):
+    """Networks with square layers, at least two wide and two deep: each size is [width, layers]."""
+
+    sizes: list[tuple[_AtLeastTwo, _AtLeastTwo]] = Field(min_length=1)
+
+    def cases(self) -> list[NetworkSize]:
+        return [NetworkSize(width, layers) for width, layers in self.sizes]
+
+    def describe(self) -> str:
+        return f"deep-networks of {', '.join(size.description for size in self.cases())}"
 
 
 @functools.cache
@@ -45,7 +65,7 @@ def _gap(linear_output: bool) -> Callable[..., Any]:
     return jax.jit(jax.vmap(one, in_axes=(0, 0, 0, 0, None)))
 
 
-def _networks(size: MatrixSize, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _networks(size: NetworkSize, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """W_k and Phi_k, trials x layers x width x width, and x. Of each three networks, two are random, with norms over
     three decades; one has layers w_k u u^T and adapters p_k u u^T with u >= 0 and x along u, which attain the bound.
     """
@@ -64,68 +84,30 @@ def _networks(size: MatrixSize, trials: int, seed: int) -> tuple[np.ndarray, np.
     return matrices[0], matrices[1], x
 
 
-def _sample(size: MatrixSize, trials: int, seed: int, lipschitz: float, *, linear_output: bool) -> Sample:
+def _sample(size: NetworkSize, trials: int, seed: int, lipschitz: float, *, linear_output: bool) -> Sample:
     weights, adapters, x = _networks(size, trials, seed)
     slope = np.random.default_rng([seed, 1]).integers(0, 3, trials) / 2
     with runtime.exclusive_device():
         gap = np.asarray(_gap(linear_output)(weights, adapters, x, slope, float(lipschitz)))
     norms = np.linalg.norm(np.stack([weights, adapters]), 2, axis=(-2, -1))
     input_norm = np.linalg.norm(x, axis=1)
-    factors = np.full(size.columns, lipschitz)
+    factors = np.full(size.layers, lipschitz)
     if linear_output:
         factors[-1] = 1.0
     scale = np.prod(factors * (norms[0] + norms[1]), axis=1) * input_norm
     context = {"weights": norms[0].max(axis=1), "adapters": norms[1], "input": input_norm}
     context |= {"lipschitz": np.asarray(lipschitz)}
-    tolerance = np.full(trials, 10 * _EPS * size.rows * size.columns)
+    tolerance = np.full(trials, 10 * _EPS * size.width * size.layers)
     return Sample(gap, context, tolerance=tolerance, scale=scale)
 
 
 @register_experiment("network-gap", pathwise=True)
-def network_gap(size: MatrixSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
+def network_gap(size: NetworkSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
     """||f(x) - f_0(x)|| with an activation on every layer; context: W, the norms of the adapters and of x, L."""
     return _sample(size, trials, seed, lipschitz, linear_output=False)
 
 
 @register_experiment("network-gap-linear-output", pathwise=True)
-def network_gap_linear_output(size: MatrixSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
+def network_gap_linear_output(size: NetworkSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
     """||f(x) - f_0(x)|| with an activation on every layer but the last."""
     return _sample(size, trials, seed, lipschitz, linear_output=True)
-
-
-def _bounds(size: MatrixSize, sample: Sample, *, lipschitz: float, linear_output: bool = False) -> np.ndarray:
-    from linreg_lora.theory.depth import output_gap_bound
-
-    draws = zip(*(sample.context[name] for name in ("weights", "adapters", "input")), strict=True)
-    return np.array(
-        [
-            output_gap_bound([w] * size.columns, phi, lipschitz=lipschitz, input_norm=x, linear_output=linear_output)
-            for w, phi, x in draws
-        ]
-    )
-
-
-@register_prediction("network-gap.bound")
-def bound(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """||x|| [ prod_k (L W + L ||Phi_k||) - (L W)^N ]."""
-    return _bounds(size, sample, lipschitz=float(sample.context["lipschitz"]))
-
-
-@register_prediction("network-gap.bound-linear-output")
-def bound_linear_output(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """The same with L = 1 on the last layer."""
-    return _bounds(size, sample, lipschitz=float(sample.context["lipschitz"]), linear_output=True)
-
-
-@register_prediction("network-gap.first-order")
-def first_order(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """||x|| L^N W^{N-1} sum_k ||Phi_k||: the adapters of different layers do not interact."""
-    draws, layers = sample.context, size.columns
-    path = float(draws["lipschitz"]) ** layers * draws["weights"] ** (layers - 1)
-    return draws["input"] * path * draws["adapters"].sum(axis=1)
-
-
-@register_prediction("network-gap.one-activation")
-def one_activation(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """L ||x|| [ prod_k (W + ||Phi_k||) - W^N ]: the activation counts once."""
-    return float(sample.context["lipschitz"]) * _bounds(size, sample, lipschitz=1.0)

@@ -1,11 +1,10 @@
-"""Claims about forgetting: how far an update moves the model on its pretraining inputs, ||D Sigma_pre^{1/2}||_F^2."""
+"""Forgetting: how far an update moves the model on its pretraining inputs, ||D Sigma_pre^{1/2}||_F^2."""
 
 import numpy as np
 
 from linreg_lora.claims.library import experiments
-from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.problem import Problem
-from linreg_lora.theory.forgetting import fft_forgetting as expected_fft_forgetting
 
 _PRETRAINING_SEED = 4
 
@@ -55,28 +54,3 @@ def fft_forgetting(problem: Problem, trials: int, seed: int) -> Sample:
     root = _pretraining_root(problem.dx, np.random.default_rng(_PRETRAINING_SEED), 1)[0]
     moved = _norms(experiments._fft_updates(problem, x, y) @ root) ** 2
     return Sample(moved[:, None], {"pretraining": root @ root.T})
-
-
-@register_prediction("forgetting.expected")
-def forgetting_expected(problem: Problem, sample: Sample) -> float:
-    return expected_fft_forgetting(problem, sample.context["pretraining"])[0]
-
-
-@register_prediction("forgetting.shift-alone")
-def forgetting_shift_alone(problem: Problem, sample: Sample) -> float:
-    """||Delta Sigma_pre^{1/2}||_F^2: what the task asks for, as if noise moved nothing."""
-    return float(np.sum((problem.shift @ sample.context["pretraining"]) * problem.shift))
-
-
-@register_prediction("forgetting.same-inputs")
-def forgetting_same_inputs(problem: Problem, sample: Sample) -> float:
-    """As if pretraining had had the inputs of the task."""
-    return expected_fft_forgetting(problem, problem.sigma)[0]
-
-
-@register_prediction("forgetting.data-see-all")
-def forgetting_data_see_all(problem: Problem, sample: Sample) -> float:
-    """The whole shift and the noise, though n < dx samples see only a share of the shift."""
-    seen = problem.replace(noise_std=0.0)
-    noise = forgetting_expected(problem, sample) - expected_fft_forgetting(seen, sample.context["pretraining"])[0]
-    return forgetting_shift_alone(problem, sample) + noise

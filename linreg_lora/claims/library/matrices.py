@@ -1,4 +1,4 @@
-"""Claims about the geometry of rank r: tangent spaces, gradients of factors, and what retraining can reach.
+"""The geometry of rank r: tangent spaces, gradients of factors, and what retraining can reach.
 
 Experiments and predictions in plain NumPy, the gradients by JAX; no problem, no data.
 """
@@ -14,7 +14,6 @@ from linreg_lora.claims.registry import (
     Sample,
     register_experiment,
     register_predicate,
-    register_prediction,
 )
 
 _EPS = np.finfo(float).eps
@@ -58,29 +57,6 @@ def tangent_dimension_at_the_start(size: MatrixSize, trials: int, seed: int, *, 
     return _rank_of_differential(np.zeros_like(b), a)
 
 
-@register_prediction("dimension.tangent")
-def dimension_tangent(size: MatrixSize, sample: Sample) -> float:
-    """r (dx + dy - r), dy x dx being the size."""
-    rank = int(sample.context["rank"])
-    return float(rank * (sum(size) - rank))
-
-
-@register_prediction("dimension.parameters")
-def dimension_parameters(size: MatrixSize, sample: Sample) -> float:
-    return float(sample.context["rank"] * sum(size))
-
-
-@register_prediction("dimension.one-factor")
-def dimension_one_factor(size: MatrixSize, sample: Sample) -> float:
-    """r dy: only B moves the product."""
-    return float(sample.context["rank"] * size.rows)
-
-
-@register_prediction("dimension.all")
-def dimension_all(size: MatrixSize, sample: Sample) -> float:
-    return float(size.rows * size.columns)
-
-
 @functools.cache
 def _gradient() -> Callable[..., Any]:
     """The gradient of the loss with respect to (B, A), for many at once; compiled once for all seeds."""
@@ -115,25 +91,6 @@ def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -
     return Sample(gradients, context, tolerance=np.full(trials, 10 * _EPS * x.shape[2]), scale=scale)
 
 
-@register_prediction("factor-gradients.chain-rule")
-def factor_gradients_chain_rule(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """G A^T for B and B^T G for A, G the gradient with respect to the product."""
-    b, a, full = (sample.context[name] for name in ("b", "a", "full"))
-    return np.concatenate([full @ a.mT, full.mT @ b], axis=1)
-
-
-@register_prediction("factor-gradients.other-order")
-def factor_gradients_other_order(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """As if the product were transposed: G^T A^T and B^T G^T."""
-    b, a, full = (sample.context[name] for name in ("b", "a", "full"))
-    return np.concatenate([full.mT @ a.mT, full @ b], axis=1)
-
-
-@register_prediction("factor-gradients.unhalved-loss")
-def factor_gradients_unhalved(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return 2 * factor_gradients_chain_rule(size, sample)
-
-
 # -- the gap left by retraining in a tangent space ----------------------------------------------------------------
 
 
@@ -150,21 +107,3 @@ def retraining_gap(size: MatrixSize, trials: int, seed: int, *, rank: float) -> 
     e = np.random.default_rng([seed, 1]).standard_normal((trials, basis.shape[0]))
     left = e - (e @ basis) @ basis.T
     return Sample(np.sum(left**2, axis=1, keepdims=True) / 2, {"rank": np.asarray(int(rank))})
-
-
-@register_prediction("retraining-gap.schur-complement")
-def retraining_gap_schur(size: MatrixSize, sample: Sample) -> float:
-    """(dx - r)(dy - r) / 2."""
-    rank = int(sample.context["rank"])
-    return (size.rows - rank) * (size.columns - rank) / 2
-
-
-@register_prediction("retraining-gap.parameter-count")
-def retraining_gap_parameters(size: MatrixSize, sample: Sample) -> float:
-    rank = int(sample.context["rank"])
-    return (size.rows * size.columns - rank * sum(size)) / 2
-
-
-@register_prediction("retraining-gap.none")
-def retraining_gap_none(size: MatrixSize, sample: Sample) -> float:
-    return 0.0

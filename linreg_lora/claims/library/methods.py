@@ -1,4 +1,4 @@
-"""Claims about methods beside trained LoRA, about bounds on LoRA's risk, and about more samples.
+"""Risks of methods beside trained LoRA, of LoRA itself, and with more samples.
 
 Risks are measured with this package's estimators; the formulas are those of `theory`.
 """
@@ -69,57 +69,6 @@ def frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> S
     return Sample(_risks(problem, updates)[:, None], {"factor": factor})
 
 
-@register_prediction("frozen-a.exact")
-def frozen_a_exact(problem: Problem, sample: Sample) -> float:
-    from linreg_lora.theory import frozen
-
-    return frozen.frozen_a_risk(problem, sample.context["factor"]).risk
-
-
-@register_prediction("frozen-a.misspecification-is-no-noise")
-def frozen_a_no_inflation(problem: Problem, sample: Sample) -> float:
-    from linreg_lora.theory import frozen
-
-    rank = len(sample.context["factor"])
-    missed = frozen.frozen_a_risk(problem, sample.context["factor"]).misspecification
-    return missed + problem.noise_trace * rank / (problem.n - rank - 1)
-
-
-@register_prediction("frozen-a.without-misspecification")
-def frozen_a_without_misspecification(problem: Problem, sample: Sample) -> float:
-    from linreg_lora.theory import frozen
-
-    risk = frozen.frozen_a_risk(problem, sample.context["factor"])
-    return risk.risk - risk.misspecification
-
-
-@register_prediction("frozen-b.exact")
-def frozen_b_exact(problem: Problem, sample: Sample) -> float:
-    from linreg_lora.theory import frozen
-
-    return frozen.frozen_b_risk(problem, sample.context["factor"]).risk
-
-
-@register_prediction("frozen-b.as-if-a-were-frozen")
-def frozen_b_rank_for_inputs(problem: Problem, sample: Sample) -> float:
-    """r in place of dx in the variance."""
-    from linreg_lora.theory import frozen
-
-    factor = sample.context["factor"]
-    rank = factor.shape[1]
-    missed = frozen.frozen_b_risk(problem, factor).misspecification
-    return missed + float(np.trace(factor.T @ problem.sigma_eps @ factor)) * rank / (problem.n - rank - 1)
-
-
-@register_prediction("frozen-b.all-outputs")
-def frozen_b_all_outputs(problem: Problem, sample: Sample) -> float:
-    """The noise of all outputs, not of the r that B reaches."""
-    from linreg_lora.theory import frozen
-
-    missed = frozen.frozen_b_risk(problem, sample.context["factor"]).misspecification
-    return missed + problem.noise_trace * problem.dx / (problem.n - problem.dx - 1)
-
-
 # -- bounds -------------------------------------------------------------------------------------------------------
 
 
@@ -128,24 +77,6 @@ def lora_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sampl
     """risk(D_r), r = `rank`."""
     risks = experiments._risks(problem, trials, seed)
     return Sample(risks.lora[:, [int(rank)]], {"rank": np.asarray(int(rank))})
-
-
-@register_prediction("theorem-bound.as-printed")
-def theorem_bound_as_printed(problem: Problem, sample: Sample) -> float:
-    """Theorem 2 or 4, with guaranteed extreme eigenvalues."""
-    from linreg_lora.theory import bounds
-    from linreg_lora.theory.truncation import Version
-
-    theorem = bounds.theorem_2 if problem.n >= problem.dx else bounds.theorem_4
-    return theorem(problem, int(sample.context["rank"]), version=Version.PRINTED).bound
-
-
-@register_prediction("lora-bound")
-def lora_bound(problem: Problem, sample: Sample) -> float:
-    """Ours."""
-    from linreg_lora.theory import bounds
-
-    return bounds.lora_bound(problem, int(sample.context["rank"])).bound
 
 
 @register_prediction("lora-bound.bias-alone")
@@ -174,9 +105,3 @@ def fewer_samples_gain(problem: Problem, trials: int, seed: int, *, more: float)
     larger = problem.replace(n=problem.n + int(more))
     many = experiments._risks(larger, trials, derived_seed(seed, "more samples")).fft_given_design
     return Sample((few - many)[:, None], {"fft": many, "few": few, "more": np.asarray(more)})
-
-
-@register_prediction("samples.classical-rate")
-def samples_classical_rate(problem: Problem, sample: Sample) -> np.ndarray:
-    """The risk falls as 1 / n."""
-    return sample.context["few"] * (1 - problem.n / (problem.n + float(sample.context["more"])))

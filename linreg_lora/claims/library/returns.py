@@ -1,4 +1,4 @@
-"""Claims about what ranks return: one rank more, samples for a rank that is too small, and methods against FFT."""
+"""What ranks return: one rank more, samples for a rank that is too small, and methods against FFT."""
 
 import functools
 
@@ -29,67 +29,12 @@ def training_returns(problem: Problem, trials: int, seed: int, *, rank: float) -
     return Sample(-np.diff(losses, axis=1), context, tolerance=experiments._rounding(x, squared=True), scale=scale)
 
 
-def _fitted_energies(sample: Sample, power: int) -> np.ndarray:
-    """sigma_i(F)^power for i = 1..r, F = R P by the singular value decomposition of X."""
-    rows = np.linalg.svd(sample.context["x"], full_matrices=False)[2]
-    values = np.linalg.svd(sample.context["residual"] @ rows.mT, compute_uv=False)
-    return values[:, : int(sample.context["rank"])] ** power
-
-
-@register_prediction("training-returns.next-singular-value")
-def training_returns_exact(problem: Problem, sample: Sample) -> np.ndarray:
-    """sigma_r(F)^2 for rank r: no rank returns more than the one before."""
-    return _fitted_energies(sample, 2)
-
-
-@register_prediction("training-returns.constant")
-def training_returns_constant(problem: Problem, sample: Sample) -> np.ndarray:
-    """Every rank returns as much as the first ones do on average."""
-    energies = _fitted_energies(sample, 2)
-    return np.broadcast_to(energies.mean(axis=1, keepdims=True), energies.shape)
-
-
-@register_prediction("training-returns.unsquared")
-def training_returns_unsquared(problem: Problem, sample: Sample) -> np.ndarray:
-    return _fitted_energies(sample, 1)
-
-
 @register_experiment("next-rank-gain")
 def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) - risk(D_{r+1}) on the same draws, r = `rank`; context: risk(D_{r+1})."""
     risks = experiments._risks(problem, trials, seed).lora
     r = int(rank)
     return Sample((risks[:, r] - risks[:, r + 1])[:, None], {"rank": np.asarray(r), "fft": risks[:, -1]})
-
-
-def _energy_of_next(problem: Problem, sample: Sample) -> float:
-    """s_{r+1}^2 of Delta Sigma^{1/2}: what rank r + 1 takes off the least risk."""
-    rank = int(sample.context["rank"])
-    return bounds.least_risk(problem, rank) - bounds.least_risk(problem, rank + 1)
-
-
-@register_prediction("next-rank.energy")
-def next_rank_energy(problem: Problem, sample: Sample) -> float:
-    return _energy_of_next(problem, sample)
-
-
-@register_prediction("next-rank.nothing")
-def next_rank_nothing(problem: Problem, sample: Sample) -> float:
-    """Nothing: the surplus rank is useless already."""
-    return 0.0
-
-
-@register_prediction("next-rank.one-step-late")
-def next_rank_one_step_late(problem: Problem, sample: Sample) -> float:
-    """s_{r+2}^2 in place of s_{r+1}^2."""
-    rank = int(sample.context["rank"]) + 1
-    return bounds.least_risk(problem, rank) - bounds.least_risk(problem, rank + 1)
-
-
-@register_prediction("next-rank.average-energy")
-def next_rank_average_energy(problem: Problem, sample: Sample) -> float:
-    """Costs what a rank costs on average: -risk(D_FFT) / max_rank."""
-    return -float(np.mean(sample.context["fft"])) / problem.max_rank
 
 
 # -- many samples -------------------------------------------------------------------------------------------------
@@ -120,24 +65,9 @@ def _limit(problem: Problem, rank: int) -> float:
     return capacity.large_sample_limit(problem, rank, trials=200_000).limit
 
 
-@register_prediction("scaled-variance.small-noise")
-def scaled_variance_small_noise(problem: Problem, sample: Sample) -> float:
-    """r dx + r (dy - r) (n - dx - 1) / (n - r - 1) at the rank of the shift, more above it (`theory.capacity`)."""
-    return (problem.n - problem.dx - 1) * _small_noise(problem, int(sample.context["rank"])) / problem.noise_std**2
-
-
-@functools.lru_cache(maxsize=8)
-def _small_noise(problem: Problem, rank: int) -> float:
-    return capacity.small_noise_risk(problem, rank, trials=200_000).value
-
-
-@register_prediction("scaled-variance.dimension")
-def scaled_variance_dimension(problem: Problem, sample: Sample) -> float:
-    return float(capacity.tangent_dimension(problem.dx, problem.dy, int(sample.context["rank"])))
-
-
 @register_prediction("scaled-variance.parameters")
 def scaled_variance_parameters(problem: Problem, sample: Sample) -> float:
+    """The parameters of both factors, r (dx + dy)."""
     return float(capacity.parameter_count(problem.dx, problem.dy, int(sample.context["rank"])))
 
 
@@ -150,18 +80,6 @@ def more_samples_gain(problem: Problem, trials: int, seed: int, *, rank: float, 
     r = int(rank)
     context = {"few": few[:, r], "fft": few[:, -1], "fft_gain": few[:, -1] - many[:, -1], "more": np.asarray(more)}
     return Sample((few[:, r] - many[:, r])[:, None], context)
-
-
-@register_prediction("samples.tenth")
-def samples_tenth(problem: Problem, sample: Sample) -> np.ndarray:
-    """A tenth of the risk with n samples."""
-    return 0.1 * sample.context["few"]
-
-
-@register_prediction("samples.as-for-fft")
-def samples_as_for_fft(problem: Problem, sample: Sample) -> np.ndarray:
-    """What full fine-tuning gains."""
-    return sample.context["fft_gain"]
 
 
 # -- methods against FFT ------------------------------------------------------------------------------------------
@@ -185,14 +103,3 @@ def peft_risks(problem: Problem, trials: int, seed: int, *, rank: float) -> Samp
     full = methods._risks(problem, experiments._fft_updates(problem, x, y))
     columns = ("LoRA", "frozen A", "frozen B", "IA3", "BitFit")
     return Sample(np.column_stack(risks), {"fft": full}, columns=columns)
-
-
-@register_prediction("risk.of-fft")
-def risk_of_fft(problem: Problem, sample: Sample) -> np.ndarray:
-    return sample.context["fft"]
-
-
-@register_prediction("risk.half-the-shift")
-def risk_half_the_shift(problem: Problem, sample: Sample) -> float:
-    """||Delta Sigma^{1/2}||_F^2 / 2: half of the shift is learned, at no cost."""
-    return problem.pretrained_risk / 2

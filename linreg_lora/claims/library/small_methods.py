@@ -1,4 +1,4 @@
-"""Claims about the methods that train one number an output, BitFit and IA3, and about the size of every method."""
+"""The methods that train one number an output, BitFit and IA3, and the size of every method."""
 
 import functools
 from collections.abc import Callable
@@ -8,10 +8,8 @@ import numpy as np
 
 from linreg_lora import runtime
 from linreg_lora.claims.library import experiments, methods
-from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
 from linreg_lora.problem import Problem
-from linreg_lora.theory.bitfit import bitfit_risk
-from linreg_lora.theory.ia3 import ia3_risk
 
 
 class Compiled(NamedTuple):
@@ -55,46 +53,6 @@ def ia3_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
     return Sample(np.sum(((updates - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))[:, None])
 
 
-@register_prediction("bitfit.exact")
-def bitfit_exact(problem: Problem, sample: Sample) -> float:
-    return bitfit_risk(problem)
-
-
-@register_prediction("bitfit.shift-is-no-noise")
-def bitfit_shift_is_no_noise(problem: Problem, sample: Sample) -> float:
-    """||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) / n: the shift does not move the mean residual."""
-    return problem.pretrained_risk + problem.noise_trace / problem.n
-
-
-@register_prediction("bitfit.learns-the-shift")
-def bitfit_learns_the_shift(problem: Problem, sample: Sample) -> float:
-    """Only the variance is left: the bias stands in for the shift."""
-    return bitfit_risk(problem) - problem.pretrained_risk
-
-
-@register_prediction("ia3.exact")
-def ia3_exact(problem: Problem, sample: Sample) -> float:
-    return ia3_risk(problem).risk
-
-
-@register_prediction("ia3.misspecification-is-no-noise")
-def ia3_misspecification_is_no_noise(problem: Problem, sample: Sample) -> float:
-    return ia3_risk(problem).misspecification + problem.noise_trace / (problem.n - 2)
-
-
-@register_prediction("ia3.classical")
-def ia3_classical(problem: Problem, sample: Sample) -> float:
-    """n in place of n - 2."""
-    exact = ia3_risk(problem)
-    return exact.misspecification + exact.variance * (problem.n - 2) / problem.n
-
-
-@register_prediction("ia3.learns-the-shift")
-def ia3_learns_the_shift(problem: Problem, sample: Sample) -> float:
-    """Every shift is taken for a rescaling of the outputs."""
-    return problem.noise_trace / (problem.n - 2)
-
-
 # -- dimensions ---------------------------------------------------------------------------------------------------
 
 
@@ -121,28 +79,3 @@ def reached_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: float)
     context = {"rank": np.asarray(r)}
     statistic = np.stack(ranks, axis=1).astype(float)
     return Sample(statistic, context, tolerance=np.zeros(trials), scale=np.ones(trials))
-
-
-def _each(sample: Sample, *dimensions: int) -> np.ndarray:
-    return np.broadcast_to(np.array(dimensions, dtype=float), sample.statistic.shape)
-
-
-@register_prediction("reached.parameters")
-def reached_parameters(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """r dy, r dx, dy, dy: what each method trains."""
-    (dy, dx), r = size, int(sample.context["rank"])
-    return _each(sample, r * dy, r * dx, dy, dy)
-
-
-@register_prediction("reached.lora-parameters")
-def reached_lora_parameters(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """r (dx + dy) with either factor frozen: the frozen one is counted."""
-    (dy, dx), r = size, int(sample.context["rank"])
-    return _each(sample, r * (dx + dy), r * (dx + dy), dy, dy)
-
-
-@register_prediction("reached.factors-swapped")
-def reached_factors_swapped(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """The parameters of the frozen factor in place of the trained one."""
-    (dy, dx), r = size, int(sample.context["rank"])
-    return _each(sample, r * dx, r * dy, dy, dy)

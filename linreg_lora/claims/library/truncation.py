@@ -1,4 +1,4 @@
-"""Claims about truncating a perturbed matrix, and about the norm of its perturbation, in plain NumPy.
+"""Truncating a perturbed matrix, and the norm of its perturbation, in plain NumPy.
 
 Draws of truncation claims are adversarial: they include the perturbations that make a truncation keep the wrong
 directions.
@@ -11,7 +11,6 @@ from linreg_lora.claims.registry import (
     Sample,
     register_experiment,
     register_predicate,
-    register_prediction,
 )
 
 _EPS = np.finfo(float).eps
@@ -119,68 +118,6 @@ def truncation_error_of_low_rank(size: MatrixSize, trials: int, seed: int, *, ra
     return _truncation_sample(t, n, r, np.linalg.norm(_truncation_errors(t, n, r), axis=(-2, -1)) ** 2, 2)
 
 
-@register_prediction("truncation.twice-noise")
-def truncation_twice_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["next_singular_value"] + 2 * sample.context["noise_norm"]
-
-
-@register_prediction("truncation.once-noise")
-def truncation_once_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["next_singular_value"] + sample.context["noise_norm"]
-
-
-def _square(size: MatrixSize, sample: Sample, noise: float) -> np.ndarray:
-    return noise * sample.context["noise_norm"] ** 2 + 2 * sample.context["next_singular_value"] ** 2
-
-
-@register_prediction("truncation-squared.corrected")
-def truncation_squared_corrected(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """8 ||N||^2 + 2 s_{r+1}^2, the square of Lemma 2 by (a + b)^2 <= 2 a^2 + 2 b^2."""
-    return _square(size, sample, 8.0)
-
-
-@register_prediction("truncation-squared.as-printed")
-def truncation_squared_as_printed(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return _square(size, sample, 4.0)
-
-
-@register_prediction("truncation-squared.less-noise")
-def truncation_squared_less_noise(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return _square(size, sample, 7.9)
-
-
-@register_prediction("truncation-frobenius.tail-and-noise")
-def truncation_frobenius(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """tail_r(T) + 2 sqrt(2 r) ||N||_2."""
-    return sample.context["tail"] + 2 * np.sqrt(2 * sample.context["rank"]) * sample.context["noise_norm"]
-
-
-@register_prediction("truncation-frobenius.rank-r-difference")
-def truncation_frobenius_rank_r(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["tail"] + 2 * np.sqrt(sample.context["rank"]) * sample.context["noise_norm"]
-
-
-@register_prediction("truncation-frobenius.tail-alone")
-def truncation_frobenius_tail(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return sample.context["tail"]
-
-
-@register_prediction("truncation-low-rank.five")
-def truncation_low_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
-    """5 r ||N||_2^2."""
-    return 5 * sample.context["rank"] * sample.context["noise_norm"] ** 2
-
-
-@register_prediction("truncation-low-rank.four")
-def truncation_low_rank_four(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return 4 * sample.context["rank"] * sample.context["noise_norm"] ** 2
-
-
-@register_prediction("truncation-low-rank.no-rank")
-def truncation_low_rank_without_rank(size: MatrixSize, sample: Sample) -> np.ndarray:
-    return 5 * sample.context["noise_norm"] ** 2
-
-
 # -- Gaussian norms -----------------------------------------------------------------------------------------------
 
 
@@ -196,19 +133,3 @@ def squared_spectral_norm(size: MatrixSize, trials: int, seed: int) -> Sample:
     draws = np.random.default_rng(seed).standard_normal((trials, *size))
     gram = draws @ draws.mT if size.rows <= size.columns else draws.mT @ draws
     return Sample(np.linalg.eigvalsh(gram)[:, -1:])
-
-
-@register_prediction("spectral-norm.sum-of-roots")
-def spectral_norm_bound(size: MatrixSize, sample: Sample) -> float:
-    """The smaller of the two bounds."""
-    return min((np.sqrt(size.rows) + np.sqrt(size.columns)) ** 2 + 1, 5.0 * max(size))
-
-
-@register_prediction("spectral-norm.no-cross-term")
-def spectral_norm_no_cross_term(size: MatrixSize, sample: Sample) -> float:
-    return size.rows + size.columns + 1.0
-
-
-@register_prediction("spectral-norm.single-cross-term")
-def spectral_norm_single_cross_term(size: MatrixSize, sample: Sample) -> float:
-    return size.rows + size.columns + np.sqrt(size.rows * size.columns) + 1

@@ -1,4 +1,4 @@
-"""Claims about updates of explicit data: ranks, norms, training loss, and robustness of the fine-tuned map.
+"""Updates of explicit data: ranks, norms, training loss, and robustness of the fine-tuned map.
 
 Statements that hold on every draw, so that no statistics are needed.
 """
@@ -25,17 +25,14 @@ def whitened_rank(problem: Problem, trials: int, seed: int) -> Sample:
 
 @register_prediction("rank.smallest-size")
 def rank_smallest_size(problem: Problem, sample: Sample) -> float:
+    """min(n, dx, dy)."""
     return float(min(problem.n, problem.dx, problem.dy))
 
 
 @register_prediction("rank.samples")
 def rank_samples(problem: Problem, sample: Sample) -> float:
+    """n."""
     return float(problem.n)
-
-
-@register_prediction("rank.inputs")
-def rank_inputs(problem: Problem, sample: Sample) -> float:
-    return float(min(problem.n, problem.dx))
 
 
 @register_experiment("lora-update-norm", pathwise=True)
@@ -51,6 +48,7 @@ def lora_update_norm(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 @register_prediction("update-norm.full")
 def update_norm_full(problem: Problem, sample: Sample) -> np.ndarray:
+    """||D_FFT||_F on the same data."""
     return sample.context["full"]
 
 
@@ -58,20 +56,6 @@ def update_norm_full(problem: Problem, sample: Sample) -> np.ndarray:
 def update_norm_share(problem: Problem, sample: Sample) -> np.ndarray:
     """As if all directions were equally strong: sqrt(r / min(n, dx, dy)) of the full update."""
     return np.sqrt(sample.context["rank"] / sample.context["largest_rank"]) * sample.context["full"]
-
-
-@register_prediction("training-loss.full")
-def training_loss_full(problem: Problem, sample: Sample) -> np.ndarray:
-    """||R (I - P)||_F^2, the training loss of FFT, by QR of X^T."""
-    rows = np.linalg.qr(sample.context["x"].mT)[0]
-    residual = sample.context["residual"]
-    return _norms(residual - (residual @ rows) @ rows.mT) ** 2
-
-
-@register_prediction("training-loss.untrained")
-def training_loss_untrained(problem: Problem, sample: Sample) -> np.ndarray:
-    """||R||_F^2: nothing is learned."""
-    return _norms(sample.context["residual"]) ** 2
 
 
 @register_experiment("input-rise-difference", pathwise=True)
@@ -88,27 +72,9 @@ def input_rise_difference(problem: Problem, trials: int, seed: int, *, rank: flo
     return Sample(_norms(full) ** 2 - _norms(adapted) ** 2, context, tolerance=tolerance, scale=scale)
 
 
-def _left_out(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """D_FFT and P D_FFT, P = I - U_r U_r^T, by pseudoinverse and SVD in NumPy."""
-    x, residual = sample.context["x"], sample.context["residual"]
-    full = residual @ np.linalg.pinv(x)
-    basis = np.linalg.svd(full @ x, full_matrices=False)[0][..., : int(sample.context["rank"])]
-    return full, full - basis @ (basis.mT @ full)
-
-
-@register_prediction("input-rise.exact")
-def input_rise_exact(problem: Problem, sample: Sample) -> np.ndarray:
-    """||P D_FFT||_F^2 + 2 <A0, P D_FFT>."""
-    _, left_out = _left_out(sample)
-    return _norms(left_out) ** 2 + 2 * np.sum(sample.context["start"] * left_out, axis=(-2, -1))
-
-
-@register_prediction("input-rise.without-pretrained")
-def input_rise_without_pretrained(problem: Problem, sample: Sample) -> np.ndarray:
-    return _norms(_left_out(sample)[1]) ** 2
-
-
-@register_prediction("input-rise.whole-update")
-def input_rise_whole_update(problem: Problem, sample: Sample) -> np.ndarray:
-    full, _ = _left_out(sample)
-    return _norms(full) ** 2 + 2 * np.sum(sample.context["start"] * full, axis=(-2, -1))
+@register_experiment("fft-input-rise")
+def fft_input_rise(problem: Problem, trials: int, seed: int) -> Sample:
+    """||A0 + D_FFT||_F^2: how much the loss of the fine-tuned map rises under input noise of unit variance."""
+    x, y = experiments._data(problem, trials, seed)
+    start = 0.0 if problem.pretrained is None else problem.pretrained
+    return Sample((_norms(start + experiments._fft_updates(problem, x, y)) ** 2)[:, None])

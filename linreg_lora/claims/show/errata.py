@@ -1,6 +1,6 @@
 """Errata of the papers, as Markdown, from the claims file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable, Verdict
 from linreg_lora.claims.show.report import source_line
@@ -17,14 +17,23 @@ needs the right ones. Of the papers marked "as read" only summaries were at hand
 given here."""
 
 
-def markdown(file: ClaimsFile) -> str:
-    """The whole document: corrections, conditions, slips of print, and what could not be decided."""
+_INTRODUCTION_OF_OTHERS = """\
+# Errata
+
+Written by `linreg-lora claims errata` from the claims of {names}."""
+
+
+def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
+    """The whole document: corrections, conditions, slips of print, and what could not be decided.
+
+    `names`: of the files, where it is not `paper_claims.yaml` alone.
+    """
     by_id = {claim.id: claim for claim in file.claims}
     corrected, failed, conditional = (
         with_expected(file, verdict) for verdict in (Verdict.HOLDS_WITH_CORRECTION, Verdict.FAILS, Verdict.HOLDS_UNDER)
     )
     parts = [
-        _INTRODUCTION,
+        _INTRODUCTION_OF_OTHERS.format(names=", ".join(names)) if names else _INTRODUCTION,
         *_section("Statements with a correction", (_corrected(claim, by_id) for claim in corrected)),
         *_section("Statements that fail", (_failed(claim) for claim in failed)),
         *_section("Statements that hold under a condition", (_conditional(claim) for claim in conditional)),

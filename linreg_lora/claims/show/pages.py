@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from linreg_lora.claims.cases import describe_domain
 from linreg_lora.claims.schema import Claim, ClaimsFile, Kind, Undecidable, Verdict
 from linreg_lora.claims.show.report import percentage, probability, source_line, styled
 
@@ -93,10 +92,10 @@ def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Ite
 def assumptions(claim: Claim) -> Iterator[tuple[str, str]]:
     """What a claim is tested on, how, and how sharply: pairs of a name and a value."""
     yield "kind", f"{claim.kind}, {claim.relation}" if claim.relation else str(claim.kind)
-    yield "tested on", describe_domain(claim.domain)
+    yield "tested on", claim.domain.describe()
     if claim.outside is not None:
         yield "holds under", claim.condition
-        yield "fails on", f"{describe_domain(claim.outside)} (another {claim.changed})"
+        yield "fails on", f"{claim.outside.describe()} (another {claim.changed})"
     if claim.counterexample:
         yield "counterexample", claim.counterexample
     if claim.correction is not None:

@@ -3,11 +3,13 @@
 import json
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from linreg_lora.claims.schema import Kind, Source, Verdict
 
 if TYPE_CHECKING:
+    from linreg_lora.claims.collection import Part
     from linreg_lora.claims.judge import Comparison, Judgement
 
 _STYLE = {
@@ -55,8 +57,11 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
     return out
 
 
-def summary(judgements: "list[Judgement]") -> str:
+def summary(judgements: "list[Judgement]", parts: "Sequence[Part]" = ()) -> str:
     """One line: how many are as expected, and the family-wise false-alarm level of the run.
+
+    `parts`: the files that the claims are from (`collect_claims`). Where there are several, a second line has the
+    levels that each allows itself, and their sum.
 
     >>> import linreg_lora as ll
     >>> ll.claims.summary(ll.check_claims(only=["lemma2-square"]))
@@ -67,12 +72,22 @@ def summary(judgements: "list[Judgement]") -> str:
     return (
         f"{expected} of {len(judgements)} claims as expected; false-alarm level of the whole run {level:.1e}; "
         f"{sum(r.rejected for j in judgements for r in j.rivals)} of {sum(len(j.rivals) for j in judgements)} rivals "
-        "rejected"
+        f"rejected{_levels(parts)}"
     )
 
 
-def to_json(judgements: "list[Judgement]", seed: int) -> str:
+def _levels(parts: "Sequence[Part]") -> str:
+    if len(parts) < 2:
+        return ""
+    levels = [part.file.family_wise_level for part in parts]
+    listed = " + ".join(f"{part.name} {level:.1e}" for part, level in zip(parts, levels, strict=True))
+    return f"\nfamily-wise levels of the files: {listed} = {sum(levels):.1e}"
+
+
+def to_json(judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = ()) -> str:
     """One object; `claims` is the list. Numbers that are infinite or undefined are null.
+
+    `parts`: the files that the claims are from (`collect_claims`), listed as `files` with the ids of what was judged.
 
     >>> import linreg_lora as ll
     >>> import json
@@ -84,6 +99,8 @@ def to_json(judgements: "list[Judgement]", seed: int) -> str:
         "seed": seed,
         "as_expected": all(j.as_expected for j in judgements),
         "false_alarm": sum(j.claim.false_alarm for j in judgements),
+        "family_wise_level": sum(part.file.family_wise_level for part in parts) if parts else None,
+        "files": [_file(part, judgements) for part in parts],
         "claims": [_claim(j) for j in judgements],
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False)
@@ -115,6 +132,12 @@ def to_junit(judgements: "list[Judgement]") -> str:
             ET.SubElement(case, "failure", message=message).text = json.dumps(_finite(_claim(j)), indent=2)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _file(part: "Part", judgements: "list[Judgement]") -> dict[str, Any]:
+    ids = {claim.id for claim in part.file.claims}
+    judged = [j.claim.id for j in judgements if j.claim.id in ids]
+    return {"name": part.name, "family_wise_level": part.file.family_wise_level, "claims": judged}
 
 
 def _claim(j: "Judgement") -> dict[str, Any]:

@@ -1,0 +1,157 @@
+"""Plug-ins: Python files and installed packages that register what claims name.
+
+A plug-in is code, and loading one runs it: a file because somebody names it, an installed package because its entry
+points are of the group `linreg_lora.claims`. A module may name a claims file beside it, `CLAIMS = "claims.yaml"`.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from linreg_lora.claims import registry
+from linreg_lora.errors import InvalidInput, one_line
+
+GROUP = "linreg_lora.claims"
+
+#: The files of plug-ins that were run.
+_files: set[str] = set()
+
+
+class InstalledPlugin(NamedTuple):
+    """An entry point of an installed package. `claims`: the file its module names; `problem`: why it is not loaded."""
+
+    name: str
+    claims: Path | None
+    problem: str
+
+
+def load_plugin(path: Path | str) -> ModuleType:
+    """Run a Python file that registers predictions, experiments, predicates or domains, and return its module.
+
+    Its folder becomes the last of those that imports are looked for in, so that it may have modules beside it. What it
+    prints goes to standard error. Raises `InvalidInput` in one line, with nothing registered, where it cannot be run.
+
+    >>> import linreg_lora as ll
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> code = '''
+    ... import linreg_lora as ll
+    ... @ll.claims.register_prediction("mine.noise")
+    ... def noise(problem: ll.Problem, sample: ll.claims.Sample) -> float:
+    ...     return problem.noise_trace
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.py")
+    ...     _ = path.write_text(code)
+    ...     ll.claims.load_plugin(path).noise.__name__
+    'noise'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidInput("plugin", "a Python file", str(path), "there is none of this name")
+    path = path.resolve()
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidInput("plugin", "a Python file, whose name ends in .py", str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _files.add(str(path))
+    try:
+        with _registering(f"plugin {path}", path):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def blamed(error: BaseException) -> InvalidInput | None:
+    """An error that a plug-in's code raised after it was loaded, as one line; None for any other."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _files:
+            said = f"line {frame.lineno}: {one_line(str(error)) or 'no message'}"
+            return InvalidInput(f"plugin {frame.filename}", "code that runs", type(error).__name__, said)
+    return None
+
+
+def _module_name(path: Path) -> str:
+    """The file's own name where that imports it, so that other processes find it too; else one that nothing has."""
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+        if found is not None and found.origin == str(path):
+            return path.stem
+    return f"linreg_lora_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+@functools.cache
+def installed_plugins() -> tuple[InstalledPlugin, ...]:
+    """The plug-ins of installed packages, loaded once, with what is wrong with those that could not be.
+
+    >>> import linreg_lora as ll
+    >>> [plugin.problem for plugin in ll.claims.installed_plugins()]
+    []
+    """
+    return tuple(_installed(entry) for entry in _entry_points())
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    return sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value))
+
+
+def _installed(entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
+    try:
+        with _registering(f"plug-in {entry.name}, {entry.value}", None):
+            module = importlib.import_module(entry.module)
+            entry.load()
+            _files.add(str(module.__file__))
+            return InstalledPlugin(entry.name, _claims_of(module), "")
+    except InvalidInput as error:
+        return InstalledPlugin(entry.name, None, str(error))
+
+
+def _claims_of(module: ModuleType) -> Path | None:
+    """The claims file that a module names, beside it."""
+    named = getattr(module, "CLAIMS", None)
+    if named is None:
+        return None
+    path = Path(module.__file__ or "").parent / str(named)
+    if not path.is_file():
+        raise InvalidInput("CLAIMS", "the name of a file beside the module", str(path))
+    return path
+
+
+@contextlib.contextmanager
+def _registering(what: str, path: Path | None) -> Iterator[None]:
+    """Whatever goes wrong is `InvalidInput` of `what`, and leaves nothing registered."""
+    registry.load_own()
+    expected = "a module that registers what claims name"
+    try:
+        with registry.all_or_nothing(), contextlib.redirect_stdout(sys.stderr):
+            yield
+    except InvalidInput as error:
+        raise InvalidInput(what, expected, "a registration that is refused", str(error)) from None
+    except SyntaxError as error:
+        where = "" if error.lineno is None else f"line {error.lineno}: "
+        if where and error.filename not in (None, str(path)):
+            where = f"{error.filename}, {where}"
+        raise InvalidInput(what, expected, type(error).__name__, f"{where}{error.msg}") from None
+    except (Exception, SystemExit) as error:
+        said = one_line(str(error)) or "no message"
+        raise InvalidInput(what, expected, type(error).__name__, f"{_line(error, path)}{said}") from None
+
+
+def _line(error: BaseException, path: Path | None) -> str:
+    """The last line of the plug-in itself that was running."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {lines[-1]}: " if lines else ""

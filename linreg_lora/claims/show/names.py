@@ -1,0 +1,50 @@
+"""What claims files can name, with one line each: for people a table a kind, for programs JSON."""
+
+import inspect
+from typing import Any
+
+from linreg_lora.claims import registry
+
+
+def to_records() -> dict[str, list[dict[str, Any]]]:
+    """Kind (predictions, experiments, domains, predicates, methods) -> what there is, by name."""
+    kinds = {**registry.functions(), "method": registry.methods()}
+    return {f"{kind}s": [_record(kind, name, kinds[kind][name]) for name in sorted(kinds[kind])] for kind in kinds}
+
+
+def tables() -> list[Any]:
+    """A rich table for each kind of which there is something."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = []
+    for kind, records in to_records().items():
+        if not records:
+            continue
+        table = Table(title=f"{kind.capitalize()} ({len(records)})", title_justify="left", row_styles=["", "dim"])
+        for name in ("name", "about", "settings", "what it is"):
+            table.add_column(name, overflow="fold")
+        for record in records:
+            extra = ", ".join(record.get("settings", record.get("fields", [])))
+            table.add_row(*map(Text, (record["name"], record.get("case", ""), extra, record["summary"])))
+        out.append(table)
+    return out
+
+
+def _record(kind: str, name: str, made: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"name": name, "module": getattr(made, "__module__", "")}
+    if kind == "prediction":
+        record["case"] = registry.prediction(name).case.__name__
+    elif kind == "experiment":
+        experiment = registry.experiment(name)
+        record |= {"case": experiment.case.__name__, "settings": list(experiment.settings)}
+        record["measures"] = "single draws" if experiment.pathwise else "means"
+    elif kind == "domain":
+        record |= {"case": registry.domain(name).case.__name__, "fields": list(made.model_fields)}
+    return {**record, "summary": summary(made)}
+
+
+def summary(made: Any) -> str:
+    """The first sentence of a docstring, or its first line; empty where there is none."""
+    text = (inspect.getdoc(made) or "").partition("\n\n")[0]
+    return " ".join(text.split())

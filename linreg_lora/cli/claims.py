@@ -1,0 +1,114 @@
+"""Commands that show claims and help to write them: `claims`, with `show`, `errata`, `vocabulary` and `new`."""
+
+from typing import Annotated
+
+import typer
+
+from linreg_lora.claims.vocabulary import Kind, Verdict
+from linreg_lora.cli.app import TableFormat, app
+from linreg_lora.cli.plugins import Claims, Everything, Papers, Plugins, load_plugins
+
+claims_app = typer.Typer(
+    invoke_without_command=True, add_completion=False, help="List what the papers claim, or show one claim."
+)
+app.add_typer(claims_app, name="claims")
+
+
+@claims_app.callback()
+def claims_list(
+    context: typer.Context,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only claims with this expected verdict.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only claims whose paper or locator contains this.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only claims that are tested this way.")] = None,
+    claims: Claims = None,
+    paper: Papers = None,
+    everything: Everything = False,
+    plugin: Plugins = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """List the claims of the package's claims file. Nothing is checked."""
+    if context.invoked_subcommand is not None:
+        return
+    import json
+
+    from linreg_lora.claims.collection import collect_claims
+    from linreg_lora.claims.show import pages
+    from linreg_lora.console import print_table
+
+    load_plugins(plugin)
+    file = collect_claims(claims, papers=paper or [], everything=everything).file
+    found = pages.matching(file, verdict, source, kind)
+    if output is TableFormat.JSON:
+        typer.echo(json.dumps(pages.to_records(found), indent=2))
+    else:
+        print_table(pages.listing(found))
+
+
+@claims_app.command("show")
+def claims_show(
+    claim: Annotated[str, typer.Argument(metavar="ID", help="The claim.")],
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    claims: Claims = None,
+    paper: Papers = None,
+    everything: Everything = False,
+    plugin: Plugins = None,
+) -> None:
+    """Check one claim and print its page: statement, assumptions, verdict, numbers, rivals and proof steps.
+
+    Exit code 1 when the verdict is not the expected one.
+    """
+    from linreg_lora.claims.check import check_claims as run
+    from linreg_lora.claims.collection import collect_claims
+    from linreg_lora.claims.show import pages
+    from linreg_lora.console import print_table
+
+    load_plugins(plugin)
+    file = collect_claims(claims, papers=paper or [], everything=everything).file
+    undecidable = {entry.id: entry for entry in file.undecidable}
+    judgement = None if claim in undecidable else run(file, only=[claim], seed=seed)[0]
+    for part in pages.claim_page(undecidable[claim] if judgement is None else judgement.claim, judgement):
+        print_table(part)
+    if judgement is not None and not judgement.as_expected:
+        raise typer.Exit(1)
+
+
+@claims_app.command("errata")
+def claims_errata(
+    claims: Claims = None, paper: Papers = None, everything: Everything = False, plugin: Plugins = None
+) -> None:
+    """Print what the papers get wrong, as Markdown: by default the content of docs/errata.md."""
+    from linreg_lora.claims.collection import collect_claims
+    from linreg_lora.claims.show.errata import markdown
+
+    load_plugins(plugin)
+    parts, file = collect_claims(claims, papers=paper or [], everything=everything)
+    others = [part.name for part in parts] if claims or paper or everything else []
+    typer.echo(markdown(file, others), nl=False)
+
+
+@claims_app.command("vocabulary")
+def claims_vocabulary(
+    plugin: Plugins = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """List what claims can name: predictions, experiments, domains, predicates, methods."""
+    import json
+
+    from linreg_lora.claims.show import names
+    from linreg_lora.console import print_table
+
+    load_plugins(plugin)
+    if output is TableFormat.JSON:
+        typer.echo(json.dumps(names.to_records(), indent=2))
+        return
+    for table in names.tables():
+        print_table(table)
+
+
+@claims_app.command("new")
+def claims_new(name: Annotated[str, typer.Argument(help="Of the two files to write, NAME.yaml and NAME.py.")]) -> None:
+    """Write a commented claim of your own, which `check --claims NAME.yaml --plugin NAME.py` accepts as it stands."""
+    from linreg_lora.claims.skeleton import write
+
+    for path in write(name):
+        typer.echo(path)
