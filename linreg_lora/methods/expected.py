@@ -69,7 +69,8 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
             continue
         if reduced is not None and (reduced.rank or 0) <= reduced.problem.max_rank:
             reductions[method] = reduced
-            ranks.setdefault(reduced.problem.fingerprint, set()).add(reduced.rank or 0)
+            wanted = ranks.setdefault(reduced.problem.fingerprint, set())
+            wanted |= set() if reduced.rank is None else {reduced.rank}
 
     def one(method: Method) -> MethodRisk:
         reduced = reductions.get(method)
@@ -77,7 +78,7 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
             return method.expected_risk(problem)
         key = reduced.problem.fingerprint
         if key not in curves or not ranks[key] <= set(curves[key].ranks.tolist()):
-            curves[key] = theory.expected_risk(reduced.problem, sorted(ranks[key]))
+            curves[key] = theory.expected_risk(reduced.problem, sorted(ranks[key]) or [0])
         count = registry.parameters(method, problem)
         return result.of_curve(curves[key], reduced.rank, problem, method.name, count, reduced.constant)
 

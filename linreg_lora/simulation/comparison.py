@@ -66,4 +66,4 @@ def compare(
 def draws_of(problem: Problem, adapt: Sequence[Method], trials: int) -> int:
     """How many draws `compare` makes at most: what its `progress` comes to."""
     fits = [method for method in adapt if not simulation.by_curve(method)]
-    return trials * (len(fits) + bool(simulation.curve_ranks(problem, adapt)))
+    return trials * (len(fits) + (simulation.curve_ranks(problem, adapt) is not None))

@@ -98,9 +98,8 @@ def require_finite(name: str, problem: Problem, rows: Float[np.ndarray, "draws c
 def _chunk(
     one: Callable[..., Any], static: tuple[Hashable, ...], size: int, arrays: Any, key: Array, first: Array | int
 ) -> Any:
-    return jax.vmap(lambda k: one(*static, arrays, k))(keys(key, first, size))
+    return jax.vmap(lambda k: one(*static, arrays, k))(_keys(key, first, size))
 
 
-def keys(key: Array, first: Array | int, size: int) -> Array:
-    """The keys of the draws from number `first` on: that of draw i is fold_in(key, i)."""
+def _keys(key: Array, first: Array | int, size: int) -> Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(size))

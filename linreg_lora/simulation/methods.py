@@ -5,6 +5,7 @@ seed and of i alone, so that methods with one seed and one problem are fitted to
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
@@ -135,8 +136,8 @@ def simulated_risks(
     LoRA of all ranks and FFT are read off one curve, if it has their ranks off `curve`.
     """
     ranks = curve_ranks(problem, methods)
-    if ranks and (curve is None or not set(ranks) <= set(curve.ranks.tolist())):
-        curve = curves.monte_carlo(problem, trials=trials, seed=seed, ranks=ranks, progress=progress)
+    if ranks is not None and (curve is None or not set(ranks) <= set(curve.ranks.tolist())):
+        curve = curves.monte_carlo(problem, trials=trials, seed=seed, ranks=ranks or [0], progress=progress)
 
     def one(method: Method) -> MethodRisk:
         if not by_curve(method):
@@ -164,10 +165,10 @@ def by_curve(method: Method) -> bool:
     return type(method) in (LoRA, FullFineTuning)
 
 
-def curve_ranks(problem: Problem, methods: Sequence[Method]) -> list[int]:
-    """The ranks that a risk curve needs so that LoRA and FFT among `methods` can be read off it; [0] for FFT alone."""
-    ranks = {method.rank if isinstance(method, LoRA) else 0 for method in methods if by_curve(method)}
-    return sorted(rank for rank in ranks if rank <= problem.max_rank)
+def curve_ranks(problem: Problem, methods: Sequence[Method]) -> list[int] | None:
+    """The ranks that a risk curve needs so that LoRA and FFT among `methods` can be read off it; None: no curve."""
+    ranks = sorted({method.rank for method in methods if type(method) is LoRA and method.rank <= problem.max_rank})
+    return ranks if ranks or any(type(method) is FullFineTuning for method in methods) else None
 
 
 def _on_curve(curve: RiskCurve, problem: Problem, method: Method) -> MethodRisk:
@@ -225,18 +226,16 @@ def _chunks(
 
 
 class Fits(draws.Draws[Float[np.ndarray, "draws"]]):
-    """The program that draws explicit data, fits a method to them and measures its excess risk."""
+    """Draws explicit data, fits a method to them and measures its excess risk. Drawing is compiled for all methods."""
 
     def __init__(self, problem: Problem, method: Method) -> None:
         size = draws.size_for((problem.dx + problem.dy) * problem.n + 2 * problem.dy * problem.dx)
-        super().__init__(_risk_of_fit, (method, problem.n), _arrays(problem), size)
-        self._batch = _batch if method.broadcasts else None
+        super().__init__(_sample, (problem.n,), _arrays(problem), size)
+        self._method = method
 
-    def start(self, key: Key[Array, ""], first: int) -> Any:
-        """Begin a chunk: of a method that takes leading dimensions in one fit, otherwise data set by data set."""
-        if self._batch is None:
-            return super().start(key, first)
-        return self._batch(*self._static, self.size, self._arrays, key, first)
+    def start(self, key: Key[Array, ""], first: int) -> Float[Array, "draws"]:
+        """Begin the chunk whose first draw has number `first`."""
+        return _risks(self._method, self._arrays, super().start(key, first))
 
 
 def _arrays(problem: Problem) -> dict[str, Any]:
@@ -266,25 +265,18 @@ def _sample(n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> gaussian.Dat
     return gaussian.sample(key, n, target, arrays["root"], arrays["noise"])
 
 
-def _risk_of_fit(method: Method, n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> Float[Array, ""]:
-    return _risk(method, _sample(n, arrays, key), arrays)
+@functools.partial(jax.jit, static_argnums=0)
+def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Float[Array, "draws"]:
+    """||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2 of each data set. Raises `InvalidInput` where a fit returns none."""
 
+    def fitted(inputs: Array, outputs: Array) -> Update:
+        update = method.fit(inputs, outputs, arrays["pretrained"], arrays["ridge"])
+        _require_update(method, update, (*inputs.shape[:-2], *arrays["shift"].shape))
+        return update
 
-def _batched_risks(
-    method: Method, n: int, size: int, arrays: dict[str, Any], key: Key[Array, ""], first: Array | int
-) -> Float[Array, "draws"]:
-    return _risk(method, jax.vmap(lambda one: _sample(n, arrays, one))(draws.keys(key, first, size)), arrays)
-
-
-_batch = jax.jit(_batched_risks, static_argnums=(0, 1, 2))
-
-
-def _risk(method: Method, data: gaussian.Dataset, arrays: dict[str, Any]) -> Float[Array, "..."]:
-    """||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2. Raises `InvalidInput` where a fit returns something else."""
-    update = method.fit(data.inputs, data.outputs, arrays["pretrained"], arrays["ridge"])
-    shape = (*data.inputs.shape[:-2], *arrays["shift"].shape)
-    _require_update(method, update, shape)
-    return excess_risk(update.map, arrays["shift"], arrays["root"]) + jnp.sum(update.offset**2, axis=-1)
+    update = (fitted if method.broadcasts else jax.vmap(fitted))(data.inputs, data.outputs)
+    shift = jnp.broadcast_to(arrays["shift"], update.map.shape)
+    return excess_risk(update.map, shift, arrays["root"]) + jnp.sum(update.offset**2, axis=-1)
 
 
 def _require_update(method: Method, update: object, shape: tuple[int, ...]) -> None:
