@@ -14,6 +14,10 @@ from linreg_lora.seeds import valid_seed
 from linreg_lora.simulation import methods as simulation
 
 
+#: Both ways to compute a risk.
+BOTH: tuple[ComputedBy, ...] = ("theory", "monte-carlo")
+
+
 class Compared(NamedTuple):
     """One method: its name, how many numbers it trains (None: it could not say), and its risks as far as wanted."""
 
@@ -27,7 +31,7 @@ def compare(
     problem: Problem,
     adapt: Sequence[Method | str],
     *,
-    computed_by: Sequence[ComputedBy] = ("theory", "monte-carlo"),
+    computed_by: Sequence[ComputedBy] = BOTH,
     trials: int = 400,
     seed: int = 0,
     progress: simulation.Progress | None = None,
@@ -47,10 +51,11 @@ def compare(
     lora:2 88 3.264
     """
     methods = registry.each(adapt)
-    unknown = [way for way in computed_by if way not in ("theory", "monte-carlo")]
+    unknown = [way for way in computed_by if way not in BOTH]
     if unknown or not computed_by:
         raise InvalidInput("computed_by", "any of theory, monte-carlo", list(computed_by))
-    trials, seed = simulation.enough_trials(trials), valid_seed(seed)
+    if "monte-carlo" in computed_by:
+        trials, seed = simulation.enough_trials(trials), valid_seed(seed)
     theory: Sequence[MethodRisk | None] = [None] * len(methods)
     simulated: Sequence[MethodRisk | None] = [None] * len(methods)
     if "theory" in computed_by:
