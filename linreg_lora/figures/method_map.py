@@ -3,11 +3,11 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 from linreg_lora.figures import style
@@ -17,7 +17,6 @@ from linreg_lora.simulation.comparison import Compared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 _COLOR = style.COMPARED[3].color
@@ -40,16 +39,19 @@ def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
         figure, axes = style.single_panel(3.9)
         FigureCanvasAgg(figure)
         _points(axes, shown)
-        _scale(axes.xaxis, [one.parameters for one in shown if one.parameters is not None])
+        _logarithmic(axes, "x", [one.parameters for one in shown if one.parameters is not None])
         axes.set(xlabel="trained parameters", ylabel="expected excess risk")
         heights = [value for one in shown for value in _values(one)]
         if heights and min(heights) > 0 and max(heights) > 8 * min(heights):
-            _scale(axes.yaxis, heights)
+            _logarithmic(axes, "y", heights)
         axes.margins(0.16, 0.12)
         hidden = [one.method for one in compared if one not in shown]
         _titled(axes, problem, hidden)
         if shown:
-            figure.legend(loc="outside lower center", ncols=3)
+            figure.legend(loc="outside lower center", ncols=2)
+        else:
+            axes.set(xticks=[], yticks=[])
+            axes.text(0.5, 0.5, "no method has a finite risk here", transform=axes.transAxes, ha="center")
         figure.draw_without_rendering()
         _label(axes, shown)
     return figure
@@ -69,7 +71,8 @@ def _points(axes: "Axes", shown: Sequence[Compared]) -> None:
         stderr = [risk.stderr if risk.stderr is not None else np.nan for _, risk in drawn if risk is not None]
         trials = next(risk.trials for _, risk in drawn if risk is not None)
         series = style.Series("black", "s", "-")
-        axes.plot([], [], color="black", marker="s", markersize=3.4, linestyle="none", label=f"{trials} draws")
+        label = f"{trials} draws, \u00b1 standard error"
+        axes.plot([], [], color="black", marker="s", markersize=3.4, linestyle="none", label=label)
         for where, value, error in zip(at, mean, stderr, strict=True):
             hollow = not math.isfinite(error)
             axes.errorbar(
@@ -78,17 +81,23 @@ def _points(axes: "Axes", shown: Sequence[Compared]) -> None:
             )  # fmt: skip
 
 
-def _scale(axis: "Axis", values: Sequence[float]) -> None:
-    """Logarithmic where all values are positive, and linear below the smallest positive one where some are 0."""
+def _logarithmic(axes: "Axes", name: Literal["x", "y"], values: Sequence[float]) -> None:
+    """A logarithmic axis, `name` x or y; with a linear stretch below the smallest positive value where some are 0."""
     positive = [value for value in values if value > 0]
     if not positive:
         return
+    low, high = min(positive), max(positive)
+    scale = axes.set_xscale if name == "x" else axes.set_yscale
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    steps = (1, 2, 5) if high < 300 * low else (1,)
+    exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    ticks = [step * 10.0**exponent for exponent in exponents for step in steps]
     if len(positive) == len(values):
-        axis._set_axes_scale("log")  # type: ignore[attr-defined]
+        scale("log")
     else:
-        axis._set_axes_scale("symlog", linthresh=min(positive))  # type: ignore[attr-defined]
-    decades = math.log10(max(positive) / min(positive))
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+        scale("symlog", linthresh=low, linscale=0.4)
+        ticks = [0.0, *(tick for tick in ticks if tick >= low)]
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -161,5 +170,5 @@ def _values(one: Compared) -> list[float]:
 def _titled(axes: "Axes", problem: Problem, hidden: Sequence[str]) -> None:
     words = [f"n = {problem.n}", f"dx = {problem.dx}", f"dy = {problem.dy}", f"noise = {problem.noise_std:g}"]
     words += [f"ridge = {problem.ridge:g}"] if problem.ridge else []
-    lines = [", ".join(words)] + ([f"without a number: {', '.join(hidden)}"] if hidden else [])
+    lines = [", ".join(words)] + ([f"not finite: {', '.join(hidden)}"] if hidden else [])
     axes.set_title("\n".join(lines), fontsize="small", color=style.ANNOTATION)
