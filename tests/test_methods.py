@@ -139,7 +139,11 @@ def test_theory_is_the_mean_of_fits(name):
         theory = ll.expected_risk(problem, method=method)
         drawn = ll.monte_carlo(problem, trials=1500, seed=5, method=method)
         assert theory.parameters == drawn.parameters
-        assert (theory.stderr, drawn.computed_by, drawn.formula) == (None, "monte-carlo", "mean over fits to explicit data")
+        assert (theory.stderr, drawn.computed_by, drawn.formula) == (
+            None,
+            "monte-carlo",
+            "mean over fits to explicit data",
+        )
         slack = 0.02 * theory.risk if "equivalent" in theory.formula else 0.0
         assert abs(theory.risk - drawn.risk) <= bound * drawn.stderr + slack, (theory, drawn)
 
@@ -176,7 +180,10 @@ def test_where_no_mean_or_variance_exists_it_says_so():
     for n, method, moments in [(4, "frozen-a:3", Moments.NO_MEAN), (2, "ia3", Moments.NO_MEAN), (4, "ia3", Moments.NO_VARIANCE),
                                (5, "frozen-a:3", Moments.NO_VARIANCE), (8, "frozen-b:2", Moments.NO_MEAN)]:  # fmt: skip
         problem = BASE.replace(n=n)
-        drawn, theory = ll.monte_carlo(problem, trials=8, seed=0, method=method), ll.expected_risk(problem, method=method)
+        drawn, theory = (
+            ll.monte_carlo(problem, trials=8, seed=0, method=method),
+            ll.expected_risk(problem, method=method),
+        )
         assert drawn.moments is theory.moments is moments
         assert drawn.notes
         assert np.isnan(drawn.stderr)
@@ -239,7 +246,9 @@ def test_refusals_name_field_expected_and_received(method, message):
 def test_a_name_is_registered_once(monkeypatch):
     ll.methods.names()
     monkeypatch.setattr(registry, "_makes", dict(registry._makes))
-    with pytest.raises(InvalidInput, match=r"LoRA being linreg_lora.methods.lora:\d+, received LoRA again at test_methods:\d+"):
+    with pytest.raises(
+        InvalidInput, match=r"LoRA being linreg_lora.methods.lora:\d+, received LoRA again at test_methods:\d+"
+    ):
 
         @ll.methods.register_method("LoRA")
         def other(rank):

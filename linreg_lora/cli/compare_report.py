@@ -67,7 +67,9 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
         if one.simulated is not None:
             row += [number(one.simulated.risk), _stderr(one.simulated)]
         table.add_row(*row, *(["; ".join(_notes(one))] if told else []))
-    lines = [f"{MARK} may be off by more than 1 %"] if any(one.theory and one.theory.flagged for one in compared) else []
+    lines = (
+        [f"{MARK} may be off by more than 1 %"] if any(one.theory and one.theory.flagged for one in compared) else []
+    )
     if pretrained_seed is not None:
         lines.append(f"A0 iid N(0, 1) from seed {pretrained_seed}")
     table.caption = "\n".join(lines)

@@ -148,9 +148,7 @@ def compare(
     )
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
     with progress("drawing", comparison.draws_of(problem, methods, trials)) as advance:
-        compared = comparison.compare(
-            problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance
-        )
+        compared = comparison.compare(problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance)
     render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
     render(problem, compared, pretrained_seed)
     if picture is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from linreg_lora.figures import style
@@ -97,6 +97,7 @@ def _logarithmic(axes: "Axes", name: Literal["x", "y"], values: Sequence[float])
     else:
         scale("symlog", linthresh=low, linscale=0.4)
         ticks = [0.0, *(tick for tick in ticks if tick >= low)]
+        axis.set_minor_locator(NullLocator())
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -113,9 +113,7 @@ class Method(abc.ABC):
 
         reduced = reduction_of(self, problem)
         curve = expected_risk(reduced.problem, [reduced.rank or 0])
-        return result.of_curve(
-            curve, reduced.rank, problem, self.name, self.parameters(problem), reduced.constant
-        )
+        return result.of_curve(curve, reduced.rank, problem, self.name, self.parameters(problem), reduced.constant)
 
     def __str__(self) -> str:
         return self.name

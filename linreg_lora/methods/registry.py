@@ -42,7 +42,9 @@ def register_method(name: str) -> Callable[[_Make], _Make]:
         known = _makes.get(_normal(name))
         if known is not None and _place(known) != _place(make):
             raise InvalidInput(
-                "register_method", f"a name that is free, {name} being {_place(known)}", f"{name} again at {_place(make)}"
+                "register_method",
+                f"a name that is free, {name} being {_place(known)}",
+                f"{name} again at {_place(make)}",
             )
         _makes[_normal(name)] = make
         return make
@@ -167,4 +169,3 @@ def _place(make: Callable[..., object]) -> str:
     except (OSError, TypeError):
         code = getattr(made, "__code__", None)
         return f"{made.__module__}:{code.co_firstlineno}" if code else f"{made.__module__}.{made.__qualname__}"
-

@@ -294,5 +294,3 @@ def enough_trials(trials: int) -> int:
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     return trials
-
-

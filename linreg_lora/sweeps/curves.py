@@ -455,7 +455,9 @@ def _distinct_ranks(ranks: Sequence[int] | None, methods: tuple[Method, ...]) ->
         return ()
     array = np.asarray(ranks)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or np.any(array < 0):
-        raise InvalidInput("ranks", "a list of integers >= 0", ranks, "or name methods by adapt" if ranks is None else "")
+        raise InvalidInput(
+            "ranks", "a list of integers >= 0", ranks, "or name methods by adapt" if ranks is None else ""
+        )
     if np.any(np.diff(array) <= 0):
         raise InvalidInput("ranks", "increasing ranks", ranks)
     return tuple(int(rank) for rank in array)
