@@ -177,8 +177,13 @@ def test_a_draw_depends_on_its_number_alone():
 
 
 def test_where_no_mean_or_variance_exists_it_says_so():
-    for n, method, moments in [(4, "frozen-a:3", Moments.NO_MEAN), (2, "ia3", Moments.NO_MEAN), (4, "ia3", Moments.NO_VARIANCE),
-                               (5, "frozen-a:3", Moments.NO_VARIANCE), (8, "frozen-b:2", Moments.NO_MEAN)]:  # fmt: skip
+    for n, method, moments in [
+        (4, "frozen-a:3", Moments.NO_MEAN),
+        (2, "ia3", Moments.NO_MEAN),
+        (8, "frozen-b:2", Moments.NO_MEAN),
+        (5, "frozen-a:3", Moments.NO_VARIANCE),
+        (4, "ia3", Moments.NO_VARIANCE),
+    ]:
         problem = BASE.replace(n=n)
         drawn, theory = (
             ll.monte_carlo(problem, trials=8, seed=0, method=method),

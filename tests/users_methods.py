@@ -11,7 +11,7 @@ import linreg_lora as ll
 @ll.methods.register_method("first-inputs")
 @dataclasses.dataclass(frozen=True)
 class FirstInputs(ll.methods.Method):
-    """Trains the first `count` columns of D: FFT on as many inputs, to which what the others say beside them is noise."""
+    """Trains the first `count` columns of D: FFT on as many inputs. What the others add to these is noise to it."""
 
     count: int
 

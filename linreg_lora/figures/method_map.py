@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,9 +30,10 @@ _MARKER = 5.0
 
 
 def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
-    """Risk against trained parameters by theory, simulation or both; what is flagged is hollow, what is not known named.
+    """Risk against trained parameters by theory, simulation or both; what is flagged is hollow.
 
-    Error bars are one standard error. Labels overlap neither points nor one another, if there is room.
+    Methods without a finite number are named in the title. Error bars are one standard error. Labels overlap
+    neither points nor one another, if there is room.
     """
     shown = [one for one in compared if one.parameters is not None and _values(one)]
     with style.applied():
@@ -58,27 +59,19 @@ def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
 
 
 def _points(axes: "Axes", shown: Sequence[Compared]) -> None:
-    theory = [(one.parameters, one.theory) for one in shown if _known(one.theory)]
     for flagged, label in ((False, "theory"), (True, "theory, may be off by more than 1 %")):
-        some = [(at, risk.risk) for at, risk in theory if risk is not None and risk.flagged is flagged]
+        some = [
+            (one.parameters, one.theory.risk) for one in shown if _finite(one.theory) and one.theory.flagged is flagged
+        ]
         if some:
-            look = {"marker": "o", "markersize": 7, "linestyle": "none", "color": _COLOR, "zorder": 2.5}
+            look = {"marker": "o", "markersize": 8, "linestyle": "none", "color": _COLOR, "zorder": 2.5}
             axes.plot(*zip(*some, strict=True), label=label, markerfacecolor="white" if flagged else _COLOR, **look)
-    drawn = [(one.parameters, one.simulated) for one in shown if _known(one.simulated)]
+    drawn = [(one.parameters, one.simulated) for one in shown if _finite(one.simulated)]
     if drawn:
-        at = [parameters for parameters, _ in drawn]
-        mean = [risk.risk for _, risk in drawn if risk is not None]
-        stderr = [risk.stderr if risk.stderr is not None else np.nan for _, risk in drawn if risk is not None]
-        trials = next(risk.trials for _, risk in drawn if risk is not None)
-        series = style.Series("black", "s", "-")
-        label = f"{trials} draws, \u00b1 standard error"
-        axes.plot([], [], color="black", marker="s", markersize=3.4, linestyle="none", label=label)
-        for where, value, error in zip(at, mean, stderr, strict=True):
-            hollow = not math.isfinite(error)
-            axes.errorbar(
-                where, value, yerr=None if hollow else error, fmt="s", color=series.color, markersize=3.4,
-                markerfacecolor="white" if hollow else series.color, zorder=3,
-            )  # fmt: skip
+        at, risks = zip(*drawn, strict=True)
+        mean, stderr = [risk.risk for risk in risks], [risk.stderr for risk in risks]
+        label = f"{risks[0].trials} draws, \u00b1 standard error"
+        style.means(axes, at, mean, stderr, style.Series("black", "s", "-"), label)
 
 
 def _logarithmic(axes: "Axes", name: Literal["x", "y"], values: Sequence[float]) -> None:
@@ -155,15 +148,15 @@ def _common(one: Bbox, other: Bbox) -> float:
     return 0.0 if shared is None else shared.width * shared.height
 
 
-def _known(risk: MethodRisk | None) -> bool:
+def _finite(risk: MethodRisk | None) -> TypeGuard[MethodRisk]:
     return risk is not None and math.isfinite(risk.risk)
 
 
 def _values(one: Compared) -> list[float]:
     """The finite risks of a method, and the ends of its error bar."""
-    found = [risk.risk for risk in (one.theory, one.simulated) if risk is not None and math.isfinite(risk.risk)]
+    found = [risk.risk for risk in (one.theory, one.simulated) if _finite(risk)]
     drawn = one.simulated
-    if drawn is not None and math.isfinite(drawn.risk) and drawn.stderr is not None and math.isfinite(drawn.stderr):
+    if _finite(drawn) and drawn.stderr is not None and math.isfinite(drawn.stderr):
         found += [drawn.risk - drawn.stderr, drawn.risk + drawn.stderr]
     return found
 

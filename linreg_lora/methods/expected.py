@@ -65,7 +65,7 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
             continue
         try:
             reduced = method.reduce(problem)
-        except Exception:  # noqa: S112  # asked again below, where it is answered
+        except Exception:  # asked again below, where it is answered
             continue
         if reduced is not None and (reduced.rank or 0) <= reduced.problem.max_rank:
             reductions[method] = reduced
@@ -85,7 +85,7 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
     return [answered(method, problem, "theory", lambda method=method: one(method)) for method in methods]
 
 
-def answered(method: Method, problem: Problem, computed_by: ComputedBy, ask) -> MethodRisk:  # noqa: ANN001
+def answered(method: Method, problem: Problem, computed_by: ComputedBy, ask) -> MethodRisk:
     """What `ask` returns; where it raises, a risk that is nan, with the reason in `notes`."""
     try:
         return ask()

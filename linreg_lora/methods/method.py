@@ -79,13 +79,10 @@ class Method(abc.ABC):
     14.0
     """
 
+    #: Text, a class attribute or a property: its name with its settings, as in frozen-a:4, which no other method has.
+    name: Any
     #: Whether `fit` takes leading dimensions; otherwise it sees one data set at a time, under `jax.vmap`.
     broadcasts = False
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Its name, with its settings, as in frozen-a:4: what tells it from every other method."""
 
     @abc.abstractmethod
     def parameters(self, problem: Problem) -> int:
@@ -116,7 +113,7 @@ class Method(abc.ABC):
         return result.of_curve(curve, reduced.rank, problem, self.name, self.parameters(problem), reduced.constant)
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 def reduction_of(method: Method, problem: Problem) -> Reduction:

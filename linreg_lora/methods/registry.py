@@ -103,6 +103,9 @@ def names() -> list[str]:
 def of(value: "Method | str") -> Method:
     """A method, or the one of a name. Raises `InvalidInput` for anything else."""
     if isinstance(value, Method):
+        name = getattr(value, "name", None)
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidInput(f"{type(value).__name__}.name", "a text that no other method is called", name)
         try:
             hash(value)
         except TypeError:

@@ -13,7 +13,6 @@ from linreg_lora.risk_curve import ComputedBy
 from linreg_lora.seeds import valid_seed
 from linreg_lora.simulation import methods as simulation
 
-
 #: Both ways to compute a risk.
 BOTH: tuple[ComputedBy, ...] = ("theory", "monte-carlo")
 

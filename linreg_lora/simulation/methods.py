@@ -156,7 +156,7 @@ def simulated_risks(
 
 def fitted_risks(problem: Problem, method: Method, *, trials: int, seed: int) -> Float[np.ndarray, "draws"]:
     """The excess risk of a method fitted to each of `trials` explicit data sets. Holds them all in memory."""
-    parts = [rows for rows in _chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024)]
+    parts = list(_chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024))
     return np.concatenate(parts)[:, 0]
 
 

@@ -67,7 +67,7 @@ def risks_of(
         found = simulated_risks(problem, methods, trials=trials, seed=seed, curve=curve)
     for one in found:
         missing = not np.isfinite(one.risk) or (one.stderr is not None and not np.isfinite(one.stderr))
-        if missing and not one.notes or (np.isinf(one.risk) and one.moments is not Moments.NO_MEAN):
+        if (missing and not one.notes) or (np.isinf(one.risk) and one.moments is not Moments.NO_MEAN):
             raise NumericalFailure(f"{one.method} ({by}): expected a number, received {one.risk} without a reason")
     return found
 
@@ -80,7 +80,7 @@ def variables(
     table: np.ndarray,
     notes: np.ndarray,
 ) -> dict[str, Any]:
-    """The variables over `adapt`: `table` (computed_by, cell, numbers of a row) and `notes` (computed_by, cell, method).
+    """The variables over `adapt`, from `table` (computed_by, cell, `numbers`) and `notes` (computed_by, cell, method).
 
     `shape` and `dimensions` are those of computed_by and the axes.
     """

@@ -1,4 +1,4 @@
-"""Claims about any method by its name, as in `settings: {method: "frozen-a:4"}`: fitted to explicit data, and by theory."""
+"""Claims about any method by its name, as in `settings: {method: "frozen-a:4"}`: fitted to data, and by theory."""
 
 import numpy as np
 
