@@ -49,7 +49,7 @@ class Reduction(NamedTuple):
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> reduced = ll.methods.FrozenA(4).reduce(problem)
     >>> f"FFT on {reduced.problem.dx} inputs; {reduced.constant:.2f} of 14 is out of reach"
-    'FFT on 4 inputs; 12.41 of 14 is out of reach'
+    'FFT on 4 inputs; 11.68 of 14 is out of reach'
     """
 
     problem: Problem
