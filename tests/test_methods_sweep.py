@@ -128,7 +128,7 @@ def test_the_field_adapt_of_a_sweep_file(tmp_path, run):
     found = xr.load_dataset(tmp_path / "out.nc", engine="h5netcdf")
     assert found.adapt.values.tolist() == ["bitfit", "frozen-a:2"]
     assert np.isfinite(found.adapt_risk).all()
-    assert "draws: 16" in run("sweep", str(tmp_path / "sweep.yaml"), "--out", str(tmp_path / "b.nc"), "--dry-run")[1]
+    assert "draws: 32" in run("sweep", str(tmp_path / "sweep.yaml"), "--out", str(tmp_path / "b.nc"), "--dry-run")[1]
     for changed, message in [
         ({"adapt": ["bitfti"]}, "did you mean bitfit"),
         ({"adapt": []}, "adapt: expected at least 1 item"),

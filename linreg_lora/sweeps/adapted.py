@@ -10,6 +10,7 @@ import numpy as np
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.methods import registry
 from linreg_lora.methods.expected import expected_risks
+from linreg_lora.methods.full import FullFineTuning
 from linreg_lora.methods.lora import LoRA
 from linreg_lora.methods.method import Method
 from linreg_lora.methods.result import MethodRisk
@@ -42,6 +43,12 @@ def chosen(adapt: Sequence[Method | str] | None, executor: Executor | None) -> t
 def ranks(problem: Problem, methods: Sequence[Method]) -> list[int]:
     """The ranks of LoRA among the methods, as far as the problem has them."""
     return sorted({method.rank for method in methods if type(method) is LoRA and method.rank <= problem.max_rank})
+
+
+def runs(problem: Problem, methods: Sequence[Method], *, curve: bool) -> int:
+    """How many simulations a cell makes: one `curve`, wanted or for LoRA and FFT, if it has a mean, and each fit."""
+    fits = [method for method in methods if type(method) not in (LoRA, FullFineTuning)]
+    return len(fits) + ((curve or len(fits) < len(methods)) and problem.moments is not Moments.NO_MEAN)
 
 
 def numbers(risks: Sequence[MethodRisk]) -> np.ndarray:

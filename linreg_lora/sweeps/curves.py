@@ -239,7 +239,8 @@ def estimate(
     problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
     if not problems:
         return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
-    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in computed_by else []
+    runs = [adapted.runs(p, methods, curve=bool(chosen)) if "monte-carlo" in computed_by else 0 for p in problems]
+    drawing = [p for p, count in zip(problems, runs, strict=True) if count]
     by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
     sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
     few = min(trials, 64)
@@ -249,7 +250,7 @@ def estimate(
         for by in computed_by:
             took = [_timed(run_cell, problem, chosen, few, seed, (by,), methods) for _ in range(2)][-1]
             seconds += took * share * (trials / few if by == "monte-carlo" else 1)
-    return Estimate(len(cells.problems), len(done), len(drawing) * trials, seconds, len(sample))
+    return Estimate(len(cells.problems), len(done), sum(runs) * trials, seconds, len(sample))
 
 
 def _timed(call: Callable[..., object], *arguments: Any) -> float:
