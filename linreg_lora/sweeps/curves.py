@@ -34,8 +34,8 @@ class FailedCells(UserWarning):
 
 
 class CellResult(NamedTuple):
-    """What a cell comes to: a row of numbers for each way to compute them (`sweeps.dataset`), and the notes of each way's
-    curve and methods."""
+    """What a cell comes to: a row of numbers for each way to compute them (`sweeps.dataset`), and the notes of its
+    curve and of its methods."""
 
     values: np.ndarray
     notes: tuple[tuple[str, ...], ...]
