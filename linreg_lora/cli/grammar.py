@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Endings of the pictures that can be drawn.
 PICTURES = (".png", ".pdf", ".svg")
+#: Entries of the largest A0 that is drawn.
+_LARGEST_PRETRAINED = 10**8
 
 
 def same_letter(word: str) -> str:
@@ -56,9 +58,14 @@ def _pretrained(seed: int, dy: int, dx: int) -> "np.ndarray":
     from linreg_lora.seeds import valid_seed
 
     try:
-        return np.random.default_rng(valid_seed(seed)).standard_normal((dy, dx))
+        rng = np.random.default_rng(valid_seed(seed))
     except InvalidInput as error:
         raise InvalidInput("pretrained-seed", error.expected, error.received) from None
+    if dx * dy > _LARGEST_PRETRAINED:
+        raise InvalidInput(
+            "pretrained-seed", f"an A0 of at most {_LARGEST_PRETRAINED:.0e} entries", f"dx dy = {dx * dy}"
+        )
+    return rng.standard_normal((dy, dx))
 
 
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":

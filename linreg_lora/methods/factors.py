@@ -8,10 +8,13 @@ import numpy as np
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
 #: Both factors' rotations come from this seed, independent of one another.
 FACTOR_SEED = 0
+#: Entries of the largest matrices that are taken.
+LARGEST_MATRIX = 10**8
 
 
 class Frozen:
@@ -57,7 +60,7 @@ class Frozen:
             return self.factor if self._side == "frozen-a" else self.factor.T
         if self.size > length:
             raise InvalidInput("rank", f"an integer in 1..{length} for {self._side}", self.size)
-        return _rotation(length, self._side)[: self.size]
+        return _directions(self.size, length, self._side)
 
     def _key(self) -> tuple[Any, ...]:
         given = None if self.factor is None else (self.factor.shape, self.factor.tobytes())
@@ -74,9 +77,17 @@ class Frozen:
             object.__setattr__(self, name, validation.frozen(value) if isinstance(value, np.ndarray) else value)
 
 
+def require_matrices(problem: Problem) -> None:
+    """Raise `InvalidInput` where D or Sigma has more entries than a method with a frozen factor takes."""
+    largest = max(problem.dx * problem.dy, problem.dx**2)
+    if largest > LARGEST_MATRIX:
+        received = f"{largest:.3g} with dx = {problem.dx}, dy = {problem.dy}"
+        raise InvalidInput("dx", f"matrices of at most {LARGEST_MATRIX:.0e} entries for a frozen factor", received)
+
+
 @functools.lru_cache(maxsize=16)
-def _rotation(length: int, side: str) -> np.ndarray:
-    """An orthogonal matrix with the Haar law: Q of a Gaussian matrix's QR, its signs those that make R positive."""
+def _directions(count: int, length: int, side: str) -> np.ndarray:
+    """The first rows of an orthogonal matrix with the Haar law, by QR of a Gaussian one, its signs those of R > 0."""
     rng = np.random.default_rng(derived_seed(FACTOR_SEED, side))
-    q, r = np.linalg.qr(rng.standard_normal((length, length)).T)
+    q, r = np.linalg.qr(rng.standard_normal((count, length)).T)
     return validation.frozen((q * np.sign(np.diagonal(r))).T)

@@ -52,5 +52,6 @@ class FrozenA(factors.Frozen, Method):
     def reduce(self, problem: Problem) -> Reduction:
         from linreg_lora.theory.frozen import frozen_a_reduction
 
+        factors.require_matrices(problem)
         reduced, missed = frozen_a_reduction(problem, self.input_factor(problem.dx))
         return Reduction(reduced, missed)

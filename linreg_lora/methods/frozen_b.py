@@ -50,5 +50,6 @@ class FrozenB(factors.Frozen, Method):
     def reduce(self, problem: Problem) -> Reduction:
         from linreg_lora.theory.frozen import frozen_b_reduction
 
+        factors.require_matrices(problem)
         reduced, missed = frozen_b_reduction(problem, self.output_factor(problem.dy))
         return Reduction(reduced, missed)

@@ -35,6 +35,9 @@ from linreg_lora.theory import heavy_tails
 
 Progress = Callable[[int], None]
 
+#: Numbers of one draw that fits are made to.
+_MOST_FLOATS = 10**8
+
 
 @overload
 def monte_carlo(
@@ -229,7 +232,11 @@ class Fits(draws.Draws[Float[np.ndarray, "draws"]]):
     """Draws explicit data, fits a method to them and measures its excess risk. Drawing is compiled for all methods."""
 
     def __init__(self, problem: Problem, method: Method) -> None:
-        size = draws.size_for((problem.dx + problem.dy) * problem.n + 2 * problem.dy * problem.dx)
+        floats = (problem.dx + problem.dy) * problem.n + 2 * problem.dy * problem.dx
+        if floats > _MOST_FLOATS:
+            expected = f"data and updates of at most {_MOST_FLOATS:.0e} numbers for fits"
+            raise InvalidInput("n, dx, dy", expected, f"{floats:.3g}", "use theory, or smaller sizes")
+        size = draws.size_for(floats)
         super().__init__(_sample, (problem.n,), _arrays(problem), size)
         self._method = method
 
