@@ -324,3 +324,18 @@ def test_all_ranks_share_one_curve(monkeypatch):
     curve = ll.monte_carlo(BASE, trials=20, seed=1, ranks=[1, 2, 3])
     assert [drawn[i].risk for i in (0, 5, 2)] == curve.risk.tolist()
     assert drawn[1].risk == curve.fft_risk
+
+
+def test_what_is_in_doubt_is_said_of_each_method_alone():
+    problem = ll.Problem(n=40, dx=24, dy=20, spectrum=(6.0, 5.0, 4.0), noise_std=1.0)
+    flagged, trusted, full = expected_risks(problem, registry.each(["lora:2", "lora:3", "fft"]))
+    assert (flagged.flagged, trusted.flagged, full.flagged) == (True, False, False)
+    assert flagged.notes == (ll.expected_risk(problem, method="lora:2").notes[0],)
+    assert flagged.notes[0].endswith(": rank 2")
+    assert trusted.notes == full.notes == ()
+    near = ll.expected_risk(problem.replace(n=26, ridge=0.5), method="fft")
+    assert near.flagged
+    assert near.notes[0].startswith("FFT's risk may be off by more than 1 %")
+    reduced = ll.expected_risk(problem.replace(n=26, ridge=0.5), method="frozen-a:23")
+    assert reduced.flagged
+    assert reduced.notes[0].startswith("of the problem that frozen-a:23 reduces to: FFT's risk may be off")

@@ -5,6 +5,7 @@ import math
 
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
+from linreg_lora.theory import notes as words
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,16 @@ class MethodRisk:
     seed: int | None = None
 
 
+def _doubts(curve: RiskCurve, rank: int | None, flagged: bool) -> tuple[str, ...]:
+    """What a curve says of one of its numbers, leaving out what it says of others."""
+    if curve.computed_by != "theory" or rank == 0:
+        return ()
+    if rank is None or rank == curve.problem.max_rank:
+        return tuple(note for note in curve.notes if note.startswith("FFT")) if flagged else ()
+    said = [words.of_flagged([rank])] if flagged else []
+    return (*said, *(note for note in curve.notes if note == words.UNCORRECTED))
+
+
 def of_curve(
     curve: RiskCurve, rank: int | None, problem: Problem, method: str, parameters: int, constant: float
 ) -> MethodRisk:
@@ -58,8 +69,8 @@ def of_curve(
             formula = "||Delta Sigma^{1/2}||_F^2, exact"
         elif curve.computed_by == "theory":
             formula = curve.fft_formula if rank == curve.problem.max_rank else "deterministic equivalent"
-    doubtful = flagged or not math.isfinite(risk) or (stderr is not None and not math.isfinite(stderr))
-    notes = curve.notes if doubtful else ()
+    known = math.isfinite(risk) and (stderr is None or math.isfinite(stderr))
+    notes = _doubts(curve, rank, flagged) if known else curve.notes
     if curve.problem != problem:
         formula = f"misspecification {constant:.6g} + the reduced problem's {formula}"
         notes = tuple(f"of the problem that {method} reduces to: {note}" for note in notes)
