@@ -210,6 +210,12 @@ def test_names_come_back(name):
     assert hash(spelled) == hash(method)
 
 
+def test_every_name_says_what_it_is():
+    said = registry.described()
+    assert list(said) == ll.methods.names()
+    assert all(said[name] for name in ("bitfit", "fft", "frozen-a:rank", "lora:rank", "first-inputs:count"))
+
+
 def test_given_factors_are_told_apart():
     one, other = FrozenA(factor=np.eye(2, DX)), FrozenA(factor=np.eye(DX)[1:3])
     assert one != other

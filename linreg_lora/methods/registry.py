@@ -100,6 +100,12 @@ def names() -> list[str]:
     return [_written(name) for name in sorted(_makes)]
 
 
+def described() -> dict[str, str]:
+    """The names that `named` takes, each with the first line of what it is."""
+    _load()
+    return {_written(name): (inspect.getdoc(make) or "").partition("\n")[0] for name, make in sorted(_makes.items())}
+
+
 def of(value: "Method | str") -> Method:
     """A method, or the one of a name. Raises `InvalidInput` for anything else."""
     if isinstance(value, Method):
