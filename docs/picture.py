@@ -18,6 +18,7 @@ ORDER = (
     ("errors", "validation", "seeds", "runtime", "spectra", "problem", "risk_curve"),
     ("console", "provenance", "files"),
     ("theory", "estimators", "sampling"),
+    ("methods",),
     ("simulation",),
     ("sweeps",),
     ("proofs",),

@@ -1,26 +1,46 @@
 """What users need, with its types; each name is loaded when it is first used."""
 
-from . import claims, estimators, explorer, figures, files, proofs, sampling, simulation, spectra, sweeps, theory
+from . import (
+    claims,
+    estimators,
+    explorer,
+    figures,
+    files,
+    methods,
+    proofs,
+    sampling,
+    simulation,
+    spectra,
+    sweeps,
+    theory,
+)
 from .claims.check import check_claims
 from .claims.file import load_claims
 from .errors import InvalidInput, LinregLoraError, NumericalFailure
+from .methods.expected import expected_risk
+from .methods.method import Method
+from .methods.result import MethodRisk
 from .problem import Moments, Problem, Regime
 from .proofs.steps import prove
 from .risk_curve import RankRisk, RiskCurve
-from .simulation.curve import Risks, draw_risks, monte_carlo
+from .simulation.comparison import Compared, compare
+from .simulation.curve import Risks, draw_risks
+from .simulation.methods import monte_carlo
 from .simulation.perturbed_inputs import simulate_rise
 from .sweeps.curves import sweep
 from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
-from .theory.curve import expected_risk
 from .theory.decisions import best_rank, crossover, ranks_that_beat_fft
 from .theory.forgetting import expected_forgetting
 
 __version__: str
 
 __all__ = [
+    "Compared",
     "InvalidInput",
     "LinregLoraError",
+    "Method",
+    "MethodRisk",
     "Moments",
     "NumericalFailure",
     "Problem",
@@ -31,6 +51,7 @@ __all__ = [
     "best_rank",
     "check_claims",
     "claims",
+    "compare",
     "crossover",
     "draw_risks",
     "estimators",
@@ -41,6 +62,7 @@ __all__ = [
     "files",
     "load_claims",
     "local_processes",
+    "methods",
     "monte_carlo",
     "phase_grid",
     "proofs",

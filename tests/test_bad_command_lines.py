@@ -103,6 +103,10 @@ BAD_PROBLEM = [
 ]
 NOT_A_FORM = WORD | ODD | LONG
 NOT_A_NAME = WORD | LONG | st.sampled_from(["", " ", "½", "\x1b[31m", "\udcff", "risk-vs-sample-size", "1"])
+NOT_A_METHOD = st.sampled_from(
+    ["lora", "lora:", "lora:-1", "lora:1.5", "lora:x", "lora:1:2", "bitfit:1", "frozen-a", "frozen-a:0", "frozen-a:nan",
+     "frozen-b:2@abc", "fft,fft", "fft,,bitfit", ",", "lora:" + "9" * 5000, "fft;bitfit", "lora:1e999"]
+)  # fmt: skip
 #: A good line, ways to spoil it, and how many bad lines of a thousand.
 COMMANDS = {
     "risk": (
@@ -122,7 +126,18 @@ COMMANDS = {
             clash(n="3", ranks="4"),
             clash(input_spectrum="1,1,0,0,0,0", ranks="3"),
         ],
-        310,
+        230,
+    ),
+    "compare": (
+        {**PROBLEM, "adapt": "bitfit,lora:2,frozen-a:2"},
+        [
+            *BAD_PROBLEM,
+            *bad(adapt=WORD | ODD | LONG | NOT_A_METHOD | st.none()),
+            *bad(method=NOT_A_FORM, trials=NOT_A_SIZE | st.just("1"), seed=NOT_A_SEED, format=NOT_A_FORM),
+            *bad(pretrained_seed=NOT_A_SEED),
+            clash(dx="9999999", dy="9999999", **{"pretrained-seed": "1"}),
+        ],
+        80,
     ),
     "crossover": (
         {**PROBLEM, "rank": "1", "over": "noise_std", "low": "0.1", "high": "10"},
@@ -200,6 +215,7 @@ ALSO = {
     "sweep": ["config.yaml", "problem"],
     "only": ["claims"],
     "plugin": ["path"],
+    "adapt": ["method"],
     "out": ["path"],
     "journal": ["path"],
 }

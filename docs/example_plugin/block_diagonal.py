@@ -17,6 +17,7 @@ so row j is ordinary least squares with k inputs and noise variance v_j + b_j, v
 exact for any Sigma and Sigma_eps. With one block it is full fine-tuning.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,52 @@ def uncorrelated_inputs(problem: ll.Problem, sample: ll.claims.Sample) -> float:
     """As if the inputs of a block told nothing of the others: its b_j is that of diag(Sigma)."""
     alone = problem.replace(input_covariance=np.diag(problem.sigma).copy())
     return expected_risk(alone, int(sample.context["blocks"]))
+
+
+# -- the method for `linreg-lora compare --adapt block-diagonal:2 --plugin block_diagonal.py` -----------------------
+
+
+@ll.methods.register_method("block-diagonal")
+@dataclasses.dataclass(frozen=True)
+class BlockDiagonal(ll.methods.Method):
+    """Least squares block by block, without ridge, for n >= dx / blocks; dx dy / blocks parameters."""
+
+    blocks: int
+    broadcasts = True  # `fit` takes leading dimensions
+
+    @property
+    def name(self) -> str:
+        return f"block-diagonal:{self.blocks}"
+
+    def parameters(self, problem: ll.Problem) -> int:
+        return problem.dx * problem.dy // self.blocks
+
+    def moments(self, problem: ll.Problem) -> ll.Moments:
+        """Those of FFT on the dx / blocks inputs of a block: the k-th moment exists where n - dx / blocks > 2 k - 1."""
+        self._require_samples(problem.n, problem.dx)
+        apart = problem.n - problem.dx // self.blocks
+        return ll.Moments.NO_MEAN if apart <= 1 else ll.Moments.NO_VARIANCE if apart <= 3 else ll.Moments.FINITE
+
+    def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> ll.methods.Update:
+        if ridge is not None:
+            raise ll.InvalidInput("ridge", "none", "a ridge", "this method has no penalty")
+        self._require_samples(inputs.shape[-1], inputs.shape[-2])
+        residual = outputs if pretrained is None else outputs - pretrained @ inputs
+        return ll.methods.Update.linear(fit(inputs, residual, self.blocks))
+
+    def expected_risk(self, problem: ll.Problem) -> ll.methods.MethodRisk:
+        if problem.ridge > 0:
+            raise ll.InvalidInput("ridge", "0", problem.ridge, "this method has no penalty")
+        self._require_samples(problem.n, problem.dx)
+        return ll.methods.MethodRisk(
+            problem=problem,
+            method=self.name,
+            parameters=self.parameters(problem),
+            computed_by="theory",
+            risk=expected_risk(problem, self.blocks),
+            formula="sum_j [ (v_j + b_j)(n - 1)/(n - k - 1) - v_j ], exact",
+        )
+
+    def _require_samples(self, n: int, dx: int) -> None:
+        if n < dx // self.blocks:
+            raise ll.InvalidInput("n", "at least dx / blocks samples", n, "take more blocks")

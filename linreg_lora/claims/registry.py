@@ -17,7 +17,6 @@ import contextlib
 import difflib
 import functools
 import importlib
-import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -207,12 +206,10 @@ def functions() -> dict[str, dict[str, Any]]:
 
 
 def methods() -> dict[str, Any]:
-    """The table of `linreg_lora.methods`, where the package has it: name -> what makes the method."""
-    if importlib.util.find_spec("linreg_lora.methods") is None:
-        return {}
-    table = importlib.import_module("linreg_lora.methods.registry")
-    table.names()
-    return table._makes
+    """The methods that have a name (`linreg_lora.methods`): name -> what makes the method."""
+    from linreg_lora.methods.registry import table
+
+    return table()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Endings of the pictures that can be drawn.
 PICTURES = (".png", ".pdf", ".svg")
+#: Entries of the largest A0 that is drawn.
+_LARGEST_PRETRAINED = 10**8
 
 
 def same_letter(word: str) -> str:
@@ -31,8 +33,9 @@ def problem(
     ridge: float,
     input_spectrum: str | None,
     noise_spectrum: str | None,
+    pretrained_seed: int | None = None,
 ) -> "Problem":
-    """The Problem that a command's options describe."""
+    """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1)."""
     from linreg_lora.problem import Problem
 
     Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, spectrum=())  # sizes that are none are refused first
@@ -45,7 +48,24 @@ def problem(
         spectrum=tuple(float(value) for value in values("spectrum", spectrum, min(dx, dy))),
         input_covariance=variances("input-spectrum", input_spectrum, dx),
         noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
+        pretrained=None if pretrained_seed is None else _pretrained(pretrained_seed, dy, dx),
     )
+
+
+def _pretrained(seed: int, dy: int, dx: int) -> "np.ndarray":
+    import numpy as np
+
+    from linreg_lora.seeds import valid_seed
+
+    try:
+        rng = np.random.default_rng(valid_seed(seed))
+    except InvalidInput as error:
+        raise InvalidInput("pretrained-seed", error.expected, error.received) from None
+    if dx * dy > _LARGEST_PRETRAINED:
+        raise InvalidInput(
+            "pretrained-seed", f"an A0 of at most {_LARGEST_PRETRAINED:.0e} entries", f"dx dy = {dx * dy}"
+        )
+    return rng.standard_normal((dy, dx))
 
 
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":

@@ -1,4 +1,4 @@
-"""Commands about one problem: `risk` and `crossover`."""
+"""Commands about one problem: `risk`, `compare` and `crossover`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from linreg_lora.cli import grammar
 from linreg_lora.cli.app import TableFormat, app
+from linreg_lora.cli.plugins import Plugins, load_plugins
 from linreg_lora.errors import InvalidInput
 
 #: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
@@ -105,6 +106,58 @@ def risk(
         from linreg_lora.figures import pictures
 
         pictures.save(pictures.of_risk(computed, simulated), picture)
+
+
+@app.command()
+def compare(
+    n: _Samples,
+    dx: _Inputs,
+    dy: _Outputs,
+    noise_std: _Noise,
+    spectrum: _Spectrum,
+    adapt: Annotated[str, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")],
+    ridge: _Ridge = 0.0,
+    input_spectrum: _InputSpectrum = None,
+    noise_spectrum: _NoiseSpectrum = None,
+    pretrained_seed: Annotated[
+        int | None, typer.Option(help="Draw A0, which ia3 needs, iid N(0, 1) from this seed.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="Simulate, compute, or both.")] = Method.BOTH,
+    trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+    picture: _Picture = None,
+    plugin: Plugins = None,
+) -> None:
+    """Expected excess risk of fine-tuning methods on one problem, against what they train."""
+    from linreg_lora.cli import compare_report
+    from linreg_lora.console import progress
+    from linreg_lora.methods import registry
+    from linreg_lora.simulation import comparison
+
+    load_plugins(plugin)
+    picture = grammar.picture_path(picture)
+    methods = registry.each([name.strip() for name in adapt.split(",")])
+    problem = grammar.problem(
+        n=n,
+        dx=dx,
+        dy=dy,
+        noise_std=noise_std,
+        spectrum=spectrum,
+        ridge=ridge,
+        input_spectrum=input_spectrum,
+        noise_spectrum=noise_spectrum,
+        pretrained_seed=pretrained_seed,
+    )
+    ways = comparison.BOTH if method is Method.BOTH else (method.value,)
+    with progress("drawing", comparison.draws_of(problem, methods, trials)) as advance:
+        compared = comparison.compare(problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance)
+    render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
+    render(problem, compared, pretrained_seed)
+    if picture is not None:
+        from linreg_lora.figures import method_map, pictures
+
+        pictures.save(method_map.of_methods(problem, compared), picture)
 
 
 @app.command()

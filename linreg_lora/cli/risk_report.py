@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from linreg_lora.theory.forgetting import Forgetting
 
 #: Beside numbers by theory that are flagged.
-_MARK = "*"
+MARK = "*"
 
 
 def risk_json(
@@ -45,7 +45,7 @@ def risk_json(
             "difference_stderr": _values(simulated.difference_stderr),
             "note": "; ".join(simulated.notes),
         }
-        fft["monte_carlo"] = {"mean": _value(simulated.fft_risk), "stderr": _value(simulated.fft_stderr)}
+        fft["monte_carlo"] = {"mean": value(simulated.fft_risk), "stderr": value(simulated.fft_stderr)}
     if computed is not None:
         winners = _winners(computed)
         out["theory"] = {
@@ -59,7 +59,7 @@ def risk_json(
             "note": "; ".join(computed.notes),
         }
         fft["theory"] = {
-            "risk": _value(computed.fft_risk),
+            "risk": value(computed.fft_risk),
             "formula": computed.fft_formula,
             "flagged": computed.fft_flagged,
         }
@@ -71,7 +71,7 @@ def risk_json(
             "fft_flagged": forgotten.fft_flagged,
             "note": forgotten.note,
         }
-        fft["forgetting"] = _value(forgotten.fft_forgetting)
+        fft["forgetting"] = value(forgotten.fft_forgetting)
     out["fft"] = fft
     print(json.dumps(out, indent=2, allow_nan=False))
 
@@ -110,21 +110,21 @@ def risk_table(
         if simulated is not None:
             assert simulated.stderr is not None
             assert simulated.difference_stderr is not None
-            row += [_number(simulated.risk[i]), _number(simulated.stderr[i])]
-            row += [_number(simulated.difference[i]), _number(simulated.difference_stderr[i])]
+            row += [number(simulated.risk[i]), number(simulated.stderr[i])]
+            row += [number(simulated.difference[i]), number(simulated.difference_stderr[i])]
         if computed is not None:
-            row.append(_marked(computed.risk[i], computed.flagged is not None and computed.flagged[i]))
+            row.append(marked(computed.risk[i], computed.flagged is not None and computed.flagged[i]))
         if forgotten is not None:
-            row.append(_marked(forgotten.forgetting[i], forgotten.flagged[i]))
+            row.append(marked(forgotten.forgetting[i], forgotten.flagged[i]))
         table.add_row(*row)
     row = ["FFT", "-"]
     if simulated is not None:
         assert simulated.fft_stderr is not None
-        row += [_number(simulated.fft_risk), _number(simulated.fft_stderr), "-", "-"]
+        row += [number(simulated.fft_risk), number(simulated.fft_stderr), "-", "-"]
     if computed is not None:
-        row.append(_marked(computed.fft_risk, computed.fft_flagged))
+        row.append(marked(computed.fft_risk, computed.fft_flagged))
     if forgotten is not None:
-        row.append(_marked(forgotten.fft_forgetting, forgotten.fft_flagged))
+        row.append(marked(forgotten.fft_forgetting, forgotten.fft_flagged))
     table.add_row(*row, style="bold")
     notes = [note for curve in (simulated, computed) if curve is not None for note in curve.notes]
     if computed is not None:
@@ -139,7 +139,7 @@ def risk_table(
     notes.append(forgotten.note if forgotten is not None else "")
     marks = [forgotten.flagged, forgotten.fft_flagged] if forgotten is not None else []
     marks += [computed.flagged, computed.fft_flagged] if computed is not None else []
-    notes.append(f"{_MARK} may be off by more than 1 %" if any(np.any(mark) for mark in marks) else "")
+    notes.append(f"{MARK} may be off by more than 1 %" if any(np.any(mark) for mark in marks) else "")
     table.caption = "\n".join(note for note in dict.fromkeys(notes) if note)
     table.caption_justify = "left"
     print_table(table)
@@ -191,18 +191,18 @@ def _winners(curve: RiskCurve) -> Answer[int] | None:
 
 
 def _values(array: np.ndarray) -> list[float | None]:
-    return [_value(x) for x in array]
+    return [value(x) for x in array]
 
 
-def _value(x: float | None) -> float | None:
+def value(x: float | None) -> float | None:
     return float(x) if x is not None and math.isfinite(x) else None
 
 
-def _marked(x: float, flagged: bool) -> str:
-    return f"{_number(x)} {_MARK}" if flagged else _number(x)
+def marked(x: float, flagged: bool) -> str:
+    return f"{number(x)} {MARK}" if flagged else number(x)
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
     if math.isnan(x):
         return "none"
     return f"{x:.5g}" if math.isfinite(x) else ("infinite" if x > 0 else "-infinite")

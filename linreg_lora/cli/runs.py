@@ -50,10 +50,12 @@ def sweep(
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one for each core.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use instead, as tcp://host:port.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is, or --resume has left.")] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Risk curves over a grid of problems. Exit code 1 when a cell failed, 2 when --resume has to finish it."""
     from linreg_lora.sweeps import run
 
+    load_plugins(plugin)
     run.refuse_both(workers, scheduler)
     request = run.SweepRequest.of(config, out, journal, resume=resume)
     if dry_run:

@@ -12,6 +12,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.files import yaml
 from linreg_lora.files.models import Integer, Strict, renamed, validated
 from linreg_lora.files.problems import Family, ProblemSpec
+from linreg_lora.methods import registry
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import ComputedBy
 from linreg_lora.sweeps.axes import LARGEST_GRID, Axis, Ranks, Rule, dimension, values_of
@@ -35,7 +36,8 @@ class SweepConfig(Strict):
 
     problem: dict[str, Any]
     axes: Annotated[dict[str, Axis], Field(min_length=1)]
-    ranks: Ranks
+    ranks: Ranks | None = None
+    adapt: Annotated[list[str], Field(min_length=1)] | None = None
     trials: Integer = Field(default=400, ge=2)
     seed: Integer = Field(default=0, ge=0, lt=2**63)
     computed_by: list[ComputedBy] = Field(default=["monte-carlo", "theory"], min_length=1)
@@ -49,6 +51,10 @@ class SweepConfig(Strict):
     def _makes_a_grid(self) -> "SweepConfig":
         if len(set(self.computed_by)) < len(self.computed_by):
             raise InvalidInput("computed_by", "each of them once", self.computed_by)
+        if self.ranks is None and self.adapt is None:
+            raise InvalidInput("ranks", "LoRA ranks, or methods by adapt", "neither")
+        if self.adapt is not None:
+            registry.each(self.adapt)
         self._require_known_axes()
         size = math.prod(len(values) for values in self.points.values())
         if size > LARGEST_GRID:
@@ -81,8 +87,8 @@ class SweepConfig(Strict):
         return {dimension(path): values for path, values in self.points.items()}
 
     @property
-    def rank_values(self) -> list:
-        """The LoRA ranks."""
+    def rank_values(self) -> list | None:
+        """The LoRA ranks, if there are any."""
         return self.ranks.values(integers=True) if isinstance(self.ranks, Rule) else self.ranks
 
     @property

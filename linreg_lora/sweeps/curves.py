@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-import linreg_lora
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
+from linreg_lora.methods.method import Method
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.provenance import versions
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
+from linreg_lora.sweeps import adapted
+from linreg_lora.sweeps import dataset as tables
 from linreg_lora.sweeps.grid import Finished, Grid, Make, finished_cells, grid
 from linreg_lora.sweeps.journal import Entry, Journal, recorded
 
@@ -26,40 +28,26 @@ if TYPE_CHECKING:
 
 COMPUTED_BY: tuple[ComputedBy, ...] = ("monte-carlo", "theory")
 
-_UNITS = "squared units of y"
-_BY_RANK = {
-    "risk": "expected excess risk of LoRA",
-    "stderr": "standard error of risk; nan where none exists",
-    "difference": "expected excess risk of LoRA minus that of FFT, paired",
-    "difference_stderr": "standard error of difference; nan where none exists",
-}
-_FFT = {
-    "fft_risk": "expected excess risk of FFT",
-    "fft_stderr": "standard error of fft_risk; nan where none exists",
-}
-_FLAGS = {
-    "flagged": "whether a risk by theory may be off by more than 1 %",
-    "fft_flagged": "whether fft_risk by theory may be off by more than 1 %",
-}
-_RESERVED = ("rank", "computed_by", *_BY_RANK, *_FFT, *_FLAGS, "note", "moments", "failure")
-
 
 class FailedCells(UserWarning):
     """Some cells of a sweep failed; the Dataset's variable `failure` says which and why."""
 
 
 class CellResult(NamedTuple):
-    """What a cell comes to: one row of numbers for each way to compute them (`_columns`), and the curves' notes."""
+    """What a cell comes to: a row of numbers for each way to compute them (`sweeps.dataset`), and the notes of its
+    curve and of its methods."""
 
     values: np.ndarray
     notes: tuple[tuple[str, ...], ...]
+    adapt_notes: tuple[tuple[str, ...], ...] = ()
 
 
 def sweep(
     make: Make,
     axes: Mapping[str, Sequence[Any]],
     *,
-    ranks: Sequence[int],
+    ranks: Sequence[int] | None = None,
+    adapt: Sequence[Method | str] | None = None,
     trials: int = 400,
     seed: int = 0,
     computed_by: Sequence[ComputedBy] = COMPUTED_BY,
@@ -75,7 +63,8 @@ def sweep(
     |--------------|-------------------------------------------------------------------------------------------------|
     | `make`       | a Problem whose fields the axes replace, or a function from their values to a Problem           |
     | `axes`       | name -> values; the grid is their product, and the names become dimensions                      |
-    | `ranks`      | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell                                   |
+    | `ranks`      | LoRA ranks; nan where a rank exceeds min(n, dx, dy) of a cell; None: no curves, `adapt` alone   |
+    | `adapt`      | methods, or their names, as in bitfit, lora:4, frozen-a:4                                       |
     | `trials`     | Monte Carlo draws of each cell                                                                  |
     | `computed_by`| any of monte-carlo, theory                                                                      |
     | `executor`   | anything with the concurrent.futures.Executor interface (`executors`); None: this process       |
@@ -88,8 +77,10 @@ def sweep(
     (computed_by, *axes), `flagged` (computed_by, *axes, rank) and `fft_flagged` (computed_by, *axes): whether a number
     by theory may be off by more than 1 %, `note` (computed_by, *axes): what is missing or in doubt, and why, `moments`
     (*axes), which says in CF flags which moments exist, and `failure` (*axes): why a cell has no numbers, empty where
-    it has. `computed_by` lists theory and monte-carlo as asked for. The seed of a cell is derived from `seed`
-    and the problem itself, so the Dataset depends on the arguments above `executor` alone.
+    it has. `computed_by` lists theory and monte-carlo as asked for. With `adapt` also `adapt_risk`, `adapt_stderr`,
+    `adapt_flagged`, `adapt_note` (computed_by, *axes, adapt) and `adapt_parameters` (*axes, adapt); a method that does
+    not fit a cell is nan there, and its note says why. The seed of a cell is derived from `seed` and the problem
+    itself, so the Dataset depends on the arguments above `executor` alone.
 
     A cell that raises fails alone: the others finish, then the warning `FailedCells` names it. Raises `InvalidInput`
     for an axis or a cell that makes no problem, naming the cell, and for a journal that cannot be used (`Journal`);
@@ -102,21 +93,25 @@ def sweep(
     ('computed_by', 'noise_std', 'rank')
     >>> found["fft_risk"].sel(computed_by="theory").values.round(3).tolist()
     [3.429, 13.714]
+    >>> found = ll.sweep(problem, {"noise_std": [0.5, 1.0]}, adapt=["bitfit", "lora:2"], computed_by=["theory"])
+    >>> found["adapt_risk"].sel(computed_by="theory", adapt="bitfit").values.round(3).tolist()
+    [14.317, 14.567]
     """
-    chosen = _distinct_ranks(ranks)
+    methods = adapted.chosen(adapt, executor)
+    chosen = _distinct_ranks(ranks, methods)
     computed_by = _known_ways(computed_by)
     trials, seed = _enough_trials(trials, computed_by), valid_seed(seed)
-    cells = grid(make, axes, reserved=_RESERVED)
+    cells = grid(make, axes, reserved=tables.reserved(methods))
     entries: dict[int, Entry] = {}
     with contextlib.ExitStack() as stack:
         book = None
         if journal is not None:
-            header = _header(cells, chosen, trials, seed, computed_by, attributes or {})
+            header = _header(cells, chosen, methods, trials, seed, computed_by, attributes or {})
             book = stack.enter_context(Journal(Path(journal), header, resume=resume))
-            entries = _successes(cells, book.entries(), len(computed_by) * _row_size(chosen))
+            entries = _successes(cells, book.entries(), len(computed_by) * tables.row_size(chosen, methods))
             progress(len(entries))
         todo = [cell for cell in range(len(cells.problems)) if cell not in entries]
-        arguments = (chosen, trials, seed, computed_by)
+        arguments = (chosen, trials, seed, computed_by, methods)
         batches = finished_cells(run_cell, cells.problems, arguments, executor, todo)
         stack.enter_context(contextlib.closing(batches))
         for batch in batches:
@@ -125,31 +120,47 @@ def sweep(
                 book.add(done)
             entries.update((entry.cell, entry) for entry in done)
             progress(len(done))
-    dataset = _dataset(cells, chosen, computed_by, entries)
+    dataset = tables.dataset(cells, chosen, methods, computed_by, entries)
     _warn_of_failures(cells, entries)
     return dataset.assign_attrs(trials=trials, seed=seed, versions=", ".join(versions()), **(attributes or {}))
 
 
 def run_cell(
-    problem: Problem, ranks: tuple[int, ...], trials: int, seed: int, computed_by: tuple[ComputedBy, ...]
+    problem: Problem,
+    ranks: tuple[int, ...],
+    trials: int,
+    seed: int,
+    computed_by: tuple[ComputedBy, ...],
+    methods: tuple[Method, ...] = (),
 ) -> CellResult:
     """One cell, the task that executors run: a risk curve for each way to compute it, at those `ranks` that exist.
 
-    Raises `NumericalFailure` for infinite or unexplained missing values where the mean exists.
+    LoRA and FFT among the `methods` are read off the same curve. Raises `NumericalFailure` for infinite or unexplained
+    missing values where the mean exists.
     """
     from linreg_lora.simulation.curve import monte_carlo
     from linreg_lora.theory.curve import expected_risk
 
     existing = [rank for rank in ranks if rank <= problem.max_rank] or [0]
-    curves = []
+    together = sorted({*existing, *adapted.ranks(problem, methods)})
+    own_seed = derived_seed(seed, problem.fingerprint)
+    rows, notes, said = [], [], []
     for by in computed_by:
-        if by == "theory":
-            curves.append(expected_risk(problem, existing))
-        else:
-            own_seed = derived_seed(seed, problem.fingerprint)
-            curves.append(monte_carlo(problem, trials=trials, seed=own_seed, ranks=existing))
-        _require_explained(curves[-1])
-    return CellResult(np.stack([_row(curve, ranks) for curve in curves]), tuple(curve.notes for curve in curves))
+        curve, row = None, np.empty(0)
+        if ranks:
+            if by == "theory":
+                curve = expected_risk(problem, together)
+            else:
+                curve = monte_carlo(problem, trials=trials, seed=own_seed, ranks=together)
+            _require_explained(curve.at(existing))
+            row = tables.row(curve.at(existing), ranks)
+        if methods:
+            found = adapted.risks_of(problem, methods, by, trials, own_seed, curve)
+            row = np.concatenate([row, adapted.numbers(found)])
+            said.append(tuple("; ".join(one.notes) for one in found))
+        rows.append(row)
+        notes.append(() if curve is None else curve.notes)
+    return CellResult(np.stack(rows), tuple(notes), tuple(said))
 
 
 def failures(dataset: "xr.Dataset") -> list[str]:
@@ -186,7 +197,8 @@ def estimate(
     make: Make,
     axes: Mapping[str, Sequence[Any]],
     *,
-    ranks: Sequence[int],
+    ranks: Sequence[int] | None = None,
+    adapt: Sequence[Method | str] | None = None,
     trials: int = 400,
     seed: int = 0,
     computed_by: Sequence[ComputedBy] = COMPUTED_BY,
@@ -199,18 +211,20 @@ def estimate(
     cell without a mean draws nothing, and one that `journal` has, if it exists, is done. Raises `InvalidInput` as
     `sweep` does.
     """
-    chosen = _distinct_ranks(ranks)
+    methods = adapted.chosen(adapt, None)
+    chosen = _distinct_ranks(ranks, methods)
     computed_by = _known_ways(computed_by)
     trials, seed = _enough_trials(trials, computed_by), valid_seed(seed)
-    cells = grid(make, axes, reserved=_RESERVED)
+    cells = grid(make, axes, reserved=tables.reserved(methods))
     done: Mapping[int, Entry] = {}
     if journal is not None:
-        header = _header(cells, chosen, trials, seed, computed_by, attributes or {})
-        done = _successes(cells, recorded(Path(journal), header), len(computed_by) * _row_size(chosen))
+        header = _header(cells, chosen, methods, trials, seed, computed_by, attributes or {})
+        done = _successes(cells, recorded(Path(journal), header), len(computed_by) * tables.row_size(chosen, methods))
     problems = [problem for cell, problem in enumerate(cells.problems) if cell not in done]
     if not problems:
         return Estimate(len(cells.problems), len(done), 0, 0.0, 0)
-    drawing = [p for p in problems if p.moments is not Moments.NO_MEAN] if "monte-carlo" in computed_by else []
+    runs = [adapted.runs(p, methods, curve=bool(chosen)) if "monte-carlo" in computed_by else 0 for p in problems]
+    drawing = [p for p, count in zip(problems, runs, strict=True) if count]
     by_size = sorted(drawing or problems, key=lambda p: (p.dx * p.dy * p.max_rank, p.n))
     sample = {p.fingerprint: p for p in (by_size[len(by_size) // 2], by_size[-1])}.values()
     few = min(trials, 64)
@@ -218,9 +232,9 @@ def estimate(
     seconds = 0.0
     for problem in sample:
         for by in computed_by:
-            took = [_timed(run_cell, problem, chosen, few, seed, (by,)) for _ in range(2)][-1]
+            took = [_timed(run_cell, problem, chosen, few, seed, (by,), methods) for _ in range(2)][-1]
             seconds += took * share * (trials / few if by == "monte-carlo" else 1)
-    return Estimate(len(cells.problems), len(done), len(drawing) * trials, seconds, len(sample))
+    return Estimate(len(cells.problems), len(done), sum(runs) * trials, seconds, len(sample))
 
 
 def _timed(call: Callable[..., object], *arguments: Any) -> float:
@@ -231,28 +245,6 @@ def _timed(call: Callable[..., object], *arguments: Any) -> float:
 
 
 # -- a cell's numbers -------------------------------------------------------------------------------------------
-
-
-def _row(curve: RiskCurve, ranks: tuple[int, ...]) -> np.ndarray:
-    """The curve's numbers at `ranks`, variable after variable, then those of FFT, then the flags as 0 and 1.
-
-    nan where there is no number.
-    """
-    place = np.flatnonzero(np.isin(ranks, curve.ranks))
-    known = np.isin(curve.ranks, ranks)
-    by_rank = np.full((len(_BY_RANK), len(ranks)), np.nan)
-    for values, name in zip(by_rank, _BY_RANK, strict=True):
-        if (value := getattr(curve, name)) is not None:
-            values[place] = value[known]
-    fft = [np.nan if (value := getattr(curve, name)) is None else value for name in _FFT]
-    flagged = np.zeros(len(ranks))
-    if curve.flagged is not None:
-        flagged[place] = curve.flagged[known]
-    return np.concatenate([by_rank.ravel(), fft, flagged, [float(curve.fft_flagged)]])
-
-
-def _row_size(ranks: tuple[int, ...]) -> int:
-    return (len(_BY_RANK) + 1) * len(ranks) + len(_FFT) + 1
 
 
 def _require_explained(curve: RiskCurve) -> None:
@@ -275,8 +267,9 @@ def _entry(cells: Grid, finished: Finished[CellResult]) -> Entry:
     fingerprint = cells.problems[finished.cell].fingerprint
     if finished.result is None:
         return Entry(finished.cell, fingerprint, b"", "", _reason(finished.error))
-    values, notes = finished.result
-    return Entry(finished.cell, fingerprint, values.astype("<f8").tobytes(), json.dumps(notes), "")
+    values, notes, said = finished.result
+    text = json.dumps({"curves": notes, "adapt": said} if said else notes)
+    return Entry(finished.cell, fingerprint, values.astype("<f8").tobytes(), text, "")
 
 
 def _reason(error: Exception | None) -> str:
@@ -302,6 +295,7 @@ def _warn_of_failures(cells: Grid, entries: Mapping[int, Entry]) -> None:
 def _header(
     cells: Grid,
     ranks: tuple[int, ...],
+    methods: tuple[Method, ...],
     trials: int,
     seed: int,
     computed_by: tuple[ComputedBy, ...],
@@ -314,6 +308,7 @@ def _header(
         "trials": str(trials),
         "ranks": json.dumps(ranks),
         "methods": json.dumps(computed_by),
+        **({"adapt": json.dumps([method.name for method in methods])} if methods else {}),
         "axes": json.dumps(cells.names),
         **axes,
         "problems": f"of SHA-256 {cells.identity}",
@@ -342,53 +337,17 @@ def _successes(cells: Grid, entries: Sequence[Entry], numbers: int) -> dict[int,
     return found
 
 
-# -- the dataset ------------------------------------------------------------------------------------------------
+# -- arguments --------------------------------------------------------------------------------------------------
 
 
-def _dataset(
-    cells: Grid, ranks: tuple[int, ...], computed_by: tuple[ComputedBy, ...], entries: Mapping[int, Entry]
-) -> "xr.Dataset":
-    import xarray as xr
-
-    size, width, count = len(cells.problems), len(ranks), len(computed_by)
-    table, notes = np.full((count, size, _row_size(ranks)), np.nan), np.full((count, size), "", dtype=object)
-    for cell, entry in entries.items():
-        if not entry.failure:
-            table[:, cell] = np.frombuffer(entry.payload, "<f8").reshape(count, -1)
-            notes[:, cell] = ["; ".join(lines) for lines in json.loads(entry.notes)]
-    lengths, dimensions = (count, *cells.shape), ("computed_by", *cells.names)
-    variables: dict[str, Any] = {"moments": cells.moments}
-    for i, (name, long_name) in enumerate(_BY_RANK.items()):
-        values = table[:, :, i * width : (i + 1) * width].reshape(*lengths, width)
-        variables[name] = ((*dimensions, "rank"), values, {"long_name": long_name, "units": _UNITS})
-    for i, (name, long_name) in enumerate(_FFT.items(), len(_BY_RANK) * width):
-        values = table[:, :, i].reshape(lengths)
-        variables[name] = (dimensions, values, {"long_name": long_name, "units": _UNITS})
-    flags = np.nan_to_num(table[:, :, len(_BY_RANK) * width + len(_FFT) :]) > 0
-    by_rank, fft_functionals = flags[:, :, :width].reshape(*lengths, width), flags[:, :, width].reshape(lengths)
-    variables["flagged"] = ((*dimensions, "rank"), by_rank, {"long_name": _FLAGS["flagged"]})
-    variables["fft_flagged"] = (dimensions, fft_functionals, {"long_name": _FLAGS["fft_flagged"]})
-    said = notes.reshape(lengths).astype(str)
-    variables["note"] = (dimensions, said, {"long_name": "what is missing or in doubt, and why; empty when nothing is"})
-    reasons = np.array([entries[cell].failure for cell in range(size)]).reshape(cells.shape)
-    variables["failure"] = (cells.names, reasons, {"long_name": "why the cell has no numbers; empty where it has"})
-    coordinates: dict[str, Any] = {
-        "computed_by": list(computed_by),
-        "rank": ("rank", list(ranks), {"long_name": "LoRA rank", "units": "1"}),
-    }
-    attributes = {
-        "Conventions": "CF-1.11",
-        "title": "Expected excess risk of LoRA and FFT",
-        "source": f"linreg-lora {linreg_lora.__version__}",
-        "problems_sha256": cells.identity,
-    }
-    return xr.Dataset(variables, coordinates | cells.coordinates, attributes)
-
-
-def _distinct_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+def _distinct_ranks(ranks: Sequence[int] | None, methods: tuple[Method, ...]) -> tuple[int, ...]:
+    if ranks is None and methods:
+        return ()
     array = np.asarray(ranks)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or np.any(array < 0):
-        raise InvalidInput("ranks", "a list of integers >= 0", ranks)
+        raise InvalidInput(
+            "ranks", "a list of integers >= 0", ranks, "or name methods by adapt" if ranks is None else ""
+        )
     if np.any(np.diff(array) <= 0):
         raise InvalidInput("ranks", "increasing ranks", ranks)
     return tuple(int(rank) for rank in array)

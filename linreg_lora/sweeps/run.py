@@ -56,6 +56,7 @@ class SweepRequest(NamedTuple):
             "make": config.make,
             "axes": config.grid_axes,
             "ranks": config.rank_values,
+            "adapt": config.adapt,
             "trials": config.trials,
             "seed": config.seed,
             "computed_by": config.computed_by,

@@ -76,7 +76,7 @@ def _equivalent(
     found = partial_equivalent(problem, ranks, correction=correction, flags=flags, full=full)
     notes = words.reasons(found.failures)
     if correction and not found.corrected:
-        notes.append("LoRA by formula comes without its finite-size correction: Delta couples too many directions")
+        notes.append(words.UNCORRECTED)
     elif np.any(flagged := found.flagged & (found.ranks < problem.max_rank)):
         notes.append(words.of_flagged(found.ranks[flagged].tolist()))
     return found.risk, found.difference, found.flagged, notes

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 UNFLAGGED = 0.01
 #: By how much flagged risks may be off, relatively, as measured but for rare ranks.
 FLAGGED = 0.1
+#: Said of a whole curve.
+UNCORRECTED = "LoRA by formula comes without its finite-size correction: Delta couples too many directions"
 
 
 def of_flagged(flagged: Sequence[int]) -> str:

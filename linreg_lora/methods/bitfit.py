@@ -1,0 +1,53 @@
+"""BitFit: only the offset is trained."""
+
+import dataclasses
+from typing import Any
+
+from linreg_lora.methods.method import Method, Update
+from linreg_lora.methods.registry import register_method
+from linreg_lora.methods.result import MethodRisk
+from linreg_lora.problem import Moments, Problem
+
+
+@register_method("bitfit")
+@dataclasses.dataclass(frozen=True)
+class BitFit(Method):
+    """b = R 1 / n (`estimators.fit_bitfit`); dy parameters. A ridge penalises no bias.
+
+    Its risk is exact (`theory.bitfit_risk`) and all its moments exist: b is Gaussian.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.expected_risk(problem, method=ll.methods.BitFit())
+    >>> f"{found.parameters} parameters, risk {found.risk:.3f}"
+    '20 parameters, risk 14.567'
+    """
+
+    name = "bitfit"
+    broadcasts = True
+
+    def parameters(self, problem: Problem) -> int:
+        return problem.dy
+
+    def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
+        import jax.numpy as jnp
+
+        from linreg_lora.estimators import arrays
+        from linreg_lora.estimators.bitfit import fit_bitfit
+
+        x, _, _ = arrays.data(inputs, outputs, pretrained)
+        offset = fit_bitfit(inputs, outputs, pretrained)
+        return Update(jnp.zeros((*offset.shape, x.shape[-2])), offset)
+
+    def expected_risk(self, problem: Problem) -> MethodRisk:
+        from linreg_lora.theory.bitfit import bitfit_risk
+
+        return MethodRisk(
+            problem=problem,
+            method=self.name,
+            parameters=self.parameters(problem),
+            computed_by="theory",
+            risk=bitfit_risk(problem),
+            moments=Moments.FINITE,
+            formula="(1 + 1/n) ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) / n, exact",
+        )

@@ -1,0 +1,137 @@
+"""What a fine-tuning method is: its name, its size, its fit, and the problem whose risk it has.
+
+    y ~ (A0 + D) x + b,      risk(D, b) = ||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2      (inputs have mean zero)
+
+A user's method is a frozen dataclass that derives from `Method`, with a `name`, `parameters` and `fit`; where theory
+knows its risk, also `reduce` or `expected_risk`. `register_method` gives it a name on the command line.
+"""
+
+import abc
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.methods import result
+from linreg_lora.problem import Moments, Problem
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+
+class Update(NamedTuple):
+    """What a fit returns: the fine-tuned map is x -> (A0 + D) x + b.
+
+    `map` is D (... dy dx), `offset` is b (... dy).
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> ll.methods.Update.linear(np.ones((2, 3))).offset.tolist()
+    [0.0, 0.0]
+    """
+
+    map: "Float[Array, '... dy dx']"
+    offset: "Float[Array, '... dy']"
+
+    @classmethod
+    def linear(cls, map: "Float[Array, '... dy dx']") -> "Update":
+        """An update without offset."""
+        import jax.numpy as jnp
+
+        return cls(map, jnp.zeros(map.shape[:-1]))
+
+
+class Reduction(NamedTuple):
+    """The LoRA or FFT problem whose risk, plus a constant, is a method's; in law, so that their moments are alike.
+
+    `problem` without the method's restrictions, `constant` in squared units of y: what the method cannot represent,
+    `rank` that of LoRA, at most `problem.max_rank`; None: FFT.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> reduced = ll.methods.FrozenA(4).reduce(problem)
+    >>> f"FFT on {reduced.problem.dx} inputs; {reduced.constant:.2f} of 14 is out of reach"
+    'FFT on 4 inputs; 11.68 of 14 is out of reach'
+    """
+
+    problem: Problem
+    constant: float
+    rank: int | None = None
+
+
+class Method(abc.ABC):
+    """A fine-tuning method. Derive from it in a frozen dataclass: methods are compared, hashed and sent to processes.
+
+    >>> import linreg_lora as ll
+    >>> import dataclasses
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Nothing(ll.methods.Method):
+    ...     name = "nothing"
+    ...
+    ...     def parameters(self, problem):
+    ...         return 0
+    ...
+    ...     def fit(self, inputs, outputs, pretrained=None, ridge=None):
+    ...         return ll.methods.Update.linear(0.0 * outputs @ inputs.mT)
+    ...
+    ...     def reduce(self, problem):
+    ...         return ll.methods.Reduction(problem, 0.0, rank=0)
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> ll.expected_risk(problem, method=Nothing()).risk
+    14.0
+    """
+
+    #: Text, a class attribute or a property: its name with its settings, as in frozen-a:4, which no other method has.
+    name: Any
+    #: Whether `fit` takes leading dimensions; otherwise it sees one data set at a time, under `jax.vmap`.
+    broadcasts = False
+
+    @abc.abstractmethod
+    def parameters(self, problem: Problem) -> int:
+        """How many numbers it trains."""
+
+    @abc.abstractmethod
+    def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
+        """The update of one data set: X (dx n), Y (dy n), A0 (dy dx; None: zero), eta (None: ridgeless).
+
+        It runs under `jax.jit`, so it is written in `jax.numpy`, and `ridge` may be traced.
+        """
+
+    def reduce(self, problem: Problem) -> Reduction | None:
+        """The LoRA or FFT problem whose risk, plus a constant, is this method's; None: there is none, or none known."""
+        return None
+
+    def moments(self, problem: Problem) -> Moments:
+        """Which moments of the risk exist; without a reduction, all, unless the method says otherwise."""
+        reduced = self.reduce(problem)
+        return Moments.FINITE if reduced is None or reduced.rank == 0 else reduced.problem.moments
+
+    def expected_risk(self, problem: Problem) -> result.MethodRisk:
+        """The expected excess risk by theory. Raises `InvalidInput` where theory knows none."""
+        from linreg_lora.theory.curve import expected_risk
+
+        reduced = reduction_of(self, problem)
+        curve = expected_risk(reduced.problem, [reduced.rank or 0])
+        return result.of_curve(curve, reduced.rank, problem, self.name, self.parameters(problem), reduced.constant)
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+def reduction_of(method: Method, problem: Problem) -> Reduction:
+    """The reduction of a method. Raises `InvalidInput` where there is none."""
+    reduced = method.reduce(problem)
+    if reduced is None:
+        remedy = "simulate it (monte_carlo), or give it reduce or expected_risk"
+        raise InvalidInput("method", "one whose expected risk theory knows", method.name, remedy)
+    return reduced
+
+
+def moments_note(method: Method, problem: Problem) -> str:
+    """One line on the moments of a method's risk; empty where mean and variance exist."""
+    moments = method.moments(problem)
+    if moments is Moments.FINITE:
+        return ""
+    reduced = method.reduce(problem)
+    if reduced is None or reduced.problem.moments is not moments:
+        return f"{method.name}: {moments} at n = {problem.n}"
+    where = "" if reduced.problem == problem else f"of the problem that {method.name} reduces to: "
+    return f"{where}{reduced.problem.moments_note}"

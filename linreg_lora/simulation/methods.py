@@ -1,0 +1,303 @@
+"""Simulated risk of any method: LoRA and FFT as their curve is, every other one fitted to explicit data.
+
+A fit is that of the method itself, so its mean is independent of what theory makes of it. Draw i is a function of the
+seed and of i alone, so that methods with one seed and one problem are fitted to the same data.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
+from linreg_lora.estimators.risk import excess_risk
+from linreg_lora.methods import registry, result
+from linreg_lora.methods.expected import answered
+from linreg_lora.methods.full import FullFineTuning
+from linreg_lora.methods.lora import LoRA
+from linreg_lora.methods.method import Method, Update, moments_note
+from linreg_lora.methods.result import MethodRisk
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import RiskCurve
+from linreg_lora.sampling import gaussian
+from linreg_lora.seeds import valid_seed
+from linreg_lora.simulation import curve as curves
+from linreg_lora.simulation import draws
+from linreg_lora.simulation.running_moments import RunningMoments
+from linreg_lora.theory import heavy_tails
+
+Progress = Callable[[int], None]
+
+#: Numbers of one draw that fits are made to.
+_MOST_FLOATS = 10**8
+
+
+@overload
+def monte_carlo(
+    problem: Problem,
+    *,
+    trials: int,
+    seed: int,
+    ranks: object = None,
+    sampler: str = "auto",
+    batch_size: int = 1024,
+    progress: Progress | None = None,
+) -> RiskCurve: ...
+
+
+@overload
+def monte_carlo(
+    problem: Problem,
+    *,
+    trials: int,
+    seed: int,
+    method: Method | str,
+    batch_size: int = 1024,
+    progress: Progress | None = None,
+) -> MethodRisk: ...
+
+
+def monte_carlo(
+    problem: Problem,
+    *,
+    trials: int,
+    seed: int,
+    ranks: object = None,
+    sampler: str = "auto",
+    batch_size: int = 1024,
+    progress: Progress | None = None,
+    method: Method | str | None = None,
+) -> RiskCurve | MethodRisk:
+    """Expected excess risk by simulation, with standard errors: of LoRA and FFT; or, with `method`, of one method.
+
+    `trials` draws (at least 2) from `seed`. Without `method`: LoRA at `ranks`, by default all of 0..min(n, dx, dy).
+    FFT, and LoRA at full rank, are averaged over the noise exactly; rank 0 is exact. `difference` pairs LoRA and FFT on
+    the same draws. `progress` is called with the number of draws just done.
+
+    | `sampler`   | what is drawn                                                                                   |
+    |-------------|-------------------------------------------------------------------------------------------------|
+    | explicit    | all data                                                                                        |
+    | sufficient  | statistics that carry all of the risk (`sampling.sufficient`)                                   |
+    | conditional | what decides LoRA's directions; the rest is averaged in closed form (`simulation.conditional`)  |
+    | auto        | the last of these that exists                                                                   |
+
+    With `method`, a `Method` or its name, as in bitfit, lora:4, frozen-a:4: LoRA and FFT are those of the curve, any
+    other method is fitted to explicit data by its own `fit`, and the result is a `MethodRisk`. Raises `InvalidInput`
+    where the method does not fit the problem.
+
+    Where the mean is infinite nothing is drawn: the risk is inf. Where only the variance is infinite whole draws give
+    the mean without a standard error (nan); conditional means mostly have one. Nor is there one where rare draws carry
+    a variance that these cannot have seen (`theory.heavy_tails`). Where noise is so small against the shift that
+    rounding loses its directions (`sampling.rounding`), the ranks that depend on them are nan, and the others are not
+    touched. `moments` and `notes` say so. Raises `NumericalFailure` if a draw is not finite.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=12, dx=6, dy=5, spectrum=(2.0,), noise_std=0.5)
+    >>> drawn = ll.monte_carlo(problem, trials=64, seed=0)
+    >>> abs(drawn.fft_risk - 0.5**2 * 5 * 6 / (12 - 6 - 1)) < 5 * drawn.fft_stderr
+    True
+    >>> drawn = ll.monte_carlo(problem, trials=64, seed=0, method="bitfit")
+    >>> abs(drawn.risk - ll.theory.bitfit_risk(problem)) < 5 * drawn.stderr
+    True
+    """
+    if method is None:
+        return curves.monte_carlo(
+            problem, trials=trials, seed=seed, ranks=ranks, sampler=sampler, batch_size=batch_size, progress=progress
+        )
+    if ranks is not None or sampler != "auto":
+        raise InvalidInput("method", "no ranks or sampler beside it", method, "LoRA of rank 4 is lora:4")
+    chosen = registry.of(method)
+    trials, seed = enough_trials(trials), valid_seed(seed)
+    if not by_curve(chosen):
+        return _fitted(problem, chosen, trials, seed, batch_size, progress)
+    reduced = chosen.reduce(problem)
+    assert reduced is not None
+    curve = curves.monte_carlo(
+        problem, trials=trials, seed=seed, ranks=[reduced.rank or 0], batch_size=batch_size, progress=progress
+    )
+    return _on_curve(curve, problem, chosen)
+
+
+def simulated_risks(
+    problem: Problem,
+    methods: Sequence[Method],
+    *,
+    trials: int,
+    seed: int,
+    curve: RiskCurve | None = None,
+    progress: Progress | None = None,
+) -> list[MethodRisk]:
+    """The simulated risk of each method; nan, with the reason in `notes`, where it has none.
+
+    LoRA of all ranks and FFT are read off one curve, if it has their ranks off `curve`.
+    """
+    ranks = curve_ranks(problem, methods)
+    if ranks is not None and (curve is None or not set(ranks) <= set(curve.ranks.tolist())):
+        curve = curves.monte_carlo(problem, trials=trials, seed=seed, ranks=ranks or [0], progress=progress)
+
+    def one(method: Method) -> MethodRisk:
+        if not by_curve(method):
+            return _fitted(problem, method, trials, seed, 1024, progress)
+        method.reduce(problem)
+        assert curve is not None
+        return _on_curve(curve, problem, method)
+
+    return [
+        dataclasses.replace(
+            answered(method, problem, "monte-carlo", lambda method=method: one(method)), trials=trials, seed=seed
+        )
+        for method in methods
+    ]
+
+
+def fitted_risks(problem: Problem, method: Method, *, trials: int, seed: int) -> Float[np.ndarray, "draws"]:
+    """The excess risk of a method fitted to each of `trials` explicit data sets. Holds them all in memory."""
+    parts = list(_chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024))
+    return np.concatenate(parts)[:, 0]
+
+
+def by_curve(method: Method) -> bool:
+    """Whether a method is simulated as its risk curve is: LoRA and FFT."""
+    return type(method) in (LoRA, FullFineTuning)
+
+
+def curve_ranks(problem: Problem, methods: Sequence[Method]) -> list[int] | None:
+    """The ranks that a risk curve needs so that LoRA and FFT among `methods` can be read off it; None: no curve."""
+    ranks = sorted({method.rank for method in methods if type(method) is LoRA and method.rank <= problem.max_rank})
+    return ranks if ranks or any(type(method) is FullFineTuning for method in methods) else None
+
+
+def _on_curve(curve: RiskCurve, problem: Problem, method: Method) -> MethodRisk:
+    rank = method.rank if isinstance(method, LoRA) else None
+    return result.of_curve(curve, rank, problem, method.name, registry.parameters(method, problem), 0.0)
+
+
+def _fitted(
+    problem: Problem, method: Method, trials: int, seed: int, batch_size: int, progress: Progress | None
+) -> MethodRisk:
+    """The mean risk of the method's own fits."""
+    moments, note = method.moments(problem), moments_note(method, problem)
+    found = MethodRisk(
+        problem=problem,
+        method=method.name,
+        parameters=registry.parameters(method, problem),
+        computed_by="monte-carlo",
+        risk=math.inf,
+        stderr=math.nan,
+        moments=moments,
+        formula="none: no draw was made",
+        notes=(note,),
+        trials=trials,
+        seed=seed,
+    )
+    if moments is Moments.NO_MEAN:
+        return found
+    total: RunningMoments | None = None
+    for rows in _chunks(problem, method, trials, seed, batch_size):
+        part = RunningMoments.of(rows)
+        total = part if total is None else total.merge(part)
+        if progress is not None:
+            progress(len(rows))
+    assert total is not None
+    reduced = method.reduce(problem)
+    missing = f"no standard error exists: {note}" if note else ""
+    if not missing and reduced is not None and reduced.rank != 0:
+        missing = heavy_tails.unfelt_floor(reduced.problem, trials)
+    return dataclasses.replace(
+        found,
+        risk=float(total.mean[0]),
+        stderr=math.nan if missing else float(total.stderr[0]),
+        formula="mean over fits to explicit data",
+        notes=(missing,) if missing else (),
+    )
+
+
+def _chunks(
+    problem: Problem, method: Method, trials: int, seed: int, batch_size: int
+) -> Iterator[Float[np.ndarray, "draws 1"]]:
+    program = Fits(problem, method)
+    for first, risks in draws.chunks(program, seed, trials, batch_size=batch_size):
+        draws.require_finite(f"risk of {method.name}", problem, risks[:, None], first)
+        yield risks[:, None]
+
+
+class Fits(draws.Draws[Float[np.ndarray, "draws"]]):
+    """Draws explicit data, fits a method to them and measures its excess risk. Drawing is compiled for all methods."""
+
+    def __init__(self, problem: Problem, method: Method) -> None:
+        floats = (problem.dx + problem.dy) * problem.n + 2 * problem.dy * problem.dx
+        if floats > _MOST_FLOATS:
+            expected = f"data and updates of at most {_MOST_FLOATS:.0e} numbers for fits"
+            raise InvalidInput("n, dx, dy", expected, f"{floats:.3g}", "use theory, or smaller sizes")
+        size = draws.size_for(floats)
+        super().__init__(_sample, (problem.n,), _arrays(problem), size)
+        self._method = method
+
+    def start(self, key: Key[Array, ""], first: int) -> Float[Array, "draws"]:
+        """Begin the chunk whose first draw has number `first`."""
+        return _risks(self._method, self._arrays, super().start(key, first))
+
+
+def _arrays(problem: Problem) -> dict[str, Any]:
+    scale = problem.isotropic_noise_scale
+    noise = problem.sigma_eps_sqrt if scale is None else problem.noise_std * np.sqrt(scale)
+    pretrained = problem.pretrained
+    return {
+        "shift": jnp.asarray(problem.shift),
+        "pretrained": None if pretrained is None else jnp.asarray(pretrained),
+        "root": None if problem.input_covariance is None else jnp.asarray(_root(problem)),
+        "noise": jnp.asarray(noise),
+        "ridge": jnp.asarray(problem.ridge) if problem.ridge > 0 else None,
+    }
+
+
+def _root(problem: Problem) -> np.ndarray:
+    """Sigma^{1/2}, of the rank that `Problem` counts: the root of a rounding error is none."""
+    if problem.input_rank == problem.dx or np.array_equal(problem.sigma, np.diag(np.diagonal(problem.sigma))):
+        return problem.sigma_sqrt
+    values, vectors = np.linalg.eigh(problem.sigma)
+    kept = vectors[:, -problem.input_rank :]
+    return (kept * np.sqrt(values[-problem.input_rank :])) @ kept.T
+
+
+def _sample(n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> gaussian.Dataset:
+    target = arrays["shift"] if arrays["pretrained"] is None else arrays["pretrained"] + arrays["shift"]
+    return gaussian.sample(key, n, target, arrays["root"], arrays["noise"])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Float[Array, "draws"]:
+    """||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2 of each data set. Raises `InvalidInput` where a fit returns none."""
+
+    def fitted(inputs: Array, outputs: Array) -> Update:
+        update = method.fit(inputs, outputs, arrays["pretrained"], arrays["ridge"])
+        _require_update(method, update, (*inputs.shape[:-2], *arrays["shift"].shape))
+        return update
+
+    update = (fitted if method.broadcasts else jax.vmap(fitted))(data.inputs, data.outputs)
+    shift = jnp.broadcast_to(arrays["shift"], update.map.shape)
+    return excess_risk(update.map, shift, arrays["root"]) + jnp.sum(update.offset**2, axis=-1)
+
+
+def _require_update(method: Method, update: object, shape: tuple[int, ...]) -> None:
+    field, wanted = f"{method.name}.fit", f"an Update(map, offset) of shapes {shape} and {shape[:-1]}"
+    if not isinstance(update, Update):
+        raise InvalidInput(field, wanted, type(update).__name__, "Update.linear(map) has no offset")
+    shapes = jnp.shape(update.map), jnp.shape(update.offset)
+    if shapes != (shape, shape[:-1]):
+        raise InvalidInput(field, wanted, f"shapes {shapes[0]} and {shapes[1]}")
+
+
+def enough_trials(trials: int) -> int:
+    """`trials`, at least 2."""
+    trials = validation.positive_integer("trials", trials)
+    if trials < 2:
+        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    return trials
