@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from refusals import refused
 from test_claims_schema import document
 
@@ -552,3 +553,28 @@ def test_the_summary_of_a_docstring_is_one_line():
         More."""
 
     assert names.summary(documented) == "One thing and another."
+
+
+def test_the_examples_method_is_compared_and_swept(run, tmp_path):
+    """Its risk by theory is its formula, and what it cannot do is a reason in its row."""
+    plugin = ("--plugin", str(EXAMPLE / "block_diagonal.py"))
+    problem = ("--n=20", "--dx=8", "--dy=4", "--noise-std=1", "--spectrum=2,1")
+    adapt = "--adapt=block-diagonal:2,block-diagonal:3"
+    code, out, _ = run("compare", *problem, adapt, "--trials=8", "--format=json", *plugin)
+    assert code == 0
+    two, three = json.loads(out)["methods"]
+    example = ll.claims.load_plugin(EXAMPLE / "block_diagonal.py")
+    exact = example.expected_risk(ll.Problem(n=20, dx=8, dy=4, noise_std=1.0, spectrum=(2.0, 1.0)), 2)
+    assert two["theory"]["risk"] == pytest.approx(exact, rel=1e-12)
+    assert three["theory"]["risk"] is None
+    assert "a divisor" in str(three)
+    config = tmp_path / "sweep.yaml"
+    config.write_text(
+        "problem: {n: 20, dx: 8, dy: 4, noise_std: 1.0, spectrum: [2, 1]}\n"
+        'axes: {noise_std: [0.5, 1.0]}\nadapt: ["block-diagonal:2"]\ntrials: 8\n'
+    )
+    code, _, err = run("sweep", str(config), "--out", str(tmp_path / "sweep.nc"), "--workers=1", *plugin)
+    assert code == 0, err
+    with xr.open_dataset(tmp_path / "sweep.nc") as found:
+        by_theory = found["adapt_risk"].sel(computed_by="theory", noise_std=1.0, adapt="block-diagonal:2")
+        assert float(by_theory) == pytest.approx(exact, rel=1e-12)
