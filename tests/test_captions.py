@@ -28,8 +28,8 @@ def simulated(name):
 def test_a_caption_says_the_numbers_of_its_data():
     stored = committed("bounds")
     risk = stored["risk"].sel(computed_by="theory").isel(rank=0)
-    made_up = stored.assign(ours=2 * risk, printed=6 * risk)
-    assert "ours is at least 3 times smaller" in bounds.caption(made_up)
+    made_up = stored.assign(ours=2 * risk, printed=8 * risk)
+    assert "ours is at least 4 times smaller" in bounds.caption(made_up)
     assert "the best is 2 times the risk at the fewest samples" in bounds.caption(made_up)
 
 

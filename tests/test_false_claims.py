@@ -2,7 +2,8 @@
 
 Each is false for a reason that its evidence hides: behind a bias, noise, a coarse resolution, a domain without what the
 statement is about, a rival that is no other, a condition that is not the reason. None may hold, the message says which
-rule it broke, and the true twin holds. Seed 0, fixed: the twins' false-alarm levels are in their files, 1e-9 each.
+rule it broke, and the true twin holds. Seed 0, fixed: the twins' false-alarm levels are in their files, 1e-9 each. A
+twin that is a claim of the package is named, not judged a second time.
 """
 
 from pathlib import Path
@@ -62,9 +63,9 @@ def test_a_false_claim_does_not_hold_and_its_true_twin_does(file):
     assert verdict not in HOLDING
     assert content["rule"] in reason
     twin = content["twin"]
-    if isinstance(twin, str):
-        (judgement,) = ll.check_claims(only=[twin])
-        assert judgement.verdict in HOLDING, judgement.reason
+    if isinstance(twin, str):  # a claim of the package, which `linreg-lora check` judges
+        (claim,) = (claim for claim in ll.load_claims().claims if claim.id == twin)
+        assert claim.expected in HOLDING
     else:
         assert _verdict(twin) == (Verdict.HOLDS, "")
 

@@ -19,6 +19,7 @@ from linreg_lora import figures
 from linreg_lora.claims import plugins, registry
 from linreg_lora.claims.show import names
 from linreg_lora.errors import OldName
+from linreg_lora.methods import registry as method_registry
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
@@ -31,6 +32,7 @@ def registries(monkeypatch):
     registry.load_own()
     for table in TABLES:
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
+    monkeypatch.setattr(method_registry, "_makes", dict(method_registry.table()))
     monkeypatch.setattr(figures, "_registered", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -392,7 +394,15 @@ def test_a_strangers_domain_is_judged_and_shown(run, tmp_path):
     code, out, _ = run("claims", *words, "--format=json")
     (record,) = json.loads(out)
     assert record["domain"] == {"type": "dice", "sides": [4, 6]}
+
+
+@pytest.mark.heavy
+def test_a_strangers_domain_is_in_the_report(run, tmp_path):
+    claims = tmp_path / "dice.yaml"
+    claims.write_text(json.dumps(of_dice(sides=[4, 6])))
+    words = (f"--claims={claims}", f"--plugin={plugin(tmp_path, DICE)}")
     assert run("report", f"--out={tmp_path / 'report.html'}", *words)[0] == 0
+    assert "a die with 4 sides" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

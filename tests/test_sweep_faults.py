@@ -132,6 +132,7 @@ def assert_one_line(done):
 # -- killed -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_sweep_killed_at_random_moments_ends_in_the_same_bytes(config, expected, tmp_path):
     """First while it makes its journal, then after so many more bytes of it, unless it has ended by then."""
     out = tmp_path / "out.nc"
@@ -312,6 +313,7 @@ def printed(script):
     return done.stdout.splitlines()
 
 
+@pytest.mark.heavy
 def test_a_cluster_survives_a_worker_and_its_end_is_resumable(config, expected, cluster, tmp_path):
     address, scheduler, workers = cluster
     out, again = tmp_path / "out.nc", tmp_path / "again.nc"

@@ -309,7 +309,8 @@ def test_a_dry_run_refuses_the_journal_of_another_sweep(command, tmp_path):
 def test_the_readme_shows_the_documented_example_and_its_commands_run(run, monkeypatch, tmp_path):
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == (ROOT / "docs" / "sweep.yaml").read_text()
-    (commands,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (commands,) = (block for block in blocks if "linreg-lora sweep" in block)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "sweep.yaml").write_text(shown)
     monkeypatch.chdir(tmp_path)

@@ -107,7 +107,7 @@ def judge_claim(claim: Claim, seed: int, correction: Claim | None = None) -> Jud
 
 def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
     began = time.monotonic()
-    at = cases(claim.domain)
+    at = _running(claim, lambda: cases(claim.domain))
     names = [claim.prediction, *(rival.prediction for rival in claim.rivals)]
     measured = _measure(claim, at, seed, names)
     own, *rivals = _compare(claim, names, measured)
@@ -118,7 +118,8 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
-        elsewhere = _measure(claim, cases(claim.outside), seed, names[:1])
+        there = claim.outside
+        elsewhere = _measure(claim, _running(claim, lambda: cases(there)), seed, names[:1])
         (outside,) = _compare(claim, names[:1], elsewhere)
         verdict, reason = _conclude_outside(outside)
     if verdict is Verdict.FAILS and correction is not None:
