@@ -149,7 +149,7 @@ claims:
     domain:
       regime: overdetermined
       least_distance: 16
-      shapes: [{n: 44, dx: 20, dy: 40}]
+      shapes: [{n: 44, dx: 20, dy: 20}]
       spectrum: {family: low-rank, rank: 3, scale: 2}
       noise_std: [1.5]
     prediction: mine.fft-misprint

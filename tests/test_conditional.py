@@ -127,6 +127,7 @@ def test_standard_errors_exist_closer_to_the_threshold_than_those_of_draws(n):
     assert not curves[0].notes
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("problem", [MANY_RANKS, MANY_RANKS.replace(n=50, dx=100, dy=80)])
 def test_a_few_leading_ranks_are_those_of_the_full_decomposition(problem, monkeypatch):
     """To the accuracy of eigenvectors: rounding over their relative gap, here above 1e-6."""

@@ -177,6 +177,7 @@ def factors(dx, dy, rank, scale, seed=0):
     return jnp.asarray(b), jnp.asarray(a)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("shape", "rank"), [((30, 6, 5), 3), ((30, 5, 6), 1), ((8, 14, 6), 3)])
 def test_descending_the_ridge_loss_on_the_factors_ends_at_ridge_lora(shape, rank):
     """The penalty is on the product, eta ||B A||_F^2; decay on the factors would be another estimator."""

@@ -137,6 +137,7 @@ def test_what_the_row_space_does_not_have_does_not_decide_the_directions():
     np.testing.assert_allclose(lora.fit_lora(x, y, 1), [[0, 0, 0], [1, 1, 0]], rtol=0, atol=100 * EPS * 1e6)
 
 
+@pytest.mark.heavy
 def test_batches_of_mixed_ranks_compiled_or_not():
     y, a0 = targets(BATCH)
     fits = {
@@ -176,6 +177,7 @@ def test_a_rank_that_depends_on_units_is_refused_and_compiled_is_that_of_numpy(u
     np.testing.assert_allclose(fft_compiled(x, y), expected, rtol=0, atol=tolerance(x, y, expected))
 
 
+@pytest.mark.heavy
 def test_derivatives_exist_where_the_update_has_them():
     """By Y for any X, also under jit; by X of full rank against central differences, also where singular values tie."""
     y = np.random.default_rng(4).standard_normal((2, 3))

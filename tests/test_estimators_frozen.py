@@ -66,6 +66,7 @@ def test_a_square_factor_freezes_nothing(ridge):
         np.testing.assert_allclose(fit(x, y, turn, pretrained, ridge), full, rtol=0, atol=tolerance)
 
 
+@pytest.mark.heavy
 def test_the_fits_are_pure_functions_that_batch():
     batch = [dataset(*SHAPES[0], seed=seed) for seed in range(3)]
     x, y, pretrained, a, b = (jnp.asarray(np.stack(part)) for part in zip(*batch, strict=True))

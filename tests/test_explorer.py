@@ -59,6 +59,7 @@ def test_without_grouping_the_curve_is_the_theory():
     np.testing.assert_allclose(found.floor, tail)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("noise", [0.1, 1.0])
 @pytest.mark.parametrize("family", [Family.POWER_LAW, Family.EXPONENTIAL])
 def test_grouping_changes_the_curve_by_less_than_it_says(family, noise):

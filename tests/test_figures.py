@@ -150,6 +150,7 @@ def read_all(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.heavy
 def test_redrawing_gives_the_same_bytes(dataset, tmp_path):
     for name in ("first", "second", "third"):
         (tmp_path / name).mkdir()

@@ -10,6 +10,8 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
+#: Notebooks that run in every test, by what they use: the front door, and claims. The others are heavy.
+OFTEN = ("01_tour", "03_claims")
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -18,7 +20,10 @@ def test_every_script_has_its_notebook_and_the_reverse():
     assert [path.stem for path in NOTEBOOKS] == [path.stem for path in sorted(FOLDER.glob("*.py"))]
 
 
-@by_name
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[] if path.stem in OFTEN else pytest.mark.heavy, id=path.stem) for path in NOTEBOOKS],
+)
 def test_runs_from_beginning_to_end(path):
     """In the kernel `python3` of this environment, which ipykernel installs with itself."""
     notebook = nbformat.read(path, as_version=4)

@@ -215,6 +215,7 @@ def test_running_moments_merge_to_the_moments_of_the_whole():
     assert merged.count == 1000
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("first_import", ["linreg_lora", "jax"])
 def test_two_threads_draw_without_hanging(first_import):
     """JAX's CPU runtime can deadlock on concurrent LAPACK calls; also when the user imports JAX first."""
@@ -327,7 +328,9 @@ UNITS = {
 
 
 @pytest.mark.parametrize("covariance", UNITS.values(), ids=UNITS)
-@pytest.mark.parametrize(("n", "ridge"), [(30, 0.0), (12, 3.0), (5, 0.0), (5, 3.0)])
+@pytest.mark.parametrize(
+    ("n", "ridge"), [(30, 0.0), pytest.param(12, 3.0, marks=pytest.mark.heavy), (5, 0.0), (5, 3.0)]
+)
 def test_units_of_the_inputs_change_nothing(covariance, n, ridge):
     """Sigma -> c Sigma, ridge -> c ridge, Delta -> Delta / sqrt(c): theory, and every sampler on the same seed.
 

@@ -91,6 +91,7 @@ class Backwards(Executor):
         return future
 
 
+@pytest.mark.heavy
 def test_no_executor_changes_a_bit(grid):
     assert sweep(BASE, AXES, ranks=RANKS, trials=64, seed=3, executor=Backwards()).identical(grid)
     with ThreadPoolExecutor(2) as threads:

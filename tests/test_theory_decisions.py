@@ -32,6 +32,7 @@ def test_without_a_mean_only_the_pretrained_map_beats_fft():
     assert decisions.ranks_that_beat_fft(PROBLEM.replace(n=60)) == [0]
 
 
+@pytest.mark.heavy
 def test_a_crossing_in_noise_changes_the_winner_in_simulation():
     """Rank 1 misses most of the shift: FFT wins in weak noise.
 
@@ -47,6 +48,7 @@ def test_a_crossing_in_noise_changes_the_winner_in_simulation():
         assert sign * curve.difference[0] > z * curve.difference_stderr[0]
 
 
+@pytest.mark.heavy
 def test_a_crossing_in_n_is_the_last_n_before_the_change():
     """In weak noise FFT wins with few samples, and loses near the threshold, where its variance grows without bound."""
     weak = PROBLEM.replace(noise_std=0.5)

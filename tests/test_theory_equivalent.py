@@ -464,6 +464,7 @@ def test_simulation_agrees(name):
     assert np.sum(error) < 0.5 * np.sum(raw_error)
 
 
+@pytest.mark.heavy
 def test_alignment_matters_below_the_threshold_and_not_above():
     """The row space of Delta along the strongest or the weakest input: same Delta Sigma^{1/2}, different estimators."""
     aligned, opposed = np.repeat([4.0, 0.25], 12), np.repeat([0.25, 4.0], 12)
@@ -478,6 +479,7 @@ def test_alignment_matters_below_the_threshold_and_not_above():
     assert abs(below[0] - below[1]) > 0.1 * below[0]
 
 
+@pytest.mark.heavy
 def test_matrices_give_the_values_of_scalars():
     """A diagonal problem written as a dense one, in rotated coordinates."""
     variances = np.array([2.0, 1.0, 1.0, 0.5, 0.5])

@@ -52,6 +52,7 @@ def explicit(problem, draws=4000):
     return np.array(rows)
 
 
+@pytest.mark.heavy
 @PROBLEMS
 def test_simulation_agrees_with_explicit_designs(problem):
     """Family-wise level 1e-6 over two-sided comparisons (z = 5.9 at most).

@@ -96,6 +96,7 @@ def test_the_rise_is_that_of_the_mean_loss(loss):
     np.testing.assert_allclose(found, measured, rtol=1e-12)
 
 
+@pytest.mark.heavy
 @hypothesis.settings(deadline=None, derandomize=True, max_examples=60)
 @hypothesis.given(
     seed=st.integers(0, 2**32 - 1),

@@ -93,8 +93,8 @@ def names() -> list[str]:
     """The names that `named` takes, each with what its settings are called.
 
     >>> import linreg_lora as ll
-    >>> ll.methods.names()[:3]
-    ['bitfit', 'fft', 'frozen-a:rank']
+    >>> [name for name in ll.methods.names() if name.startswith("frozen")]
+    ['frozen-a:rank', 'frozen-b:rank']
     """
     _load()
     return [_written(name) for name in sorted(_makes)]
