@@ -267,6 +267,29 @@ def test_a_sample_of_nan_decides_nothing(planted, monkeypatch):
     assert judge_claim(planted_claim("identity", 1.0, [1.5]), seed=0).verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        (np.ones((9, 1)), "returns a Sample, received ndarray"),
+        (Sample(np.ones(9)), "draws x columns, received shape (9,)"),
+        (Sample(np.ones(())), "received shape ()"),
+    ],
+)
+def test_an_experiment_that_returns_something_else_is_told(planted, monkeypatch, sample, said):
+    entry = registry.RegisteredExperiment(lambda *_: sample, Problem, False, True, ())
+    monkeypatch.setitem(registry._experiments, "planted", entry)
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        judge_claim(planted_claim("identity", 1.0, [1.5]), seed=0)
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.0, "not to be 0, which `detects` is relative to"), (np.nan, "nan")])
+def test_a_prediction_that_nothing_is_relative_to_is_refused(planted, monkeypatch, value, said):
+    entry = registry.RegisteredPrediction(lambda *_: value, Problem)
+    monkeypatch.setitem(registry._predictions, "value-1.0", entry)
+    with pytest.raises(InvalidInput, match=said):
+        judge_claim(planted_claim("identity", 1.0, [1.5]), seed=0)
+
+
 def test_an_experiment_that_fails_is_named(planted, monkeypatch):
     def run(problem, trials, seed):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")

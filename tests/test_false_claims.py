@@ -1,4 +1,4 @@
-"""Twenty false claims, written to be judged as holding, and beside each a true one that is.
+"""Twenty-one false claims, written to be judged as holding, and beside each a true one that is.
 
 Each is false for a reason that its evidence hides: behind a bias, noise, a coarse resolution, a domain without what the
 statement is about, a rival that is no other, a condition that is not the reason. None may hold, the message says which
@@ -39,6 +39,7 @@ WRONG = {
     "tests.twentieth": lambda p: 0.05 * _exact(p),
     "tests.one-output-more": lambda p: _exact(p) * (p.dy + 1) / p.dy,
     "tests.bias-alone": _bias,
+    "tests.share-of-the-noise": lambda p: 0.696 * p.noise_trace,
     "tests.largest-input-variance": lambda p: (
         _largest(p.sigma) * np.sum(p.shift**2) * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1)
     ),
@@ -74,7 +75,18 @@ def _verdict(claim):
     """Of a claim, and why; None where it is refused."""
     try:
         file = ll.claims.parse_claims({"schema_version": 1, "family_wise_level": 1e-6, "claims": [claim]})
+        judgement = judge_claim(file.claims[0], seed=0)
     except ll.InvalidInput as refusal:
         return None, str(refusal)
-    judgement = judge_claim(file.claims[0], seed=0)
     return judgement.verdict, judgement.reason
+
+
+def test_a_prediction_cannot_be_read_off_the_statistic():
+    """It would agree with whatever was measured."""
+    circular = registry.RegisteredPrediction(lambda problem, sample: sample.statistic, ll.Problem)
+    claim = yaml.safe_load(FILES[0].read_text())["falsehood"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._predictions, "tests.circular", circular)
+        verdict, reason = _verdict({**claim, "prediction": "tests.circular"})
+    assert verdict is None
+    assert "cannot read the statistic" in reason

@@ -1,17 +1,19 @@
 """Methods as objects: what they fit, what they train, how they are named, and that others can add their own."""
 
+import dataclasses
 import pickle
 
 import jax
 import numpy as np
 import pytest
 from comparisons import critical_z
+from refusals import refused
 from users_methods import FirstInputs, OneScale
 
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import BitFit, FrozenA, FrozenB, FullFineTuning, LoRA, registry
-from linreg_lora.methods.expected import expected_risks
+from linreg_lora.methods.expected import expected_risks, require_problem
 from linreg_lora.problem import Moments
 from linreg_lora.simulation.methods import fitted_risks, simulated_risks
 from linreg_lora.theory import curve as theory_curve
@@ -210,6 +212,40 @@ def test_names_come_back(name):
     assert spelled == method
     assert pickle.loads(pickle.dumps(method)) == method
     assert hash(spelled) == hash(method)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong(ll.Method):
+    """A method whose risk, or size, is less than nothing."""
+
+    risk: float
+    count: int
+    name = "wrong"
+
+    def parameters(self, problem):
+        return self.count
+
+    def fit(self, inputs, outputs, pretrained=None, ridge=None):
+        raise NotImplementedError
+
+    def expected_risk(self, problem):
+        return ll.MethodRisk(
+            problem=problem, method=self.name, parameters=self.count, computed_by="theory", risk=self.risk
+        )
+
+
+@pytest.mark.parametrize("wrong", [Wrong(-0.5, 3), Wrong(0.5, -3)])
+def test_a_risk_or_a_size_below_nothing_is_refused(wrong):
+    with refused("wrong", "a risk and a number of parameters that are not negative"):
+        ll.expected_risk(BASE, method=wrong)
+    (compared,) = ll.compare(BASE, [wrong], computed_by=["theory"])
+    assert np.isnan(compared.theory.risk)
+    assert "not negative" in compared.theory.notes[0] or "parameters" in compared.theory.notes[0]
+
+
+def test_what_is_no_problem_is_refused():
+    with refused("problem", "a Problem", "NoneType"):
+        require_problem(None)
 
 
 def test_given_factors_are_told_apart():

@@ -122,6 +122,10 @@ def by_position(case: ll.Problem, trials, seed, rank):
     return 0.0
 
 
+async def awaited(case: ll.Problem, sample: ll.claims.Sample):
+    return 0.0
+
+
 def of_anything(case: ll.Problem, *everything):
     return 0.0
 
@@ -137,6 +141,7 @@ def of_anything(case: ll.Problem, *everything):
         ("experiment", by_position, "trials: int, seed: int, *, settings...", "settings come after a *"),
         ("experiment", without_annotation, "trials: int, seed: int, *, settings...", "settings come after a *"),
         ("predicate", of_one, "(rows: int, columns: int) -> bool", "test_plugins.py"),
+        ("prediction", awaited, "(case: CASE, sample: Sample)", "test_plugins.py"),
     ],
 )
 def test_a_wrong_signature_is_told_what_is_expected(door, function, expected, remedy):
@@ -149,7 +154,7 @@ def test_a_decorator_without_a_name_says_so():
         return rows == columns
 
     with refused("predicate", 'a name, as in @register_predicate("name")', remedy="test_plugins.py"):
-        ll.claims.register_predicate(square)(square)
+        ll.claims.register_predicate(square)
 
 
 class Bare:
@@ -214,6 +219,10 @@ def test_a_broken_plugin_is_one_line_and_registers_nothing(run, tmp_path, kind, 
             "example: expected an experiment and predictions that run, received Attr",
         ),
         (
+            ("die.sides + 1)", "__import__('sys').exit(0))"),
+            "example: expected an experiment and predictions that run, received SystemExit",
+        ),
+        (
             ("fingerprint: str", "fingerprint: str; count: int"),
             "example: expected an experiment and predictions that run",
         ),
@@ -230,6 +239,33 @@ def test_a_plugin_that_breaks_later_is_one_line_too(run, tmp_path, broken, said)
     code, _, err = run("claims", "show", "example", f"--claims={claims}", f"--plugin={path}")
     assert (code, len(err.splitlines())) == (2, 1)
     assert said in err
+
+
+def test_a_module_of_a_broken_plugin_registers_anew_when_it_is_mended(tmp_path):
+    helper = "import linreg_lora as ll\n@ll.claims.register_predicate('helpers.square')\ndef f(rows, columns): ...\n"
+    plugin(tmp_path, helper, "its_helper.py")
+    with refused(f"plugin {tmp_path / 'mine.py'}", "a module that registers"):
+        ll.claims.load_plugin(plugin(tmp_path, "import its_helper\n1 / 0\n"))
+    assert "helpers.square" not in registry._predicates
+    ll.claims.load_plugin(plugin(tmp_path, "import its_helper\n"))
+    assert "helpers.square" in registry._predicates
+    del sys.modules["its_helper"]
+
+
+@pytest.mark.parametrize("name", ["linreg-lora", "zindari_2026"])
+def test_an_installed_plugin_cannot_take_the_name_of_a_paper(tmp_path, monkeypatch, name):
+    plugin(tmp_path, "", "its_installed_plugin.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [importlib.metadata.EntryPoint(n, "its_installed_plugin", plugins.GROUP) for n in (name, "its", "its")]
+    monkeypatch.setattr(plugins, "_entry_points", lambda: entries)
+    plugins.installed_plugins.cache_clear()
+    try:
+        taken, free, again = plugins.installed_plugins()
+    finally:
+        plugins.installed_plugins.cache_clear()
+    assert "linreg_lora has it, its_installed_plugin wants it" in taken.problem
+    assert free.problem == ""
+    assert "its_installed_plugin has it" in again.problem
 
 
 @pytest.mark.parametrize("name", ["missing.py", ".", "notes.txt"])
@@ -563,6 +599,15 @@ def test_the_summary_of_a_docstring_is_one_line():
         More."""
 
     assert names.summary(documented) == "One thing and another."
+
+
+@pytest.mark.parametrize("blocks", [-2, 0, 2.5])
+def test_the_example_refuses_what_are_no_blocks(blocks):
+    example = ll.claims.load_plugin(EXAMPLE / "block_diagonal.py")
+    with refused("blocks", "an integer >= 1"):
+        example.BlockDiagonal(blocks)
+    with refused("blocks", "an integer >= 1"):
+        example.expected_risk(ll.Problem(n=36, dx=12, dy=6, noise_std=1.0, spectrum=(1.0,)), blocks)
 
 
 def test_the_examples_method_is_compared_and_swept(run, tmp_path):

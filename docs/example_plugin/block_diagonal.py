@@ -49,6 +49,8 @@ def fit(x: Any, residual: Any, blocks: int) -> Any:
 
 def _parts(size: int, blocks: int) -> list[slice]:
     """Blocks of one size, in order."""
+    if not (isinstance(blocks, int) and blocks >= 1):
+        raise ll.InvalidInput("blocks", "an integer >= 1", blocks)
     if size % blocks:
         raise ll.InvalidInput("blocks", f"a divisor of dx and dy, so of {size}", blocks)
     length = size // blocks
@@ -60,7 +62,7 @@ def _parts(size: int, blocks: int) -> list[slice]:
 
 def expected_risk(problem: ll.Problem, blocks: int) -> float:
     """sum_j [ b_j + (v_j + b_j) k / (n - k - 1) ]; infinite for n within one sample of k."""
-    k = problem.dx // blocks
+    k = problem.dx // len(_parts(problem.dx, blocks))
     missed, noise = misfit(problem, blocks), np.diag(problem.sigma_eps)
     if problem.n <= k + 1:
         return np.inf
@@ -83,6 +85,8 @@ def misfit(problem: ll.Problem, blocks: int) -> np.ndarray:
 @ll.claims.register_experiment("block-diagonal.risk")
 def block_diagonal_risk(problem: ll.Problem, trials: int, seed: int, *, blocks: float) -> ll.claims.Sample:
     """Excess risk of the block-diagonal update on explicit data."""
+    if blocks != int(blocks):
+        raise ll.InvalidInput("blocks", "an integer >= 1", blocks)
     rng = np.random.default_rng(seed)
     x = problem.sigma_sqrt @ rng.standard_normal((trials, problem.dx, problem.n))
     noise = problem.sigma_eps_sqrt @ rng.standard_normal((trials, problem.dy, problem.n))
@@ -122,6 +126,9 @@ class BlockDiagonal(ll.methods.Method):
 
     blocks: int
     broadcasts = True  # `fit` takes leading dimensions
+
+    def __post_init__(self) -> None:
+        _parts(self.blocks, self.blocks)
 
     @property
     def name(self) -> str:

@@ -99,6 +99,8 @@ def register_domain(name: str) -> Callable[[_Model], _Model]:
     ['a die with 4 sides', 'a die with 6 sides']
     """
 
+    registry.require_name("domain", name)
+
     def register(model: _Model) -> _Model:
         if not (isinstance(model, type) and issubclass(model, Domain)):
             raise InvalidInput("domain", "a class that derives from Domain", model, f"in {signatures.place(model)}")

@@ -143,7 +143,11 @@ def _measure(
         measured = []
         for case in at:
             sample = experiment.run(case, trials, seed_of(case, own_seed), **claim.experiment.settings)
+            _require_sample(sample, pathwise=claim.kind is Kind.PATHWISE)
             measured.append(Measured(case, sample, _predictions(names, case, sample)))
+            for name, values in measured[-1].predicted.items():
+                if claim.kind is not Kind.PATHWISE and np.any(np.isnan(values)):
+                    raise ValueError(f"{name} predicts nan; a prediction cannot read the statistic")
         return measured
 
     return _running(claim, measure)
@@ -159,7 +163,7 @@ def _running(claim: Claim, call: Callable[[], _Found]) -> _Found:
     """What `call` returns; what its experiment or predictions raise is an `InvalidInput` that names the claim."""
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
         raise InvalidInput(claim.id, "an experiment and predictions that run", problem) from error
 
@@ -183,10 +187,23 @@ def _look_again(
     return own, len(LOOKS)
 
 
+def _require_sample(sample: object, *, pathwise: bool) -> None:
+    if not isinstance(sample, Sample):
+        raise TypeError(f"expected an experiment that returns a Sample, received {type(sample).__name__}")
+    shape = np.shape(sample.statistic)
+    if not shape or (not pathwise and len(shape) != 2):
+        expected = "one entry a draw" if pathwise else "draws x columns"
+        raise ValueError(f"expected a statistic of {expected}, received shape {shape}")
+
+
 def _predictions(names: Sequence[str], case, sample: Sample) -> dict[str, np.ndarray]:
-    """What each prediction says of a sample; numbers that overflow are found by the comparisons."""
+    """What each prediction says of a sample whose statistic it does not see: what is read off it predicts nothing.
+
+    Numbers that overflow are found by the comparisons.
+    """
+    blind = dataclasses.replace(sample, statistic=np.full(np.shape(sample.statistic), np.nan))
     with np.errstate(over="ignore", invalid="ignore"):
-        return {name: np.asarray(registry.prediction(name).value(case, sample), dtype=float) for name in names}
+        return {name: np.asarray(registry.prediction(name).value(case, blind), dtype=float) for name in names}
 
 
 def _conclude_outside(comparisons: list[Comparison]) -> tuple[Verdict, str]:

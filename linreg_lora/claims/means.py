@@ -25,6 +25,8 @@ def _compare(claim: Claim, name: str, at: Measured, n_cases: int) -> list[Compar
         value = float(np.mean(predicted[:, i]))
         test = statistics.mean_test(statistic[:, i] - predicted[:, i], value, level)
         scale = _scale(claim, float(np.mean(claimed[:, i])), float(np.mean(statistic[:, i])), sample)
+        if scale == 0:
+            raise ValueError(f"expected {claim.prediction} not to be 0, which `detects` is relative to; claim a bound")
         detectable = test.detectable / scale
         apart = abs(float(np.mean(predicted[:, i] - claimed[:, i]))) / scale
         if own:

@@ -21,6 +21,8 @@ from linreg_lora.errors import InvalidInput, one_line
 
 GROUP = "linreg_lora.claims"
 
+#: Names of the papers of this package, which no plug-in can take.
+OWN_NAMES = frozenset(path.name.replace("_", "-") for path in Path(__file__).with_name("papers").iterdir())
 #: The files of plug-ins that were run.
 _files: set[str] = set()
 
@@ -102,7 +104,18 @@ def installed_plugins() -> tuple[InstalledPlugin, ...]:
     >>> [plugin.problem for plugin in ll.claims.installed_plugins()]
     []
     """
-    return tuple(_installed(entry) for entry in _entry_points())
+    found: dict[str, importlib.metadata.EntryPoint] = {}
+    plugins = []
+    for entry in _entry_points():
+        name = entry.name.replace("_", "-")
+        if name in OWN_NAMES or name in found:
+            other = f"{found[name].value} has it" if name in found else "linreg_lora has it"
+            refusal = InvalidInput("entry point", "a name that is free", entry.name, f"{other}, {entry.value} wants it")
+            plugins.append(InstalledPlugin(entry.name, None, str(refusal)))
+            continue
+        found[name] = entry
+        plugins.append(_installed(entry))
+    return tuple(plugins)
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
@@ -136,8 +149,9 @@ def _registering(what: str, path: Path | None) -> Iterator[None]:
     """Whatever goes wrong is `InvalidInput` of `what`, and leaves nothing registered."""
     registry.load_own()
     expected = "a module that registers what claims name"
+    before = set(sys.modules)
     try:
-        with registry.all_or_nothing(), contextlib.redirect_stdout(sys.stderr):
+        with registry.all_or_nothing(), _forgetting_modules(before), contextlib.redirect_stdout(sys.stderr):
             yield
     except InvalidInput as error:
         raise InvalidInput(what, expected, "a registration that is refused", str(error)) from None
@@ -149,6 +163,20 @@ def _registering(what: str, path: Path | None) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         said = one_line(str(error)) or "no message"
         raise InvalidInput(what, expected, type(error).__name__, f"{_line(error, path)}{said}") from None
+
+
+@contextlib.contextmanager
+def _forgetting_modules(before: set[str]) -> Iterator[None]:
+    """When the block raises, modules imported in it that registered something run anew when next imported: what they
+    registered is forgotten."""
+    try:
+        yield
+    except BaseException:
+        tables = (*registry.functions().values(), registry.methods())
+        registering = {getattr(made, "__module__", "") for table in tables for made in table.values()}
+        for name in registering - before:
+            sys.modules.pop(name, None)
+        raise
 
 
 def _line(error: BaseException, path: Path | None) -> str:

@@ -114,6 +114,8 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
     '13.333, where 13.714 is right'
     """
 
+    require_name("prediction", name)
+
     def register(function: _Function) -> _Function:
         signatures.settings(function, signatures.PREDICTION)
         case = signatures.case_type(function, signatures.PREDICTION)
@@ -137,6 +139,8 @@ def register_experiment(
     (64, 1)
     """
 
+    require_name("experiment", name)
+
     def register(function: _Function) -> _Function:
         settings = signatures.settings(function, signatures.EXPERIMENT)
         case = signatures.case_type(function, signatures.EXPERIMENT)
@@ -156,6 +160,8 @@ def register_predicate(name: str) -> Callable[[_Function], _Function]:
     >>> square(3, 3)
     True
     """
+
+    require_name("predicate", name)
 
     def register(function: _Function) -> _Function:
         signatures.settings(function, signatures.PREDICATE)
@@ -244,12 +250,16 @@ def load_own() -> None:
 
 def _add(what: str, name: Any, registered: Any, table: dict[str, Any]) -> None:
     made = _made(registered)
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidInput(what, f'a name, as in @register_{what}("name")', name, f"in {signatures.place(made)}")
     if name in table and not signatures.same_definition(_made(table[name]), made):
         places = f"{signatures.place(_made(table[name]))} has it, {signatures.place(made)} wants it"
         raise InvalidInput(what, "a name that is free", name, places)
     table[name] = registered
+
+
+def require_name(what: str, name: Any) -> None:
+    if not isinstance(name, str) or not name.strip():
+        where = f"in {signatures.place(name)}" if callable(name) else ""
+        raise InvalidInput(what, f'a name, as in @register_{what}("name")', name, where)
 
 
 def _made(registered: Any) -> Any:

@@ -74,7 +74,8 @@ def _coarse(claim: Claim, measured: Sequence[Measured]) -> str:
 
 def _hidden(claim: Claim, designs: Sequence[_Design]) -> str:
     for part in ("shift", "noise"):
-        wanted = getattr(claim.resolves, part) or claim.detects
+        stated = getattr(claim.resolves, part)
+        wanted = claim.detects if stated is None else stated
         shares = [_share(design.case, part) for design in designs]
         if not shares or max(shares) >= wanted:
             continue

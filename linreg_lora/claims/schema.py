@@ -24,12 +24,13 @@ LARGEST_TRIALS = 10_000_000
 #: A claim that could not tell sizes further apart would say little of them.
 LARGEST_UNITS = 1_000
 
+SIZES = ("n", "dx", "dy")
 _Setting = Annotated[
     Annotated[Number, Tag("<number>")] | Annotated[str, Tag("<name>")],
     Discriminator(lambda value: "<name>" if isinstance(value, str) else "<number>"),
 ]
 _Units = Annotated[Integer, Field(ge=1, le=LARGEST_UNITS)]
-_Share = Annotated[Number, Field(gt=0, lt=1)]
+_Share = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Source(Strict):
@@ -207,7 +208,11 @@ class Claim(Strict):
         """The fields of the domain that are others outside of the condition; of its cases, some are as good as all."""
         if self.outside is None:
             return ""
-        return ", ".join(name for name in type(self.domain).model_fields if self._differs(name))
+        fields = [name for name in type(self.domain).model_fields if self._differs(name)]
+        if "shapes" in fields and isinstance(self.domain, GaussianDesign) and isinstance(self.outside, GaussianDesign):
+            at = fields.index("shapes")
+            fields[at : at + 1] = _changed_sizes(self.domain, self.outside)
+        return ", ".join(fields)
 
     def _differs(self, field: str) -> bool:
         inside, outside = getattr(self.domain, field), getattr(self.outside, field)
@@ -243,6 +248,15 @@ class Claim(Strict):
                     f"mean can be trusted, not {domain.least_distance}"
                 )
         return self
+
+
+def _changed_sizes(inside: GaussianDesign, outside: GaussianDesign) -> list[str]:
+    """The sizes in which shapes outside of a condition differ from those inside that are nearest to them."""
+    changed: set[str] = set()
+    for shape in outside.shapes:
+        differing = [{name for name in SIZES if getattr(shape, name) != getattr(near, name)} for near in inside.shapes]
+        changed |= min(differing, key=len)
+    return [name for name in SIZES if name in changed]
 
 
 class Undecidable(Strict):

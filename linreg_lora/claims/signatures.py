@@ -27,6 +27,8 @@ _CASE = "CASE is the type of a domain's cases, such as Problem or MatrixSize"
 
 def settings(function: Any, shape: Shape) -> tuple[str, ...]:
     """The names of a function's settings. Raises `InvalidInput` for a signature that is not of this shape."""
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise _wrong(shape, function, f"{_written(function)}, a coroutine or a generator")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

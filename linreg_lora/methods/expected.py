@@ -44,11 +44,28 @@ def expected_risk(
     >>> f"{found.parameters} parameters: {found.risk:.3f}"
     '20 parameters: 14.567'
     """
+    require_problem(problem)
     if method is None:
         return theory.expected_risk(problem, ranks, correction=correction, flags=flags)
     if ranks is not None or not correction or not flags:
         raise InvalidInput("method", "no ranks, correction or flags beside it", method, "LoRA of rank 4 is lora:4")
-    return registry.of(method).expected_risk(problem)
+    return sensible(registry.of(method).expected_risk(problem))
+
+
+def require_problem(problem: object) -> None:
+    """Raise `InvalidInput` for what is no `Problem`."""
+    if not isinstance(problem, Problem):
+        raise InvalidInput("problem", "a Problem", type(problem).__name__)
+
+
+def sensible(found: MethodRisk) -> MethodRisk:
+    """The risk of somebody's method, which says that it is one. Raises `InvalidInput` for a negative risk or size."""
+    if not isinstance(found, MethodRisk):
+        raise InvalidInput("expected_risk", "a method that returns a MethodRisk", type(found).__name__)
+    if found.risk < 0 or (found.parameters or 0) < 0:
+        received = f"risk {found.risk:.6g} and {found.parameters} parameters"
+        raise InvalidInput(f"{found.method}", "a risk and a number of parameters that are not negative", received)
+    return found
 
 
 def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve | None = None) -> list[MethodRisk]:
@@ -75,7 +92,7 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
     def one(method: Method) -> MethodRisk:
         reduced = reductions.get(method)
         if reduced is None:
-            return method.expected_risk(problem)
+            return sensible(method.expected_risk(problem))
         key = reduced.problem.fingerprint
         if key not in curves or not ranks[key] <= set(curves[key].ranks.tolist()):
             curves[key] = theory.expected_risk(reduced.problem, sorted(ranks[key]) or [0])

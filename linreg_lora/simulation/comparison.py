@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
-from linreg_lora.methods.expected import expected_risks
+from linreg_lora.methods.expected import expected_risks, require_problem
 from linreg_lora.methods.method import Method
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Problem
@@ -49,6 +49,7 @@ def compare(
     ia3 20 nan pretrained: expected A0, a dy x dx matrix, received nothing; IA3 rescales the pretrained outputs
     lora:2 88 3.264
     """
+    require_problem(problem)
     methods = registry.each(adapt)
     unknown = [way for way in computed_by if way not in BOTH]
     if unknown or not computed_by:

@@ -19,7 +19,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators.risk import excess_risk
 from linreg_lora.methods import registry, result
-from linreg_lora.methods.expected import answered
+from linreg_lora.methods.expected import answered, require_problem
 from linreg_lora.methods.full import FullFineTuning
 from linreg_lora.methods.lora import LoRA
 from linreg_lora.methods.method import Method, Update, moments_note
@@ -107,6 +107,7 @@ def monte_carlo(
     >>> abs(drawn.risk - ll.theory.bitfit_risk(problem)) < 5 * drawn.stderr
     True
     """
+    require_problem(problem)
     if method is None:
         return curves.monte_carlo(
             problem, trials=trials, seed=seed, ranks=ranks, sampler=sampler, batch_size=batch_size, progress=progress
