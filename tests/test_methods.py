@@ -240,7 +240,7 @@ def test_a_risk_or_a_size_below_nothing_is_refused(wrong):
         ll.expected_risk(BASE, method=wrong)
     (compared,) = ll.compare(BASE, [wrong], computed_by=["theory"])
     assert np.isnan(compared.theory.risk)
-    assert "not negative" in compared.theory.notes[0] or "parameters" in compared.theory.notes[0]
+    assert "a risk and a number of parameters that are not negative" in compared.theory.notes[0]
 
 
 def test_what_is_no_problem_is_refused():
