@@ -1,12 +1,14 @@
-"""Twenty-one false claims, written to be judged as holding, and beside each a true one that is.
+"""Thirty-three false claims, written to be judged as holding, and beside each a true one that is.
 
 Each is false for a reason that its evidence hides: behind a bias, noise, a coarse resolution, a domain without what the
-statement is about, a rival that is no other, a condition that is not the reason. None may hold, the message says which
-rule it broke, and the true twin holds. Seed 0, fixed: the twins' false-alarm levels are in their files, 1e-9 each. A
-twin that is a claim of the package is named, not judged a second time.
+statement is about, a rival that is no other, a condition that is not the reason, a number that is one, or two that are
+equal. None may hold, the message says which rule it broke, and the true twin holds. Seed 0, fixed: the twins'
+false-alarm levels are in their files, 1e-9 each. A twin that is a claim of the package is named, not judged a second
+time.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,6 +35,41 @@ def _largest(covariance):
     return float(np.linalg.eigvalsh(covariance)[-1])
 
 
+def _frozen_a_of_rank_four(problem, sample):
+    missed = ll.theory.frozen_a_risk(problem, sample.context["factor"]).misspecification
+    return missed + (problem.noise_trace + missed) * 4 / (problem.n - 5)
+
+
+class Dimension(NamedTuple):
+    size: int
+
+    @property
+    def description(self):
+        return f"dimension {self.size}"
+
+    @property
+    def fingerprint(self):
+        return repr(self)
+
+
+class Lone(ll.claims.Domain):
+    """A domain that names no neighbours."""
+
+    sizes: list[int]
+
+    def cases(self) -> list[Dimension]:
+        return [Dimension(size) for size in self.sizes]
+
+
+class Dimensions(Lone):
+    def neighbours(self):
+        return [Dimension(self.sizes[0] + 1)]
+
+
+def _chi_square(case, trials, seed):
+    return ll.claims.Sample(np.random.default_rng(seed).chisquare(case.size, (trials, 1)))
+
+
 WRONG = {
     "tests.five-percent-above": lambda p: 1.05 * _exact(p),
     "tests.two-percent-above": lambda p: 1.02 * _exact(p),
@@ -44,6 +81,20 @@ WRONG = {
         _largest(p.sigma) * np.sum(p.shift**2) * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1)
     ),
     "tests.largest-noise-variance": lambda p: p.dy * _largest(p.sigma_eps) * p.dx / (p.n - p.dx - 1),
+    "tests.pretrained-adds": lambda p: _exact(p) + (0 if p.pretrained is None else float(np.sum(p.pretrained**2))),
+    "tests.ridge-raises": lambda p: (1 + p.ridge) * p.noise_trace * p.dx / (p.n - p.dx - 1),
+    "tests.times-determinant": lambda p: _exact(p) * float(np.linalg.det(p.sigma)),
+    "tests.largest-strength": lambda p: p.spectrum[0] ** 2 * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1),
+    "tests.outputs-for-inputs": lambda p: p.noise_trace * p.dy / (p.n - p.dy - 1),
+    "tests.half-of-the-samples": lambda p: p.noise_trace * p.dx / (p.n / 2 - 1),
+    "tests.table": lambda p: p.noise_trace * {(40, 16, 8): 16 / 23}[p.n, p.dx, p.dy],
+    "tests.condition-of-the-noise": lambda p: _exact(p) * float(np.sqrt(np.linalg.cond(p.sigma_eps) / 4)),
+}
+OTHERS = {
+    "tests.frozen-a-of-rank-four": (_frozen_a_of_rank_four, ll.Problem),
+    "tests.twelve": (lambda case, sample: 12.0, Dimension),
+    "tests.eleven": (lambda case, sample: 11.0, Dimension),
+    "tests.dimension": (lambda case, sample: float(case.size), Dimension),
 }
 
 
@@ -54,6 +105,12 @@ def _wrong_predictions():
         for name, value in WRONG.items():
             entry = registry.RegisteredPrediction(lambda problem, _, value=value: value(problem), ll.Problem)
             patch.setitem(registry._predictions, name, entry)
+        for name, (value, case) in OTHERS.items():
+            patch.setitem(registry._predictions, name, registry.RegisteredPrediction(value, case))
+        experiment = registry.RegisteredExperiment(_chi_square, Dimension, False, True, ())
+        patch.setitem(registry._experiments, "tests.chi-square", experiment)
+        for name, model in (("tests.lone", Lone), ("tests.dimension", Dimensions)):
+            patch.setitem(registry._domains, name, registry.RegisteredDomain(model, Dimension))
         yield
 
 

@@ -5,6 +5,7 @@ gaussian-design.
 """
 
 import inspect
+import math
 import typing
 import warnings
 from collections.abc import Callable, Mapping
@@ -60,6 +61,13 @@ class Domain(Strict):
 
     def dimensions(self) -> list[tuple[int, ...]]:
         """The sizes of every case: a rank lies below the least, and limits double them. Empty: neither."""
+        return []
+
+    def neighbours(self) -> list[Any]:
+        """Cases near the listed ones, where what is true of these is true too (`claims.neighbours`).
+
+        Designs need none: the engine knows what moves there.
+        """
         return []
 
     @model_validator(mode="wrap")
@@ -185,6 +193,12 @@ class MatrixFamily(Domain):
 
     def cases(self) -> list[MatrixSize]:
         return [MatrixSize(rows, columns) for rows, columns in self.sizes]
+
+    def neighbours(self) -> list[MatrixSize]:
+        admits, rows, columns = registry.predicate(self.predicate), *min(self.sizes, key=math.prod)
+        near = [(rows + 1, columns + 2), (rows + 2, columns + 1), (rows + 1, columns + 1), (rows + 2, columns + 2)]
+        found = [MatrixSize(*size) for size in near if size not in self.sizes and admits(*size)]
+        return found[:1]
 
     def describe(self) -> str:
         return f"{self.predicate} of {', '.join(size.description for size in self.cases())}"

@@ -27,12 +27,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from linreg_lora.claims import limits, means, pathwise, registry, statistics
+from linreg_lora.claims import limits, means, neighbours, pathwise, registry, resolution, statistics
 from linreg_lora.claims.cases import cases, describe, seed_of
 from linreg_lora.claims.domains import Case
 from linreg_lora.claims.evidence import Comparison, Measured
 from linreg_lora.claims.registry import Sample
-from linreg_lora.claims.resolution import objection
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
@@ -114,7 +113,7 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
     judged = [_judge_rival(claim, rival, found) for rival, found in zip(claim.rivals, rivals, strict=True)]
     own, looks = _look_again(claim, at, seed, own)
     verdict, reason = _conclude(claim, own, judged)
-    if verdict is Verdict.HOLDS and (doubt := _running(claim, lambda: objection(claim, measured))):
+    if verdict is Verdict.HOLDS and (doubt := _doubt(claim, measured, seed)):
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
@@ -129,6 +128,17 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
         else:
             reason = f"{reason}; its correction {correction.id}: {instead.verdict}"
     return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began, outside, looks)
+
+
+def _doubt(claim: Claim, measured: list[Measured], seed: int) -> str:
+    """What speaks against evidence in favour of a claim: a mistake that it could hide, or a case near by."""
+
+    def test(there: Claim, case: Problem | Case) -> list[Comparison]:
+        (found,) = _compare(there, [claim.prediction], _measure(there, [case], seed, [claim.prediction]))
+        return found
+
+    coarse = _running(claim, lambda: resolution.objection(claim, measured))
+    return coarse or _running(claim, lambda: neighbours.objection(claim, claim.domain, measured, test))
 
 
 def _measure(

@@ -13,7 +13,7 @@ A claim with coarser evidence says so, and is shown with it: `Claim.resolves`, `
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from linreg_lora import spectra
 from linreg_lora.claims import registry
 from linreg_lora.claims.evidence import Measured
+from linreg_lora.claims.moves import LARGER, is_isotropic
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.schema import Claim
 from linreg_lora.claims.vocabulary import Kind
@@ -28,7 +29,7 @@ from linreg_lora.errors import LinregLoraError
 from linreg_lora.problem import Problem
 
 #: What a prediction may do with a case that it was not made for.
-_REFUSALS = (LinregLoraError, ArithmeticError, LookupError, TypeError, ValueError)
+REFUSALS = (LinregLoraError, ArithmeticError, LookupError, TypeError, ValueError)
 #: Draws that a prediction is asked about: what moves with a size moves on any of them.
 _FEW = 16
 #: Condition number of the covariance that a prediction is shown in place of c I.
@@ -55,7 +56,7 @@ def _coarse(claim: Claim, measured: Sequence[Measured]) -> str:
     """Only of claims that state a value: a bound may be anywhere on its side, and a limit knows no single unit."""
     if claim.kind is not Kind.IDENTITY and claim.relation != "equals":
         return ""
-    units = {size: getattr(claim.resolves, size) for size in _SIZES}
+    units = {size: getattr(claim.resolves, size) for size in (*LARGER, "rank")}
     largest: dict[str, float] = {}
     for at in measured:
         for size, change in unit_changes(claim.prediction, at, units).items():
@@ -100,12 +101,12 @@ def _depends_on_part(prediction: str, design: _Design, part: str) -> bool:
         other = case.replace(noise_std=2 * case.noise_std)
     else:
         other = case.replace(spectrum=tuple(2 * value for value in case.spectrum or ()))
-    return _change(_value(prediction, case, few), _value(prediction, other, few)) > 0
+    return change(value(prediction, case, few), value(prediction, other, few)) > 0
 
 
 def _unseen_covariance(claim: Claim, designs: Sequence[_Design]) -> str:
     for covariance in ("input_covariance", "noise_covariance"):
-        if covariance in claim.assumes or not all(_is_isotropic(design.case, covariance) for design in designs):
+        if covariance in claim.assumes or not all(is_isotropic(design.case, covariance) for design in designs):
             continue
         if any(_depends_on(claim.prediction, design, covariance) for design in designs[:1]):
             return (
@@ -115,11 +116,6 @@ def _unseen_covariance(claim: Claim, designs: Sequence[_Design]) -> str:
     return ""
 
 
-def _is_isotropic(case: Problem, covariance: str) -> bool:
-    matrix = case.sigma if covariance == "input_covariance" else case.sigma_eps
-    return bool(np.allclose(matrix, matrix[0, 0] * np.eye(len(matrix)), rtol=1e-12, atol=0))
-
-
 def unit_changes(prediction: str, at: Measured, units: dict[str, int]) -> dict[str, float]:
     """How far a prediction moves, relative to its value, when a size grows by its number in `units`.
 
@@ -127,9 +123,9 @@ def unit_changes(prediction: str, at: Measured, units: dict[str, int]) -> dict[s
     prediction does not depend on, or for which it refuses the larger case, is left out.
     """
     few = few_draws(at.sample)
-    before = _value(prediction, at.case, few)
-    larger = {size: _value(prediction, *case) for size, *case in _larger_cases(at.case, few, units)}
-    changes = {size: _change(before, after) for size, after in larger.items()}
+    before = value(prediction, at.case, few)
+    larger = {size: value(prediction, *case) for size, *case in _larger_cases(at.case, few, units)}
+    changes = {size: change(before, after) for size, after in larger.items()}
     return {size: change for size, change in changes.items() if change > 0}
 
 
@@ -143,20 +139,20 @@ def _depends_on(prediction: str, design: _Design, covariance: str) -> bool:
     scale = 1.0 if given is None else float(np.mean(given if given.ndim == 1 else np.diagonal(given)))
     basis = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0]
     other = case.replace(**{covariance: scale * (basis * (values / np.mean(values))) @ basis.T})
-    return _change(_value(prediction, case, few), _value(prediction, other, few)) > 0
+    return change(value(prediction, case, few), value(prediction, other, few)) > 0
 
 
-def _value(prediction: str, case: Any, sample: Sample) -> np.ndarray:
+def value(prediction: str, case: Any, sample: Sample) -> np.ndarray:
     """What a prediction says of a case, over the draws; nan where it refuses the case."""
     try:
         with np.errstate(all="ignore"):
             values = np.asarray(registry.prediction(prediction).value(case, sample), dtype=float)
-    except _REFUSALS:
+    except REFUSALS:
         return np.array([np.nan])
     return np.atleast_1d(np.mean(values, axis=0) if values.ndim else values)
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> float:
+def change(before: np.ndarray, after: np.ndarray) -> float:
     """How far a value moves, relative to what it was; 0 where it is not known on both sides, or moves by rounding."""
     if before.shape != after.shape:
         return 0.0
@@ -177,68 +173,9 @@ def few_draws(sample: Sample) -> Sample:
 
 def _larger_cases(case: Any, sample: Sample, units: dict[str, int]) -> Iterator[tuple[str, Any, Sample]]:
     if isinstance(case, Problem):
-        for size, larger in _LARGER.items():
-            with contextlib.suppress(*_REFUSALS):
+        for size, larger in LARGER.items():
+            with contextlib.suppress(*REFUSALS):
                 yield size, larger(case, units[size]), sample
     if "rank" in sample.context:
         more = np.asarray(sample.context["rank"]) + units["rank"]
         yield "rank", case, Sample(sample.statistic, {**sample.context, "rank": more}, columns=sample.columns)
-
-
-def _more_samples(case: Problem, more: int) -> Problem:
-    return case.replace(n=case.n + more)
-
-
-def _more_inputs(case: Problem, more: int) -> Problem:
-    covariance = case.input_covariance
-    if covariance is not None:
-        covariance = _extended(covariance, more)
-    return case.replace(dx=case.dx + more, input_covariance=covariance, **_padded(case, (0, more)))
-
-
-def _more_outputs(case: Problem, more: int) -> Problem:
-    covariance = case.noise_covariance
-    if covariance is not None:
-        covariance = _extended(covariance, more)
-    return case.replace(dy=case.dy + more, noise_covariance=covariance, **_padded(case, (more, 0)))
-
-
-def _more_directions(case: Problem, more: int) -> Problem:
-    """The shift with its weakest direction repeated, if it has fewer than it could."""
-    values = [value for value in case.spectrum or () if value > 0]
-    room = min(case.dx, case.dy) - len(values)
-    if case.task_shift is not None or not values or room < more:
-        return case
-    return case.replace(spectrum=(*values, *[values[-1]] * more))
-
-
-#: Size -> the same case with so many more.
-_LARGER: dict[str, Callable[[Problem, int], Problem]] = {
-    "n": _more_samples,
-    "dx": _more_inputs,
-    "dy": _more_outputs,
-    "shift_rank": _more_directions,
-}
-
-
-def _extended(covariance: np.ndarray, more: int) -> np.ndarray:
-    """The covariance with `more` directions of its mean variance."""
-    if covariance.ndim == 1:
-        return np.append(covariance, np.full(more, np.mean(covariance)))
-    size = len(covariance)
-    out = np.trace(covariance) / size * np.eye(size + more)
-    out[:size, :size] = covariance
-    return out
-
-
-def _padded(case: Problem, more: tuple[int, int]) -> dict[str, Any]:
-    """A0 with random rows or columns more, so that none of them is special."""
-    if case.pretrained is None:
-        return {}
-    rows, columns = case.pretrained.shape
-    out = np.random.default_rng(_SEED).standard_normal((rows + more[0], columns + more[1]))
-    out[:rows, :columns] = case.pretrained
-    return {"pretrained": out}
-
-
-_SIZES = (*_LARGER, "rank")

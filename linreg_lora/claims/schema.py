@@ -11,9 +11,11 @@ from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
 from linreg_lora.claims import registry
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.claims.domains import Domain, case_type, require_growing_sizes
+from linreg_lora.claims.moves import MOVES
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
 LEAST_DISTANCE_OF_MEANS = 16
@@ -108,8 +110,10 @@ class Claim(Strict):
     size. `correction`: the
     id of the claim that holds instead of this one, which needs no rivals then, being itself a rival of its correction.
     `resolves`: what the evidence shows where it does not show a mistake of one unit, or a part of the outputs' variance
-    as small as `detects`: size (n, dx, dy, rank, shift_rank) -> units, part (shift, noise) -> its share. `assumes`:
-    covariances that the prediction speaks of and the domain leaves at multiples of the identity. See `resolution`.
+    as small as `detects`: size (n, dx, dy, rank, shift_rank) -> units, part (shift, noise) -> its share. See
+    `resolution`. `assumes`: what the statement does not leave free (noise_std, shift, shift_rank, input_covariance,
+    noise_covariance, ridge, pretrained, n, dx, dy, settings of the experiment; cases of another domain): it is about
+    the domain's values only. See `neighbours`.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
     `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
 
@@ -139,7 +143,7 @@ class Claim(Strict):
     outside: SerializeAsAny[Domain] | None = None
     proof: list[str] = Field(default_factory=list)
     resolves: Resolves = Field(default_factory=lambda: Resolves())
-    assumes: list[Literal["input_covariance", "noise_covariance"]] = Field(default_factory=list)
+    assumes: list[str] = Field(default_factory=list)
 
     @property
     def domains(self) -> list[Domain]:
@@ -161,6 +165,12 @@ class Claim(Strict):
             raise ValueError("a source that was read; what was not read belongs under undecidable")
         if not self.rivals and self.correction is None:
             raise ValueError("at least one rival: a plausible wrong prediction that the same data must reject")
+
+    def _assumes_what_there_is(self) -> None:
+        known = [*(MOVES if case_type(self.domain) is Problem else ["cases"]), *self.experiment.settings]
+        unknown = [name for name in self.assumes if name not in known]
+        if unknown:
+            raise InvalidInput("assumes", f"names among {', '.join(known)}", ", ".join(unknown))
 
     def _fits_its_domain(self) -> None:
         """Experiment and predictions are about the domain's cases, and the experiment's statistic suits the kind."""
@@ -224,6 +234,7 @@ class Claim(Strict):
     def _is_testable(self) -> "Claim":
         self._verdict_is_explained()
         self._fits_its_domain()
+        self._assumes_what_there_is()
         if (self.kind is Kind.PATHWISE) != (self.relation is not None):
             raise ValueError("a relation for pathwise claims, and only for these")
         if (self.kind is Kind.ASYMPTOTIC) != (self.rate is not None):

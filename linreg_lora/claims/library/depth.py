@@ -43,6 +43,10 @@ class DeepNetworks(Domain):
     def cases(self) -> list[NetworkSize]:
         return [NetworkSize(width, layers) for width, layers in self.sizes]
 
+    def neighbours(self) -> list[NetworkSize]:
+        width, layers = self.sizes[0]
+        return [NetworkSize(width + 1, layers + 1)]
+
     def describe(self) -> str:
         return f"deep-networks of {', '.join(size.description for size in self.cases())}"
 

@@ -110,7 +110,7 @@ def assumptions(claim: Claim) -> Iterator[tuple[str, str]]:
     if resolved := claim.resolves.model_dump(exclude_defaults=True):
         yield "shows only", ", ".join(_resolved(name, value) for name, value in resolved.items())
     if claim.assumes:
-        yield "assumes", ", ".join(f"{name} a multiple of the identity" for name in claim.assumes)
+        yield "assumes", f"{', '.join(claim.assumes)} as in the domain"
 
 
 def _resolved(name: str, value: float) -> str:

@@ -1,0 +1,186 @@
+"""Cases beside a case: the same problem with a size, a scale, or a matrix that is another.
+
+`larger` counts units: it shows how far a prediction moves when a size does. `MOVES` are steps to a neighbour: each
+changes one thing, by an amount of its own, so that two numbers that are equal by chance part.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from linreg_lora import spectra
+from linreg_lora.problem import Problem
+
+#: Seeds of the matrices that a neighbour has, which no claim chooses.
+_A0_SEED, _BASIS_SEED, _PADDING_SEED = 3, 4, 3
+#: How far a neighbour's numbers are from the case's.
+_MORE_NOISE, _MORE_SHIFT, _MORE_VARIANCE, _CONDITION = 1.3, 1.6, 1.3, 1.6
+#: Strengths of the directions more, beside the weakest; inputs and outputs more.
+_FURTHER = (0.9, 0.8)
+_INPUTS, _OUTPUTS = 2, 4
+
+
+# -- units --------------------------------------------------------------------------------------------------------
+
+
+def _more_samples(case: Problem, more: int) -> Problem:
+    return case.replace(n=case.n + more)
+
+
+def _more_inputs(case: Problem, more: int) -> Problem:
+    covariance = case.input_covariance
+    if covariance is not None:
+        covariance = _extended(covariance, more)
+    return case.replace(dx=case.dx + more, input_covariance=covariance, **_padded(case, (0, more)))
+
+
+def _more_outputs(case: Problem, more: int) -> Problem:
+    covariance = case.noise_covariance
+    if covariance is not None:
+        covariance = _extended(covariance, more)
+    return case.replace(dy=case.dy + more, noise_covariance=covariance, **_padded(case, (more, 0)))
+
+
+def _more_directions(case: Problem, more: int) -> Problem:
+    """The shift with its weakest direction repeated, if it has fewer than it could."""
+    values = _strengths(case)
+    if case.task_shift is not None or not values or min(case.dx, case.dy) - len(values) < more:
+        return case
+    return case.replace(spectrum=(*values, *[values[-1]] * more))
+
+
+#: Size -> the same case with so many more.
+LARGER: dict[str, Callable[[Problem, int], Problem]] = {
+    "n": _more_samples,
+    "dx": _more_inputs,
+    "dy": _more_outputs,
+    "shift_rank": _more_directions,
+}
+
+
+# -- neighbours ---------------------------------------------------------------------------------------------------
+
+
+def _louder(case: Problem) -> Problem:
+    return case.replace(noise_std=_MORE_NOISE * case.noise_std)
+
+
+def _pretrained_otherwise(case: Problem) -> Problem:
+    return case.replace(pretrained=np.random.default_rng(_A0_SEED).standard_normal((case.dy, case.dx)))
+
+
+def _stronger(case: Problem) -> Problem:
+    """The shift with every singular value larger, the first the most, so that equal ones part.
+
+    By more than the noise is louder: what noise hid, it hides no better.
+    """
+    if case.task_shift is not None:
+        return case.replace(task_shift=_MORE_SHIFT * case.task_shift, spectrum=None)
+    values = np.array(case.spectrum or (0.0,))
+    return case.replace(spectrum=tuple(values * np.linspace(_MORE_SHIFT, 1.4, len(values))))
+
+
+def _of_higher_rank(case: Problem) -> Problem:
+    """The shift with directions more that are little weaker, as many as there is room for."""
+    values = _strengths(case)
+    room = min(case.dx, case.dy) - len(values)
+    if case.task_shift is not None or not values or not room:
+        return case
+    return case.replace(spectrum=(*values, *(values[-1] * np.array(_FURTHER))[:room]))
+
+
+def _further(case: Problem) -> Problem:
+    """More samples above the threshold and fewer below, so that all moments that existed do."""
+    if case.n >= case.input_rank:
+        return case.replace(n=case.n + case.n // 8 + 3)
+    return case.replace(n=max(1, case.n - case.n // 8 - 1))
+
+
+def _wider(case: Problem) -> Problem:
+    return _more_inputs(case, _INPUTS)
+
+
+def _with_more_outputs(case: Problem) -> Problem:
+    return _more_outputs(case, _OUTPUTS)
+
+
+def _inputs_otherwise(case: Problem) -> Problem:
+    return case.replace(input_covariance=_another(case.input_covariance, case.dx))
+
+
+def _noise_otherwise(case: Problem) -> Problem:
+    return case.replace(noise_covariance=_another(case.noise_covariance, case.dy))
+
+
+def _with_more_ridge(case: Problem) -> Problem:
+    if case.ridge:
+        return case.replace(ridge=1.5 * case.ridge)
+    return case.replace(ridge=0.2 * case.n * float(np.trace(case.sigma)) / case.dx)
+
+
+#: What a neighbour has otherwise -> the step, or the same case where there is none. Sizes come last: matrices grow.
+MOVES: dict[str, Callable[[Problem], Problem]] = {
+    "noise_std": _louder,
+    "shift": _stronger,
+    "shift_rank": _of_higher_rank,
+    "input_covariance": _inputs_otherwise,
+    "noise_covariance": _noise_otherwise,
+    "ridge": _with_more_ridge,
+    "pretrained": _pretrained_otherwise,
+    "n": _further,
+    "dx": _wider,
+    "dy": _with_more_outputs,
+}
+
+
+# -- matrices -----------------------------------------------------------------------------------------------------
+
+
+def is_isotropic(case: Problem, covariance: str) -> bool:
+    """Whether `covariance` (input_covariance or noise_covariance) is a multiple of the identity."""
+    matrix = case.sigma if covariance == "input_covariance" else case.sigma_eps
+    return bool(np.allclose(matrix, matrix[0, 0] * np.eye(len(matrix)), rtol=1e-12, atol=0))
+
+
+def _strengths(case: Problem) -> list[float]:
+    return [value for value in case.spectrum or () if value > 0]
+
+
+def _another(covariance: np.ndarray | None, size: int) -> np.ndarray:
+    """Of a multiple of the identity a larger one; else other eigenvalues, of another determinant, in another basis."""
+    if covariance is None:
+        return np.full(size, _MORE_VARIANCE)
+    values = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
+    if np.ptp(values) <= 1e-12 * np.max(values):
+        return np.full(size, _MORE_VARIANCE * values[0])
+    least = np.min(values[values > 0])
+    fresh = np.array(spectra.log_spaced(size, _CONDITION * np.max(values) / least, 1.0))
+    fresh *= _MORE_VARIANCE * np.mean(values) / np.mean(fresh)
+    if covariance.ndim == 1:
+        return np.random.default_rng(_BASIS_SEED).permutation(fresh)
+    basis = np.linalg.qr(np.random.default_rng(_BASIS_SEED).standard_normal((size, size)))[0]
+    return (basis * fresh) @ basis.T
+
+
+def _extended(covariance: np.ndarray, more: int) -> np.ndarray:
+    """The covariance with `more` directions of its mean variance."""
+    if covariance.ndim == 1:
+        return np.append(covariance, np.full(more, np.mean(covariance)))
+    size = len(covariance)
+    out = np.trace(covariance) / size * np.eye(size + more)
+    out[:size, :size] = covariance
+    return out
+
+
+def _padded(case: Problem, more: tuple[int, int]) -> dict[str, Any]:
+    """A0 with random rows or columns more, so that none of them is special, and an explicit shift with none there."""
+    padded: dict[str, Any] = {}
+    if case.task_shift is not None:
+        padded["task_shift"] = np.pad(case.task_shift, ((0, more[0]), (0, more[1])))
+    if case.pretrained is not None:
+        rows, columns = case.pretrained.shape
+        out = np.random.default_rng(_PADDING_SEED).standard_normal((rows + more[0], columns + more[1]))
+        out[:rows, :columns] = case.pretrained
+        padded["pretrained"] = out
+    return padded

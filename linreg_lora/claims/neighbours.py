@@ -1,0 +1,175 @@
+"""Cases that the engine chooses, near those that a claim lists: a true statement holds there too.
+
+A formula may agree with the right one on every listed case because a number there is one, two are equal, a matrix has
+determinant one, or nothing but the listed values was ever looked at. So what a claim says is also tested where all
+that its statement leaves free is another: noise, shift and its rank, covariances, A0, sizes (`moves.MOVES`), and the
+experiment's numbers. What the statement fixes at the domain's values, it says: `Claim.assumes`.
+
+    two neighbours   of the smallest case: one with other contents, one with other sizes and settings
+    one by one       where the claim fails in one, a neighbour for each change, to say which it is
+
+The test is that of the claim's kind, at a hundredth of its level, and only failing counts: a neighbour need not have
+the power that listed cases have. Sizes are not moved where a prediction follows every draw to rounding, which no
+coincidence of sizes does. A covariance that is a multiple of the identity stays one, and no ridge stays none, but for
+predictions that depend on the ridge (`resolution` treats covariances so). A domain whose cases are no designs says its
+neighbours itself (`Domain.neighbours`). Limits are taken along their sizes, and have none.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from linreg_lora.claims import registry
+from linreg_lora.claims.domains import Domain
+from linreg_lora.claims.evidence import Comparison, Measured
+from linreg_lora.claims.moves import MOVES
+from linreg_lora.claims.resolution import REFUSALS, change, few_draws, value
+from linreg_lora.claims.schema import Claim
+from linreg_lora.claims.vocabulary import Kind, Verdict
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
+
+#: The share of a claim's level that its neighbours have.
+SHARE_OF_LEVEL = 0.01
+#: Settings that count something are raised by one; others, shares for the most part, fall by a fifth.
+_LESS = 0.8
+#: Fields of a domain whose change is a condition -> what the statement then does not leave free.
+_CONDITIONS = {
+    "spectrum": ("shift", "shift_rank"),
+    "input_scale": ("input_covariance",),
+    "input_condition": ("input_covariance",),
+    "noise_condition": ("noise_covariance",),
+}
+
+_SIZES = ("n", "dx", "dy")
+
+#: What compares a claim with what is measured in a case.
+Test = Callable[[Claim, Any], Sequence[Comparison]]
+
+
+class Neighbour(NamedTuple):
+    """A case near one of a claim's, and the claim with the experiment's settings there."""
+
+    claim: Claim
+    case: Any
+
+
+def objection(claim: Claim, domain: Domain, measured: Sequence[Measured], test: Test) -> str:
+    """Where near its cases a claim does not hold, as one line with the remedy; empty where none was found."""
+    if claim.kind is Kind.ASYMPTOTIC:
+        return ""
+    if not isinstance(measured[0].case, Problem):
+        return "" if _follows_every_draw(claim, measured[0]) else _of_another_domain(claim, domain, test)
+    at = min(measured, key=lambda at: at.case.n * at.case.dx * at.case.dy)
+    free = [name for name in _free(claim, at) if name not in _fixed(claim)]
+    neighbours = {name: near for name in free if (near := _neighbour(claim, at.case, [name])) is not None}
+    sizes = {*_SIZES, *_numbers(claim)}
+    contents = [name for name in neighbours if name not in sizes]
+    for group in (contents, [] if _follows_every_draw(claim, at) else [name for name in neighbours if name in sizes]):
+        found = _against(_neighbour(claim, at.case, group), test)
+        alone = {name: why for name in group if found and (why := _against(neighbours[name], test))}
+        if alone:
+            name, why = next(iter(alone.items()))
+            return f"neighbours: {_said(at.case, neighbours[name], name)} {why}; {_remedy(list(alone))}"
+        if found:
+            return f"neighbours: with other {', '.join(group)} at once {found}; {_remedy(group)}"
+    return ""
+
+
+def _remedy(names: Sequence[str]) -> str:
+    return f"mend the prediction, or if the statement is about these values only, say assumes: [{', '.join(names)}]"
+
+
+def _of_another_domain(claim: Claim, domain: Domain, test: Test) -> str:
+    if "cases" in claim.assumes:
+        return ""
+    near = domain.neighbours()
+    if not near:
+        kind = registry.name_of_domain(type(domain))
+        return (
+            f"neighbours: {kind} names none; give it neighbours(self), cases near the listed ones, or if the "
+            "statement is about these cases only, say assumes: [cases]"
+        )
+    for case in near:
+        if why := _against(_of(claim, case, {}), test):
+            return f"neighbours: at {case.description} {why}; {_remedy(['cases'])}"
+    return ""
+
+
+def _fixed(claim: Claim) -> set[str]:
+    """What a statement says that it assumes, and what its condition is about."""
+    conditions = claim.changed.split(", ")
+    return {*claim.assumes, *(name for field in conditions for name in _CONDITIONS.get(field, (field,)))}
+
+
+def _free(claim: Claim, at: Measured) -> Iterator[str]:
+    """What a statement leaves free: all but a ridge that is 0 and that its prediction does not depend on."""
+    for name in MOVES:
+        if name != "ridge" or at.case.ridge > 0 or _depends_on_ridge(claim, at):
+            yield name
+    yield from _numbers(claim)
+
+
+def _follows_every_draw(claim: Claim, at: Measured) -> bool:
+    return claim.kind is Kind.PATHWISE and np.ndim(at.predicted[claim.prediction]) > 0
+
+
+def _depends_on_ridge(claim: Claim, at: Measured) -> bool:
+    few, other = few_draws(at.sample), MOVES["ridge"](at.case)
+    return change(value(claim.prediction, at.case, few), value(claim.prediction, other, few)) > 0
+
+
+def _numbers(claim: Claim) -> dict[str, float]:
+    """The experiment's settings that are numbers, each as a neighbour has it."""
+    settings = claim.experiment.settings
+    numbers = {name: given for name, given in settings.items() if isinstance(given, int | float)}
+    return {name: given + 1 if given >= 1 and given == int(given) else given * _LESS for name, given in numbers.items()}
+
+
+def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour | None:
+    """The case with all of this otherwise; None where it cannot be or is the same."""
+    numbers = {name: number for name, number in _numbers(claim).items() if name in names}
+    moved = case
+    try:
+        for name, move in MOVES.items():
+            if name in names:
+                moved = move(moved)
+    except REFUSALS:
+        return None
+    same = moved == case and all(claim.experiment.settings[name] == number for name, number in numbers.items())
+    return None if same else _of(claim, moved, numbers)
+
+
+def _of(claim: Claim, case: Any, numbers: dict[str, float]) -> Neighbour:
+    settings = {**claim.experiment.settings, **numbers}
+    experiment = claim.experiment.model_copy(update={"settings": settings})
+    level = SHARE_OF_LEVEL * claim.false_alarm
+    return Neighbour(claim.model_copy(update={"experiment": experiment, "false_alarm": level}), case)
+
+
+def _against(neighbour: Neighbour | None, test: Test) -> str:
+    """What speaks against the claim there; empty where nothing does."""
+    if neighbour is None:
+        return ""
+    try:
+        comparisons = test(*neighbour)
+    except InvalidInput as refusal:
+        return f"it cannot be tested ({refusal.received})"
+    for c in comparisons:
+        if c.verdict is Verdict.FAILS and "mean" in c.numbers:
+            mean, predicted, stderr = (c.numbers[name] for name in ("mean", "predicted", "stderr"))
+            return f"{mean:.5g} +- {stderr:.2g} was measured, {predicted:.5g} predicted"
+        if c.verdict is Verdict.FAILS:
+            return f"it is off by {c.numbers['worst']:.2g} of its scale"
+    return ""
+
+
+def _said(case: Problem, near: Neighbour, name: str) -> str:
+    """What is otherwise, with its numbers where it has few."""
+    if name in near.claim.experiment.settings:
+        return f"with {name} {near.claim.experiment.settings[name]:g}"
+    now, then = getattr(near.case, name, None), getattr(case, name, None)
+    if isinstance(now, int | float) and isinstance(then, int | float):
+        return f"with {name} {now:g} in place of {then:g}"
+    return f"with another {name}"
