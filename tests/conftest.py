@@ -1,13 +1,6 @@
-"""Every test runs in the package's own numerical environment, with JAX at its strictest.
-
-Programs here are compiled once and run briefly, so that compiling is what costs: less optimisation halves the time.
-"""
-
-import os
+"""Every test runs in the package's own numerical environment, with JAX at its strictest."""
 
 import pytest
-
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
 
 import linreg_lora  # noqa: F401  (sets float64 and the XLA environment before JAX is imported)
 

@@ -113,7 +113,12 @@ def test_importing_sets_float64_one_thread_pool_and_a_cache(tmp_path):
 
 
 def test_the_users_settings_are_kept_except_for_float64():
-    settings = in_fresh_process(PRINT_SETTINGS, PJRT_NPROC="2", JAX_ENABLE_X64="0", JAX_COMPILATION_CACHE_DIR="/other")
+    level = "--xla_backend_optimization_level=3"
+    settings = in_fresh_process(
+        PRINT_SETTINGS, PJRT_NPROC="2", JAX_ENABLE_X64="0", JAX_COMPILATION_CACHE_DIR="/other", XLA_FLAGS=level
+    )
+    assert level in settings["XLA_FLAGS"]
+    assert settings["XLA_FLAGS"].count("optimization_level") == 1
     assert settings["PJRT_NPROC"] == "2"
     assert settings["JAX_ENABLE_X64"] == "1"
     assert settings["JAX_COMPILATION_CACHE_DIR"] == "/other"
