@@ -14,6 +14,7 @@ from linreg_lora.claims.papers.liu_2025 import methods as predictions_of_methods
 from linreg_lora.estimators import bitfit, fft, frozen, ia3, lora
 from linreg_lora.theory import bounds, capacity, data_benefit, depth, equivalent, extreme_eigenvalues
 from linreg_lora.theory import frozen as frozen_theory
+from linreg_lora.theory.bitfit import BitFitRisk
 from linreg_lora.theory.resolvent import functionals
 
 Patch = pytest.MonkeyPatch
@@ -99,7 +100,9 @@ def frozen_misspecification_is_no_noise(patch: Patch) -> None:
 
 def bitfit_noise_alone(patch: Patch) -> None:
     """The variance of BitFit's bias is that of the noise; the shift adds none."""
-    patch.setattr(predictions_of_methods, "bitfit_risk", lambda p: p.pretrained_risk + p.noise_trace / p.n)
+    patch.setattr(
+        predictions_of_methods, "bitfit_risk", lambda p: BitFitRisk(p.pretrained_risk, p.noise_trace / p.n)
+    )
 
 
 def ia3_loses_one_sample_only(patch: Patch) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import re
 import shlex
+import shutil
 import sqlite3
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -341,6 +342,21 @@ def test_an_interrupt_is_one_line_and_resumable(command, monkeypatch, tmp_path):
     assert err == f"linreg-lora: interrupted; what is finished is in {tmp_path / 'out.nc.journal'}: --resume goes on\n"
     monkeypatch.setattr(Journal, "add", add)
     assert command("--resume")[0] == 0
+
+
+def test_a_sweep_file_its_journal_and_its_results_of_version_0_1_0_are_continued(run, tmp_path):
+    """Written by 0.1.0, before `computed_by`, flags and rooms: the same draws give the same numbers, to rounding."""
+    old = Path(__file__).parent / "old_files"
+    for name, now in (("sweep-0.1.0.yaml", "sweep.yaml"), ("sweep-0.1.0.nc.journal", "out.nc.journal")):
+        shutil.copy(old / name, tmp_path / now)
+    words = ("--out", str(tmp_path / "out.nc"), "--workers=1", "--resume")
+    code, _, err = run("sweep", str(tmp_path / "sweep.yaml"), *words)
+    assert (code, err) == (0, "linreg-lora: methods: this field is called computed_by now\n")
+    before, after = (xr.load_dataset(path) for path in (old / "sweep-0.1.0.nc", tmp_path / "out.nc"))
+    assert before.attrs["config"] == after.attrs["config"]
+    for name in ("risk", "difference", "stderr", "fft_risk", "fft_stderr"):
+        drawn = (found[name].sel(computed_by="monte-carlo") for found in (after, before))
+        xr.testing.assert_allclose(*drawn, rtol=1e-9)
 
 
 def test_a_journal_and_a_file_of_old_names_still_open(command, failing, tmp_path):

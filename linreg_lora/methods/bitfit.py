@@ -47,7 +47,7 @@ class BitFit(Method):
             method=self.name,
             parameters=self.parameters(problem),
             computed_by="theory",
-            risk=bitfit_risk(problem),
+            risk=bitfit_risk(problem).risk,
             moments=Moments.FINITE,
             formula="(1 + 1/n) ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) / n, exact",
         )

@@ -104,7 +104,7 @@ def monte_carlo(
     >>> abs(drawn.fft_risk - 0.5**2 * 5 * 6 / (12 - 6 - 1)) < 5 * drawn.fft_stderr
     True
     >>> drawn = ll.monte_carlo(problem, trials=64, seed=0, method="bitfit")
-    >>> abs(drawn.risk - ll.theory.bitfit_risk(problem)) < 5 * drawn.stderr
+    >>> abs(drawn.risk - ll.theory.bitfit_risk(problem).risk) < 5 * drawn.stderr
     True
     """
     require_problem(problem)

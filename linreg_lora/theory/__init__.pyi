@@ -24,7 +24,7 @@ from . import rescaled as rescaled
 from . import spiked as spiked
 from . import truncation as truncation
 from . import wishart as wishart
-from .bitfit import bitfit_risk
+from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
 from .curve import expected_risk
@@ -57,6 +57,7 @@ __all__ = [
     "Answer",
     "Benefit",
     "BestRank",
+    "BitFitRisk",
     "Crossing",
     "Equivalent",
     "FFTRisk",

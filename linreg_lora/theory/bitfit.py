@@ -6,16 +6,29 @@ The bias is the mean of n residuals Delta x + eps with mean zero, so its energy 
 itself is out of reach. Only mean zero and finite variances are used. Source: derived here.
 """
 
+from typing import NamedTuple
+
 from linreg_lora.problem import Problem
 
 
-def bitfit_risk(problem: Problem) -> float:
+class BitFitRisk(NamedTuple):
+    """`misspecification`, the shift itself, which no bias moves, + `variance` = `risk`, in squared units of y."""
+
+    misspecification: float
+    variance: float
+
+    @property
+    def risk(self) -> float:
+        return self.misspecification + self.variance
+
+
+def bitfit_risk(problem: Problem) -> BitFitRisk:
     """The expected excess risk, in squared units of y. The ridge of the problem penalises no bias.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
-    >>> f"{ll.theory.bitfit_risk(problem):.3f} = 14 + (14 + 20) / 60"
+    >>> f"{ll.theory.bitfit_risk(problem).risk:.3f} = 14 + (14 + 20) / 60"
     '14.567 = 14 + (14 + 20) / 60'
     """
     shift = problem.pretrained_risk
-    return shift + (shift + problem.noise_trace) / problem.n
+    return BitFitRisk(shift, (shift + problem.noise_trace) / problem.n)

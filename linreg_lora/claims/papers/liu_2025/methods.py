@@ -66,7 +66,7 @@ def frozen_b_all_outputs(problem: Problem, sample: Sample) -> float:
 @register_prediction("bitfit.exact")
 def bitfit_exact(problem: Problem, sample: Sample) -> float:
     """||Delta Sigma^{1/2}||_F^2 (1 + 1/n) + Tr(Sigma_eps) / n (`theory.bitfit`)."""
-    return bitfit_risk(problem)
+    return bitfit_risk(problem).risk
 
 
 @register_prediction("bitfit.shift-is-no-noise")
@@ -78,7 +78,7 @@ def bitfit_shift_is_no_noise(problem: Problem, sample: Sample) -> float:
 @register_prediction("bitfit.learns-the-shift")
 def bitfit_learns_the_shift(problem: Problem, sample: Sample) -> float:
     """Only the variance is left: the bias stands in for the shift."""
-    return bitfit_risk(problem) - problem.pretrained_risk
+    return bitfit_risk(problem).variance
 
 
 @register_prediction("ia3.exact")
