@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from linreg_lora import Problem
+from linreg_lora.theory.contours import doubt
+from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.equivalent import lora_equivalent
-from linreg_lora.theory.resolvent import doubt
-from linreg_lora.theory.resolvent.functionals import Functionals
 
 FAR = Problem(n=200, dx=40, dy=30, spectrum=(3.0, 2.0), noise_std=1.0)
 #: A rank in the bulk, R = 1: far from edges and gaps, little corrected.

@@ -17,15 +17,15 @@ from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import fft, notes
+from linreg_lora.theory.contours import doubt
+from linreg_lora.theory.contours.functionals import Functionals, functionals
+from linreg_lora.theory.contours.modes import largest_block
 from linreg_lora.theory.rescaled import (
     in_units_of_the_inputs,
     louder,
     with_fewer_samples,
     without_negligible_ridge,
 )
-from linreg_lora.theory.resolvent import doubt
-from linreg_lora.theory.resolvent.functionals import Functionals, functionals
-from linreg_lora.theory.resolvent.modes import largest_block
 
 #: The accuracy of functionals against ||Delta Sigma^{1/2}||^2, and the largest share of a risk that may be lost to it.
 _ROUNDING, _RESOLVED = 1e-12, 0.005

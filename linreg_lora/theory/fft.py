@@ -12,7 +12,6 @@ from linreg_lora.theory.effective import (
     effective,
     input_variances,
     shift_energies,
-    toward_no_ridge,
 )
 from linreg_lora.theory.rescaled import without_negligible_ridge
 
@@ -197,20 +196,9 @@ def first_order(problem: Problem) -> FirstOrder:
 
 
 def as_lora(problem: Problem, *, correction: bool) -> float:
-    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known.
-
-    For n < dx without ridge LoRA's correction is extrapolated from small ridges; so it is here, and the error cancels
-    in their difference.
-    """
+    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known."""
     found = first_order(problem)
-    risk = found.bias + found.variance
-    if not correction:
-        return risk
-    if problem.ridge > 0 or problem.regime is not Regime.UNDERDETERMINED:
-        return risk + pole_factor(problem) * found.correction
-    ridges, weights = toward_no_ridge(problem)
-    corrections = [first_order(problem.replace(ridge=float(ridge))).correction for ridge in ridges]
-    return risk + pole_factor(problem) * float(weights @ corrections)
+    return found.bias + found.variance + (pole_factor(problem) * found.correction if correction else 0.0)
 
 
 def resummed(problem: Problem) -> bool:

@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linreg_lora.problem import Problem
+from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.effective import distance_from_threshold
 from linreg_lora.theory.fft import NEAR
-from linreg_lora.theory.resolvent.functionals import Functionals
 from linreg_lora.theory.truncation import numerical_rank
 
 #: A correction of this share of the risk: its square is 0.5 %.

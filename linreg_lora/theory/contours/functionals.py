@@ -1,0 +1,334 @@
+"""What LoRA keeps, learns and forgets at each rank: the functionals of which its risk is made.
+
+With F = D_FFT X and h the indicator of eigenvalues of F F^T above a cut x, LoRA keeps the directions h selects. The
+blocks of M^{-1} (`pencil`) are (M^{-1})_11 = -Q, (M^{-1})_01 = D^T Q, (M^{-1})_00 = (X X^T + eta)^{-1} - D^T Q D, where
+Q = (F F^T - z)^{-1} and D = D_FFT, so that contour integrals of four traces of G give
+
+    N(x)  = number of kept directions                g = -Tr G_11
+    T1(x) = E Tr Sigma D^T h D                        g = -Tr(Sigma G_00)
+    T2(x) = E Tr h D Sigma Delta^T                    g = Tr(Delta Sigma G_01)
+    T3(x) = E Tr Sigma_pre D^T h D                    g = -Tr(Sigma_pre G_00)
+
+at the cut x_r with N(x_r) = r; N has a closed form, which finds the cuts and certifies the integrals. At first order in
+the dimension the correction adds the same functionals of delta G and moves the cut so that N + delta N = r: minus
+(dT / dN) delta N, which vanishes on a spectral gap. Without ridge, for n > dx and for Sigma = c I, that is 1/g + 1/g^2,
+g = |n - dx|, for the 1/(g - 1) of inverse Wishart matrices, so the correction is taken g/(g - 1) times. Elsewhere weak
+inputs or the ridge remove the pole, and it is taken once.
+"""
+
+import cmath
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linreg_lora import runtime
+from linreg_lora.errors import NumericalFailure
+from linreg_lora.problem import Problem, Regime
+from linreg_lora.theory.contours import paths, points
+from linreg_lora.theory.contours.correction import correction as correction_at
+from linreg_lora.theory.contours.correction import moved as moved_at
+from linreg_lora.theory.contours.cuts import Cuts, find_cuts
+from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
+from linreg_lora.theory.contours.modes import pencil as pencil_of
+from linreg_lora.theory.contours.modes import ridgeless as ridgeless_of
+from linreg_lora.theory.contours.pencil import PencilEquation
+from linreg_lora.theory.contours.points import Points
+from linreg_lora.theory.contours.ridgeless import RidgelessEquation
+from linreg_lora.theory.contours.solver import RESIDUAL, Solver, States, newton, relative_size
+from linreg_lora.theory.effective import input_variances, lower_edge, toward_no_ridge
+from linreg_lora.theory.fft import pole_factor
+
+#: How well a cut must keep its number of directions, per output.
+_COUNT_PER_OUTPUT = 2e-8
+#: To what the directions, and delta N, of an integral between cuts must agree with what is known of them, but for
+#: rounding; by how much better between gaps, whose bands may lie far above what is asked for; by how many times
+#: that they may be off where more nodes do not help. By how much delta N may be off at all: next to an edge it jumps.
+_COUNT, _MOVED, _SHARPER, _ENOUGH, _MOVED_TOLERATED = 1e-12, 1e-10, 1e-2, 1e2, 1e-3
+#: Cuts, as shares of the bound on the spectrum: the least that is tried, and how far below zero FFT's contour reaches.
+_SMALLEST_CUT, _OUTSIDE = 1e-13, 0.1
+#: In log x: cuts further apart than this have points of gaps between them, that far from either; and how flat the count
+#: is on a gap.
+_FAR, _APART, _FLAT = 3.0, 1.0, 1e-6
+#: That share h.
+_STEP = 1e-4
+#: How far states at negative ridges are from those without, relatively.
+_NEAR_LIMIT = 0.5
+#: Nodes of FFT's contour.
+_NODES = 96
+#: The fewest directions between two cuts from which a curvature is taken.
+_LEAST_APART = 0.05
+#: Of the density at a cut: what is seen of it outside of the spectrum.
+_OUTSIDE_BAND = 1e-3
+
+
+class Functionals(NamedTuple):
+    """N, T1, T2 and T3, one row a rank: `raw`, and the finite-size `correction` to add.
+
+    `gap`: the width of the spectral gap that separates a rank from the next, in log x; 0 where there is none.
+    `curvature`: d^2 T / dN^2 at the cut, 0 on a gap. `spread`: directions between cuts that would be half a direction
+    above and below, were the density what it is at the cut: more than 1 where it is lower than around it, and a gap
+    opens. `moved`: delta N, by how many directions the correction moves the cut. `failures`: why a row was not solved,
+    by row; its numbers are nan.
+    """
+
+    raw: Float[np.ndarray, "m 4"]
+    correction: Float[np.ndarray, "m 4"]
+    gap: Float[np.ndarray, "m"]
+    curvature: Float[np.ndarray, "m 4"]
+    spread: Float[np.ndarray, "m"]
+    moved: Float[np.ndarray, "m"]
+    failures: dict[int, str]
+
+
+def functionals(
+    problem: Problem, ranks: Float[np.ndarray, "m"], *, correction: bool, pretraining: Pretraining = None
+) -> Functionals:
+    """The functionals at ranks strictly between 0 and full rank, for inputs of full rank.
+
+    `pretraining` is Sigma_pre (None: identity). Without `correction` that part is zero, and so are `curvature` and
+    `moved`. For n < dx without ridge the analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
+    """
+    if not len(ranks):
+        return _nothing(0)
+    solver, x_max = _solver(problem, pretraining), largest_eigenvalue_bound(problem)
+    outputs = max(100, problem.dy)
+    tolerance = _COUNT_PER_OUTPUT * outputs
+    evaluate = functools.partial(points.evaluate, solver)
+    with runtime.one_numpy_thread():
+        found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance, around=correction)
+        failures = _failures(found.cut, ranks, tolerance)
+        ends, shares = _ladder(solver, found, x_max), _shares(problem, solver, pretraining) if correction else []
+        values, delta, more = _integrals(solver, found, ends, shares, tolerance)
+        if more and len(shares) > 1:
+            values, delta, more = _integrals(
+                solver, found, ends, _shares(problem, solver, pretraining, one_sided=True), tolerance
+            )
+    failures = more | failures
+    curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
+    if correction:
+        curvature, spread = _curvature(found), _spread(found)
+    gap, density = found.width > 0, found.cut.density
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
+    raw = values + slopes * (ranks - found.cut.count)[:, None]
+    moved = delta[:, 0].copy()
+    delta = delta - slopes * delta[:, :1]
+    delta *= pole_factor(problem)
+    rows = list(failures)
+    for part in (raw, delta, curvature, spread, moved):
+        part[rows] = np.nan
+    return Functionals(raw, delta, found.width, curvature, spread, moved, failures)
+
+
+def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
+    """The functionals of FFT itself, one row: a contour around the whole spectrum, zero included.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.fft_functionals(problem, correction=True)
+    >>> (found.raw + found.correction)[0].round(3).tolist()
+    [20.0, 27.714, 14.0, 27.714]
+    >>> f"risk: {14 + 27.714 - 2 * 14:.3f}"
+    'risk: 13.714'
+    """
+    solver, x_max = _solver(problem, pretraining), largest_eigenvalue_bound(problem)
+    t, w = np.polynomial.legendre.leggauss(_NODES)
+    turn, radius = np.exp(1j * np.pi * (1 - (t + 1) / 2)), x_max * (1 + _OUTSIDE) / 2
+    z, weights = x_max - radius + radius * turn, -0.5j * np.pi * w * radius * turn
+    with runtime.one_numpy_thread():
+        states = solver(z)
+        solved = [states.solved]
+        raw = solver.equation.traces(z, states.w)
+        delta = np.zeros_like(raw)
+        if correction:
+            delta = 0
+            for share in _shares(problem, solver, pretraining):
+                corrected = share.states(z, states.w)
+                solved.append(corrected.solved)
+                delta = delta + share.weight * correction_at(_pencil(share.solver), z, corrected.w)
+    if not np.all(solved):
+        raise NumericalFailure(_unsolved(float(np.max(states.residual)), bool(np.all(states.proper)), "around FFT"))
+    raw, delta = (((weights * part).sum(axis=1).imag / np.pi)[None] for part in (raw, delta))
+    return _nothing(1)._replace(raw=raw, correction=delta * pole_factor(problem), gap=np.full(1, np.inf))
+
+
+def _nothing(rows: int) -> Functionals:
+    four, one = np.zeros((rows, 4)), np.zeros(rows)
+    return Functionals(four, four.copy(), one, four.copy(), one + 1, one.copy(), {})
+
+
+def _curvature(found: Cuts) -> Float[np.ndarray, "m 4"]:
+    """d^2 T / dN^2, from the slopes dT / dN at the cuts around each: 0 on a gap, inf where neither side is solved.
+
+    A side that lies on a gap gives way to the cut itself.
+    """
+    counts, slopes = [], []
+    for side in found.around:
+        own = (side.density[:, :1] <= _OUTSIDE_BAND * found.cut.density[:, :1]) | ~side.solved[:, None]
+        density = np.where(own, found.cut.density, side.density)
+        counts.append(np.where(own[:, 0], found.cut.count, side.count))
+        slopes.append(density / np.where(density[:, :1] > 0, density[:, :1], 1.0))
+    apart = (counts[1] - counts[0])[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curvature = np.where(apart > _LEAST_APART, (slopes[1] - slopes[0]) / apart, np.inf)
+    return np.where(found.width[:, None] > 0, 0.0, curvature)
+
+
+def _spread(found: Cuts) -> Float[np.ndarray, "m"]:
+    above, below = found.around
+    return below.count - above.count
+
+
+def _solver(problem: Problem, pretraining: Pretraining) -> Solver:
+    if _is_limit(problem):
+        return Solver(RidgelessEquation(ridgeless_of(problem, pretraining)))
+    return Solver(PencilEquation(pencil_of(problem, problem.ridge, pretraining)))
+
+
+def _is_limit(problem: Problem) -> bool:
+    return problem.ridge == 0 and problem.regime is Regime.UNDERDETERMINED
+
+
+def _pencil(solver: Solver) -> PencilEquation:
+    assert isinstance(solver.equation, PencilEquation)
+    return solver.equation
+
+
+class _Share(NamedTuple):
+    """A part of the correction: its weight, the equation at a ridge, and guesses of its states (z, states) -> w."""
+
+    weight: float
+    solver: Solver
+    guess: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def states(self, z: np.ndarray, w: np.ndarray) -> States:
+        """The states, from those of the raw equation. Past eta = 0 none is proper: they must stay near the guess."""
+        if isinstance(self.solver.equation, PencilEquation) and np.imag(self.solver.equation.link) == 0:
+            return self.solver(z, self.guess(z, w))
+        guess = self.guess(z, w)
+        found = newton(self.solver.equation, z, guess)
+        return found._replace(proper=relative_size(found.w - guess, guess) < _NEAR_LIMIT)
+
+
+def _shares(problem: Problem, solver: Solver, pretraining: Pretraining, *, one_sided: bool = False) -> list[_Share]:
+    """Equations of which the correction is a weighted sum.
+
+    In the limit of no ridge delta T1 = A / eta + B + C eta + ..., where A does not depend on z. B is the mean
+    at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
+    beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
+    """
+    limit = solver.equation
+    if not isinstance(limit, RidgelessEquation):
+        return [_Share(1.0, solver, lambda _, w: w)]
+    if one_sided:
+        ridges, weights = toward_no_ridge(problem)
+    else:
+        ridges, weights = _STEP * lower_edge(input_variances(problem), problem.n) * np.array([1, -1]), np.full(2, 0.5)
+    pencil = pencil_of(problem, 1.0, pretraining)
+    links = [(weight, cmath.sqrt(ridge)) for ridge, weight in zip(ridges.tolist(), weights.tolist(), strict=True)]
+    return [
+        _Share(weight, Solver(PencilEquation(pencil, link)), functools.partial(limit.linked, link=link))
+        for weight, link in links
+    ]
+
+
+def _integrals(
+    solver: Solver, found: Cuts, ends: Points, shares: list[_Share], tolerated: float
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """What lies above each cut, raw and corrected, added up from the top, and which rows were not solved."""
+    corrected = bool(shares)
+    low, high = ends.at(slice(1, None)), ends.at(slice(-1))
+    # Directions far below others are known up to rounding of those.
+    rounding = np.finfo(float).eps * ends.x[0] / low.x
+    on_gap = np.isin(ends.x, np.append(found.cut.x[found.width > 0], ends.x[0]))
+    sharp = np.where(on_gap[1:] & on_gap[:-1], _SHARPER, 1.0)
+    known, tolerance = [low.count - high.count], [_COUNT * sharp]
+    if corrected:
+        # Values at small ridges, near 1 / ridge, cancel: they have to be known better.
+        each = np.stack([_moved(share, ends) for share in shares])
+        each += np.round(2 * (each[0] - each)) / 2
+        moved = np.array([share.weight for share in shares]) @ each
+        known, tolerance = (
+            [*known, moved[1:] - moved[:-1]],
+            [*tolerance, _MOVED * sharp * (_SHARPER if len(shares) > 1 else 1.0)],
+        )
+
+    def integrand(z: np.ndarray, states: States) -> np.ndarray:
+        parts = [solver.equation.traces(z, states.w)]
+        for place, share in enumerate(shares):
+            at = states if share.solver is solver else share.states(z, states.w)
+            states.proper[~at.solved] = False
+            delta = share.weight * correction_at(_pencil(share.solver), z, at.w)
+            parts = [parts[0], delta if place == 0 else parts[1] + delta]
+        return np.concatenate(parts)
+
+    integrals = paths.between(
+        solver, low, high, integrand, tuple(known), tuple(tolerance), _ENOUGH * (1 + rounding / (_COUNT * sharp))
+    )
+    values = np.cumsum(integrals.values, axis=0)
+    rows = np.searchsorted(-ends.x, -found.cut.x) - 1
+    limits = np.array([tolerated, _MOVED_TOLERATED])[: len(known)]
+    bad = ~(np.all(integrals.off <= limits[:, None] + rounding, axis=0) & (integrals.residual <= RESIDUAL))
+    failures = {}
+    if np.any(bad):
+        first = int(np.argmax(bad))
+        reason = _uncertified(integrals, first, low.x[first])
+        failures = dict.fromkeys(np.flatnonzero(rows >= first).tolist(), reason)
+    delta = values[rows, 4:] if corrected else np.zeros((len(rows), 4))
+    return values[rows, :4], delta, failures
+
+
+def _ladder(solver: Solver, found: Cuts, x_max: float) -> Points:
+    """Ends of the integrals, from the top down: the cuts, and points inside gaps between such that are far apart."""
+    top = points.evaluate(solver, np.array([x_max]), found.pool)
+    ends = top.with_(found.cut)
+    _, first = np.unique(-ends.x, return_index=True)
+    ends, pool = ends.at(first), found.pool
+    level = np.round(pool.count)
+    flat = np.abs(pool.count - level) < _FLAT
+    inside = np.flatnonzero(flat[1:-1] & (level[:-2] == level[2:]) & flat[:-2] & flat[2:]) + 1
+    each = [inside[level[inside] == value] for value in np.unique(level[inside]) if value > 0]
+    for place in (gap[len(gap) // 2] for gap in each):
+        distance = np.log(ends.x / pool.x[place])
+        if (
+            np.any(distance < 0)
+            and np.min(np.abs(distance)) > _APART
+            and distance[distance > 0].min() - distance[distance < 0].max() > _FAR
+        ):
+            ends = ends.with_(pool.at(np.array([place])))
+    return ends
+
+
+def _moved(share: _Share, ends: Points) -> np.ndarray:
+    """delta N at real points, up to halves, from just above them to first order."""
+    equation, w = _pencil(share.solver), share.states(ends.z, ends.state.T).w
+    return moved_at(equation, ends.z, w) + ends.z.imag * correction_at(equation, ends.z, w)[0].real / np.pi
+
+
+def _failures(cut: Points, ranks: np.ndarray, tolerance: float) -> dict[int, str]:
+    error, failures = np.abs(cut.count - ranks), {}
+    for i in np.flatnonzero(~(error <= 5 * tolerance)):
+        failures[int(i)] = (
+            f"equivalent: expected a cut that keeps {ranks[i]:.0f} directions, received one {error[i]:.3g} off at "
+            f"{cut.x[i]:.6g}; the direction may be too weak to resolve: leave out rank {ranks[i]:.0f}"
+        )
+    return failures
+
+
+def _uncertified(integrals: paths.Integrals, place: int, x: float) -> str:
+    if not integrals.residual[place] <= RESIDUAL:
+        return _unsolved(float(integrals.residual[place]), False, f"above cut {x:.6g}")
+    return (
+        f"equivalent: expected numbers of directions that agree, received {integrals.off[:, place].max():.3g} between "
+        f"an integral and what is known of it above cut {x:.6g}"
+    )
+
+
+def _unsolved(residual: float, branch: bool, where: str) -> str:
+    return (
+        f"equivalent: expected a residual below {RESIDUAL:g} on the branch of the resolvent, received {residual:.3g} "
+        f"(branch {'right' if branch else 'wrong'}) {where}"
+    )
