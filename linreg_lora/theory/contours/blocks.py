@@ -87,6 +87,14 @@ class ScalarBlock:
             found[2, part], found[3, part] = g01 @ self.weights[1], -(g00 @ self.forgotten)
         return found
 
+    def shift_energy(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "p"]:
+        """Tr Delta Sigma Delta^T G_11."""
+        energy = self.copies * np.divide(self.v[1] ** 2, self.v[0], out=np.zeros_like(self.v[0]), where=self.v[0] > 0)
+        found = np.empty(len(z), dtype=complex)
+        for part in self._chunks(len(z)):
+            found[part] = self.resolvent(z[part], w[:, part])[2] @ energy
+        return found
+
     def argument(self, z: np.ndarray, w: np.ndarray) -> Float[np.ndarray, "p"]:
         """The argument of det G^{-1}, of a and of its Schur complement."""
         found = np.empty(len(z))

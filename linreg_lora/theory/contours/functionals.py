@@ -16,29 +16,32 @@ g = |n - dx|, for the 1/(g - 1) of inverse Wishart matrices, so the correction i
 inputs or the ridge remove the pole, and it is taken once.
 """
 
-import cmath
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
-from linreg_lora.problem import Problem, Regime
+from linreg_lora.problem import Problem
 from linreg_lora.theory.contours import paths, points
-from linreg_lora.theory.contours.correction import correction as correction_at
-from linreg_lora.theory.contours.correction import moved as moved_at
+from linreg_lora.theory.contours.corrected import (
+    Share,
+    integrand_of,
+    moved_by,
+    shares_of,
+    solver_of,
+    threshold_of,
+)
 from linreg_lora.theory.contours.cuts import Cuts, find_cuts
+from linreg_lora.theory.contours.edges import band_of_noise, number_variance
 from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
-from linreg_lora.theory.contours.modes import pencil as pencil_of
-from linreg_lora.theory.contours.modes import ridgeless as ridgeless_of
-from linreg_lora.theory.contours.pencil import PencilEquation
 from linreg_lora.theory.contours.points import Points
-from linreg_lora.theory.contours.ridgeless import RidgelessEquation
-from linreg_lora.theory.contours.solver import RESIDUAL, Solver, States, newton, relative_size
-from linreg_lora.theory.effective import input_variances, lower_edge, toward_no_ridge
+from linreg_lora.theory.contours.shift import shifted
+from linreg_lora.theory.contours.solver import RESIDUAL, Solver, States
+from linreg_lora.theory.contours.threshold import Threshold
 from linreg_lora.theory.fft import pole_factor
 
 #: How well a cut must keep its number of directions, per output.
@@ -52,14 +55,12 @@ _SMALLEST_CUT, _OUTSIDE = 1e-13, 0.1
 #: In log x: cuts further apart than this have points of gaps between them, that far from either; and how flat the count
 #: is on a gap.
 _FAR, _APART, _FLAT = 3.0, 1.0, 1e-6
-#: That share h.
-_STEP = 1e-4
-#: How far states at negative ridges are from those without, relatively.
-_NEAR_LIMIT = 0.5
 #: Nodes of FFT's contour.
 _NODES = 96
 #: The fewest directions between two cuts from which a curvature is taken.
 _LEAST_APART = 0.05
+#: Of the raw density, what the corrected one must be.
+_HALVED = 0.5
 #: Of the density at a cut: what is seen of it outside of the spectrum.
 _OUTSIDE_BAND = 1e-3
 
@@ -71,7 +72,7 @@ class Functionals(NamedTuple):
     `curvature`: d^2 T / dN^2 at the cut, 0 on a gap. `spread`: directions between cuts that would be half a direction
     above and below, were the density what it is at the cut: more than 1 where it is lower than around it, and a gap
     opens. `moved`: delta N, by how many directions the correction moves the cut. `failures`: why a row was not solved,
-    by row; its numbers are nan.
+    by row; its numbers are nan. `sharpened`: where the correction includes what a cut misplaces (`edges`).
     """
 
     raw: Float[np.ndarray, "m 4"]
@@ -81,6 +82,7 @@ class Functionals(NamedTuple):
     spread: Float[np.ndarray, "m"]
     moved: Float[np.ndarray, "m"]
     failures: dict[int, str]
+    sharpened: Bool[np.ndarray, "m"]
 
 
 def functionals(
@@ -93,34 +95,49 @@ def functionals(
     """
     if not len(ranks):
         return _nothing(0)
-    solver, x_max = _solver(problem, pretraining), largest_eigenvalue_bound(problem)
+    planted = band_of_noise(problem)
+    if correction and planted is not None and 0 < planted < np.max(ranks) and planted not in ranks:
+        # Whether the planted directions lie above the band is seen at their rank.
+        more = functionals(problem, np.append(ranks, planted), correction=True, pretraining=pretraining)
+        failures = {row: reason for row, reason in more.failures.items() if row < len(ranks)}
+        return Functionals(*(part[:-1] for part in more[:6]), failures, more.sharpened[:-1])
+    solver, x_max = solver_of(problem, pretraining), largest_eigenvalue_bound(problem)
     outputs = max(100, problem.dy)
     tolerance = _COUNT_PER_OUTPUT * outputs
     evaluate = functools.partial(points.evaluate, solver)
     with runtime.one_numpy_thread():
         found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance, around=correction)
         failures = _failures(found.cut, ranks, tolerance)
-        ends, shares = _ladder(solver, found, x_max), _shares(problem, solver, pretraining) if correction else []
-        values, delta, more = _integrals(solver, found, ends, shares, tolerance)
+        ends, shares = _ladder(solver, found, x_max), shares_of(problem, solver, pretraining) if correction else []
+        near = threshold_of(problem, pretraining) if correction else None
+        values, delta, more = _integrals(solver, found, ends, shares, tolerance, near)
         if more and len(shares) > 1:
-            values, delta, more = _integrals(
-                solver, found, ends, _shares(problem, solver, pretraining, one_sided=True), tolerance
-            )
-    failures = more | failures
+            shares = shares_of(problem, solver, pretraining, one_sided=True)
+            values, delta, more = _integrals(solver, found, ends, shares, tolerance, near)
+        failures = more | failures
+        if correction:
+            way, there = _way_to_shifted(solver, evaluate, found, ranks, delta[:, 0], shares, near, failures)
     curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
     if correction:
-        curvature, spread = _curvature(found), _spread(found)
+        curvature, spread = _curvature(solver, found, shares, near), _spread(found)
     gap, density = found.width > 0, found.cut.density
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
     raw = values + slopes * (ranks - found.cut.count)[:, None]
     moved = delta[:, 0].copy()
-    delta = delta - slopes * delta[:, :1]
-    delta *= pole_factor(problem)
+    if correction:
+        linear = (delta - slopes * moved[:, None]) * pole_factor(problem)
+        whole = values + way[:, :4] + (delta + way[:, 4:]) * pole_factor(problem) - raw
+        delta = np.where(there[:, None], whole, linear)
+    sharpened = np.zeros(len(ranks), dtype=bool)
+    if correction and planted is not None and (planted == 0 or bool(np.any(gap & (ranks == planted)))):
+        sharpened = (ranks > planted) & ~gap & there & np.isfinite(curvature[:, 1])
+        misplaced = number_variance(ranks[sharpened] - planted) / 2
+        delta[sharpened] += misplaced[:, None] * curvature[sharpened]
     rows = list(failures)
     for part in (raw, delta, curvature, spread, moved):
         part[rows] = np.nan
-    return Functionals(raw, delta, found.width, curvature, spread, moved, failures)
+    return Functionals(raw, delta, found.width, curvature, spread, moved, failures, sharpened)
 
 
 def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
@@ -134,42 +151,42 @@ def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretrain
     >>> f"risk: {14 + 27.714 - 2 * 14:.3f}"
     'risk: 13.714'
     """
-    solver, x_max = _solver(problem, pretraining), largest_eigenvalue_bound(problem)
+    solver, x_max = solver_of(problem, pretraining), largest_eigenvalue_bound(problem)
     t, w = np.polynomial.legendre.leggauss(_NODES)
     turn, radius = np.exp(1j * np.pi * (1 - (t + 1) / 2)), x_max * (1 + _OUTSIDE) / 2
     z, weights = x_max - radius + radius * turn, -0.5j * np.pi * w * radius * turn
     with runtime.one_numpy_thread():
         states = solver(z)
-        solved = [states.solved]
-        raw = solver.equation.traces(z, states.w)
-        delta = np.zeros_like(raw)
-        if correction:
-            delta = 0
-            for share in _shares(problem, solver, pretraining):
-                corrected = share.states(z, states.w)
-                solved.append(corrected.solved)
-                delta = delta + share.weight * correction_at(_pencil(share.solver), z, corrected.w)
-    if not np.all(solved):
+        shares = shares_of(problem, solver, pretraining) if correction else []
+        near = threshold_of(problem, pretraining) if correction else None
+        traces = integrand_of(solver, shares, near)(z, states)
+    if not np.all(states.solved):
         raise NumericalFailure(_unsolved(float(np.max(states.residual)), bool(np.all(states.proper)), "around FFT"))
+    raw, delta = traces[:4], traces[4:] if correction else np.zeros_like(traces)
     raw, delta = (((weights * part).sum(axis=1).imag / np.pi)[None] for part in (raw, delta))
     return _nothing(1)._replace(raw=raw, correction=delta * pole_factor(problem), gap=np.full(1, np.inf))
 
 
 def _nothing(rows: int) -> Functionals:
     four, one = np.zeros((rows, 4)), np.zeros(rows)
-    return Functionals(four, four.copy(), one, four.copy(), one + 1, one.copy(), {})
+    return Functionals(four, four.copy(), one, four.copy(), one + 1, one.copy(), {}, np.zeros(rows, dtype=bool))
 
 
-def _curvature(found: Cuts) -> Float[np.ndarray, "m 4"]:
-    """d^2 T / dN^2, from the slopes dT / dN at the cuts around each: 0 on a gap, inf where neither side is solved.
+def _curvature(solver: Solver, found: Cuts, shares: list[Share], near: Threshold | None) -> Float[np.ndarray, "m 4"]:
+    """d^2 T / dN^2 of the corrected functionals, from the slopes dT / dN at the cuts around each.
 
-    A side that lies on a gap gives way to the cut itself.
+    0 on a gap, inf where neither side is solved. A side that lies on a gap gives way to the cut itself.
     """
     counts, slopes = [], []
     for side in found.around:
-        own = (side.density[:, :1] <= _OUTSIDE_BAND * found.cut.density[:, :1]) | ~side.solved[:, None]
-        density = np.where(own, found.cut.density, side.density)
-        counts.append(np.where(own[:, 0], found.cut.count, side.count))
+        own = (side.density[:, 0] <= _OUTSIDE_BAND * found.cut.density[:, 0]) | ~side.solved
+        at = Points(*(np.where(own.reshape(-1, *[1] * (part.ndim - 1)), ours, part) for part, ours in zip(side, found.cut, strict=True)))  # fmt: skip  # noqa: E501
+        z, w = at.z, at.state.T
+        both = integrand_of(solver, shares, near)(z, States(w, at.slope.T, np.zeros(len(z)), at.solved.copy())).imag
+        density = (both[:4] + both[4:]).T
+        # Next to an edge the first order of the density is no correction: there the density itself is used.
+        density = np.where(density[:, :1] > _HALVED * both[:1].T, density, both[:4].T)
+        counts.append(at.count)
         slopes.append(density / np.where(density[:, :1] > 0, density[:, :1], 1.0))
     apart = (counts[1] - counts[0])[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -182,61 +199,13 @@ def _spread(found: Cuts) -> Float[np.ndarray, "m"]:
     return below.count - above.count
 
 
-def _solver(problem: Problem, pretraining: Pretraining) -> Solver:
-    if _is_limit(problem):
-        return Solver(RidgelessEquation(ridgeless_of(problem, pretraining)))
-    return Solver(PencilEquation(pencil_of(problem, problem.ridge, pretraining)))
-
-
-def _is_limit(problem: Problem) -> bool:
-    return problem.ridge == 0 and problem.regime is Regime.UNDERDETERMINED
-
-
-def _pencil(solver: Solver) -> PencilEquation:
-    assert isinstance(solver.equation, PencilEquation)
-    return solver.equation
-
-
-class _Share(NamedTuple):
-    """A part of the correction: its weight, the equation at a ridge, and guesses of its states (z, states) -> w."""
-
-    weight: float
-    solver: Solver
-    guess: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-    def states(self, z: np.ndarray, w: np.ndarray) -> States:
-        """The states, from those of the raw equation. Past eta = 0 none is proper: they must stay near the guess."""
-        if isinstance(self.solver.equation, PencilEquation) and np.imag(self.solver.equation.link) == 0:
-            return self.solver(z, self.guess(z, w))
-        guess = self.guess(z, w)
-        found = newton(self.solver.equation, z, guess)
-        return found._replace(proper=relative_size(found.w - guess, guess) < _NEAR_LIMIT)
-
-
-def _shares(problem: Problem, solver: Solver, pretraining: Pretraining, *, one_sided: bool = False) -> list[_Share]:
-    """Equations of which the correction is a weighted sum.
-
-    In the limit of no ridge delta T1 = A / eta + B + C eta + ..., where A does not depend on z. B is the mean
-    at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
-    beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
-    """
-    limit = solver.equation
-    if not isinstance(limit, RidgelessEquation):
-        return [_Share(1.0, solver, lambda _, w: w)]
-    if one_sided:
-        ridges, weights = toward_no_ridge(problem)
-    else:
-        ridges, weights = _STEP * lower_edge(input_variances(problem), problem.n) * np.array([1, -1]), np.full(2, 0.5)
-    pencil = pencil_of(problem, 1.0, pretraining)
-    links = [(weight, cmath.sqrt(ridge)) for ridge, weight in zip(ridges.tolist(), weights.tolist(), strict=True)]
-    return [
-        _Share(weight, Solver(PencilEquation(pencil, link)), functools.partial(limit.linked, link=link))
-        for weight, link in links
-    ]
-
-
 def _integrals(
-    solver: Solver, found: Cuts, ends: Points, shares: list[_Share], tolerated: float
+    solver: Solver,
+    found: Cuts,
+    ends: Points,
+    shares: list[Share],
+    tolerated: float,
+    near: Threshold | None,
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """What lies above each cut, raw and corrected, added up from the top, and which rows were not solved."""
     corrected = bool(shares)
@@ -248,23 +217,13 @@ def _integrals(
     known, tolerance = [low.count - high.count], [_COUNT * sharp]
     if corrected:
         # Values at small ridges, near 1 / ridge, cancel: they have to be known better.
-        each = np.stack([_moved(share, ends) for share in shares])
-        each += np.round(2 * (each[0] - each)) / 2
-        moved = np.array([share.weight for share in shares]) @ each
+        moved, _ = moved_by(shares, ends)
         known, tolerance = (
             [*known, moved[1:] - moved[:-1]],
             [*tolerance, _MOVED * sharp * (_SHARPER if len(shares) > 1 else 1.0)],
         )
 
-    def integrand(z: np.ndarray, states: States) -> np.ndarray:
-        parts = [solver.equation.traces(z, states.w)]
-        for place, share in enumerate(shares):
-            at = states if share.solver is solver else share.states(z, states.w)
-            states.proper[~at.solved] = False
-            delta = share.weight * correction_at(_pencil(share.solver), z, at.w)
-            parts = [parts[0], delta if place == 0 else parts[1] + delta]
-        return np.concatenate(parts)
-
+    integrand = integrand_of(solver, shares, near)
     integrals = paths.between(
         solver, low, high, integrand, tuple(known), tuple(tolerance), _ENOUGH * (1 + rounding / (_COUNT * sharp))
     )
@@ -279,6 +238,40 @@ def _integrals(
         failures = dict.fromkeys(np.flatnonzero(rows >= first).tolist(), reason)
     delta = values[rows, 4:] if corrected else np.zeros((len(rows), 4))
     return values[rows, :4], delta, failures
+
+
+def _way_to_shifted(
+    solver: Solver,
+    evaluate: Callable[..., Points],
+    found: Cuts,
+    ranks: np.ndarray,
+    start: np.ndarray,
+    shares: list[Share],
+    near: Threshold | None,
+    failures: dict[int, str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """What lies between each cut and the one where N + delta N = rank, and for which rows that was solved."""
+
+    way, there = np.zeros((len(ranks), 8)), np.zeros(len(ranks), dtype=bool)
+    rows = np.flatnonzero((found.width == 0) & (found.cut.density[:, 0] > 0))
+    rows = rows[~np.isin(rows, list(failures))]
+    if not rows.size:
+        return way, there
+    cut = found.cut.at(rows)
+    to, ok = shifted(evaluate, functools.partial(moved_by, shares), cut, ranks[rows], start[rows])
+    there[rows[ok & (to.x == cut.x)]] = True
+    ok &= to.x != cut.x
+    rows, cut, to = rows[ok], cut.at(ok), to.at(ok)
+    if not rows.size:
+        return way, there
+    known = (cut.count - to.count, moved_by(shares, cut)[0] - moved_by(shares, to)[0])
+    tolerance = (np.full(len(rows), _COUNT), np.full(len(rows), _MOVED))
+    integrals = paths.between(
+        solver, cut, to, integrand_of(solver, shares, near), known, tolerance, np.full(len(rows), _ENOUGH)
+    )
+    good = (integrals.off[1] < _MOVED_TOLERATED) & (integrals.residual <= RESIDUAL)
+    way[rows], there[rows] = -integrals.values, good
+    return way, there
 
 
 def _ladder(solver: Solver, found: Cuts, x_max: float) -> Points:
@@ -300,12 +293,6 @@ def _ladder(solver: Solver, found: Cuts, x_max: float) -> Points:
         ):
             ends = ends.with_(pool.at(np.array([place])))
     return ends
-
-
-def _moved(share: _Share, ends: Points) -> np.ndarray:
-    """delta N at real points, up to halves, from just above them to first order."""
-    equation, w = _pencil(share.solver), share.states(ends.z, ends.state.T).w
-    return moved_at(equation, ends.z, w) + ends.z.imag * correction_at(equation, ends.z, w)[0].real / np.pi
 
 
 def _failures(cut: Points, ranks: np.ndarray, tolerance: float) -> dict[int, str]:

@@ -4,8 +4,8 @@ A resolvent trace g(z) carries a measure on the eigenvalues of F F^T; its share 
 
     value = (1 / pi) Im integral of g dz from x to y through the upper half plane.
 
-The path is an arc of log z, at most `_HEIGHT` high. Where both ends lie inside one band g continues through the axis
-and a few Gauss-Legendre nodes do; next to spectral edges nodes cluster at both ends like the third power of the distance,
+The path is an arc of log z, at most `_HEIGHT` high. Where both ends lie inside one band g continues through the
+axis and a few Gauss-Legendre nodes do; next to spectral edges nodes cluster at both ends like the third power of the distance,
 and their number is doubled until the number of directions, for the correction delta N, is what the ends say it is.
 """
 
@@ -87,7 +87,7 @@ def arc(
     t, w = _rule(nodes, clustered)
     turn = np.exp(1j * np.pi * (1 - t))
     half, middle = (np.log(y / x) / 2)[:, None], np.log(x * y)[:, None] / 2
-    height = np.minimum(half, _HEIGHT)
+    height = np.copysign(np.minimum(np.abs(half), _HEIGHT), 1.0)
     u = middle + half * turn.real + 1j * height * turn.imag
     du = np.pi * w * (half * turn.imag - 1j * height * turn.real)
     z = np.exp(u)

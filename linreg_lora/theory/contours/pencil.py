@@ -106,7 +106,8 @@ class PencilEquation:
         size = np.max(np.abs(w), axis=0)
         slack = _ROUNDING * size
         positive = (a >= -slack) & (c >= -slack) & (a * c - b * b >= -slack * (np.abs(a) + np.abs(c) + slack))
-        return positive & (np.abs(w[0]) > _ROUNDING * size)
+        # Next to no ridge the improper solution has a small w_00 of its own.
+        return positive & (np.abs(w[0]) > _ROUNDING * size) & (a >= -_ROUNDING * np.abs(w[0]))
 
     def count(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "3 p"]) -> Float[np.ndarray, "p"]:
         """Im Psi / pi + n, as the sum of what each logarithm differs by from its value above the spectrum.

@@ -52,6 +52,7 @@ def evaluate(solver: Solver, x: Float[np.ndarray, "p"], known: Points | None = N
     """
     z, guess = above_axis(x), None
     if known is not None and known.x.size:
+        known = known.at(np.argsort(-known.x, kind="stable"))
         place = np.clip(np.searchsorted(-known.x, -x), 1, max(len(known.x) - 1, 1))
         near = place - (x * x > known.x[place - 1] * known.x[np.minimum(place, len(known.x) - 1)])
         near = np.minimum(near, len(known.x) - 1)

@@ -64,12 +64,15 @@ class RidgelessEquation:
         arguments = np.angle(self._inverse(z, gamma)) @ self.limit.multiplicity
         return (arguments + self.n * (gamma[0].imag - np.angle(gamma[0]))) / np.pi
 
+    def s1(self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"]) -> Complex[np.ndarray, "p"]:
+        """S1 of the module."""
+        return self._resolvent(z, gamma) @ (self.limit.multiplicity * self.limit.first)
+
     def linked(
         self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"], link: float | complex
     ) -> np.ndarray:
         """About what w is at a small ridge link^2, in the scaled equation (`PencilEquation`)."""
-        s1 = self._resolvent(z, gamma) @ (self.limit.multiplicity * self.limit.first)
-        beta, share = gamma[0] / (1 + gamma[0] * s1), 1 / (self.n * self.limit.kappa)
+        beta, share = gamma[0] / (1 + gamma[0] * self.s1(z, gamma)), 1 / (self.n * self.limit.kappa)
         return np.stack([np.full(len(z), share, dtype=complex), share * link * beta, -gamma[0]])
 
     def _inverse(self, z: np.ndarray, gamma: np.ndarray) -> np.ndarray:
