@@ -15,9 +15,9 @@ from linreg_lora import draw_risks
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
-from linreg_lora.theory.resolvent.functionals import fft_functionals
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation, lower_edge
+from linreg_lora.theory.resolvent.functionals import fft_functionals
 
 
 def raw(problem):

@@ -18,7 +18,10 @@ from linreg_lora.theory.rescaled import without_negligible_ridge
 
 OVERDETERMINED = "Tr(Sigma_eps) dx / (n - dx - 1), exact"
 UNDERDETERMINED = "c ||Delta||^2 (1 - n/dx) + Tr(Sigma_eps) n / (dx - n - 1), exact"
-RIDGE = "c ||Delta||^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)), S: mean trace of a Wishart resolvent at e = eta/c, exact"  # fmt: skip  # noqa: E501
+RIDGE = (
+    "c ||Delta||^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)), e = eta / c, S: mean trace of a Wishart "
+    "resolvent, exact"
+)
 EQUIVALENT = "bias kappa^2 Tr(Delta Sigma (Sigma + kappa)^-2 Delta^T) / (1 - df2/n) + Tr(Sigma_eps) df2 / (n - df2), deterministic equivalent, corrected to first order in the dimension"  # fmt: skip  # noqa: E501
 
 #: Distances u from a threshold (`theory.effective`): below the first the expansion in 1/u is worthless, below the

@@ -72,7 +72,9 @@ def density(m: int, nu: int) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, 
     return x, found
 
 
-def exact(zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def exact(
+    zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """S = E Tr (W + zeta)^{-1} and its first two derivatives in zeta, away from the negative real axis.
 
     >>> f"{float(exact(0.1, 25, 27)[0]):.6f}"

@@ -5,8 +5,8 @@ A resolvent trace g(z) carries a measure on the eigenvalues of F F^T; its share 
     value = (1 / pi) Im integral of g dz from x to y through the upper half plane.
 
 The path is an arc of log z, at most `_HEIGHT` high. Where both ends lie inside one band g continues through the
-axis and a few Gauss-Legendre nodes do; next to spectral edges nodes cluster at both ends like the third power of the distance,
-and their number is doubled until the number of directions, for the correction delta N, is what the ends say it is.
+axis and a few Gauss-Legendre nodes do; next to spectral edges nodes cluster at both ends like the third power of the
+distance. Their number is doubled until the number of directions, for the correction delta N, is what the ends say.
 """
 
 import functools
