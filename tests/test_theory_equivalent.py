@@ -222,7 +222,6 @@ THRESHOLD = Problem(n=60, dx=60, dy=50, spectrum=(3.0, 2.0, 1.5), noise_std=1.0)
         {"n": 66},
         {"n": 73},
         {"n": 55},
-        {"n": 60, "ridge": 0.8, "spectrum": (3.0, 2.0)},
         {"n": 47, "noise_std": 0.1},
         {"n": 52, "noise_std": 0.1},
     ],

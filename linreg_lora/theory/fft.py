@@ -19,8 +19,8 @@ from linreg_lora.theory.rescaled import without_negligible_ridge
 OVERDETERMINED = "Tr(Sigma_eps) dx / (n - dx - 1), exact"
 UNDERDETERMINED = "c ||Delta||^2 (1 - n/dx) + Tr(Sigma_eps) n / (dx - n - 1), exact"
 RIDGE = (
-    "c ||Delta||^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)), e = eta / c, S: mean trace of a Wishart "
-    "resolvent, exact"
+    "c ||Delta||^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)), e = eta / c, S: mean trace of a "
+    "Wishart resolvent, exact"
 )
 EQUIVALENT = "bias kappa^2 Tr(Delta Sigma (Sigma + kappa)^-2 Delta^T) / (1 - df2/n) + Tr(Sigma_eps) df2 / (n - df2), deterministic equivalent, corrected to first order in the dimension"  # fmt: skip  # noqa: E501
 
@@ -67,8 +67,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
     """Expected excess risk of FFT by the sharpest result that applies.
 
     Ridgeless, n >= rank(Sigma): `overdetermined`, exact for any covariances. Ridgeless, n < dx, Sigma = c I:
-    `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`, whose relative error is some 1/u^2, u the distance from a
-    threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
+    `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`,
+    whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
     for u < 3, where the equivalent says nothing.
 
     >>> import linreg_lora as ll

@@ -165,7 +165,7 @@ class MatrixBlock:
         self.n, self.ridge, self.part = n, ridge, part
         self.inputs, self.cross, self.outputs = part.inputs, part.cross, part.outputs
         self.unit = np.eye(len(self.outputs))
-        self.size = max(1, 16 * _CHUNK // self.unit.size)
+        self.size = max(1, 16 * _CHUNK // max(1, self.unit.size))
 
     def overlaps(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "3 p"]:
         return self.slopes(z, w)[0]

@@ -105,7 +105,8 @@ def functionals(
     outputs = max(100, problem.dy)
     tolerance = _COUNT_PER_OUTPUT * outputs
     evaluate = functools.partial(points.evaluate, solver)
-    with runtime.one_numpy_thread():
+    # Points that are lost say so by their residuals.
+    with runtime.one_numpy_thread(), np.errstate(all="ignore"):
         found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance, around=correction)
         failures = _failures(found.cut, ranks, tolerance)
         ends, shares = _ladder(solver, found, x_max), shares_of(problem, solver, pretraining) if correction else []
@@ -117,9 +118,9 @@ def functionals(
         failures = more | failures
         if correction:
             way, there = _way_to_shifted(solver, evaluate, found, ranks, delta[:, 0], shares, near, failures)
-    curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
-    if correction:
-        curvature, spread = _curvature(solver, found, shares, near), _spread(found)
+        curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
+        if correction:
+            curvature, spread = _curvature(solver, found, shares, near), _spread(found)
     gap, density = found.width > 0, found.cut.density
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
@@ -155,7 +156,7 @@ def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretrain
     t, w = np.polynomial.legendre.leggauss(_NODES)
     turn, radius = np.exp(1j * np.pi * (1 - (t + 1) / 2)), x_max * (1 + _OUTSIDE) / 2
     z, weights = x_max - radius + radius * turn, -0.5j * np.pi * w * radius * turn
-    with runtime.one_numpy_thread():
+    with runtime.one_numpy_thread(), np.errstate(all="ignore"):
         states = solver(z)
         shares = shares_of(problem, solver, pretraining) if correction else []
         near = threshold_of(problem, pretraining) if correction else None
