@@ -15,7 +15,7 @@ from linreg_lora.estimators import bitfit, fft, frozen, ia3, lora
 from linreg_lora.theory import bounds, capacity, data_benefit, depth, equivalent, extreme_eigenvalues
 from linreg_lora.theory import frozen as frozen_theory
 from linreg_lora.theory.bitfit import BitFitRisk
-from linreg_lora.theory.resolvent import functionals
+from linreg_lora.theory.contours import functionals
 
 Patch = pytest.MonkeyPatch
 

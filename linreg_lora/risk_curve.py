@@ -48,7 +48,7 @@ class RiskCurve:
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> curve = ll.expected_risk(problem)
     >>> f"rank {curve.best_rank}: {curve.at_rank(curve.best_rank).risk:.3f}, FFT: {curve.fft_risk:.3f}"
-    'rank 2: 3.264, FFT: 13.714'
+    'rank 2: 3.263, FFT: 13.714'
     """
 
     problem: Problem
@@ -111,7 +111,7 @@ class RiskCurve:
         >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
         >>> found = ll.expected_risk(problem).at_rank(2)
         >>> f"{found.risk:.3f}, {found.difference:.3f} against FFT"
-        '3.264, -10.451 against FFT'
+        '3.263, -10.451 against FFT'
         """
         one = self.at([rank])
         return RankRisk(

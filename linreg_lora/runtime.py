@@ -80,6 +80,21 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def one_numpy_thread() -> Iterator[None]:
+    """As `one_blas_thread`, where NumPy is all that runs: SciPy's library, a quarter of a second, is not loaded."""
+    with _numpy_pools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _numpy_pools():
+    import numpy as np  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 @functools.cache
 def _thread_pools():
     """The thread pools of this process. To look for them takes milliseconds; JAX's LAPACK has to be there by then."""

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = picture.PACKAGE
 #: Inside rooms, from left to right. A folder that is not named here has no order of its own.
 INSIDE = {
-    "theory": ("resolvent", "equivalent"),
+    "theory": ("contours", "resolvent", "equivalent"),
     "claims": (
         "vocabulary",
         "signatures",
@@ -82,7 +82,7 @@ def test_nothing_imports_from_its_right(name):
         ("linreg_lora.problem", "from linreg_lora.theory.floor import least_risk"),
         ("linreg_lora.theory.curve", "def f():\n    from linreg_lora import simulation"),
         ("linreg_lora.sampling.plan", "import linreg_lora.sweeps.grid"),
-        ("linreg_lora.theory.resolvent.cuts", "from linreg_lora.theory.equivalent import equivalent"),
+        ("linreg_lora.theory.contours.cuts", "from linreg_lora.theory.equivalent import equivalent"),
         ("linreg_lora.claims.judge", "from linreg_lora.claims.show import report"),
     ],
 )

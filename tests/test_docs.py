@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from linreg_lora.theory import notes
-from linreg_lora.theory.resolvent import doubt
+from linreg_lora.theory.contours import doubt
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "theory.md"

@@ -102,11 +102,12 @@ def test_answers_from_other_numbers_are_not_in_doubt():
 
 
 def test_where_theory_says_nothing_nothing_is_answered():
-    """Simulation (NumPy, 60,000 draws) has the crossing at 0.16; the equivalent had it at 0.185."""
+    """Where Sigma is not quite c I, no exact threshold is known."""
+    other = NEXT.replace(input_covariance=1 + 1e-9 * np.arange(12))
     for question in (
-        lambda: decisions.best_rank(NEXT),
-        lambda: decisions.ranks_that_beat_fft(NEXT),
-        lambda: decisions.crossover(NEXT, 1, "noise_std", 0.001, 50),
+        lambda: decisions.best_rank(other),
+        lambda: decisions.ranks_that_beat_fft(other),
+        lambda: decisions.crossover(other, 1, "noise_std", 0.001, 50),
     ):
         with pytest.raises(NumericalFailure, match=r"received 0.693 \(n = 12, 11.66 inputs resolved\)"):
             question()
@@ -125,6 +126,13 @@ def test_a_crossing_over_n_names_where_theory_says_nothing():
     assert "nothing is known for n from 2 to 2" in found.note
 
 
+def test_a_crossing_next_to_the_threshold():
+    """Simulation (NumPy, 60,000 draws) has it at 0.16; the first order alone had it at 0.185."""
+    (crossing,) = decisions.crossover(NEXT, 1, "noise_std", 0.001, 50)
+    assert 0.155 < crossing.value < 0.17
+    assert crossing.flagged
+
+
 def test_an_unknown_rank_that_could_not_be_best_takes_nothing_with_it():
     curve = expected_risk(PROBLEM.replace(n=200), [0, 1, 3])
     unknown = dataclasses.replace(curve, risk=np.where(curve.ranks == 1, np.nan, curve.risk))
@@ -140,7 +148,7 @@ def test_one_rank_of_a_curve():
     assert (found.difference, found.difference_stderr) == (curve.difference[2], curve.difference_stderr[2])
     assert curve.at_rank(curve.best_rank).risk == np.min(curve.risk)
     theory = expected_risk(NEAR, [1, 16])
-    assert [theory.at_rank(rank).flagged for rank in (1, 16)] == theory.flagged.tolist() == [True, True]
+    assert [theory.at_rank(rank).flagged for rank in (1, 16)] == theory.flagged.tolist() == [True, False]
     with pytest.raises(InvalidInput, match="ranks of this curve"):
         curve.at_rank(3)
 

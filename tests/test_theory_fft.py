@@ -127,7 +127,8 @@ def test_the_sharpest_formula_is_chosen():
     chosen = {
         fft.OVERDETERMINED: [over, over.replace(**anisotropic), over.replace(n=12, noise_std=0.0)],
         fft.UNDERDETERMINED: [over.replace(n=5), over.replace(n=5, input_covariance=np.full(12, 3.0))],
-        fft.EQUIVALENT: [over.replace(n=5, **anisotropic), over.replace(ridge=1.0), over.replace(n=12, ridge=1.0)],
+        fft.RIDGE: [over.replace(ridge=1.0), over.replace(n=12, ridge=1.0)],
+        fft.EQUIVALENT: [over.replace(n=5, **anisotropic), over.replace(ridge=1.0, **anisotropic)],
     }
     for formula, problems in chosen.items():
         assert {fft.fft_risk(problem).formula for problem in problems} == {formula}
@@ -304,7 +305,9 @@ def test_the_distance_from_a_threshold_by_hand(ridge):
 
 
 def test_near_a_threshold_fft_is_flagged_and_next_to_it_refused():
-    problem = Problem(n=20, dx=20, dy=1, spectrum=(1.0,), noise_std=1.0, ridge=1e-4)
+    """Where it is not known exactly, as for Sigma = c I."""
+    almost = 1.0 + 1e-9 * np.arange(20)
+    problem = Problem(n=20, dx=20, dy=1, spectrum=(1.0,), noise_std=1.0, ridge=1e-4, input_covariance=almost)
     with pytest.raises(NumericalFailure, match=r"received 0.0894 \(n = 20, 19.96 inputs resolved\)"):
         fft.fft_risk(problem)
     near = fft.fft_risk(problem.replace(n=25))

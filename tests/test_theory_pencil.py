@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from linreg_lora import Problem
+from linreg_lora.theory.contours.coupling import couple
+from linreg_lora.theory.contours.modes import largest_eigenvalue_bound
 from linreg_lora.theory.resolvent import dyson, pencil, ridgeless
-from linreg_lora.theory.resolvent.coupling import couple
-from linreg_lora.theory.resolvent.modes import largest_eigenvalue_bound
 from linreg_lora.theory.resolvent.modes import pencil as pencil_of
 from linreg_lora.theory.resolvent.modes import ridgeless as ridgeless_of
 

@@ -81,7 +81,7 @@ def against_rank(setting: Setting) -> AgainstRank:
 
     >>> import linreg_lora as ll
     >>> ll.explorer.against_rank(ll.explorer.Setting(n=60, dx=24, dy=20)).summary
-    'overdetermined, n - dx = 36: of the ranks drawn LoRA of rank 4 is best, risk 4.39 against 13.71 of FFT'
+    'overdetermined, n - dx = 36: of the ranks drawn LoRA of rank 4 is best, risk 4.389 against 13.71 of FFT'
     """
     problem = setting.problem()
     grouped, ends = _grouped(problem)
@@ -130,7 +130,7 @@ def lora_at(setting: Setting, n: int) -> float:
     >>> import linreg_lora as ll
     >>> setting = ll.explorer.Setting(n=60, dx=24, dy=20, lora=4)
     >>> f"{ll.explorer.lora_at(setting, 60):.3f}, with twice the samples {ll.explorer.lora_at(setting, 120):.3f}"
-    '4.390, with twice the samples 1.654'
+    '4.389, with twice the samples 1.654'
     """
     problem = setting.problem().replace(n=n)
     if problem.moments is Moments.NO_MEAN:

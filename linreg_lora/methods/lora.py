@@ -21,7 +21,7 @@ class LoRA(Method):
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> found = ll.expected_risk(problem, method=ll.methods.LoRA(2))
     >>> f"{found.method}: {found.parameters} parameters, risk {found.risk:.3f}"
-    'lora:2: 88 parameters, risk 3.264'
+    'lora:2: 88 parameters, risk 3.263'
     """
 
     rank: int

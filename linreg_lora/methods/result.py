@@ -28,7 +28,7 @@ class MethodRisk:
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> found = ll.expected_risk(problem, method="lora:2")
     >>> f"{found.parameters} parameters: {found.risk:.3f}"
-    '88 parameters: 3.264'
+    '88 parameters: 3.263'
     """
 
     problem: Problem

@@ -47,7 +47,7 @@ def compare(
     ...     print(one.method, one.parameters, f"{one.theory.risk:.3f}", *one.theory.notes)
     bitfit 20 14.567
     ia3 20 nan pretrained: expected A0, a dy x dx matrix, received nothing; IA3 rescales the pretrained outputs
-    lora:2 88 3.264
+    lora:2 88 3.263
     """
     require_problem(problem)
     methods = registry.each(adapt)

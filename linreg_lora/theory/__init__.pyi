@@ -27,6 +27,7 @@ from . import wishart as wishart
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .contours.functionals import fft_functionals
 from .curve import expected_risk
 from .data_benefit import (
     Benefit,
@@ -48,7 +49,6 @@ from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
-from .resolvent.functionals import fft_functionals
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
 from .wishart import condition_number, gaussian_norm, inverse_moment

@@ -209,7 +209,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> found = ll.theory.lora_bound(problem, rank=3)
     >>> f"{found.bound:.1f}, for an expected risk of {ll.expected_risk(problem, ranks=[3]).risk[0]:.3f}"
-    '225.2, for an expected risk of 3.743'
+    '225.2, for an expected risk of 3.742'
     """
     require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)

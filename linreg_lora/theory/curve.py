@@ -20,7 +20,7 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> curve = ll.expected_risk(problem, ranks=[0, 2, 20])
     >>> curve.risk.round(3).tolist()
-    [14.0, 3.264, 13.714]
+    [14.0, 3.263, 13.714]
     >>> curve.fft_formula
     'Tr(Sigma_eps) dx / (n - dx - 1), exact'
     """

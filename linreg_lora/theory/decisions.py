@@ -62,7 +62,7 @@ def best_rank(problem: Problem) -> BestRank:
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> best = ll.best_rank(problem)
     >>> f"rank {best.rank}: {best.risk:.3f}, FFT: {best.fft_risk:.3f}"
-    'rank 2: 3.264, FFT: 13.714'
+    'rank 2: 3.263, FFT: 13.714'
     """
     curve = expected_risk(problem)
     found, note = curve.at_rank(curve.best_rank), doubt_of_best(curve)

@@ -7,22 +7,28 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
+from linreg_lora.theory import laguerre
 from linreg_lora.theory.effective import (
     distance_from_threshold,
     effective,
     input_variances,
     shift_energies,
-    toward_no_ridge,
 )
 from linreg_lora.theory.rescaled import without_negligible_ridge
 
 OVERDETERMINED = "Tr(Sigma_eps) dx / (n - dx - 1), exact"
 UNDERDETERMINED = "c ||Delta||^2 (1 - n/dx) + Tr(Sigma_eps) n / (dx - n - 1), exact"
+RIDGE = (
+    "c ||Delta||^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)), e = eta / c, S: mean trace of a "
+    "Wishart resolvent, exact"
+)
 EQUIVALENT = "bias kappa^2 Tr(Delta Sigma (Sigma + kappa)^-2 Delta^T) / (1 - df2/n) + Tr(Sigma_eps) df2 / (n - df2), deterministic equivalent, corrected to first order in the dimension"  # fmt: skip  # noqa: E501
 
 #: Distances u from a threshold (`theory.effective`): below the first the expansion in 1/u is worthless, below the
 #: second its next order, about 1/u^2, may pass 0.5 %.
 NO_EXPANSION, NEAR = 3.0, 1 / 0.07
+#: Beyond this distance, with ridge, the exact density of Sigma = c I changes nothing: 1/u^2 is 0.03 %.
+_FAR = 60.0
 
 
 class FFTRisk(NamedTuple):
@@ -61,8 +67,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
     """Expected excess risk of FFT by the sharpest result that applies.
 
     Ridgeless, n >= rank(Sigma): `overdetermined`, exact for any covariances. Ridgeless, n < dx, Sigma = c I:
-    `underdetermined`, exact. Otherwise `equivalent`, whose relative error is some 1/u^2, u the distance from a
-    threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
+    `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`,
+    whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
     for u < 3, where the equivalent says nothing.
 
     >>> import linreg_lora as ll
@@ -78,6 +84,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
         return overdetermined(problem)
     if problem.ridge == 0 and problem.isotropic_scale is not None:
         return underdetermined(problem)
+    if has_exact_ridge(problem):
+        return isotropic_ridge(problem)
     return fft_equivalent(problem)
 
 
@@ -114,6 +122,38 @@ def underdetermined(problem: Problem) -> FFTRisk:
     if problem.noise_trace == 0:
         return FFTRisk(bias, 0.0, UNDERDETERMINED)
     return FFTRisk(bias, problem.noise_trace * n / dof if dof > 0 else math.inf, UNDERDETERMINED)
+
+
+def isotropic_ridge(problem: Problem) -> FFTRisk:
+    """FFT with ridge eta > 0 and Sigma = c I, any n: exact.
+
+        E risk = c ||Delta||_F^2 (1 - (m + e^2 S'(e)) / dx) + Tr(Sigma_eps) (S(e) + e S'(e)),      e = eta / c
+
+    S(e) = E Tr (W + e)^{-1} for a real Wishart matrix W, m x m with max(n, dx) degrees of freedom, m = min(n, dx)
+    (`theory.laguerre`): X X^T / c has the eigenvalues of W and dx - m zeros. Bias and variance are the means of
+    e^2 (lam + e)^{-2} and lam (lam + e)^{-2} over them. Raises `InvalidInput` elsewhere, and where m is too large for
+    the density in double precision, some 200. Source: derived here.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=27, dx=25, dy=25, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=0.01)
+    >>> f"{ll.theory.fft_risk(problem).risk:.6f}"
+    '366.249470'
+    """
+    scale = problem.isotropic_scale
+    m, nu = sorted((problem.n, problem.dx))
+    if problem.ridge == 0 or scale is None or not laguerre.has_density(m, nu):
+        raise InvalidInput("problem", "Sigma = c I, ridge > 0 and min(n, dx) < 200", f"n = {problem.n}, dx = {problem.dx}, ridge = {problem.ridge}, isotropic: {scale is not None}")  # fmt: skip  # noqa: E501
+    e = problem.ridge / scale
+    s, slope = (float(value) for value in laguerre.exact(e, m, nu)[:2])
+    bias = problem.pretrained_risk * (1 - (m + e * e * slope) / problem.dx)
+    return FFTRisk(bias, problem.noise_trace * (s + e * slope), RIDGE)
+
+
+def has_exact_ridge(problem: Problem) -> bool:
+    """Whether `isotropic_ridge` holds and is needed."""
+    if problem.ridge == 0 or problem.isotropic_scale is None:
+        return False
+    return laguerre.has_density(*sorted((problem.n, problem.dx))) and distance_from_threshold(problem) < _FAR
 
 
 def fft_equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
@@ -197,20 +237,11 @@ def first_order(problem: Problem) -> FirstOrder:
 
 
 def as_lora(problem: Problem, *, correction: bool) -> float:
-    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known.
-
-    For n < dx without ridge LoRA's correction is extrapolated from small ridges; so it is here, and the error cancels
-    in their difference.
-    """
+    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known."""
+    if correction and hard_edge(problem) and problem.ridge == 0:
+        return fft_risk(problem).risk
     found = first_order(problem)
-    risk = found.bias + found.variance
-    if not correction:
-        return risk
-    if problem.ridge > 0 or problem.regime is not Regime.UNDERDETERMINED:
-        return risk + pole_factor(problem) * found.correction
-    ridges, weights = toward_no_ridge(problem)
-    corrections = [first_order(problem.replace(ridge=float(ridge))).correction for ridge in ridges]
-    return risk + pole_factor(problem) * float(weights @ corrections)
+    return found.bias + found.variance + (pole_factor(problem) * found.correction if correction else 0.0)
 
 
 def resummed(problem: Problem) -> bool:
@@ -220,9 +251,22 @@ def resummed(problem: Problem) -> bool:
     )
 
 
+def hard_edge(problem: Problem) -> bool:
+    """Whether LoRA's equivalent knows the weakest eigenvalues of the inputs exactly (`contours.threshold`).
+
+    With isotropic noise: without ridge for n > dx or Sigma = c I, with one where FFT's risk is known exactly.
+    """
+    if problem.noise_trace == 0 or problem.isotropic_noise_scale is None:
+        return False
+    return resummed(problem) or has_exact_ridge(problem.without_null_inputs())
+
+
 def pole_factor(problem: Problem) -> float:
-    """g / (g - 1), g = |n - dx|, by which a first-order correction grows where the pole is at g = 1; else 1."""
-    if problem.noise_trace == 0 or not resummed(problem):
+    """g / (g - 1), g = |n - dx|, by which a first-order correction grows where the pole is at g = 1; else 1.
+
+    Also 1 where the pole is known exactly (`hard_edge`).
+    """
+    if problem.noise_trace == 0 or hard_edge(problem) or not resummed(problem):
         return 1.0
     distance = abs(problem.distance_from_threshold)
     return distance / (distance - 1)

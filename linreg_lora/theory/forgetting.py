@@ -17,12 +17,12 @@ from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import notes as words
+from linreg_lora.theory.contours import doubt
+from linreg_lora.theory.contours.functionals import fft_functionals, functionals
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation
 from linreg_lora.theory.equivalent import interior_ranks
 from linreg_lora.theory.fft import NEAR, require_expansion
 from linreg_lora.theory.rescaled import without_negligible_ridge
-from linreg_lora.theory.resolvent import doubt
-from linreg_lora.theory.resolvent.functionals import fft_functionals, functionals
 
 OVERDETERMINED = "||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1), exact"
 UNDERDETERMINED = "Tr Delta E[P Sigma_pre P] Delta^T + Tr(Sigma_eps) Tr(Sigma_pre) n / (c dx (dx - n - 1)), exact"

@@ -97,7 +97,7 @@ def spiked_risk(problem: Problem) -> Float[np.ndarray, "ranks"]:
     >>> ll.theory.spiked_risk(problem)[:4].round(3).tolist()
     [14.0, 6.085, 3.254, 3.895]
     >>> ll.expected_risk(problem).risk[:4].round(3).tolist()
-    [14.0, 6.265, 3.264, 3.743]
+    [14.0, 6.265, 3.263, 3.742]
     """
     found = spikes(problem)
     sigma = problem.noise_std * np.sqrt(problem.isotropic_noise_scale or 1.0)

@@ -25,11 +25,11 @@ from jaxtyping import Array, Bool, Float
 from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem, Regime
+from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.effective import toward_no_ridge
 from linreg_lora.theory.fft import pole_factor
 from linreg_lora.theory.resolvent import dyson, pencil, ridgeless
 from linreg_lora.theory.resolvent.cuts import Cuts, Evaluate, Ladder, find_cuts
-from linreg_lora.theory.resolvent.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.resolvent.modes import pencil as pencil_of
 from linreg_lora.theory.resolvent.modes import ridgeless as ridgeless_of
 

@@ -20,12 +20,12 @@ import functools
 import itertools
 import operator
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex
 
+from linreg_lora.theory.contours.modes import Blocks, Pencil
 from linreg_lora.theory.resolvent.dyson import Equations
 
 _L = np.array([[0.0, 1.0], [1.0, -1.0]])
@@ -34,36 +34,6 @@ _QUADRUPLES = list(itertools.product(_SIDES, repeat=4))
 #: The entries of a symmetric 2 x 2 matrix that are kept.
 _PACKED = ((0, 0), (0, 1), (1, 1))
 _ROUNDING = 1e-12
-
-
-class Blocks(NamedTuple):
-    """A part of the coordinates that V does not couple to the rest, in a basis that makes V_00 diagonal.
-
-    Either K pairs of one input and one output direction, `copies` times each, where every block is a vector of K
-    scalars; or one pair of matrices, V_01 of shape (inputs, outputs). `pretraining` is the pretraining covariance on
-    the inputs, its mean over directions that are counted together. `absent` marks coordinates that pad a pair: there
-    V = 0 and C = 1, and no trace counts them.
-    """
-
-    inputs: Float[Array, "i"]
-    cross: Float[Array, "i"] | Float[Array, "i o"]
-    outputs: Float[Array, "o"] | Float[Array, "o o"]
-    pretraining: Float[Array, "i"] | Float[Array, "i i"]
-    absent: tuple[Bool[Array, "i"], Bool[Array, "o"]]
-    copies: Float[Array, "i"] | None
-
-    @property
-    def v(self) -> list[list[Array]]:
-        """V by blocks."""
-        return [[self.inputs, self.cross], [self.cross.T, self.outputs]]
-
-
-class Pencil(NamedTuple):
-    """M(z): sample size n, ridge eta, and V as independent parts."""
-
-    n: Float[Array, ""]
-    ridge: Float[Array, ""]
-    parts: tuple[Blocks, ...]
 
 
 def step(pencil: Pencil, z: Complex[Array, ""], state: Complex[Array, "3"]) -> Complex[Array, "3"]:

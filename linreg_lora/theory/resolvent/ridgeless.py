@@ -13,30 +13,13 @@ energy with Sigma_pre for one Sigma: df2 becomes Tr Sigma_pre Sigma (Sigma + kap
 becomes Sigma_pre. Everything is diagonal in the eigenbasis of V_11: a node costs one pass over its eigenvalues.
 """
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex
 
+from linreg_lora.theory.contours.modes import Ridgeless
 from linreg_lora.theory.resolvent.dyson import Equations
 
 _ROUNDING = 1e-12
-
-
-class Ridgeless(NamedTuple):
-    """Eigenvalues of V_11 and, on its eigenvectors, the diagonals of the matrices in S1 and S2, with multiplicities.
-
-    `df2_pretraining` and `second_pretraining` are df2 and the matrix of S2 for Sigma_pre.
-    """
-
-    n: Float[Array, ""]
-    df2: Float[Array, ""]
-    df2_pretraining: Float[Array, ""]
-    eigenvalues: Float[Array, "K"]
-    first: Float[Array, "K"]
-    second: Float[Array, "K"]
-    second_pretraining: Float[Array, "K"]
-    multiplicity: Float[Array, "K"]
 
 
 def step(limit: Ridgeless, z: Complex[Array, ""], gamma: Complex[Array, "1"]) -> Complex[Array, "1"]:

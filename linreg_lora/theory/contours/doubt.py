@@ -2,8 +2,9 @@
 
 The corrected equivalent of LoRA's risk, or forgetting, R at rank r leaves four errors, each with an estimate:
 
-- near a threshold the next order of the expansion, some 1/u^2, u the distance (`theory.effective`);
-- the square of the correction, delta^2 / R^2, where the first order alone is large;
+- near a threshold the next order of the expansion, some 1/u^2, u the distance (`theory.effective`), and the square of
+  the correction, delta^2 / R^2, where the first order alone is large: both but inside bands of noise, or of the shift,
+  where the threshold is known exactly (`threshold`);
 - at a spectral edge: R is taken at the cut above which r directions lie in the mean, but the r strongest are kept in
   every draw. A cut that counts with variance v misplaces directions, each at a cost that grows with the slope of R, so
   that R is off by (v + delta N^2) R'' / 2. v = (log k + C) / pi^2 for the k-th direction of a band is the number
@@ -21,19 +22,22 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linreg_lora.problem import Problem
+from linreg_lora.theory.contours.edges import band_of_noise, number_variance
+from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.effective import distance_from_threshold
-from linreg_lora.theory.fft import NEAR
-from linreg_lora.theory.resolvent.functionals import Functionals
+from linreg_lora.theory.fft import NEAR, hard_edge
 from linreg_lora.theory.truncation import numerical_rank
 
 #: A correction of this share of the risk: its square is 0.5 %.
 _LARGE_CORRECTION = 0.07
-#: The largest error at a spectral edge, as a share of the risk, and the constant C of the number variance.
-_EDGE, _NUMBER_VARIANCE = 0.005, 1.56
+#: The largest error at a spectral edge, as a share of the risk; and what is left of it where it is corrected (`edges`).
+_EDGE, _LEFT = 0.005, 0.5
 #: A gap is narrow below this times d^{-2/3}, d = min(n, dx, dy): a quarter of an edge's fluctuation (Tracy-Widom, 0.8
 #: d^{-2/3} if square). More than `_MISCOUNTED` directions must not be missing on it, nor the correction move a cut by
 #: more than `_MOVED` towards an upper edge.
 _NARROW_GAP, _MISCOUNTED, _MOVED = 0.2, 0.02, 0.2
+#: The least min(n, dx, dy) at which what is known exactly of a threshold was checked to be all that matters.
+_ENOUGH = 12
 #: A gap is about to open where the density at a cut is a fifth below that around it.
 _OPENING = 1.25
 
@@ -49,11 +53,16 @@ def flags(
     """Which of the interior `ranks` may be off by more than 1 %; `raw` R, its correction `change`, `curvature` R''."""
     planted = numerical_rank(problem.whitened_spectrum, (problem.dy, problem.dx))
     place = np.where(ranks > planted, ranks - planted, ranks)
-    misplaced = (np.log(place) + _NUMBER_VARIANCE) / np.pi**2 + found.moved**2
+    # What is known of what a cut misplaces is known up to some of it.
+    left = np.where(found.sharpened, _LEFT, 1.0)
+    misplaced = left * (number_variance(place.astype(float)) + found.moved**2)
     edge = misplaced * np.abs(curvature) / 2 > _EDGE * np.abs(raw)
     narrow = (found.gap > 0) & (found.gap < _NARROW_GAP * problem.max_rank ** (-2 / 3))
     moved = np.where(found.gap > 0, np.abs(found.moved) > _MISCOUNTED, found.moved > _MOVED)
     opening = (found.gap == 0) & (found.spread > _OPENING)
     large = np.abs(change) > _LARGE_CORRECTION * np.abs(raw)
     near = distance_from_threshold(problem) < NEAR
-    return edge | narrow | opening | moved | large | near
+    # Inside a band the threshold is known; planted directions that merge with a band of noise are not.
+    inside = (found.gap == 0) & (found.sharpened | (band_of_noise(problem) is None))
+    known = inside & (hard_edge(problem) and problem.max_rank >= _ENOUGH)
+    return edge | narrow | opening | moved | ((large | near) & ~known)

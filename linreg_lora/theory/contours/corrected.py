@@ -1,0 +1,129 @@
+"""The correction as a weighted sum over equations, at points: one for problems with ridge, two around none.
+
+In the limit of no ridge for n < dx the equation of `pencil` is singular, and so is its correction. It is regular in
+scaled unknowns (`PencilEquation`), beyond a ridge of zero too, where the energy's part A / eta + B + C eta + ... has
+its B as the mean of two ridges.
+"""
+
+import cmath
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from linreg_lora.problem import Problem, Regime
+from linreg_lora.theory.contours import paths
+from linreg_lora.theory.contours.correction import correction as correction_at
+from linreg_lora.theory.contours.correction import moved as moved_at
+from linreg_lora.theory.contours.modes import Pretraining
+from linreg_lora.theory.contours.modes import pencil as pencil_of
+from linreg_lora.theory.contours.modes import ridgeless as ridgeless_of
+from linreg_lora.theory.contours.pencil import PencilEquation
+from linreg_lora.theory.contours.points import Points
+from linreg_lora.theory.contours.ridgeless import RidgelessEquation
+from linreg_lora.theory.contours.solver import Solver, States, newton, relative_size
+from linreg_lora.theory.contours.threshold import Threshold
+from linreg_lora.theory.effective import input_variances, lower_edge, toward_no_ridge
+from linreg_lora.theory.fft import hard_edge
+
+#: Ridges around none, as a share of the radius of convergence.
+_STEP = 1e-4
+#: How far states at negative ridges are from those without, relatively.
+_NEAR_LIMIT = 0.5
+
+
+class Share(NamedTuple):
+    """A part of the correction: its weight, the equation at a ridge, and guesses of its states (z, states) -> w."""
+
+    weight: float
+    solver: Solver
+    guess: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def states(self, z: np.ndarray, w: np.ndarray) -> States:
+        """The states, from those of the raw equation. Past eta = 0 none is proper: they must stay near the guess."""
+        if isinstance(self.solver.equation, PencilEquation) and np.imag(self.solver.equation.link) == 0:
+            return self.solver(z, self.guess(z, w))
+        guess = self.guess(z, w)
+        found = newton(self.solver.equation, z, guess)
+        return found._replace(proper=relative_size(found.w - guess, guess) < _NEAR_LIMIT)
+
+
+def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one_sided: bool = False) -> list[Share]:
+    """Equations of which the correction is a weighted sum.
+
+    In the limit of no ridge delta T1 = A / eta + B + C eta + ..., where A does not depend on z. B is the mean
+    at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
+    beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
+    """
+    limit = solver.equation
+    if not isinstance(limit, RidgelessEquation):
+        return [Share(1.0, solver, lambda _, w: w)]
+    if one_sided:
+        ridges, weights = toward_no_ridge(problem)
+    else:
+        ridges, weights = _STEP * lower_edge(input_variances(problem), problem.n) * np.array([1, -1]), np.full(2, 0.5)
+    pencil = pencil_of(problem, 1.0, pretraining)
+    links = [(weight, cmath.sqrt(ridge)) for ridge, weight in zip(ridges.tolist(), weights.tolist(), strict=True)]
+    return [
+        Share(weight, Solver(PencilEquation(pencil, link)), functools.partial(limit.linked, link=link))
+        for weight, link in links
+    ]
+
+
+def integrand_of(solver: Solver, shares: list[Share], near: Threshold | None) -> paths.Integrand:
+    """The four traces, and what the correction adds to them."""
+
+    def integrand(z: np.ndarray, states: States) -> np.ndarray:
+        parts = [solver.equation.traces(z, states.w)]
+        for place, share in enumerate(shares):
+            at = states if share.solver is solver else share.states(z, states.w)
+            states.proper[~at.solved] = False
+            delta = share.weight * correction_at(_pencil(share.solver), z, at.w)
+            parts = [parts[0], delta if place == 0 else parts[1] + delta]
+        if near is not None:
+            parts[1] -= near(solver.equation, z, states, parts[1][0])
+        return np.concatenate(parts)
+
+    return integrand
+
+
+def threshold_of(problem: Problem, pretraining: Pretraining) -> Threshold | None:
+    """What the correction misses of the weakest inputs, where that is known."""
+    if not hard_edge(problem):
+        return None
+    (part,) = pencil_of(problem, 1.0, pretraining).parts
+    # Their directions are random: they forget on Sigma_pre what they cost on Sigma, in the ratio of the traces.
+    ratio = np.sum(part.copies * part.pretraining) / np.sum(part.copies * part.inputs)
+    return Threshold(problem, float(ratio))
+
+
+def moved_by(shares: list[Share], at: Points) -> tuple[np.ndarray, np.ndarray]:
+    """delta N at real points, up to halves, and its density -d delta N / d log x."""
+    both = [_moved(share, at) for share in shares]
+    counts = np.stack([count for count, _ in both])
+    counts += np.round(2 * (counts[0] - counts)) / 2
+    weights = np.array([share.weight for share in shares])
+    return weights @ counts, weights @ np.stack([density for _, density in both])
+
+
+def _moved(share: Share, ends: Points) -> tuple[np.ndarray, np.ndarray]:
+    """delta N at real points, up to halves, from just above them to first order, and -d delta N / d log x."""
+    equation, w = _pencil(share.solver), share.states(ends.z, ends.state.T).w
+    trace = correction_at(equation, ends.z, w)[0]
+    return moved_at(equation, ends.z, w) + ends.z.imag * trace.real / np.pi, ends.x * trace.imag / np.pi
+
+
+def _pencil(solver: Solver) -> PencilEquation:
+    assert isinstance(solver.equation, PencilEquation)
+    return solver.equation
+
+
+def _is_limit(problem: Problem) -> bool:
+    return problem.ridge == 0 and problem.regime is Regime.UNDERDETERMINED
+
+
+def solver_of(problem: Problem, pretraining: Pretraining) -> Solver:
+    if _is_limit(problem):
+        return Solver(RidgelessEquation(ridgeless_of(problem, pretraining)))
+    return Solver(PencilEquation(pencil_of(problem, problem.ridge, pretraining)))

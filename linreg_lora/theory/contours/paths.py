@@ -1,0 +1,120 @@
+"""Contour integrals between neighbouring cuts, certified by counts that are known without them.
+
+A resolvent trace g(z) carries a measure on the eigenvalues of F F^T; its share between two cuts is
+
+    value = (1 / pi) Im integral of g dz from x to y through the upper half plane.
+
+The path is an arc of log z, at most `_HEIGHT` high. Where both ends lie inside one band g continues through the
+axis and a few Gauss-Legendre nodes do; next to spectral edges nodes cluster at both ends like the third power of the
+distance. Their number is doubled until the number of directions, for the correction delta N, is what the ends say.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from linreg_lora.theory.contours.points import Points
+from linreg_lora.theory.contours.solver import Solver, States
+
+#: Numbers of nodes, and whether they cluster at the ends.
+_RULES = ((12, False), (24, True), (48, True), (96, True), (192, True))
+_HEIGHT = 1.0
+#: What doubling the nodes must leave of an error at most, to be worth it.
+_WORTH = 0.1
+
+#: Traces to integrate at nodes z, given the states there: (traces, nodes).
+Integrand = Callable[[np.ndarray, States], np.ndarray]
+
+
+class Integrals(NamedTuple):
+    """Integrals of every trace between cuts, how far those that are known are off, and the largest residual."""
+
+    values: Float[np.ndarray, "m traces"]
+    off: Float[np.ndarray, "known m"]
+    residual: Float[np.ndarray, "m"]
+
+
+def between(
+    solver: Solver,
+    low: Points,
+    high: Points,
+    integrand: Integrand,
+    known: tuple[Float[np.ndarray, "m"], ...],
+    tolerance: tuple[Float[np.ndarray, "m"], ...],
+    enough: Float[np.ndarray, "m"],
+) -> Integrals:
+    """The integrals from each cut of `low` to that of `high`.
+
+    `known`: what traces 0, 4, ... must integrate to, within `tolerance`; from the second on up to whole halves. Below
+    `enough` times that nodes are doubled only as long as that takes most of what they are off away.
+    """
+    m = len(low.x)
+    values, error, residual = None, np.full(m, np.inf), np.full(m, np.inf)
+    miss = np.full((len(known), m), np.inf)
+    open_ = np.arange(m)
+    for nodes, clustered in _RULES:
+        a, b = low.at(open_), high.at(open_)
+        z, weights = arc(a.x, b.x, nodes, clustered)
+        states = solver(z.ravel(), _hermite(a, b, z))
+        traces = integrand(z.ravel(), states).reshape(-1, *z.shape)
+        # Real constants integrate to real numbers: without them less is lost to rounding.
+        traces -= traces[:, :, nodes // 2, None].real
+        found = np.sum(weights * traces, axis=2).imag / np.pi
+        off = np.stack([np.abs(found[4 * k] - known[k][open_]) for k in range(len(known))])
+        off[1:] = np.abs(off[1:] - np.round(2 * off[1:]) / 2)
+        worst = np.max(off / np.stack([allowed[open_] for allowed in tolerance]), axis=0)
+        left = np.where(states.solved, states.residual, np.inf).reshape(z.shape).max(axis=1)
+        worst[~(np.isfinite(left) & np.isfinite(worst))] = np.inf
+        values = np.zeros((m, len(found))) if values is None else values
+        before = error[open_]
+        taken = open_[worst < before]
+        miss[:, taken] = off[:, worst < before]
+        values[taken], error[taken], residual[taken] = (part[worst < before] for part in (found.T, worst, left))
+        open_ = open_[~(worst <= 1) & ~((worst <= enough[open_]) & (worst >= _WORTH * before))]
+        if not open_.size:
+            break
+    assert values is not None
+    return Integrals(values, miss, residual)
+
+
+def arc(
+    x: Float[np.ndarray, "m"], y: Float[np.ndarray, "m"], nodes: int, clustered: bool
+) -> tuple[Complex[np.ndarray, "m k"], Complex[np.ndarray, "m k"]]:
+    """Nodes z on the way from x to y, and weights dz."""
+    t, w = _rule(nodes, clustered)
+    turn = np.exp(1j * np.pi * (1 - t))
+    half, middle = (np.log(y / x) / 2)[:, None], np.log(x * y)[:, None] / 2
+    height = np.copysign(np.minimum(np.abs(half), _HEIGHT), 1.0)
+    u = middle + half * turn.real + 1j * height * turn.imag
+    du = np.pi * w * (half * turn.imag - 1j * height * turn.real)
+    z = np.exp(u)
+    return z, z * du
+
+
+@functools.cache
+def _rule(nodes: int, clustered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on (0, 1)."""
+    t, w = np.polynomial.legendre.leggauss(nodes)
+    t, w = (t + 1) / 2, w / 2
+    if clustered:
+        t, w = t**3 * (10 - 15 * t + 6 * t * t), 30 * t**2 * (1 - t) ** 2 * w
+    return t, w
+
+
+def _hermite(low: Points, high: Points, z: Complex[np.ndarray, "m k"]) -> Complex[np.ndarray, "s mk"]:
+    """The cubic through states and slopes at both ends, at the nodes."""
+    start, step = low.z[:, None], (high.z - low.z)[:, None]
+    share = (z - start) / step
+    rest = 1 - share
+    weights = (
+        rest**2 * (1 + 2 * share),
+        share**2 * (1 + 2 * rest),
+        share * rest**2 * step,
+        -rest * share**2 * step,
+    )
+    ends = (low.state, high.state, low.slope, high.slope)
+    guess = sum(end[:, None, :] * weight[:, :, None] for end, weight in zip(ends, weights, strict=True))
+    return guess.reshape(-1, guess.shape[2]).T
