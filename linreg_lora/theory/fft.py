@@ -68,7 +68,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
 
     Ridgeless, n >= rank(Sigma): `overdetermined`, exact for any covariances. Ridgeless, n < dx, Sigma = c I:
     `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`,
-    whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf where the mean does not exist. Raises `NumericalFailure`
+    whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf
+    where the mean does not exist. Raises `NumericalFailure`
     for u < 3, where the equivalent says nothing.
 
     >>> import linreg_lora as ll
