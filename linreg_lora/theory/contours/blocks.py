@@ -45,7 +45,7 @@ class ScalarBlock:
         self.triples = np.concatenate(
             [self.pairs * extra[:, None] for extra in (self.kept / np.maximum(copies, 1), *self.v, pretraining)], axis=1
         )
-        self.size = max(1, _CHUNK // len(copies))
+        self.size = max(1, _CHUNK // max(1, len(copies)))
 
     def overlaps(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "3 p"]:
         """t in the order 00, 01, 11."""
