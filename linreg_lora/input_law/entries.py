@@ -34,17 +34,17 @@ class IidEntries(InputLaw):
 
     def __post_init__(self) -> None:
         if self.kind not in _KURTOSES:
-            raise InvalidInput(f"{FIELD}.kind", f"one of {', '.join(_KURTOSES)}", self.kind)
+            raise InvalidInput(FIELD, f"kind, one of {', '.join(_KURTOSES)}", self.kind)
         needs = self.kind in ("iid-t", "sparse")
         if needs != (self.parameter is not None):
-            raise InvalidInput(f"{FIELD}.parameter", "a number with iid-t and sparse, none with others", self.parameter)
+            raise InvalidInput(FIELD, "parameter, a number with iid-t and sparse, none with others", self.parameter)
         if self.kind == "iid-t":
             remedy = "the inputs have no variance otherwise"
-            put(self, parameter=number_above(f"{FIELD}.parameter", self.parameter, 2, remedy))
+            put(self, parameter=number_above("parameter", self.parameter, 2, remedy))
         if self.kind == "sparse":
-            density = number_of(f"{FIELD}.parameter", self.parameter)
+            density = number_of("parameter", self.parameter)
             if not 0 < density <= 1:
-                raise InvalidInput(f"{FIELD}.parameter", "a density in (0, 1]", self.parameter)
+                raise InvalidInput(FIELD, "parameter, a density in (0, 1]", self.parameter)
             put(self, parameter=density)
 
     @property

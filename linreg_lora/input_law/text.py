@@ -61,7 +61,7 @@ def _of_mapping(value: Mapping[Any, Any]) -> InputLaw:
     name = value.get("law")
     law = _LAWS.get(name) if isinstance(name, str) else None
     if law is None:
-        raise InvalidInput(f"{FIELD}.law", f"one of {', '.join(_LAWS)}", value.get("law"))
+        raise InvalidInput(FIELD, f"law, one of {', '.join(_LAWS)}", value.get("law"))
     fields = {field.name: field for field in dataclasses.fields(law)}
     given = {name: part for name, part in value.items() if name != "law"}
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in given]

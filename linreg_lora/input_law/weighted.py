@@ -21,7 +21,7 @@ from linreg_lora.input_law.checks import (
 from linreg_lora.input_law.law import FIELD, InputLaw
 
 #: Nodes of the law of a scale that is continuous, and the probability beyond them.
-_NODES, _BEYOND = 96, 1e-18
+_NODES, _BEYOND = 64, 1e-18
 
 
 class Scales(NamedTuple):
@@ -60,9 +60,7 @@ class MultivariateT(Weighted):
     dof: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "dof", number_above(f"{FIELD}.dof", self.dof, 2, "the inputs have no covariance otherwise")
-        )
+        object.__setattr__(self, "dof", number_above("dof", self.dof, 2, "the inputs have no covariance otherwise"))
 
     def scales(self, n: int) -> Scales:
         return Scales(*_inverse_chi2(self.dof), True)
@@ -96,7 +94,7 @@ class ScaleMixture(Weighted):
         if p is not None:
             p = numbers_of("probabilities", p, size)
             if min(p) <= 0 or abs(math.fsum(p) - 1) > UNIT_MEAN:
-                raise InvalidInput(f"{FIELD}.probabilities", "positive numbers that add up to 1", list(p))
+                raise InvalidInput(FIELD, "probabilities, positive numbers that add up to 1", list(p))
             p = None if max(p) - min(p) < UNIT_MEAN else p
         require_unit_mean("weights", weights, p)
         noise = self.noise_weights
@@ -156,7 +154,7 @@ class SampleWeights(Weighted):
 
     def require_samples(self, n: int) -> None:
         if len(self.weights) != n:
-            raise InvalidInput(f"{FIELD}.weights", f"one for each of the n = {n} samples", f"{len(self.weights)}")
+            raise InvalidInput(FIELD, f"weights, one for each of the n = {n} samples", f"{len(self.weights)}")
 
     def scales(self, n: int) -> Scales:
         pairs = np.array([self.weights, self.noise_weights or (1.0,) * len(self.weights)])
@@ -180,9 +178,9 @@ class CorrelatedSamples(Weighted):
     rho: float
 
     def __post_init__(self) -> None:
-        rho = number_of(f"{FIELD}.rho", self.rho)
+        rho = number_of("rho", self.rho)
         if not abs(rho) < 1:
-            raise InvalidInput(f"{FIELD}.rho", "a number between -1 and 1", self.rho)
+            raise InvalidInput(FIELD, "rho, a number between -1 and 1", self.rho)
         put(self, rho=rho + 0.0)
 
     @property
@@ -205,17 +203,22 @@ def two_point(low: float, share: float = 0.5) -> ScaleMixture:
 
 
 def two_point_noise(low: float, share: float = 0.5) -> ScaleMixture:
-    """v = `low` < 1 with probability `share`, else what makes the mean 1; w = 1: heteroscedastic noise."""
+    """v = `low` < 1 with probability `share`, else what makes the mean 1; w = 1: heteroscedastic noise.
+
+    >>> import linreg_lora as ll
+    >>> ll.input_law.two_point_noise(0.0).noise_weights
+    (0.0, 2.0)
+    """
     v, _, p = _two_points(low, share, least=True)
     return ScaleMixture((1.0, 1.0), v, p)
 
 
 def _two_points(low: float, share: float, *, least: bool) -> tuple[tuple[float, float], None, tuple[float, float]]:
-    low, share = number_of(f"{FIELD}.low", low), number_of(f"{FIELD}.share", share)
+    low, share = number_of("low", low), number_of("share", share)
     if not 0 < share < 1:
-        raise InvalidInput(f"{FIELD}.share", "a probability between 0 and 1", share)
+        raise InvalidInput(FIELD, "share, a probability between 0 and 1", share)
     if not (0 <= low < 1 if least else 0 < low < 1):
-        raise InvalidInput(f"{FIELD}.low", "a weight in [0, 1)" if least else "a weight between 0 and 1", low)
+        raise InvalidInput(FIELD, "low, a weight in [0, 1)" if least else "low, a weight between 0 and 1", low)
     return (low, (1 - share * low) / (1 - share)), None, (share, 1 - share)
 
 

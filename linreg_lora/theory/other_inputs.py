@@ -13,7 +13,8 @@ from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory import curve as gaussian_curve
 from linreg_lora.theory import fft, iid_entries, notes, weighted_curve
 
-_UNFLAGGED = 0.01
+#: Relative errors above the first are flagged; above the second there is no number.
+_UNFLAGGED, _LARGEST_ERROR = 0.01, 0.25
 
 
 def fft_risk(problem: Problem) -> fft.FFTRisk:
@@ -85,10 +86,10 @@ def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: b
 def _of_entries(problem: Problem, ranks: np.ndarray, correction: bool) -> RiskCurve:
     """The curve of Gaussian inputs, flagged where the kurtosis of the entries may move it by more than 1 %."""
     error = iid_entries.relative_error(problem)
-    if not np.isfinite(error):
+    if error > _LARGEST_ERROR:
         raise NumericalFailure(
-            f"input_law: expected entries with a finite fourth moment, received {problem.input_law.text}: how far LoRA "
-            "is from its risk on Gaussian inputs is not known; simulate"
+            f"input_law: expected |kappa4| / max(n, dx) of at most {_LARGEST_ERROR:g}, received {error:.3g} for "
+            f"{problem.input_law.text}: LoRA's risk is too far from that on Gaussian inputs; raise n, or simulate"
         )
     found = gaussian_curve.expected_risk(problem.replace(input_law="gaussian"), ranks, correction=correction)
     if error <= _UNFLAGGED:

@@ -34,7 +34,7 @@ def rare_weights(problem: Problem) -> RareWeights | None:
     law = problem.input_law
     if not isinstance(law, Weighted) or problem.noise_trace == 0:
         return None
-    from scipy.stats import binom
+    from scipy.special import bdtr, gammaln, xlog1py, xlogy
 
     n, rank = problem.n, problem.input_rank
     if n <= rank:
@@ -49,15 +49,20 @@ def rare_weights(problem: Problem) -> RareWeights | None:
         if w[i] == w[i - 1]:
             continue
         k = np.arange(max(1, rank - _REACH), min(n, rank + _REACH) + 1)
+        choices = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
         floor = problem.ridge / float(np.max(w)) + n * below[i]
         ratio = np.minimum(1.0, floor * k / w[i])
         if np.all(ratio == 1):
             continue
         count = n * above[i]
-        chance = binom.pmf(k, n, above[i]) if drawn else (k == round(count)).astype(float)
+        chance = (
+            np.exp(choices + xlogy(k, above[i]) + xlog1py(n - k, -above[i]))
+            if drawn
+            else (k == round(count)).astype(float)
+        )
         felt = chance * ratio ** ((np.abs(k - rank) + 1) / 2)
         matters = count > rank - _REACH and float(np.sum(felt / ratio**2)) > _NEGLIGIBLE
-        mean = float(binom.cdf(rank + 1, n, above[i]) / np.min(ratio)) if drawn and count > rank + 1 else 0.0
+        mean = float(bdtr(rank + 1, n, above[i]) / np.min(ratio)) if drawn and count > rank + 1 else 0.0
         if matters or mean > _NEGLIGIBLE:
             found.append(RareWeights(mean, float(np.sum(felt)), float(w[i])))
     return max(found, key=lambda one: one.mean / max(one.share, 1e-300), default=None)

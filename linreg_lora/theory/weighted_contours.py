@@ -19,6 +19,8 @@ from linreg_lora.theory.weighted import Equation, State, corrections, march, sol
 _NODES = 64
 #: Points of the grid on which cuts are bracketed, over this range of the largest eigenvalue; steps of their search.
 _GRID, _RANGE, _STEPS = 96, 1e-7, 60
+#: Where the search of a cut ends: its error in N, as a share of what follows, or in log x. A linear step does the rest.
+_NEAR, _WIDTH = 0.1, 1e-4
 #: N at the two cuts between which there may be a gap, and the ratio of these from which there is one.
 _BESIDE, _GAP = 1e-4, 1.01
 #: The largest share of a direction that the first order may move over a true gap.
@@ -167,5 +169,5 @@ def _bracketed(
         left = f > 0
         f_high[i], f_low[i] = np.where(left, f_high[i] / 2, f), np.where(left, f, f_low[i] / 2)
         low[i], high[i] = np.where(left, x, low[i]), np.where(left, high[i], x)
-        active[i] = (np.abs(f) > 1e-2 * _BESIDE) & (high[i] - low[i] > 1e-12)
+        active[i] = (np.abs(f) > _NEAR * _BESIDE) & (high[i] - low[i] > _WIDTH)
     return found

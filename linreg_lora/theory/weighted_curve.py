@@ -30,8 +30,9 @@ EQUIVALENT = "||Delta Sigma^(1/2)||^2 + T1 - 2 T2 over the whole spectrum, deter
 _DOUBTFUL, _WORTHLESS = 0.07, 1 / 3
 #: What rare draws may move without doubt.
 _UNFLAGGED = 0.005
-#: Ranks below a spectral edge that are in doubt, and directions by which the first order may move a cut without doubt.
-_BESIDE_EDGE, _MOVED = 3, 0.1
+#: Ranks below a spectral edge that are in doubt, and by how much what the first order adds to N differs between ranks
+#: with an edge between them.
+_BESIDE_EDGE, _JUMP = 3, 0.05
 #: The least risk, against ||Delta Sigma^(1/2)||^2, that contour integrals resolve.
 _RESOLVED = 1e-6
 #: Samples that are too few to be seen in any risk.
@@ -40,6 +41,8 @@ _UNSEEN = 1e-5
 _Limit = Sequence[tuple[float, float]]
 #: Ridges, as shares of the least eigenvalue of X^T X, from which the limit of no ridge is extrapolated.
 _RIDGES = np.array([8e-3, 4e-3, 2e-3, 1e-3])
+#: Ridges below this share of it are none.
+_NO_RIDGE = 1e-6
 
 
 class Curve(NamedTuple):
@@ -57,7 +60,8 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
     equations are not solved.
     """
     reduced = problem.without_null_inputs()
-    around = np.unique(np.clip(np.add.outer(ranks, -np.arange(_BESIDE_EDGE + 1)), 1, None))
+    top = problem.max_rank - 1
+    around = np.unique(np.clip(np.add.outer(ranks, np.arange(-_BESIDE_EDGE, 2)), 1, top))
     found = _parts(reduced, lambda *setting: at_ranks(*setting[:2], around.astype(float), correction, setting[2]))
     place = np.searchsorted(around, ranks)
     whole = problem.pretrained_risk
@@ -85,7 +89,9 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
             risk[row] = max(risk[row], least)
     edges = set(around[found.gap].tolist()) | {0}
     beside = np.array([any(r - k in edges for k in range(1, _BESIDE_EDGE + 1)) for r in ranks.tolist()], dtype=bool)
-    beside |= np.abs(found.change[place, 0]) > _MOVED
+    moved = np.where(found.gap, np.nan, found.change[:, 0])
+    for other in (np.searchsorted(around, np.clip(ranks + step, 1, top)) for step in (-1, 1)):
+        beside |= np.abs(moved[place] - moved[other]) > _JUMP
     beside &= ~found.gap[place]
     rare = rare_weights(problem)
     flagged = (
@@ -167,7 +173,8 @@ def _parts(problem: Problem, integrate: Callable[[Equation, float, _Limit], Part
     scales = law.scales(problem.n)
     modes, right = modes_of(problem), _largest_eigenvalue_bound(problem, scales)
     equation = Equation(problem.n, problem.ridge, modes, scales)
-    if problem.ridge > 0 or problem.regime is Regime.OVERDETERMINED:
+    under = problem.regime is Regime.UNDERDETERMINED
+    if problem.regime is Regime.OVERDETERMINED or (problem.ridge > 0 and not under):
         return integrate(equation, right, ())
     if problem.regime is Regime.THRESHOLD:
         raise NumericalFailure(
@@ -175,7 +182,10 @@ def _parts(problem: Problem, integrate: Callable[[Equation, float, _Limit], Part
             "or set a ridge"
         )
     variances = np.repeat(modes.variance, (modes.copies * modes.has_input).astype(int))
-    ridges = _RIDGES * _extreme(scales.w, scales.p, problem.n, -1) * lower_edge(variances, problem.n)
+    edge = _extreme(scales.w, scales.p, problem.n, -1) * lower_edge(variances, problem.n)
+    if problem.ridge > _NO_RIDGE * edge:
+        return integrate(equation, right, ())
+    ridges = _RIDGES * edge
     weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
     limit = list(zip(ridges.tolist(), weights, strict=True))
     return integrate(equation._replace(ridge=float(ridges[-1])), right, limit)
