@@ -201,4 +201,4 @@ def test_samplers_of_gaussian_statistics_refuse(name):
 def test_experiments_of_claims_refuse_unless_they_say_that_they_draw_any_inputs():
     registry.load_own()
     honest = {name for name in registry.functions()["experiment"] if registry.experiment(name).any_inputs}
-    assert honest == {"fft-risk", "lora-minus-fft", "lora-over-gaussian"}
+    assert honest == {"fft-risk", "lora-minus-fft", "lora-risk-of-inputs"}

@@ -83,7 +83,7 @@ def _latent(law: InputLaw, key: Key[Array, ""], shape: tuple[int, int]) -> Float
         return jax.random.t(key, law.parameter, shape) * np.sqrt((law.parameter - 2) / law.parameter)
     key_there, key_value = jax.random.split(key)
     there = jax.random.bernoulli(key_there, law.parameter, shape)
-    return there * jax.random.normal(key_value, shape) / np.sqrt(law.parameter)
+    return jnp.where(there, jax.random.normal(key_value, shape), 0.0) / np.sqrt(law.parameter)
 
 
 def _ar1_root(rho: float, n: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def relative_error(problem: Problem) -> float:
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0,), noise_std=1.0, input_law="laplace")
-    >>> relative_error(problem)
+    >>> ll.theory.iid_entries.relative_error(problem)
     0.05
     """
     law = problem.input_law

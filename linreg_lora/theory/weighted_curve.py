@@ -61,7 +61,7 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
     """
     reduced = problem.without_null_inputs()
     top = problem.max_rank - 1
-    around = np.unique(np.clip(np.add.outer(ranks, np.arange(-_BESIDE_EDGE, 2)), 1, top))
+    around = np.unique(np.clip(np.add.outer(ranks, np.arange(-_BESIDE_EDGE - 1, 2)), 1, top))
     found = _parts(reduced, lambda *setting: at_ranks(*setting[:2], around.astype(float), correction, setting[2]))
     place = np.searchsorted(around, ranks)
     whole = problem.pretrained_risk
@@ -87,11 +87,10 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
             risk[row] = math.nan
         else:
             risk[row] = max(risk[row], least)
-    edges = set(around[found.gap].tolist()) | {0}
-    beside = np.array([any(r - k in edges for k in range(1, _BESIDE_EDGE + 1)) for r in ranks.tolist()], dtype=bool)
     moved = np.where(found.gap, np.nan, found.change[:, 0])
-    for other in (np.searchsorted(around, np.clip(ranks + step, 1, top)) for step in (-1, 1)):
-        beside |= np.abs(moved[place] - moved[other]) > _JUMP
+    jump = (np.abs(np.diff(moved)) > _JUMP) & (np.diff(around) == 1)
+    edges = {0, *around[found.gap].tolist(), *around[:-1][jump].tolist(), *around[1:][jump].tolist()}
+    beside = np.array([any(r - k in edges for k in range(_BESIDE_EDGE + 1)) for r in ranks.tolist()], dtype=bool)
     beside &= ~found.gap[place]
     rare = rare_weights(problem)
     flagged = (

@@ -29,7 +29,7 @@ def inverse_trace(n: int, dx: int, scales: Scales, *, correction: bool = True) -
 
     >>> import linreg_lora as ll
     >>> scales = ll.input_law.two_point(0.25).scales(120)
-    >>> f"{50 * inverse_trace(120, 60, scales, correction=False):.6f}"
+    >>> f"{50 * ll.theory.weighted_fft.inverse_trace(120, 60, scales, correction=False):.6f}"
     '75.592895'
     """
     from scipy.optimize import brentq
