@@ -227,8 +227,8 @@ def _inverse_chi2(dof: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(dof - 2) / chi2_dof by the trapezoid rule in log chi2, which converges exponentially."""
     from scipy.stats import chi2
 
-    ends = np.log([chi2.ppf(_BEYOND, dof), chi2.isf(_BEYOND, dof)])
-    y = np.linspace(*ends, _NODES)
+    first, last = np.log([chi2.ppf(_BEYOND, dof), chi2.isf(_BEYOND, dof)]).tolist()
+    y = np.linspace(first, last, _NODES)
     log_p = 0.5 * dof * y - 0.5 * np.exp(y)
     p = np.exp(log_p - np.max(log_p))
     kept = p > _BEYOND
@@ -245,5 +245,5 @@ def _ar1_eigenvalues(rho: float, n: int) -> np.ndarray:
         return np.ones(n)
     diagonal = np.full(n, 1 + rho**2)
     diagonal[[0, -1]] = 1.0
-    precision = eigvalsh_tridiagonal(diagonal, np.full(n - 1, -rho)) / (1 - rho**2)
-    return np.sort(1 / precision)
+    precision = np.asarray(eigvalsh_tridiagonal(diagonal, np.full(n - 1, -rho)))
+    return np.sort((1 - rho**2) / precision)

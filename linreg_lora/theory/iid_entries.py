@@ -39,10 +39,11 @@ def relative_error(problem: Problem) -> float:
 
 def note(problem: Problem) -> str:
     """What is said of LoRA's risk by the formula of Gaussian inputs."""
-    error = relative_error(problem)
+    law, error = problem.input_law, relative_error(problem)
+    assert isinstance(law, IidEntries)
     return (
-        f"LoRA by the formula of Gaussian inputs: {problem.input_law.text} entries, of kurtosis "
-        f"{problem.input_law.kurtosis:.3g}, may move it by about |kappa4| / max(n, dx) = {100 * error:.2g} %"
+        f"LoRA by the formula of Gaussian inputs: {law.text} entries, of kurtosis {law.kurtosis:.3g}, "
+        f"may move it by about |kappa4| / max(n, dx) = {100 * error:.2g} %"
     )
 
 

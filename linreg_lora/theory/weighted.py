@@ -27,21 +27,15 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from linreg_lora.errors import NumericalFailure
+from linreg_lora.input_law import Scales
 
 #: Steps of the damped iteration, and of Newton's, and the residual at which the equation is solved.
 _DAMPED, _MORE, _NEWTON, _RESIDUAL = 80, (1000, 20000), 30, 1e-10
+#: What moves S_a: (tau_00, tau_01).
+_Sources = tuple[np.ndarray | float, np.ndarray | float]
 #: The step of central differences, as a share of what is moved.
 _STEP = 3e-5
 _PAIRING = np.array([1.0, 2.0, 1.0, 1.0])
-
-
-class Scales(NamedTuple):
-    """The law of (w, v): values and probabilities; `drawn` says whether samples draw theirs, or are given them."""
-
-    w: Float[np.ndarray, "k"]
-    v: Float[np.ndarray, "k"]
-    p: Float[np.ndarray, "k"]
-    drawn: bool
 
 
 class Modes(NamedTuple):
@@ -56,7 +50,7 @@ class Modes(NamedTuple):
 
 
 class Equation(NamedTuple):
-    """The equation of n samples with ridge eta > 0 (0: n > dx only). `sources` move S_a: (tau_00, tau_01)."""
+    """The equation of n samples with ridge eta > 0 (0: n > dx only)."""
 
     n: int
     ridge: float
@@ -69,9 +63,6 @@ class State(NamedTuple):
 
     t: Complex[np.ndarray, "4 z"]
     traces: Complex[np.ndarray, "3 z"]
-
-
-_Sources = tuple[np.ndarray | float, np.ndarray | float]
 
 
 def solve(
@@ -91,7 +82,8 @@ def solve(
         if np.all(solved):
             return state
         again = np.flatnonzero(~solved)
-        moved = tuple(part[again] if np.ndim(part) else part for part in sources)
+        first, second = (np.broadcast_to(part, z.shape)[again] for part in sources)
+        moved = (first, second)
         found, solved[again] = _newton(equation, z[again], _damped(equation, z[again], steps, moved), moved)
         state.t[:, again], state.traces[:, again] = found
     if not np.all(solved):

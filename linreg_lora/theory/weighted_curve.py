@@ -62,7 +62,9 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
     reduced = problem.without_null_inputs()
     top = problem.max_rank - 1
     around = np.unique(np.clip(np.add.outer(ranks, np.arange(-_BESIDE_EDGE - 1, 2)), 1, top))
-    found = _parts(reduced, lambda *setting: at_ranks(*setting[:2], around.astype(float), correction, setting[2]))
+    found = _parts(
+        reduced, lambda equation, right, limit: at_ranks(equation, right, around.astype(float), correction, limit)
+    )
     place = np.searchsorted(around, ranks)
     whole = problem.pretrained_risk
     raw, change = whole + found.risk[place], found.correction[place]
@@ -122,7 +124,7 @@ def weighted_fft_risk(problem: Problem, *, correction: bool = True) -> FFTRisk:
         found = weighted_fft.overdetermined(reduced, scales, correction=correction)
         raw = weighted_fft.overdetermined(reduced, scales, correction=False).risk
     else:
-        parts = _parts(reduced, lambda *setting: of_everything(*setting[:2], correction, setting[2]))
+        parts = _parts(reduced, lambda equation, right, limit: of_everything(equation, right, correction, limit))
         raw = problem.pretrained_risk + float(parts.risk[0])
         risk = raw + float(parts.correction[0])
         if not risk > _RESOLVED * problem.pretrained_risk:
@@ -185,22 +187,22 @@ def _parts(problem: Problem, integrate: Callable[[Equation, float, _Limit], Part
     if problem.ridge > _NO_RIDGE * edge:
         return integrate(equation, right, ())
     ridges = _RIDGES * edge
-    weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
+    weights = [float(np.prod([other / (other - ridge) for other in ridges if other != ridge])) for ridge in ridges]
     limit = list(zip(ridges.tolist(), weights, strict=True))
     return integrate(equation._replace(ridge=float(ridges[-1])), right, limit)
 
 
 def modes_of(problem: Problem) -> Modes:
     """The independent modes of a problem of full rank. Raises `InvalidInput` where its matrices share no bases."""
-    noise, scale = problem.isotropic_noise_scale, problem.isotropic_scale
+    even, scale = problem.isotropic_noise_scale, problem.isotropic_scale
     invariant = problem.ridge == 0 and problem.regime is Regime.OVERDETERMINED
     pairs, size = min(problem.dx, problem.dy), max(problem.dx, problem.dy)
     table = np.zeros((size, 5))
     table[: problem.dx, 3], table[: problem.dy, 4] = 1, 1
-    if noise is not None and (invariant or scale is not None):
+    if even is not None and (invariant or scale is not None):
         strengths = problem.whitened_spectrum if scale is None else np.asarray(problem.spectrum)
         table[: problem.dx, 0] = 1.0 if scale is None else scale
-        table[: problem.dy, 2] = noise * problem.noise_std**2
+        table[: problem.dy, 2] = even * problem.noise_std**2
     else:
         covariances = (problem.input_covariance, problem.noise_covariance)
         if problem.task_shift is not None or any(c is not None and c.ndim == 2 for c in covariances):
@@ -215,7 +217,8 @@ def modes_of(problem: Problem) -> Modes:
     count = min(len(strengths), pairs)
     table[:count, 1] = strengths[:count]
     rows, copies = np.unique(table, axis=0, return_counts=True)
-    return Modes(*rows.T, copies.astype(float))
+    variance, strength, noise, has_input, has_output = rows.T
+    return Modes(variance, strength, noise, has_input, has_output, copies.astype(float))
 
 
 def _extreme(values: np.ndarray, probabilities: np.ndarray, n: int, sign: int) -> float:
