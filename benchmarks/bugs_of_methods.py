@@ -100,9 +100,7 @@ def frozen_misspecification_is_no_noise(patch: Patch) -> None:
 
 def bitfit_noise_alone(patch: Patch) -> None:
     """The variance of BitFit's bias is that of the noise; the shift adds none."""
-    patch.setattr(
-        predictions_of_methods, "bitfit_risk", lambda p: BitFitRisk(p.pretrained_risk, p.noise_trace / p.n)
-    )
+    patch.setattr(predictions_of_methods, "bitfit_risk", lambda p: BitFitRisk(p.pretrained_risk, p.noise_trace / p.n))
 
 
 def ia3_loses_one_sample_only(patch: Patch) -> None:

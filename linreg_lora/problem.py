@@ -2,6 +2,7 @@
 
     y = (A0 + Delta) x + eps,    x ~ N(0, Sigma) in R^dx,    eps ~ N(0, Sigma_eps) in R^dy,    n samples
 
+Other laws of x and eps with these covariances: `input_law`.
 A `Problem` only describes: it validates, names its regime and says which moments of the risk exist. It holds
 NumPy data and never imports JAX.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.input_law import GAUSSIAN, IidEntries, InputLaw, parse
 
 
 class Regime(StrEnum):
@@ -51,6 +53,7 @@ class Problem:
     | `ridge`            | eta                | penalty eta ||D||_F^2 on the update (added to the sum of squares) |
     | `task_shift`       | Delta              | explicit dy x dx matrix, instead of `spectrum`                    |
     | `pretrained`       | A0                 | dy x dx; no excess risk of an additive method depends on it       |
+    | `input_law`        | law of x and eps   | an `input_law`, or its text: gaussian, t:6, ar1:0.6, rademacher   |
 
     The noise covariance is Sigma_eps = sigma^2 * `noise_covariance`, so that a sweep over `noise_std` scales it.
     An input covariance given as a vector is diagonal in the coordinates of Delta's columns, in any order: with
@@ -80,6 +83,7 @@ class Problem:
     ridge: float = 0.0
     task_shift: np.ndarray | None = None
     pretrained: np.ndarray | None = None
+    input_law: InputLaw = GAUSSIAN
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
@@ -94,6 +98,11 @@ class Problem:
         put("input_covariance", validation.input_covariance("input_covariance", self.input_covariance, self.dx))
         put("noise_covariance", validation.covariance("noise_covariance", self.noise_covariance, self.dy))
         put("spectrum", self._consistent_spectrum())
+        law = parse(self.input_law)
+        law.require_samples(self.n)
+        put("input_law", GAUSSIAN if law.is_gaussian else law)
+        if isinstance(law, IidEntries) and self._variances is None and self.input_rank < self.dx:
+            raise InvalidInput("input_law", "gaussian or weighted samples where a matrix Sigma is singular", law.text)
 
     def _consistent_spectrum(self) -> tuple[float, ...]:
         size = min(self.dx, self.dy)
@@ -241,10 +250,15 @@ class Problem:
 
             a = (|n - rank(Sigma)| + 1) / 2    for ridgeless estimators and noise;  inf otherwise
 
-        Without noise the ridgeless update is a projection of Delta, with ridge X^+ is bounded: all moments exist.
+        Without noise the ridgeless update is a projection of Delta, with ridge X^+ is bounded: all moments exist. Other
+        input laws have the same index: weights are positive, with moments of 1/w, and densities of entries are bounded.
+        Sparse entries have 1/2: a row of X may have one entry that is not 0, of any size. (Entries of +-1 have all
+        moments, but those that Gaussian inputs lack are made in draws too rare to be seen.)
         """
         if self.ridge > 0 or self.noise_trace == 0:
             return math.inf
+        if self._is_sparse:
+            return 0.5
         return (abs(self.distance_from_threshold) + 1) / 2
 
     @property
@@ -259,12 +273,33 @@ class Problem:
         """One line on the moments, with the numbers that decide; empty when mean and variance exist."""
         if self.moments is Moments.FINITE:
             return ""
+        if self._is_sparse:
+            return f"{self.moments} ({self.input_law.text}: rows of X with one entry that is not 0); set ridge > 0"
         least = 1 if self.moments is Moments.NO_MEAN else 3
         size = "dx" if self.input_rank == self.dx else "rank(Sigma)"
         return (
             f"{self.moments} (|n - {size}| > {least} is needed, here n = {self.n} and {size} = {self.input_rank}); "
             "move n or set ridge > 0"
         )
+
+    @property
+    def _is_sparse(self) -> bool:
+        return isinstance(self.input_law, IidEntries) and self.input_law.kind == "sparse"
+
+    def require_gaussian(self, what: str) -> None:
+        """Raise `InvalidInput` where the inputs are not Gaussian, iid samples with iid noise; `what` needs them to be.
+
+        >>> import linreg_lora as ll
+        >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0,), noise_std=1.0, input_law="t:6")
+        >>> try:
+        ...     problem.require_gaussian("this bound")
+        ... except ll.InvalidInput as error:
+        ...     print(error)
+        input_law: expected gaussian for this bound, received t:6; simulate it (monte_carlo), or leave input_law out
+        """
+        if not self.input_law.is_gaussian:
+            remedy = "simulate it (monte_carlo), or leave input_law out"
+            raise InvalidInput("input_law", f"gaussian for {what}", self.input_law.text, remedy)
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -305,6 +340,7 @@ class Problem:
             noise_covariance=self.noise_covariance,
             ridge=self.ridge,
             pretrained=pretrained,
+            input_law=self.input_law,
             **shift,
         )
 
@@ -316,11 +352,13 @@ class Problem:
         return {"task_shift": self.shift[:, kept]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields as JSON-ready values; None fields are left out."""
+        """Fields as JSON-ready values; None fields are left out, and `input_law` where it is Gaussian."""
         out: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is not None:
+            if isinstance(value, InputLaw):
+                out |= {} if value.is_gaussian else {field.name: value.to_dict()}
+            elif value is not None:
                 out[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
         if self.task_shift is None:
             out["spectrum"] = list(self.spectrum or ())

@@ -152,6 +152,8 @@ def _measure(
     def measure() -> list[Measured]:
         measured = []
         for case in at:
+            if isinstance(case, Problem) and not experiment.any_inputs:
+                case.require_gaussian(f"the experiment {claim.experiment.name}")
             sample = experiment.run(case, trials, seed_of(case, own_seed), **claim.experiment.settings)
             _require_sample(sample, pathwise=claim.kind is Kind.PATHWISE)
             measured.append(Measured(case, sample, _predictions(names, case, sample)))

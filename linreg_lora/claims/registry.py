@@ -67,7 +67,7 @@ class Sample:
 class RegisteredExperiment(NamedTuple):
     """`case`: what it runs on. `pathwise`: it states a tolerance for every draw; otherwise it measures columns of
     numbers whose means are tested. `bounded`: all moments of the statistic exist wherever it is measured. `settings`:
-    names of its settings, all of them needed.
+    names of its settings, all of them needed. `any_inputs`: it draws what the problem's `input_law` says.
     """
 
     run: Callable[..., Sample]
@@ -75,6 +75,7 @@ class RegisteredExperiment(NamedTuple):
     pathwise: bool
     bounded: bool
     settings: tuple[str, ...]
+    any_inputs: bool = False
 
 
 class RegisteredPrediction(NamedTuple):
@@ -126,9 +127,11 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
 
 
 def register_experiment(
-    name: str, *, pathwise: bool = False, bounded: bool = False
+    name: str, *, pathwise: bool = False, bounded: bool = False, any_inputs: bool = False
 ) -> Callable[[_Function], _Function]:
     """Decorator: make an experiment available to claims files as `name`.
+
+    Only one with `any_inputs` is run on problems whose inputs are not Gaussian: it draws what `input_law` says.
 
     >>> import linreg_lora as ll
     >>> @ll.claims.register_experiment("risk-of-fft")
@@ -144,7 +147,8 @@ def register_experiment(
     def register(function: _Function) -> _Function:
         settings = signatures.settings(function, signatures.EXPERIMENT)
         case = signatures.case_type(function, signatures.EXPERIMENT)
-        _add("experiment", name, RegisteredExperiment(function, case, pathwise, bounded, settings), _experiments)
+        registered = RegisteredExperiment(function, case, pathwise, bounded, settings, any_inputs)
+        _add("experiment", name, registered, _experiments)
         return function
 
     return register

@@ -20,6 +20,7 @@ _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if
 #: Fields of a problem that the command line calls otherwise.
 _OPTIONS = {
     "input_covariance": "input-spectrum",
+    "input_law": "input-law",
     "noise_covariance": "noise-spectrum",
     "pretraining_covariance": "pretraining-spectrum",
 }

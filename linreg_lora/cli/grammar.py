@@ -33,9 +33,11 @@ def problem(
     ridge: float,
     input_spectrum: str | None,
     noise_spectrum: str | None,
+    input_law: str | None = None,
     pretrained_seed: int | None = None,
 ) -> "Problem":
     """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1)."""
+    from linreg_lora.input_law import GAUSSIAN, parse
     from linreg_lora.problem import Problem
 
     Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, spectrum=())  # sizes that are none are refused first
@@ -49,6 +51,7 @@ def problem(
         input_covariance=variances("input-spectrum", input_spectrum, dx),
         noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
         pretrained=None if pretrained_seed is None else _pretrained(pretrained_seed, dy, dx),
+        input_law=GAUSSIAN if input_law is None else parse(input_law),
     )
 
 

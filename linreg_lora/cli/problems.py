@@ -36,6 +36,13 @@ _InputSpectrum = Annotated[
 _NoiseSpectrum = Annotated[
     str | None, typer.Option(help="Relative noise variances of the dy outputs; written as --spectrum is.")
 ]
+_InputLaw = Annotated[
+    str | None,
+    typer.Option(
+        help="Law of the inputs: gaussian, t:DOF, two-point:LOW:SHARE, two-point-noise:LOW:SHARE, ar1:RHO, rademacher, "
+        "uniform, laplace, iid-t:DOF or sparse:DENSITY."
+    ),
+]
 _Picture = Annotated[Path | None, typer.Option(help="Draw it too, into a .png, .pdf or .svg file.")]
 
 
@@ -50,6 +57,7 @@ def risk(
     ridge: _Ridge = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
+    input_law: _InputLaw = None,
     forgetting: Annotated[
         bool, typer.Option("--forgetting", help="Also how far the update moves pretraining inputs, by theory.")
     ] = False,
@@ -76,6 +84,7 @@ def risk(
         ridge=ridge,
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
+        input_law=input_law,
     )
     if ranks is None and problem.max_rank > _LONGEST_TABLE:
         raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
@@ -119,6 +128,7 @@ def compare(
     ridge: _Ridge = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
+    input_law: _InputLaw = None,
     pretrained_seed: Annotated[
         int | None, typer.Option(help="Draw A0, which ia3 needs, iid N(0, 1) from this seed.")
     ] = None,
@@ -147,6 +157,7 @@ def compare(
         ridge=ridge,
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
+        input_law=input_law,
         pretrained_seed=pretrained_seed,
     )
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
@@ -174,6 +185,7 @@ def crossover(
     ridge: _Ridge = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
+    input_law: _InputLaw = None,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
     picture: _Picture = None,
 ) -> None:
@@ -191,6 +203,7 @@ def crossover(
         ridge=ridge,
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
+        input_law=input_law,
     )
     found = decisions.crossover(problem, rank, over.replace("-", "_"), low, high)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text

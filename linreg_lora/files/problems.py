@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from linreg_lora import spectra
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict, renamed, validated
+from linreg_lora.input_law import GAUSSIAN, IidEntries, parse
 from linreg_lora.problem import Problem
 
 #: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
@@ -123,8 +124,17 @@ _Covariance = Annotated[
 ]
 
 
+_Law = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[dict[str, Any], Tag("<law>")],
+    Discriminator(lambda value: "<law>" if isinstance(value, dict) else "<text>"),
+]
+
+
 class ProblemSpec(Strict):
-    """The fields of a `Problem`. A covariance is c for c I, a list for a diagonal, a matrix, or a family's diagonal."""
+    """The fields of a `Problem`. A covariance is c for c I, a list for a diagonal, a matrix, or a family's diagonal.
+
+    `input_law` is its text, as in t:6, or a mapping, as in {law: ar1, rho: 0.6} (`input_law.InputLaw.to_dict`).
+    """
 
     n: Integer
     dx: Integer
@@ -136,6 +146,7 @@ class ProblemSpec(Strict):
     ridge: Number = 0.0
     task_shift: _Matrix | None = None
     pretrained: _Matrix | None = None
+    input_law: _Law | None = None
 
     def problem(self) -> Problem:
         """The Problem. Raises `InvalidInput` for one that makes no sense."""
@@ -146,7 +157,11 @@ class ProblemSpec(Strict):
             "noise_covariance": _covariance("noise_covariance", self.noise_covariance, self.dy),
         }
         isotropic = self.input_covariance is None and self.noise_covariance is None
-        return Problem(**sizes, **covariances, **self._shift(isotropic), pretrained=_rows(self.pretrained))  # type: ignore[arg-type]
+        law = GAUSSIAN if self.input_law is None else parse(self.input_law)
+        isotropic &= not isinstance(law, IidEntries)
+        return Problem(
+            **sizes, **covariances, **self._shift(isotropic), pretrained=_rows(self.pretrained), input_law=law
+        )  # type: ignore[arg-type]
 
     def _shift(self, isotropic: bool) -> dict[str, Any]:
         given = self.spectrum
@@ -159,7 +174,8 @@ class ProblemSpec(Strict):
         assert given.rank is not None
         assert given.seed is not None
         matrix, values = _gaussian(self.dx, self.dy, given.rank, given.seed)
-        # Where both covariances are multiples of the identity no risk depends on more than the singular values.
+        # Where both covariances are multiples of the identity no risk depends on more than the singular values, unless
+        # the inputs have a law that rotations change.
         if isotropic:
             return {"spectrum": tuple((given.scale * values).tolist())}
         return {"task_shift": given.scale * matrix}

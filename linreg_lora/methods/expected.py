@@ -5,7 +5,7 @@ from typing import overload
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.methods import registry, result
-from linreg_lora.methods.method import Method
+from linreg_lora.methods.method import Method, require_same_law
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
@@ -91,6 +91,8 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
 
     def one(method: Method) -> MethodRisk:
         reduced = reductions.get(method)
+        if reduced is not None:
+            require_same_law(method, problem, reduced.problem)
         if reduced is None:
             return sensible(method.expected_risk(problem))
         key = reduced.problem.fingerprint

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods.method import Method, Update, moments_note
+from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.registry import register_method
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -46,7 +46,7 @@ class IA3(Method):
     def moments(self, problem: Problem) -> Moments:
         from linreg_lora.theory.ia3 import ia3_risk
 
-        if ia3_risk(problem).misspecification + problem.noise_trace == 0 or problem.n > 4:
+        if ia3_risk(in_size(problem)).misspecification + problem.noise_trace == 0 or problem.n > 4:
             return Moments.FINITE
         return Moments.NO_VARIANCE if problem.n > 2 else Moments.NO_MEAN
 

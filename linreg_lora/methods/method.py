@@ -10,6 +10,7 @@ import abc
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linreg_lora.errors import InvalidInput
+from linreg_lora.input_law import IidEntries
 from linreg_lora.methods import result
 from linreg_lora.problem import Moments, Problem
 
@@ -100,8 +101,11 @@ class Method(abc.ABC):
         return None
 
     def moments(self, problem: Problem) -> Moments:
-        """Which moments of the risk exist; without a reduction, all, unless the method says otherwise."""
-        reduced = self.reduce(problem)
+        """Which moments of the risk exist; without a reduction, all, unless the method says otherwise.
+
+        Input laws that are not Gaussian have those of Gaussian inputs, but for sparse entries (`Problem.tail_index`).
+        """
+        reduced = self.reduce(in_size(problem))
         return Moments.FINITE if reduced is None or reduced.rank == 0 else reduced.problem.moments
 
     def expected_risk(self, problem: Problem) -> result.MethodRisk:
@@ -116,9 +120,25 @@ class Method(abc.ABC):
         return str(self.name)
 
 
+def in_size(problem: Problem) -> Problem:
+    """The problem with Gaussian inputs, which has the same moments; one of sparse entries as it is."""
+    law = problem.input_law
+    sparse = isinstance(law, IidEntries) and law.kind == "sparse"
+    return problem if law.is_gaussian or sparse else problem.replace(input_law="gaussian")
+
+
+def require_same_law(method: Method, problem: Problem, reduced: Problem) -> None:
+    """Raise `InvalidInput` where a method's reduction has lost the law of the inputs."""
+    if reduced.input_law != problem.input_law:
+        remedy = "simulate it (monte_carlo)"
+        raise InvalidInput("input_law", f"gaussian for {method.name} by theory", problem.input_law.text, remedy)
+
+
 def reduction_of(method: Method, problem: Problem) -> Reduction:
-    """The reduction of a method. Raises `InvalidInput` where there is none."""
+    """The reduction of a method. Raises `InvalidInput` where there is none, or it is for Gaussian inputs alone."""
     reduced = method.reduce(problem)
+    if reduced is not None:
+        require_same_law(method, problem, reduced.problem)
     if reduced is None:
         remedy = "simulate it (monte_carlo), or give it reduce or expected_risk"
         raise InvalidInput("method", "one whose expected risk theory knows", method.name, remedy)
@@ -130,8 +150,8 @@ def moments_note(method: Method, problem: Problem) -> str:
     moments = method.moments(problem)
     if moments is Moments.FINITE:
         return ""
-    reduced = method.reduce(problem)
+    reduced = method.reduce(in_size(problem))
     if reduced is None or reduced.problem.moments is not moments:
         return f"{method.name}: {moments} at n = {problem.n}"
-    where = "" if reduced.problem == problem else f"of the problem that {method.name} reduces to: "
+    where = "" if reduced.problem == in_size(problem) else f"of the problem that {method.name} reduces to: "
     return f"{where}{reduced.problem.moments_note}"

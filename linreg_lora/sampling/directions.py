@@ -16,7 +16,7 @@ covariances N_2 alone is lower triangular, as after a QR factorisation. So a dra
 n and dx are, and one compiled program serves all n and dx of a regime; where min(n, dx) is well below dy, all of them
 up to the next power of two.
 
-Ridgeless, isotropic inputs (n >= dx: any, through Delta Sigma^{1/2}), rank(Delta) <= min(n, dx).
+Gaussian inputs, ridgeless, isotropic (n >= dx: any, through Delta Sigma^{1/2}), rank(Delta) <= min(n, dx).
 Source of the band form for w = 1: Dumitriu and Edelman 2002; for spiked blocks: Bloemendal and Virag 2016.
 """
 
@@ -82,7 +82,7 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
     reduced = problem.without_null_inputs()
     scale, k = reduced.isotropic_scale, min(reduced.n, reduced.dx)
     overdetermined = reduced.n >= reduced.dx
-    if reduced.ridge > 0 or (scale is None and not overdetermined):
+    if not problem.input_law.is_gaussian or reduced.ridge > 0 or (scale is None and not overdetermined):
         return None
     left, values = _spectral(reduced, scale)
     rank = int(np.sum(values > reduced.dy * np.finfo(float).eps * np.max(values, initial=0.0)))

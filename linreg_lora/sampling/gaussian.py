@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, Key
 
 
 class Dataset(NamedTuple):
-    """`inputs` X, dx x n, and `outputs` Y, dy x n: samples are columns."""
+    """`inputs` X, dx x n, and `outputs` Y, dy x n: samples are columns. `noise_scale`: v of `input_law` (None: 1)."""
 
     inputs: Float[Array, "dx n"]
     outputs: Float[Array, "dy n"]
+    noise_scale: Float[Array, "n"] | None = None
 
 
 def sample(

@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Key
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import fft
+from linreg_lora.input_law import GAUSSIAN, InputLaw
 from linreg_lora.problem import Problem
-from linreg_lora.sampling import gaussian, sufficient
+from linreg_lora.sampling import gaussian, laws, sufficient
 from linreg_lora.sampling.rounding import squared_is_safe
 
 #: What is drawn for X: X itself, Bartlett's factor of X X^T (n >= dx), or a tall design of few inputs (n < dx).
@@ -37,6 +38,8 @@ class Layout:
     """Rows that stand for the directions Delta does not see, n or 0 (underdetermined design)."""
     squared: bool
     """Whether left singular vectors may come from the Gram matrix."""
+    law: InputLaw = GAUSSIAN
+    """The law of the inputs; explicit data alone have another than Gaussian."""
 
 
 class Parameters(NamedTuple):
@@ -68,19 +71,24 @@ class Draw(NamedTuple):
     inverse: fft.PseudoInverse
     whitened: Float[Array, "dy k"]
     signal: Float[Array, "dy k"]
+    noise_scale: Float[Array, "n"] | None = None
+    """v, the scale of each sample's noise variance (None: 1)."""
 
 
 def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     """The layout and parameters that sample `problem`.
 
     `sampler`: "explicit" draws all data; "sufficient" draws sufficient statistics and refuses where none are known
-    (n < dx with anisotropic inputs); "auto" takes sufficient statistics where they exist.
+    (n < dx with anisotropic inputs, and inputs that are not Gaussian); "auto" takes sufficient statistics where they
+    exist.
     """
     if sampler not in WHOLE_DRAWS:
         raise InvalidInput("sampler", f"one of {', '.join(WHOLE_DRAWS)}", sampler)
     reduced = problem.without_null_inputs()
     overdetermined = reduced.n >= reduced.dx
-    exists = overdetermined or reduced.isotropic_scale is not None
+    if sampler == "sufficient":
+        problem.require_gaussian("sufficient statistics")
+    exists = reduced.input_law.is_gaussian and (overdetermined or reduced.isotropic_scale is not None)
     if sampler == "sufficient" and not exists:
         raise InvalidInput("sampler", "auto or explicit for n < dx with anisotropic inputs", sampler,
                            "no sufficient statistic smaller than the data is known there")  # fmt: skip
@@ -94,6 +102,7 @@ class Reduced(NamedTuple):
 
     design: Float[Array, "p m"]
     residual: Float[Array, "dy m"]
+    noise_scale: Float[Array, "m"] | None = None
 
 
 def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduced:
@@ -102,8 +111,8 @@ def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduc
     if layout.design == "explicit":
         pretrained = parameters.pretrained
         target = shift if pretrained is None else pretrained + shift
-        data = gaussian.sample(key, layout.n, target, root, parameters.noise_root)
-        return Reduced(data.inputs, fft.residual(data.inputs, data.outputs, pretrained))
+        data = laws.sample(layout.law, key, layout.n, target, root, parameters.noise_root)
+        return Reduced(data.inputs, fft.residual(data.inputs, data.outputs, pretrained), data.noise_scale)
     key_design, key_noise = jax.random.split(key)
     if layout.design == "overdetermined":
         factor = sufficient.bartlett_factor(key_design, shift.shape[1], parameters.dof)
@@ -126,15 +135,18 @@ def shifted(parameters: Parameters, design: Float[Array, "p m"]) -> Float[Array,
 
 def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
     """One draw of `sample`, factored."""
-    design, residual = sample(layout, parameters, key)
+    design, residual, noise_scale = sample(layout, parameters, key)
     bartlett = layout.design == "overdetermined" and parameters.sigma_sqrt is None and parameters.ridge is None
-    inverse = fft.pseudo_inverse_of_lower(design) if bartlett else fft.pseudo_inverse(design, parameters.ridge)
-    return Draw(inverse, inverse.whiten(residual), inverse.whiten(shifted(parameters, design)))
+    if laws.may_be_singular(layout.law):
+        inverse = fft.any_pseudo_inverse(design, parameters.ridge)
+    else:
+        inverse = fft.pseudo_inverse_of_lower(design) if bartlett else fft.pseudo_inverse(design, parameters.ridge)
+    return Draw(inverse, inverse.whiten(residual), inverse.whiten(shifted(parameters, design)), noise_scale)
 
 
 def _explicit(problem: Problem) -> tuple[Layout, Parameters]:
     sigma_sqrt = None if problem.input_covariance is None else problem.sigma_sqrt
-    layout = Layout("explicit", problem.n, 0, squared_is_safe(problem))
+    layout = Layout("explicit", problem.n, 0, squared_is_safe(problem), problem.input_law)
     return layout, _parameters(problem, problem.shift, sigma_sqrt, problem.ridge, pretrained=problem.pretrained)
 
 

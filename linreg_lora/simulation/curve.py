@@ -169,8 +169,8 @@ def _program(problem: Problem, largest_rank: int, sampler: str) -> Program:
             return conditional
         if sampler == "conditional":
             raise InvalidInput("sampler", "auto, sufficient or explicit for this problem", sampler,
-                               "conditional means are known for ridge 0, noise that is not tiny, rank(Delta) <= min(n, "
-                               "dx), and isotropic inputs where n < dx")  # fmt: skip
+                               "conditional means are known for Gaussian inputs, ridge 0, noise that is not tiny, "
+                               "rank(Delta) <= min(n, dx), and isotropic inputs where n < dx")  # fmt: skip
     return WholeDraws(*plan(problem, sampler))
 
 

@@ -18,15 +18,16 @@ from jaxtyping import Array, Float, Key
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators.risk import excess_risk
+from linreg_lora.input_law import InputLaw
 from linreg_lora.methods import registry, result
 from linreg_lora.methods.expected import answered, require_problem
 from linreg_lora.methods.full import FullFineTuning
 from linreg_lora.methods.lora import LoRA
-from linreg_lora.methods.method import Method, Update, moments_note
+from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.sampling import gaussian
+from linreg_lora.sampling import gaussian, laws
 from linreg_lora.seeds import valid_seed
 from linreg_lora.simulation import curve as curves
 from linreg_lora.simulation import draws
@@ -207,7 +208,7 @@ def _fitted(
         if progress is not None:
             progress(len(rows))
     assert total is not None
-    reduced = method.reduce(problem)
+    reduced = method.reduce(in_size(problem))
     missing = f"no standard error exists: {note}" if note else ""
     if not missing and reduced is not None and reduced.rank != 0:
         missing = heavy_tails.unfelt_floor(reduced.problem, trials)
@@ -238,7 +239,7 @@ class Fits(draws.Draws[Float[np.ndarray, "draws"]]):
             expected = f"data and updates of at most {_MOST_FLOATS:.0e} numbers for fits"
             raise InvalidInput("n, dx, dy", expected, f"{floats:.3g}", "use theory, or smaller sizes")
         size = draws.size_for(floats)
-        super().__init__(_sample, (problem.n,), _arrays(problem), size)
+        super().__init__(_sample, (problem.input_law, problem.n), _arrays(problem), size)
         self._method = method
 
     def start(self, key: Key[Array, ""], first: int) -> Float[Array, "draws"]:
@@ -268,9 +269,9 @@ def _root(problem: Problem) -> np.ndarray:
     return (kept * np.sqrt(values[-problem.input_rank :])) @ kept.T
 
 
-def _sample(n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> gaussian.Dataset:
+def _sample(law: InputLaw, n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> gaussian.Dataset:
     target = arrays["shift"] if arrays["pretrained"] is None else arrays["pretrained"] + arrays["shift"]
-    return gaussian.sample(key, n, target, arrays["root"], arrays["noise"])
+    return laws.sample(law, key, n, target, arrays["root"], arrays["noise"])
 
 
 @functools.partial(jax.jit, static_argnums=0)

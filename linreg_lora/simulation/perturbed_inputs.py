@@ -132,7 +132,7 @@ def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
     pretrained = required_pretrained(reduced)
     scale, noise = reduced.isotropic_scale, reduced.isotropic_noise_scale
     whitens = reduced.ridge == 0 and reduced.regime is not Regime.UNDERDETERMINED
-    if sampler != "explicit" and noise is not None and (scale is not None or whitens):
+    if sampler != "explicit" and reduced.input_law.is_gaussian and noise is not None and (scale is not None or whitens):
         root = np.eye(reduced.dx) if scale is not None else reduced.sigma_sqrt
         unit = 1.0 if scale is None else scale
         u, s, vt = np.linalg.svd(reduced.shift @ root)
@@ -152,7 +152,9 @@ def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
         alignment[seen, seen] = np.diagonal(u.T @ pretrained @ back.T)[seen]
         metric = None if scale is not None else jnp.asarray(back)
     elif sampler == "sufficient":
-        expected = "auto or explicit where noise is anisotropic, or inputs are and n < dx or ridge > 0"
+        expected = (
+            "auto or explicit where noise is anisotropic, inputs are and n < dx or ridge > 0, or are not Gaussian"
+        )
         raise InvalidInput("sampler", expected, sampler)
     else:
         layout, parameters = plan(reduced, "explicit" if sampler == "auto" else sampler)

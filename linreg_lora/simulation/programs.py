@@ -99,14 +99,16 @@ def _risks_of_draw(
 
 
 def _fft_risk_given_design(sampled: Draw, parameters: Parameters, *, unbiased: bool) -> Float[Array, ""]:
-    """E[risk(D_FFT) | X] = ||(Delta X X^+ - Delta) Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ||X^+ Sigma^{1/2}||_F^2.
+    """E[risk(D_FFT) | X] = ||(Delta X X^+ - Delta) Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ||V^{1/2} X^+ Sigma^{1/2}||_F^2.
 
-    Ridgeless with n >= dx X X^+ = I: `unbiased`.
+    V = diag(v), the scales of the samples' noise, mostly 1. Ridgeless with n >= dx X X^+ = I: `unbiased`.
     """
     inverse, root = sampled.inverse, parameters.sigma_sqrt
     spread = inverse.whitening if root is None else inverse.whitening @ root
     if inverse.coordinates is not None:
         spread = inverse.coordinates @ spread
+    if sampled.noise_scale is not None:
+        spread = jnp.sqrt(sampled.noise_scale)[:, None] * spread
     variance = parameters.noise_trace * jnp.sum(spread**2)
     if unbiased:
         return variance

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Key
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.input_law import InputLaw
 from linreg_lora.problem import Problem
-from linreg_lora.sampling import gaussian
+from linreg_lora.sampling import laws
 from linreg_lora.simulation import draws
 from linreg_lora.simulation.running_moments import RunningMoments
 
@@ -38,7 +39,9 @@ def mean_of(statistic: Statistic, problem: Problem, *, trials: int, seed: int) -
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     size = draws.size_for(problem.dx * problem.n + problem.dy * problem.n + problem.dy * problem.dx)
-    program: draws.Draws[np.ndarray] = draws.Draws(_of_data_set, (statistic, problem.n), _arrays(problem), size)
+    program: draws.Draws[np.ndarray] = draws.Draws(
+        _of_data_set, (statistic, problem.input_law, problem.n), _arrays(problem), size
+    )
     moments, shape = None, ()
     for first, values in draws.chunks(program, seed, trials):
         rows, shape = values.reshape(len(values), -1), values.shape[1:]
@@ -58,6 +61,8 @@ def _arrays(problem: Problem) -> tuple[Array, Array | None, Array]:
     return jnp.asarray(target), root, jnp.asarray(noise)
 
 
-def _of_data_set(statistic: Statistic, n: int, arrays: tuple[Array, Array | None, Array], key: Key[Array, ""]) -> Array:
-    drawn = gaussian.sample(key, n, *arrays)
+def _of_data_set(
+    statistic: Statistic, law: InputLaw, n: int, arrays: tuple[Array, Array | None, Array], key: Key[Array, ""]
+) -> Array:
+    drawn = laws.sample(law, key, n, *arrays)
     return statistic(drawn.inputs, drawn.outputs)

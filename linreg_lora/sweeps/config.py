@@ -71,7 +71,8 @@ class SweepConfig(Strict):
             base = self.problem.get(field)
             known = list(ProblemSpec.model_fields)
             if isinstance(base, dict):
-                known += [f"{field}.{name}" for name in Family.model_fields]
+                names = list(base) if field == "input_law" else list(Family.model_fields)
+                known += [f"{field}.{name}" for name in names]
             if path not in known or (parameter and field in self.axes):
                 expected = "fields of the problem, or as in spectrum.rank parameters of a family that the problem names"
                 raise InvalidInput("axes", expected, path)

@@ -17,12 +17,19 @@ from . import frozen as frozen
 from . import heavy_tails as heavy_tails
 from . import hessian as hessian
 from . import ia3 as ia3
+from . import iid_entries as iid_entries
 from . import input_perturbation as input_perturbation
 from . import marchenko_pastur as marchenko_pastur
 from . import notes as notes
+from . import other_inputs as other_inputs
+from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import spiked as spiked
 from . import truncation as truncation
+from . import weighted as weighted
+from . import weighted_contours as weighted_contours
+from . import weighted_curve as weighted_curve
+from . import weighted_fft as weighted_fft
 from . import wishart as wishart
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4

@@ -3,11 +3,13 @@
     E risk = ||Delta Sigma^{1/2}||_F^2 + ( ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ) / n
 
 The bias is the mean of n residuals Delta x + eps with mean zero, so its energy is their variance over n; the shift
-itself is out of reach. Only mean zero and finite variances are used. Source: derived here.
+itself is out of reach. Only mean zero, finite variances and uncorrelated samples are used. Source: derived here.
 """
 
 from typing import NamedTuple
 
+from linreg_lora.errors import InvalidInput
+from linreg_lora.input_law import CorrelatedSamples
 from linreg_lora.problem import Problem
 
 
@@ -25,10 +27,16 @@ class BitFitRisk(NamedTuple):
 def bitfit_risk(problem: Problem) -> BitFitRisk:
     """The expected excess risk, in squared units of y. The ridge of the problem penalises no bias.
 
+    Any input law of uncorrelated samples; others are refused (`InvalidInput`).
+
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> f"{ll.theory.bitfit_risk(problem).risk:.3f} = 14 + (14 + 20) / 60"
     '14.567 = 14 + (14 + 20) / 60'
     """
+    if isinstance(problem.input_law, CorrelatedSamples):
+        raise InvalidInput(
+            "input_law", "uncorrelated samples for BitFit by theory", problem.input_law.text, "simulate it"
+        )
     shift = problem.pretrained_risk
     return BitFitRisk(shift, (shift + problem.noise_trace) / problem.n)

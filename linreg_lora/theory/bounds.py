@@ -140,6 +140,7 @@ def theorem_4(
 
 
 def _theorem(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None, constants: Constants) -> TheoremBound:
+    problem.require_gaussian("this bound")
     size = min(problem.n, problem.input_rank)
     require_rank(rank, 1, min(size - 1, problem.dy), "the theorem needs 1 <= r < min(n, dx)")
     extremes = _extremes_of(problem, extremes)
@@ -211,6 +212,7 @@ def lora_bound(problem: Problem, rank: int, extremes: ExtremeEigenvalues | None 
     >>> f"{found.bound:.1f}, for an expected risk of {ll.expected_risk(problem, ranks=[3]).risk[0]:.3f}"
     '225.2, for an expected risk of 3.742'
     """
+    problem.require_gaussian("this bound")
     require_rank(rank, 1, problem.max_rank, "rank 0 is exact: problem.pretrained_risk")
     extremes = _extremes_of(problem, extremes)
     values = problem.whitened_spectrum
@@ -235,6 +237,7 @@ def smallest_variance_bound(problem: Problem, rank: int) -> float:
 
     Source: arXiv 2605.19018, Proposition 7.
     """
+    problem.require_gaussian("this bound")
     require_rank(rank, 0, min(problem.dx, problem.dy))
     smallest = problem.smallest_variance if problem.input_rank == problem.dx else 0.0
     return smallest * tail_energy(np.asarray(problem.spectrum), rank)

@@ -111,6 +111,7 @@ def large_sample_limit(
     >>> f"{found.limit:.1f} from {found.parameters} parameters: {found.formula}"
     '123.0 from 132 parameters: sigma^2 r (dx + dy - r), exact'
     """
+    problem.require_gaussian("this limit")
     reduced = problem.without_null_inputs()
     dx, dy = reduced.dx, reduced.dy
     dimension = tangent_dimension(dx, dy, rank)
@@ -159,6 +160,7 @@ def small_noise_risk(
     >>> f"{ll.theory.small_noise_risk(problem, rank=3).value:.3f} = {3 * 24 / 35 + 17 * 3 / 56:.3f}"
     '2.968 = 2.968'
     """
+    problem.require_gaussian("this limit")
     reduced = problem.without_null_inputs()
     if reduced.n < reduced.dx:
         raise InvalidInput("n", f"an integer >= {reduced.dx}, the number of inputs that vary", problem.n)

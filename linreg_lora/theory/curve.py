@@ -24,6 +24,10 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     >>> curve.fft_formula
     'Tr(Sigma_eps) dx / (n - dx - 1), exact'
     """
+    if not problem.input_law.is_gaussian:
+        from linreg_lora.theory import other_inputs
+
+        return other_inputs.expected_risk(problem, ranks, correction=correction, flags=flags)
     chosen = valid_ranks(ranks, problem)
     notes: list[str] = []
     fft, fft_formula, fft_flagged, full = np.nan, "none", False, None

@@ -63,6 +63,7 @@ def fft_benefit(problem: Problem) -> Benefit:
     >>> f"{ll.theory.fft_benefit(problem).value:.3f} = {20 * 24 / (35 * 36):.3f}"
     '0.381 = 0.381'
     """
+    problem.require_gaussian("the worth of a sample")
     more = problem.replace(n=problem.n + 1)
     missing = _missing_mean(problem, more)
     if missing is not None:
@@ -90,6 +91,7 @@ def frozen_a_benefit(problem: Problem, input_factor: object) -> Benefit:
     >>> f"{ll.theory.frozen_a_benefit(problem, np.eye(3, 24)).value:.4f} = {20 * 3 / (56 * 57):.4f}"
     '0.0188 = 0.0188'
     """
+    problem.require_gaussian("the worth of a sample")
     return fft_benefit(frozen.frozen_a_reduction(problem, input_factor).problem)
 
 
@@ -102,6 +104,7 @@ def frozen_b_benefit(problem: Problem, output_factor: object) -> Benefit:
     >>> f"{ll.theory.frozen_b_benefit(problem, np.eye(20, 3)).value:.4f} = {3 * 24 / (35 * 36):.4f}"
     '0.0571 = 0.0571'
     """
+    problem.require_gaussian("the worth of a sample")
     return fft_benefit(frozen.frozen_b_reduction(problem, output_factor).problem)
 
 
@@ -129,6 +132,7 @@ def lora_benefit(problem: Problem, rank: int) -> Benefit:
     >>> f"{one_more.value:.3f} of FFT's {ll.theory.fft_benefit(problem).value:.3f}"
     "0.110 of FFT's 0.381"
     """
+    problem.require_gaussian("the worth of a sample")
     (rank,) = valid_ranks([rank], problem).tolist()
     if rank == 0:
         return Benefit(0.0, 0.0, "the pretrained map does not learn")
@@ -201,6 +205,7 @@ def misspecification_factor(problem: Problem, input_factor: object) -> Float[np.
     sigma_j^2 the noise variance of output j, b_j its misspecification (`frozen.misspecification_covariance`). inf for
     an output with misspecification and no noise, nan for one with neither.
     """
+    problem.require_gaussian("the worth of a sample")
     noise = np.diagonal(problem.sigma_eps)
     missed = np.diagonal(frozen.misspecification_covariance(problem, input_factor))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -218,6 +223,7 @@ def benefit_ratio_limit(problem: Problem, rank: int, *, trials: int = 400, seed:
     >>> f"{ll.theory.benefit_ratio_limit(problem, rank=3).value:.3f} = {3 * (24 + 20 - 3) / (24 * 20):.3f}"
     '0.256 = 0.256'
     """
+    problem.require_gaussian("the worth of a sample")
     found = capacity.large_sample_limit(problem, rank, trials=trials, seed=seed)
     scale = problem.noise_trace * problem.input_rank
     if scale == 0:

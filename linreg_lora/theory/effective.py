@@ -129,6 +129,7 @@ def toward_no_ridge(problem: Problem) -> tuple[Float[np.ndarray, "4"], Float[np.
     By a polynomial through them. For FFT what is left is the product of the four shares, 6e-11; of values near 1/ridge
     rounding leaves some 1e-10.
     """
+    problem.require_gaussian("the effective regularisation")
     ridges = _EXTRAPOLATION * lower_edge(input_variances(problem), problem.n)
     weights = [np.prod([other / (other - ridge) for other in ridges if other != ridge]) for ridge in ridges]
     return ridges, np.array(weights)
@@ -142,6 +143,7 @@ def distance_from_threshold(problem: Problem, samples: float | int | None = None
     >>> f"{ll.theory.distance_from_threshold(problem):.3f} = n - dx without ridge"
     '36.000 = n - dx without ridge'
     """
+    problem.require_gaussian("the effective regularisation")
     n = problem.n if samples is None else samples
     values = input_variances(problem)
     if problem.ridge == 0 and n == np.count_nonzero(values):

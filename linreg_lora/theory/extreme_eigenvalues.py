@@ -76,6 +76,7 @@ def simulated(problem: Problem, *, draws: int = 400, seed: int) -> ExtremeEigenv
     largest of dx means, one an eigenvector of Sigma (E[lmax(Sigma S^+) Z Z^T] commutes with Sigma), which errs upwards.
     Raises `InvalidInput` for a ridge, fewer than 2 draws or a bad seed.
     """
+    problem.require_gaussian("these extreme eigenvalues")
     modes = _Modes.of(problem)
     draws = validation.positive_integer("draws", draws)
     if draws < 2:
@@ -114,6 +115,7 @@ def guaranteed(problem: Problem) -> ExtremeEigenvalues:
     and a variance of at most lmax(Sigma_eps) (Poincare); for Sigma_eps = sigma^2 I it is `wishart.gaussian_norm`. Where
     Sigma = c I, unseen = c ||Delta||_F^2 (1 - n/dx) is exact. Raises `InvalidInput` for a ridge.
     """
+    problem.require_gaussian("these extreme eigenvalues")
     modes = _Modes.of(problem)
     dof = max(modes.n, modes.dx)
     inverse = _known(modes.oblique * modes.n * inverse_moment(modes.size, dof), "inequality: inverse_moment")
@@ -134,6 +136,7 @@ def limit(problem: Problem) -> ExtremeEigenvalues:
     Source: arXiv 2605.19018, Propositions 4 and 6; Bai and Yin 1993. Raises `InvalidInput` for n < dx with another
     Sigma, and for a ridge.
     """
+    problem.require_gaussian("these extreme eigenvalues")
     modes = _Modes.of(problem)
     if not modes.white:
         raise InvalidInput("input_covariance", "a multiple of the identity where n < dx: no limit is known", "another",

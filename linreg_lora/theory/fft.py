@@ -69,8 +69,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
     Ridgeless, n >= rank(Sigma): `overdetermined`, exact for any covariances. Ridgeless, n < dx, Sigma = c I:
     `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`,
     whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf
-    where the mean does not exist. Raises `NumericalFailure`
-    for u < 3, where the equivalent says nothing.
+    where the mean does not exist. Raises `NumericalFailure` for u < 3, where the equivalent says nothing. Inputs that
+    are not Gaussian: `other_inputs`.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -78,6 +78,10 @@ def fft_risk(problem: Problem) -> FFTRisk:
     >>> f"{found.risk:.3f} by {found.formula}"
     '13.714 by Tr(Sigma_eps) dx / (n - dx - 1), exact'
     """
+    if not problem.input_law.is_gaussian:
+        from linreg_lora.theory import other_inputs
+
+        return other_inputs.fft_risk(problem)
     if problem.moments is Moments.NO_MEAN:
         return FFTRisk(math.nan, math.inf, problem.moments_note)
     problem = without_negligible_ridge(problem)
@@ -98,6 +102,7 @@ def overdetermined(problem: Problem) -> FFTRisk:
     Follows from E Tr(Sigma (X X^T)^{-1}) = dx / (n - dx - 1), the inverse-Wishart mean.
     Source: arXiv 2605.19018, Proposition 3.
     """
+    problem.require_gaussian("this formula")
     if problem.ridge > 0 or problem.regime is Regime.UNDERDETERMINED:
         raise InvalidInput("problem", "n >= dx and ridge = 0", f"n = {problem.n}, dx = {problem.dx}, ridge = {problem.ridge}")  # fmt: skip  # noqa: E501
     dx, dof = problem.input_rank, problem.n - problem.input_rank - 1
@@ -115,6 +120,7 @@ def underdetermined(problem: Problem) -> FFTRisk:
     n/dx of Delta falls into it. The scale c cancels from the variance. Source: arXiv 2605.19018, Proposition 5 (for
     c = sigma_x^2, whose printed bias lacks the factor c).
     """
+    problem.require_gaussian("this formula")
     scale = problem.isotropic_scale
     if problem.ridge > 0 or scale is None or problem.n >= problem.dx:
         raise InvalidInput("problem", "n < dx, Sigma = c I and ridge = 0", f"n = {problem.n}, dx = {problem.dx}, ridge = {problem.ridge}, isotropic: {scale is not None}")  # fmt: skip  # noqa: E501
@@ -140,6 +146,7 @@ def isotropic_ridge(problem: Problem) -> FFTRisk:
     >>> f"{ll.theory.fft_risk(problem).risk:.6f}"
     '366.249470'
     """
+    problem.require_gaussian("this formula")
     scale = problem.isotropic_scale
     m, nu = sorted((problem.n, problem.dx))
     if problem.ridge == 0 or scale is None or not laguerre.has_density(m, nu):
@@ -152,6 +159,7 @@ def isotropic_ridge(problem: Problem) -> FFTRisk:
 
 def has_exact_ridge(problem: Problem) -> bool:
     """Whether `isotropic_ridge` holds and is needed."""
+    problem.require_gaussian("this formula")
     if problem.ridge == 0 or problem.isotropic_scale is None:
         return False
     return laguerre.has_density(*sorted((problem.n, problem.dx))) and distance_from_threshold(problem) < _FAR
@@ -176,6 +184,7 @@ def fft_equivalent(problem: Problem, *, correction: bool = True) -> FFTRisk:
     >>> f"kappa = 1, df2 = 40/4: {found.bias:.1f} + {found.variance:.1f}"
     'kappa = 1, df2 = 40/4: 7.0 + 20.0'
     """
+    problem.require_gaussian("this equivalent")
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         raise InvalidInput("problem", "n < rank(Sigma) or ridge > 0", f"n = {problem.n}, rank(Sigma) = {problem.input_rank}, ridge = 0")  # fmt: skip  # noqa: E501
     bias, variance, more_bias, more_variance = first_order(problem)
@@ -205,6 +214,7 @@ def first_order(problem: Problem) -> FirstOrder:
     v_i||^2, and df2 = sum_i (l_i/a_i)^2. F_0 gives the equivalent, the logarithm the first order. For n > rank(Sigma)
     without ridge (kappa = 0) it is Tr(Sigma_eps) dx (1/g + 1/g^2) for the exact Tr(Sigma_eps) dx / (g - 1), g = n - dx.
     """
+    problem.require_gaussian("this equivalent")
     values, shift_energy = input_variances(problem), shift_energies(problem)
     at = effective(values, problem.n, problem.ridge)
     positive = values > 0
@@ -239,6 +249,7 @@ def first_order(problem: Problem) -> FirstOrder:
 
 def as_lora(problem: Problem, *, correction: bool) -> float:
     """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known."""
+    problem.require_gaussian("this equivalent")
     if correction and hard_edge(problem) and problem.ridge == 0:
         return fft_risk(problem).risk
     found = first_order(problem)
@@ -247,6 +258,7 @@ def as_lora(problem: Problem, *, correction: bool) -> float:
 
 def resummed(problem: Problem) -> bool:
     """Whether the correction can carry the pole of the noise at |n - dx| = 1: without ridge, n > dx or Sigma = c I."""
+    problem.require_gaussian("this equivalent")
     return problem.ridge == 0 and (
         problem.regime is Regime.OVERDETERMINED or problem.without_null_inputs().isotropic_scale is not None
     )
@@ -257,6 +269,7 @@ def hard_edge(problem: Problem) -> bool:
 
     With isotropic noise: without ridge for n > dx or Sigma = c I, with one where FFT's risk is known exactly.
     """
+    problem.require_gaussian("this equivalent")
     if problem.noise_trace == 0 or problem.isotropic_noise_scale is None:
         return False
     return resummed(problem) or has_exact_ridge(problem.without_null_inputs())
@@ -267,6 +280,7 @@ def pole_factor(problem: Problem) -> float:
 
     Also 1 where the pole is known exactly (`hard_edge`).
     """
+    problem.require_gaussian("this equivalent")
     if problem.noise_trace == 0 or hard_edge(problem) or not resummed(problem):
         return 1.0
     distance = abs(problem.distance_from_threshold)
@@ -275,6 +289,7 @@ def pole_factor(problem: Problem) -> float:
 
 def require_expansion(problem: Problem) -> None:
     """Raise `NumericalFailure` where a threshold is so near that no expansion in the dimension holds."""
+    problem.require_gaussian("this equivalent")
     at = effective(input_variances(problem), problem.n, problem.ridge)
     if at.distance < NO_EXPANSION:
         raise NumericalFailure(

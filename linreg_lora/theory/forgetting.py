@@ -81,6 +81,7 @@ def expected_forgetting(
     >>> f"FFT: {14 + 20 * 24 / 35:.3f}"
     'FFT: 27.714'
     """
+    problem.require_gaussian("forgetting")
     chosen = valid_ranks(ranks, problem)
     before = validation.covariance("pretraining_covariance", pretraining_covariance, problem.dx)
     if problem.input_rank < problem.dx:
@@ -168,6 +169,7 @@ def fft_forgetting(problem: Problem, pretraining_covariance: np.ndarray | None =
     Sigma) (Sigma + kappa)^{-1} for Q = (X X^T + eta)^{-1}, and Q X X^T Q = d(eta Q) / d eta with d kappa / d eta = 1 /
     (n - df2). Sigma must have full rank. Inf where the mean does not exist.
     """
+    problem.require_gaussian("forgetting")
     if problem.moments is Moments.NO_MEAN:
         return FFTForgetting(math.inf, problem.moments_note)
     before = np.ones(problem.dx) if pretraining_covariance is None else pretraining_covariance

@@ -24,6 +24,7 @@ from jaxtyping import Float
 
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory.effective import input_variances, shift_energies
+from linreg_lora.theory.rare_weights import unfelt_weights
 
 #: Distances g from a threshold at which the variance is infinite without a floor.
 _REACH = 3
@@ -40,6 +41,8 @@ class EffectiveThreshold(NamedTuple):
 
 def unfelt_floor(problem: Problem, trials: int) -> str:
     """A note where `trials` draws cannot see the floor that makes their moments finite, else empty."""
+    if unfelt := unfelt_weights(problem, trials):
+        return unfelt
     found = rarest(problem)
     if found is None or trials * found.share >= _DRAWS_AT_THE_FLOOR:
         return ""

@@ -43,6 +43,7 @@ def ia3_risk(problem: Problem) -> IA3Risk:
     >>> f"{found.misspecification:.3f} + (2 + 0.5) / (12 - 2) = {found.risk:.3f}"
     '0.500 + (2 + 0.5) / (12 - 2) = 0.750'
     """
+    problem.require_gaussian("IA3 by theory")
     if problem.pretrained is None:
         raise InvalidInput("pretrained", "A0, a dy x dx matrix", "nothing", "IA3 rescales the pretrained outputs")
     if problem.ridge > 0:

@@ -109,6 +109,7 @@ def expected_fft_rise(
     >>> f"{ll.theory.expected_fft_rise(problem):.3f} = {14 + 20 * 24 / 35:.3f}"
     '27.714 = 27.714'
     """
+    problem.require_gaussian("this rise")
     pretrained = required_pretrained(problem)
     scale = rise_scale(perturbation_std, loss)
     if problem.ridge > 0:

@@ -50,6 +50,7 @@ class Louder(NamedTuple):
 
 def louder(problem: Problem) -> Louder | None:
     """The louder problem of one with little noise; None where noise is absent or large enough."""
+    problem.require_gaussian("this rescaling")
     values = problem.whitened_spectrum
     rank = numerical_rank(values, (problem.dy, problem.dx))
     if problem.noise_trace == 0 or rank == 0:
@@ -66,6 +67,7 @@ def louder(problem: Problem) -> Louder | None:
 
 def with_fewer_samples(problem: Problem) -> Problem:
     """The problem, or one with the same risks and fewer samples where it has very many."""
+    problem.require_gaussian("this rescaling")
     size = problem.dx + problem.dy
     if problem.n <= _MANY * size:
         return problem
@@ -75,6 +77,7 @@ def with_fewer_samples(problem: Problem) -> Problem:
 
 def without_negligible_ridge(problem: Problem) -> Problem:
     """The problem, or the one without ridge where the ridge is too small to matter."""
+    problem.require_gaussian("this rescaling")
     values = input_variances(problem)
     positive = values[values > 0]
     gap = problem.n - len(positive)

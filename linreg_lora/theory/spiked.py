@@ -56,6 +56,7 @@ def detection_threshold(problem: Problem) -> float:
     >>> f"{ll.theory.detection_threshold(problem):.3f} = {(20 * 24) ** 0.25 / 60**0.5:.3f}"
     '0.604 = 0.604'
     """
+    problem.require_gaussian("the spiked model")
     _require_spiked(problem)
     noise = problem.noise_std * np.sqrt(problem.isotropic_noise_scale or 1.0)
     return float(noise * (problem.dy * min(problem.n, problem.dx)) ** 0.25 / np.sqrt(problem.n))
@@ -129,6 +130,7 @@ def _strengths(problem: Problem) -> np.ndarray:
 
 
 def _require_spiked(problem: Problem) -> None:
+    problem.require_gaussian("the spiked model")
     if problem.moments is Moments.NO_MEAN:
         raise InvalidInput("problem", "a mean that exists", problem.moments_note)
     isotropic = problem.isotropic_scale is not None

@@ -34,14 +34,14 @@ def _risks(problem: Problem, trials: int, seed: int):
     return draw_risks(problem, trials=trials, seed=seed)
 
 
-@register_experiment("fft-risk")
+@register_experiment("fft-risk", any_inputs=True)
 def fft_risk(problem: Problem, trials: int, seed: int) -> Sample:
     """Excess risk of FFT, raw and with the noise integrated exactly given the design."""
     risks = _risks(problem, trials, seed)
     return Sample(np.column_stack([risks.fft, risks.fft_given_design]), columns=("raw", "given the design"))
 
 
-@register_experiment("lora-minus-fft")
+@register_experiment("lora-minus-fft", any_inputs=True)
 def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) - risk(D_FFT) on the same draws, r = `rank`."""
     risks = _risks(problem, trials, seed)

@@ -89,6 +89,7 @@ class Modes(NamedTuple):
 
 def modes(problem: Problem, pretraining: Pretraining = None) -> Modes | None:
     """The modes of a problem whose inputs have full rank; None where its matrices do not share their bases."""
+    problem.require_gaussian("the deterministic equivalent")
     invariant = _is_invariant(problem)
     scale, noise = problem.isotropic_scale, problem.isotropic_noise_scale
     if noise is not None and (invariant or scale is not None):

@@ -1,0 +1,204 @@
+"""No function answers for Gaussian inputs when it was asked about others: each honours `input_law`, or refuses it."""
+
+import importlib
+import inspect
+import pkgutil
+import types
+
+import numpy as np
+import pytest
+
+import linreg_lora as ll
+from linreg_lora.claims import registry
+from linreg_lora.methods import registry as methods
+from linreg_lora.methods.bitfit import BitFit
+from linreg_lora.problem import Problem
+from linreg_lora.theory.extreme_eigenvalues import guaranteed
+
+GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=np.ones((4, 5)))
+LAWS = ("t:6", "ar1:0.6", "laplace", "two-point-noise:0.5")
+#: Rooms whose functions take problems of users. Figures and the explorer make their own, which are Gaussian.
+ROOMS = ("theory", "sampling", "methods", "simulation", "sweeps")
+
+#: Functions that say the same of every law, and why.
+LAW_FREE = {
+    "theory.effective.input_variances": "eigenvalues of Sigma",
+    "theory.effective.shift_energies": "Delta and Sigma",
+    "theory.effective.effective_regularisation": "numbers",
+    "theory.equivalent.interior_ranks": "ranks, and which moments exist",
+    "theory.floor.least_risk": "the tail of the spectrum in the metric of Sigma",
+    "theory.heavy_tails.rarest": "splits of Sigma; weights have `rare_weights`",
+    "theory.hessian.hessian": "the population loss, which sees Sigma alone",
+    "theory.hessian.expected_rise": "the same",
+    "theory.hessian.gap_without_retraining": "the same",
+    "theory.hessian.hessian_gap": "the same",
+    "theory.hessian.expected_gap": "the same",
+    "theory.hessian.cone_gap": "the same",
+    "theory.hessian.expected_gap_at_optimum": "the same",
+    "theory.input_perturbation.required_pretrained": "A0",
+    "theory.rescaled.in_units_of_the_inputs": "a problem of the same law",
+    "theory.resolvent.doubt.flags": "flags numbers of the equivalent, which refuses",
+    "theory.weighted_curve.modes_of": "covariances",
+    "sampling.rounding.squared_is_safe": "orders of magnitude of signal and noise",
+    "sampling.rounding.noise_is_resolved": "the same",
+    "sampling.rounding.noise_to_signal": "the same",
+    "sampling.rounding.lost_ranks": "the same",
+    "methods.factors.require_matrices": "sizes",
+    "methods.expected.require_problem": "its type",
+    "methods.method.moments_note": "moments, which `Problem.tail_index` argues are alike",
+    "methods.method.in_size": "makes the Gaussian problem on purpose, for moments",
+    "methods.method.require_same_law": "refuses a law that was lost",
+    "methods.expected.answered": "calls what it is given",
+    "methods.result.of_curve": "reads off a curve",
+    "simulation.comparison.draws_of": "counts draws",
+    "simulation.methods.curve_ranks": "counts ranks",
+    "simulation.draws.require_finite": "checks numbers",
+    "sweeps.adapted.ranks": "counts ranks",
+    "sweeps.adapted.runs": "counts draws",
+}
+#: Functions whose answer follows the law. Tests of their numbers: test_theory_weighted, test_input_law.
+HONOURED = {
+    "theory.bitfit.bitfit_risk",
+    "theory.curve.expected_risk",
+    "theory.decisions.best_rank",
+    "theory.decisions.ranks_that_beat_fft",
+    "theory.decisions.crossover",
+    "theory.fft.fft_risk",
+    "theory.heavy_tails.unfelt_floor",
+    "theory.iid_entries.relative_error",
+    "theory.iid_entries.note",
+    "theory.iid_entries.entries_fft_risk",
+    "theory.other_inputs.fft_risk",
+    "theory.other_inputs.expected_risk",
+    "theory.rare_weights.rare_weights",
+    "theory.rare_weights.unfelt_weights",
+    "theory.weighted_curve.lora_risks",
+    "theory.weighted_curve.weighted_fft_risk",
+    "theory.weighted_fft.overdetermined",
+    "theory.weighted_fft.underdetermined",
+    "sampling.plan.plan",
+    "methods.expected.expected_risk",
+    "methods.expected.expected_risks",
+    "methods.method.reduction_of",
+    "simulation.comparison.compare",
+    "simulation.curve.draw_risks",
+    "simulation.curve.monte_carlo",
+    "simulation.curve.continued",
+    "simulation.methods.monte_carlo",
+    "simulation.methods.simulated_risks",
+    "simulation.methods.fitted_risks",
+    "simulation.perturbed_inputs.simulate_rise",
+    "simulation.statistic.mean_of",
+    "sweeps.adapted.risks_of",
+    "sweeps.curves.run_cell",
+    "sweeps.phase.phase",
+}
+#: What other parameters are given.
+ARGUMENTS = {
+    "rank": 2, "ranks": None, "trials": 4, "draws": 4, "seed": 0, "correction": True, "flags": True,
+    "input_factor": np.eye(2, 5), "output_factor": np.eye(4, 2), "extremes": guaranteed(GAUSSIAN), "ridge": 0.5,
+    "samples": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None,
+}  # fmt: skip
+
+
+def public_functions():
+    for room in ROOMS:
+        package = importlib.import_module(f"linreg_lora.{room}")
+        names = [m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        for module in map(importlib.import_module, names):
+            for name, function in vars(module).items():
+                own = isinstance(function, types.FunctionType) and function.__module__ == module.__name__
+                if own and not name.startswith("_") and takes_a_problem(function):
+                    yield f"{module.__name__.removeprefix('linreg_lora.')}.{name}", function
+
+
+def takes_a_problem(function) -> bool:
+    return any(p.annotation is Problem for p in inspect.signature(function).parameters.values())
+
+
+FUNCTIONS = dict(public_functions())
+REFUSED = sorted(set(FUNCTIONS) - HONOURED - set(LAW_FREE))
+
+
+def test_the_lists_name_functions_that_are_there():
+    assert set(FUNCTIONS) >= HONOURED | (set(LAW_FREE) - {"theory.effective.effective_regularisation",
+                                                         "methods.expected.require_problem"})  # fmt: skip
+    assert not HONOURED & set(LAW_FREE)
+    assert len(REFUSED) > 40
+
+
+def called(function, problem):
+    parameters = inspect.signature(function).parameters
+    given = {}
+    for name, parameter in parameters.items():
+        if parameter.annotation is Problem:
+            given[name] = problem
+        elif parameter.default is parameter.empty or name in ("extremes", "trials"):
+            given[name] = ARGUMENTS[name] if parameter.annotation in (int, object) or name != "ranks" else np.ones(1)
+    return function(**given)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_honour_a_law_refuses_it(name, law):
+    if name == "sampling.directions.plan":
+        assert called(FUNCTIONS[name], GAUSSIAN.replace(input_law=law)) is None
+        return
+    problem = GAUSSIAN.replace(input_law=law, n=3 if name == "theory.bounds.theorem_4" else GAUSSIAN.n)
+    with pytest.raises(ll.InvalidInput) as refusal:
+        called(FUNCTIONS[name], problem)
+    assert refusal.value.field == "input_law"
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(ll.__all__) & {n for n in dir(ll) if callable(getattr(ll, n))}))
+def test_no_function_of_the_front_door_is_forgotten(name):
+    function = getattr(ll, name)
+    if isinstance(function, types.FunctionType) and takes_a_problem(function):
+        assert f"{function.__module__.removeprefix('linreg_lora.')}.{function.__name__}" in (
+            HONOURED | set(REFUSED) | set(LAW_FREE)
+        )
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", sorted(methods.table()))
+def test_methods_by_theory_have_a_number_for_the_law_or_none(name, law):
+    """Bitfit's formula is that of any uncorrelated samples; LoRA and FFT have the curve; the rest is Gaussian."""
+    problem = GAUSSIAN.replace(input_law=law)
+    method = {"lora": "lora:2", "frozen-a": "frozen-a:2", "frozen-b": "frozen-b:2"}.get(name, name)
+    if name in ("lora", "fft"):
+        assert ll.expected_risk(problem, method=method).problem == problem
+    elif name == "bitfit" and law != "ar1:0.6":
+        assert ll.expected_risk(problem, method=method).risk == ll.expected_risk(GAUSSIAN, method=BitFit()).risk
+    else:
+        with pytest.raises(ll.InvalidInput, match="input_law"):
+            ll.expected_risk(problem, method=method)
+        (compared,) = ll.compare(problem, [method], trials=8)
+        assert np.isnan(compared.theory.risk)
+        assert np.isfinite(compared.simulated.risk)
+
+
+def test_a_users_reduction_that_loses_the_law_is_refused():
+    class Lossy(BitFit):
+        name = "lossy"
+        expected_risk = ll.Method.expected_risk
+
+        def reduce(self, problem):
+            return ll.methods.Reduction(GAUSSIAN, 0.0)
+
+    problem = GAUSSIAN.replace(input_law="t:6")
+    with pytest.raises(ll.InvalidInput, match="input_law"):
+        ll.expected_risk(problem, method=Lossy())
+    assert np.isnan(ll.compare(problem, [Lossy()], computed_by=["theory"])[0].theory.risk)
+
+
+@pytest.mark.parametrize("name", ["sufficient", "conditional"])
+def test_samplers_of_gaussian_statistics_refuse(name):
+    with pytest.raises(ll.InvalidInput, match=r"sampler|input_law"):
+        ll.monte_carlo(GAUSSIAN.replace(input_law="t:6"), trials=4, seed=0, sampler=name)
+
+
+def test_experiments_of_claims_refuse_unless_they_say_that_they_draw_any_inputs():
+    registry.load_own()
+    honest = {name for name in registry.functions()["experiment"] if registry.experiment(name).any_inputs}
+    assert honest == {"fft-risk", "lora-minus-fft", "lora-risk-of-inputs"}
