@@ -56,6 +56,7 @@ def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one
     at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
     beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
     """
+    problem.require_gaussian("the deterministic equivalent")
     limit = solver.equation
     if not isinstance(limit, RidgelessEquation):
         return [Share(1.0, solver, lambda _, w: w)]
@@ -90,6 +91,7 @@ def integrand_of(solver: Solver, shares: list[Share], near: Threshold | None) ->
 
 def threshold_of(problem: Problem, pretraining: Pretraining) -> Threshold | None:
     """What the correction misses of the weakest inputs, where that is known."""
+    problem.require_gaussian("the deterministic equivalent")
     if not hard_edge(problem):
         return None
     (part,) = pencil_of(problem, 1.0, pretraining).parts
@@ -124,6 +126,7 @@ def _is_limit(problem: Problem) -> bool:
 
 
 def solver_of(problem: Problem, pretraining: Pretraining) -> Solver:
+    problem.require_gaussian("the deterministic equivalent")
     if _is_limit(problem):
         return Solver(RidgelessEquation(ridgeless_of(problem, pretraining)))
     return Solver(PencilEquation(pencil_of(problem, problem.ridge, pretraining)))

@@ -33,6 +33,7 @@ def band_of_noise(problem: Problem) -> int | None:
 
     That is for isotropic noise, and Sigma = c I or one that matters through Delta Sigma^{1/2} alone.
     """
+    problem.require_gaussian("the deterministic equivalent")
     planted = numerical_rank(problem.whitened_spectrum, (problem.dy, problem.dx))
     whitened = problem.ridge == 0 and problem.regime is Regime.OVERDETERMINED
     if problem.isotropic_noise_scale is None or not (whitened or problem.isotropic_scale is not None):
