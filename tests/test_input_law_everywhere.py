@@ -37,6 +37,7 @@ LAW_FREE = {
     "theory.hessian.expected_gap_at_optimum": "the same",
     "theory.input_perturbation.required_pretrained": "A0",
     "theory.rescaled.in_units_of_the_inputs": "a problem of the same law",
+    "theory.contours.corrected.shares_of": "parts of a solver, which is refused",
     "theory.contours.doubt.flags": "flags numbers of the equivalent, which refuses",
     "theory.weighted_curve.modes_of": "covariances",
     "sampling.rounding.squared_is_safe": "orders of magnitude of signal and noise",
@@ -97,7 +98,7 @@ HONOURED = {
 ARGUMENTS = {
     "rank": 2, "ranks": None, "trials": 4, "draws": 4, "seed": 0, "correction": True, "flags": True,
     "input_factor": np.eye(2, 5), "output_factor": np.eye(4, 2), "extremes": guaranteed(GAUSSIAN), "ridge": 0.5,
-    "samples": None, "solver": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None,
+    "samples": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None,
 }  # fmt: skip
 
 

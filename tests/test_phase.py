@@ -47,7 +47,8 @@ def test_fft_wins_where_the_spectrum_is_flat_and_the_noise_weak():
 
 def test_cells_in_doubt_say_why():
     """Next to a threshold that the ridge hides nothing is known; near it the numbers are flagged, far from it not."""
-    found = phase_grid(BASE.replace(ridge=0.1, noise_std=0.5), {"n": [20, 28, 200]})
+    base = BASE.replace(ridge=0.1, noise_std=0.5, input_covariance=1 + 0.01 * np.arange(BASE.dx))
+    found = phase_grid(base, {"n": [20, 28, 200]})
     assert found.winner.attrs["flag_meanings"].split()[int(found.winner[0])] == "unknown"
     assert np.isnan(found.best_risk[0])
     assert found.flagged.values.tolist() == [True, True, False]

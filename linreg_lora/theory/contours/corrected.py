@@ -56,7 +56,6 @@ def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one
     at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
     beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
     """
-    problem.require_gaussian("the deterministic equivalent")
     limit = solver.equation
     if not isinstance(limit, RidgelessEquation):
         return [Share(1.0, solver, lambda _, w: w)]
