@@ -13,6 +13,7 @@ from linreg_lora.claims import registry
 from linreg_lora.claims.check import check_claims
 from linreg_lora.claims.file import default_path, parse_claims
 from linreg_lora.claims.judge import judge_claim
+from linreg_lora.claims.moves import MOVES
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.show import report
 from linreg_lora.claims.vocabulary import Budget, Verdict
@@ -166,7 +167,8 @@ def test_what_is_suspicious_is_drawn_again(planted, monkeypatch, off, kind, verd
     entry = registry.RegisteredExperiment(run, Problem, False, True, ())
     monkeypatch.setitem(registry._experiments, "planted", entry)
     rival = 0.5 if kind != "lower_bound" else 1.5
-    judgement = judge_claim(planted_claim(kind, 1.0, [rival], trials=trials), seed=0)
+    here = planted_claim(kind, 1.0, [rival], trials=trials, assumes=list(MOVES))
+    judgement = judge_claim(here, seed=0)
     assert (judgement.verdict, judgement.looks) == (verdict, looks), judgement.reason
     assert [drawn for drawn, _ in seen] == [trials, 4 * trials, 16 * trials][:looks]
     assert len({seed for _, seed in seen}) == looks

@@ -1,4 +1,4 @@
-"""Thirty-three false claims, written to be judged as holding, and beside each a true one that is.
+"""Thirty-six false claims, written to be judged as holding, and beside each a true one that is.
 
 Each is false for a reason that its evidence hides: behind a bias, noise, a coarse resolution, a domain without what the
 statement is about, a rival that is no other, a condition that is not the reason, a number that is one, or two that are
@@ -86,6 +86,10 @@ WRONG = {
     "tests.times-determinant": lambda p: _exact(p) * float(np.linalg.det(p.sigma)),
     "tests.largest-strength": lambda p: p.spectrum[0] ** 2 * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1),
     "tests.outputs-for-inputs": lambda p: p.noise_trace * p.dy / (p.n - p.dy - 1),
+    "tests.trace-of-sigma": lambda p: (
+        np.trace(p.sigma) / p.dx * np.sum(p.shift**2) * (1 - p.n / p.dx) + p.noise_trace * p.n / (p.dx - p.n - 1)
+    ),
+    "tests.whitening-forgotten": lambda p: float(np.trace(p.sigma)) * p.noise_std**2 * p.dy / (p.n - p.dx - 1),
     "tests.half-of-the-samples": lambda p: p.noise_trace * p.dx / (p.n / 2 - 1),
     "tests.table": lambda p: p.noise_trace * {(40, 16, 8): 16 / 23}[p.n, p.dx, p.dy],
     "tests.condition-of-the-noise": lambda p: _exact(p) * float(np.sqrt(np.linalg.cond(p.sigma_eps) / 4)),

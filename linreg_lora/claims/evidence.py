@@ -8,6 +8,10 @@ import numpy as np
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.vocabulary import Verdict
 
+#: Standard errors from which a mean is drawn again, and how many times as many draws each time takes.
+SUSPICIOUS = 4.0
+LOOKS = (1, 4, 16)
+
 
 class Measured(NamedTuple):
     """One case of a claim's domain, what an experiment measured there, and what each prediction says of it."""

@@ -30,7 +30,7 @@ import numpy as np
 from linreg_lora.claims import limits, means, neighbours, pathwise, registry, resolution, statistics
 from linreg_lora.claims.cases import cases, describe, seed_of
 from linreg_lora.claims.domains import Case
-from linreg_lora.claims.evidence import Comparison, Measured
+from linreg_lora.claims.evidence import LOOKS, SUSPICIOUS, Comparison, Measured
 from linreg_lora.claims.registry import Sample
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, Rival
 from linreg_lora.claims.vocabulary import Kind, Verdict
@@ -47,9 +47,6 @@ _TESTS = {Kind.PATHWISE: pathwise, Kind.ASYMPTOTIC: limits}
 _ONE_MEAN = (Kind.IDENTITY, Kind.UPPER_BOUND, Kind.LOWER_BOUND)
 #: Verdicts of statements that the evidence contradicts.
 _FAILING = (Verdict.FAILS, Verdict.HOLDS_WITH_CORRECTION)
-#: Standard errors from which a mean is drawn again, and how many times as many draws each time takes.
-SUSPICIOUS = 4.0
-LOOKS = (1, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,10 @@ def judge_claim(claim: Claim, seed: int, correction: Claim | None = None) -> Jud
         return _judge(claim, seed, correction)
 
 
-def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
+def _judge(stated: Claim, seed: int, correction: Claim | None) -> Judgement:
     began = time.monotonic()
+    # What is left of the level when neighbours have theirs.
+    claim = stated.model_copy(update={"false_alarm": (1 - neighbours.SHARE_OF_LEVEL) * stated.false_alarm})
     at = _running(claim, lambda: cases(claim.domain))
     names = [claim.prediction, *(rival.prediction for rival in claim.rivals)]
     measured = _measure(claim, at, seed, names)
@@ -113,7 +112,7 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
     judged = [_judge_rival(claim, rival, found) for rival, found in zip(claim.rivals, rivals, strict=True)]
     own, looks = _look_again(claim, at, seed, own)
     verdict, reason = _conclude(claim, own, judged)
-    if verdict is Verdict.HOLDS and (doubt := _doubt(claim, measured, seed)):
+    if verdict is Verdict.HOLDS and (doubt := _doubt(stated, measured, seed)):
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
@@ -127,7 +126,7 @@ def _judge(claim: Claim, seed: int, correction: Claim | None) -> Judgement:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:
             reason = f"{reason}; its correction {correction.id}: {instead.verdict}"
-    return Judgement(claim, verdict, reason, own, judged, time.monotonic() - began, outside, looks)
+    return Judgement(stated, verdict, reason, own, judged, time.monotonic() - began, outside, looks)
 
 
 def _doubt(claim: Claim, measured: list[Measured], seed: int) -> str:

@@ -1,7 +1,8 @@
 """Cases beside a case: the same problem with a size, a scale, or a matrix that is another.
 
-`larger` counts units: it shows how far a prediction moves when a size does. `MOVES` are steps to a neighbour: each
-changes one thing, by an amount of its own, so that two numbers that are equal by chance part.
+`LARGER` counts units: it shows how far a prediction moves when a size does. `MOVES` are steps to a neighbour: each
+changes one thing, by a factor or a number of its own, so that what is equal by chance parts. Covariances become
+anisotropic, in a basis of their own.
 """
 
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from linreg_lora import spectra
 from linreg_lora.problem import Problem
 
 #: Seeds of the matrices that a neighbour has, which no claim chooses.
-_A0_SEED, _BASIS_SEED, _PADDING_SEED = 3, 4, 3
+_A0_SEED, _PADDING_SEED = 3, 3
 #: How far a neighbour's numbers are from the case's.
-_MORE_NOISE, _MORE_SHIFT, _MORE_VARIANCE, _CONDITION = 1.3, 1.6, 1.3, 1.6
+_MORE_NOISE, _MORE_SHIFT, _A0 = 1.3, 1.6, 1.7
+#: Of Sigma and Sigma_eps: the mean variance, times; the condition number, times; the seed of the basis.
+_INPUTS_VARY, _NOISE_VARIES = (1.4, 2.5, 4), (0.85, 2.0, 5)
 #: Strengths of the directions more, beside the weakest; inputs and outputs more.
 _FURTHER = (0.9, 0.8)
-_INPUTS, _OUTPUTS = 2, 4
+_INPUTS, _OUTPUTS = 4, 6
 
 
 # -- units --------------------------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ def _louder(case: Problem) -> Problem:
 
 
 def _pretrained_otherwise(case: Problem) -> Problem:
-    return case.replace(pretrained=np.random.default_rng(_A0_SEED).standard_normal((case.dy, case.dx)))
+    return case.replace(pretrained=_A0 * np.random.default_rng(_A0_SEED).standard_normal((case.dy, case.dx)))
 
 
 def _stronger(case: Problem) -> Problem:
@@ -93,7 +96,7 @@ def _of_higher_rank(case: Problem) -> Problem:
 def _further(case: Problem) -> Problem:
     """More samples above the threshold and fewer below, so that all moments that existed do."""
     if case.n >= case.input_rank:
-        return case.replace(n=case.n + case.n // 8 + 3)
+        return case.replace(n=case.n + case.n // 8 + _INPUTS)
     return case.replace(n=max(1, case.n - case.n // 8 - 1))
 
 
@@ -106,11 +109,11 @@ def _with_more_outputs(case: Problem) -> Problem:
 
 
 def _inputs_otherwise(case: Problem) -> Problem:
-    return case.replace(input_covariance=_another(case.input_covariance, case.dx))
+    return case.replace(input_covariance=_another(case.input_covariance, case.dx, *_INPUTS_VARY))
 
 
 def _noise_otherwise(case: Problem) -> Problem:
-    return case.replace(noise_covariance=_another(case.noise_covariance, case.dy))
+    return case.replace(noise_covariance=_another(case.noise_covariance, case.dy, *_NOISE_VARIES))
 
 
 def _with_more_ridge(case: Problem) -> Problem:
@@ -147,20 +150,14 @@ def _strengths(case: Problem) -> list[float]:
     return [value for value in case.spectrum or () if value > 0]
 
 
-def _another(covariance: np.ndarray | None, size: int) -> np.ndarray:
-    """Of a multiple of the identity a larger one; else other eigenvalues, of another determinant, in another basis."""
-    if covariance is None:
-        return np.full(size, _MORE_VARIANCE)
-    values = covariance if covariance.ndim == 1 else np.linalg.eigvalsh(covariance)
-    if np.ptp(values) <= 1e-12 * np.max(values):
-        return np.full(size, _MORE_VARIANCE * values[0])
-    least = np.min(values[values > 0])
-    fresh = np.array(spectra.log_spaced(size, _CONDITION * np.max(values) / least, 1.0))
-    fresh *= _MORE_VARIANCE * np.mean(values) / np.mean(fresh)
-    if covariance.ndim == 1:
-        return np.random.default_rng(_BASIS_SEED).permutation(fresh)
-    basis = np.linalg.qr(np.random.default_rng(_BASIS_SEED).standard_normal((size, size)))[0]
-    return (basis * fresh) @ basis.T
+def _another(covariance: np.ndarray | None, size: int, mean: float, condition: float, seed: int) -> np.ndarray:
+    """Other eigenvalues, of another mean, condition number and determinant, in another basis."""
+    values = np.ones(size) if covariance is None else covariance
+    values = values if values.ndim == 1 else np.linalg.eigvalsh(values)
+    positive = values[values > 0]
+    fresh = np.array(spectra.log_spaced(size, condition * np.max(positive) / np.min(positive), 1.0))
+    basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))[0]
+    return (basis * (mean * np.mean(values) / np.mean(fresh) * fresh)) @ basis.T
 
 
 def _extended(covariance: np.ndarray, more: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from linreg_lora.claims.moves import MOVES
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.files.problems import Family
 from linreg_lora.problem import Problem
 
 #: A test on a mean trusts the normal law 5 to 6 standard errors out only where 8 moments exist: |n - dx| >= 16.
@@ -221,8 +222,19 @@ class Claim(Strict):
         fields = [name for name in type(self.domain).model_fields if self._differs(name)]
         if "shapes" in fields and isinstance(self.domain, GaussianDesign) and isinstance(self.outside, GaussianDesign):
             at = fields.index("shapes")
-            fields[at : at + 1] = _changed_sizes(self.domain, self.outside)
-        return ", ".join(fields)
+            sizes = _changed_sizes(self.domain, self.outside)
+            fields[at : at + 1] = sizes
+            # The regime follows from n and dx.
+            fields = [name for name in fields if name != "regime" or not {"n", "dx"} & set(sizes)]
+        return ", ".join(part for name in fields for part in self._parts_that_differ(name))
+
+    def _parts_that_differ(self, field: str) -> list[str]:
+        """Of two spectra of one family their numbers; else the field itself."""
+        inside, outside = getattr(self.domain, field, None), getattr(self.outside, field, None)
+        if not isinstance(inside, Family) or not isinstance(outside, Family) or inside.family != outside.family:
+            return [field]
+        names = type(inside).model_fields
+        return [f"{field}.{name}" for name in names if getattr(inside, name) != getattr(outside, name)]
 
     def _differs(self, field: str) -> bool:
         inside, outside = getattr(self.domain, field), getattr(self.outside, field)
