@@ -84,7 +84,8 @@ def test_json_holds_the_problem_and_both_methods(run_json):
 
 def test_json_lists_what_is_in_doubt(run, run_json):
     """Near the threshold with a ridge all of theory is; next to it there is none, and the reason is there."""
-    options = {"n": 12, "ranks": "0,1,5", "ridge": "1", "method": "theory"}
+    inputs = "1,1.01,1.02,1.03,1.04,1.05"
+    options = {"n": 12, "ranks": "0,1,5", "ridge": "1", "method": "theory", "input_spectrum": inputs}
     result = run_json(*arguments("--forgetting", **options))
     assert result["theory"]["flagged"] == result["forgetting"]["flagged"] == [1, 5]
     assert result["fft"]["theory"]["flagged"] is result["forgetting"]["fft_flagged"] is True

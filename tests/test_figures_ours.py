@@ -291,8 +291,8 @@ def test_leading_direction_of_a_draw_is_that_of_the_fit():
 
     problem, key = detectability.setting(1.5, 12, 5, 4), jax.random.key(3)
     drawn = gaussian.sample(key, 12, jax.numpy.asarray(problem.shift), None, jax.numpy.asarray(1.0))
-    found = np.asarray(detectability._leading(*drawn))
-    u, values, vt = np.linalg.svd(np.asarray(fft.fit_fft(*drawn) @ drawn.inputs))
+    found = np.asarray(detectability._leading(drawn.inputs, drawn.outputs))
+    u, values, vt = np.linalg.svd(np.asarray(fft.fit_fft(drawn.inputs, drawn.outputs) @ drawn.inputs))
     row = np.asarray(drawn.inputs[0])
     expected = [values[0], u[0, 0] ** 2, (vt[0] @ row) ** 2 / (row @ row)]
     np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -392,6 +392,9 @@ DICE = '''
         def cases(self) -> list[Die]:
             return [Die(sides, f"a die with {sides} sides", f"die {sides}") for sides in self.sides]
 
+        def neighbours(self) -> list[Die]:
+            return [Die(self.sides[-1] + 1, "a die with one side more", "die with one side more")]
+
     @ll.claims.register_experiment("dice.roll", bounded=True)
     def roll(die: Die, trials: int, seed: int) -> ll.claims.Sample:
         """What a die shows."""

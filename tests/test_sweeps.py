@@ -53,9 +53,8 @@ def test_theory_in_doubt_is_flagged_with_a_note(grid):
     assert not grid.flagged.sel(computed_by="monte-carlo").any()
     assert not grid.fft_flagged.any()
     assert "rank 1-2, 8" in str(theory.note.sel(n=15).values)
-    ridge = sweep(BASE.replace(ridge=0.5), {"n": [12, 14, 60]}, ranks=[1], computed_by=["theory"]).sel(
-        computed_by="theory"
-    )
+    base = BASE.replace(ridge=0.5, input_covariance=1 + 0.01 * np.arange(BASE.dx))
+    ridge = sweep(base, {"n": [12, 14, 60]}, ranks=[1], computed_by=["theory"]).sel(computed_by="theory")
     assert ridge.fft_flagged.values.tolist() == [True, True, False]
     assert np.isnan(ridge.fft_risk.values).tolist() == [False, False, False]
 
