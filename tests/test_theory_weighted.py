@@ -48,9 +48,7 @@ def test_weights_of_one_are_gaussian_inputs(sizes):
     np.testing.assert_allclose(problem.pretrained_risk + found.risk, known.raw, rtol=SAME)
     gap = known.gap & found.gap
     response = twin.functionals(problem, np.array(ranks, dtype=float), correction=True).correction
-    np.testing.assert_allclose(
-        found.correction[gap], (response[:, 1] - 2 * response[:, 2])[gap], rtol=2e-3
-    )
+    np.testing.assert_allclose(found.correction[gap], (response[:, 1] - 2 * response[:, 2])[gap], rtol=2e-3)
 
 
 def test_reference_values_of_fft():

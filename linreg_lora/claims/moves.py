@@ -155,7 +155,7 @@ def _another(covariance: np.ndarray | None, size: int, mean: float, condition: f
     values = np.ones(size) if covariance is None else covariance
     values = values if values.ndim == 1 else np.linalg.eigvalsh(values)
     positive = values[values > 0]
-    fresh = np.array(spectra.log_spaced(size, condition * np.max(positive) / np.min(positive), 1.0))
+    fresh = np.array(spectra.log_spaced(size, float(condition * np.max(positive) / np.min(positive)), 1.0))
     basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))[0]
     return (basis * (mean * np.mean(values) / np.mean(fresh) * fresh)) @ basis.T
 

@@ -6,7 +6,9 @@ Every sum is one of products of entries of G with products of entries of V. Wher
 bases the blocks are 2 x 2, one a mode, and all sums over modes are products with a few vectors; else they are matrices.
 """
 
+import functools
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -25,6 +27,11 @@ _TRIPLES = list(itertools.combinations_with_replacement(range(3), 3))
 def block_of(part: Blocks, n: float, ridge: float) -> "ScalarBlock | MatrixBlock":
     """The block of independent modes, or of matrices."""
     return MatrixBlock(part, n, ridge) if part.copies is None else ScalarBlock(part, n, ridge)
+
+
+def summed(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of arrays of one shape, as an array of its own."""
+    return functools.reduce(np.add, parts, np.zeros(()))
 
 
 class ScalarBlock:
@@ -127,7 +134,7 @@ class ScalarBlock:
             g = self.resolvent(z[part], w[:, part])
             squares = {(i, j): g[i] * g[j] for i, j in _PAIR}
             table[part] = np.stack([squares[i, j] * g[k] for i, j, k in _TRIPLES], axis=1) @ self.triples
-        place = {triple: row for row, triple in enumerate(_TRIPLES)}
+        place: dict[tuple[int, ...], int] = {triple: row for row, triple in enumerate(_TRIPLES)}
         found = np.zeros((6, len(z)), dtype=complex)
         for p, s, a, b in _QUADRUPLES:
             weight = -self.n * d_w[a, b, p, s]
@@ -254,7 +261,7 @@ class MatrixBlock:
     def _spread(self, g: list[list[np.ndarray]], d_w: np.ndarray, i: int, j: int) -> np.ndarray:
         """Block (i, j) of n G (d_w o V) G."""
         v = self.part.v
-        return self.n * sum(
+        return self.n * summed(
             d_w[m, q][:, None, None] * (g[i][m] @ _times(v[m][q], g[q][j])) for m in _SIDES for q in _SIDES
         )
 

@@ -112,7 +112,7 @@ def _moved(share: Share, ends: Points) -> tuple[np.ndarray, np.ndarray]:
     """delta N at real points, up to halves, from just above them to first order, and -d delta N / d log x."""
     equation, w = _pencil(share.solver), share.states(ends.z, ends.state.T).w
     trace = correction_at(equation, ends.z, w)[0]
-    return moved_at(equation, ends.z, w) + ends.z.imag * trace.real / np.pi, ends.x * trace.imag / np.pi
+    return moved_at(equation, ends.z, w) + np.imag(ends.z) * np.real(trace) / np.pi, ends.x * np.imag(trace) / np.pi
 
 
 def _pencil(solver: Solver) -> PencilEquation:

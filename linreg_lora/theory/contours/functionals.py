@@ -100,7 +100,8 @@ def functionals(
         # Whether the planted directions lie above the band is seen at their rank.
         more = functionals(problem, np.append(ranks, planted), correction=True, pretraining=pretraining)
         failures = {row: reason for row, reason in more.failures.items() if row < len(ranks)}
-        return Functionals(*(part[:-1] for part in more[:6]), failures, more.sharpened[:-1])
+        first = [part[:-1] for part in more[:6]]
+        return Functionals(first[0], first[1], first[2], first[3], first[4], first[5], failures, more.sharpened[:-1])
     solver, x_max = solver_of(problem, pretraining), largest_eigenvalue_bound(problem)
     outputs = max(100, problem.dy)
     tolerance = _COUNT_PER_OUTPUT * outputs
@@ -116,6 +117,7 @@ def functionals(
             shares = shares_of(problem, solver, pretraining, one_sided=True)
             values, delta, more = _integrals(solver, found, ends, shares, tolerance, near)
         failures = more | failures
+        way, there = np.zeros((len(ranks), 8)), np.zeros(len(ranks), dtype=bool)
         if correction:
             way, there = _way_to_shifted(solver, evaluate, found, ranks, delta[:, 0], shares, near, failures)
         curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
@@ -183,7 +185,7 @@ def _curvature(solver: Solver, found: Cuts, shares: list[Share], near: Threshold
         own = (side.density[:, 0] <= _OUTSIDE_BAND * found.cut.density[:, 0]) | ~side.solved
         at = Points(*(np.where(own.reshape(-1, *[1] * (part.ndim - 1)), ours, part) for part, ours in zip(side, found.cut, strict=True)))  # fmt: skip  # noqa: E501
         z, w = at.z, at.state.T
-        both = integrand_of(solver, shares, near)(z, States(w, at.slope.T, np.zeros(len(z)), at.solved.copy())).imag
+        both = np.imag(integrand_of(solver, shares, near)(z, States(w, at.slope.T, np.zeros(len(z)), at.solved.copy())))
         density = (both[:4] + both[4:]).T
         # Next to an edge the first order of the density is no correction: there the density itself is used.
         density = np.where(density[:, :1] > _HALVED * both[:1].T, density, both[:4].T)

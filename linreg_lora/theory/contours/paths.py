@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
+from linreg_lora.theory.contours.blocks import summed
 from linreg_lora.theory.contours.points import Points
 from linreg_lora.theory.contours.solver import Solver, States
 
@@ -61,7 +62,7 @@ def between(
         states = solver(z.ravel(), _hermite(a, b, z))
         traces = integrand(z.ravel(), states).reshape(-1, *z.shape)
         # Real constants integrate to real numbers: without them less is lost to rounding.
-        traces -= traces[:, :, nodes // 2, None].real
+        traces -= np.real(traces[:, :, nodes // 2, None])
         found = np.sum(weights * traces, axis=2).imag / np.pi
         off = np.stack([np.abs(found[4 * k] - known[k][open_]) for k in range(len(known))])
         off[1:] = np.abs(off[1:] - np.round(2 * off[1:]) / 2)
@@ -88,8 +89,8 @@ def arc(
     turn = np.exp(1j * np.pi * (1 - t))
     half, middle = (np.log(y / x) / 2)[:, None], np.log(x * y)[:, None] / 2
     height = np.copysign(np.minimum(np.abs(half), _HEIGHT), 1.0)
-    u = middle + half * turn.real + 1j * height * turn.imag
-    du = np.pi * w * (half * turn.imag - 1j * height * turn.real)
+    u = middle + half * np.real(turn) + 1j * height * np.imag(turn)
+    du = np.pi * w * (half * np.imag(turn) - 1j * height * np.real(turn))
     z = np.exp(u)
     return z, z * du
 
@@ -116,5 +117,5 @@ def _hermite(low: Points, high: Points, z: Complex[np.ndarray, "m k"]) -> Comple
         -rest * share**2 * step,
     )
     ends = (low.state, high.state, low.slope, high.slope)
-    guess = sum(end[:, None, :] * weight[:, :, None] for end, weight in zip(ends, weights, strict=True))
+    guess = summed(end[:, None, :] * weight[:, :, None] for end, weight in zip(ends, weights, strict=True))
     return guess.reshape(-1, guess.shape[2]).T

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from linreg_lora.theory.contours.blocks import MatrixBlock, ScalarBlock, block_of
+from linreg_lora.theory.contours.blocks import MatrixBlock, ScalarBlock, block_of, summed
 from linreg_lora.theory.contours.modes import Pencil
 
 _ROUNDING = 1e-12
@@ -47,11 +47,11 @@ class Equation(Protocol):
 
     start: Complex[np.ndarray, "s"]
 
-    def image(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"]) -> Complex[np.ndarray, "s p"]: ...
-    def step(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"]) -> Step: ...
-    def traces(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"]) -> Complex[np.ndarray, "4 p"]: ...
-    def proper(self, w: Complex[np.ndarray, "s p"]) -> Bool[np.ndarray, "p"]: ...
-    def count(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"]) -> Float[np.ndarray, "p"]: ...
+    def image(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Complex[np.ndarray, "s p"]: ...
+    def step(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Step: ...
+    def traces(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Complex[np.ndarray, "4 p"]: ...
+    def proper(self, w: Complex[np.ndarray, "s p"], /) -> Bool[np.ndarray, "p"]: ...
+    def count(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Float[np.ndarray, "p"]: ...
 
 
 class PencilEquation:
@@ -70,12 +70,12 @@ class PencilEquation:
 
     def image(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "3 p"]) -> Complex[np.ndarray, "3 p"]:
         """(L + t)^{-1}."""
-        t = sum(block.overlaps(z, w) for block in self.blocks)
+        t = summed(block.overlaps(z, w) for block in self.blocks)
         return self._weights(t[0], self.link + t[1], t[2] - 1)
 
     def step(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "3 p"]) -> Step:
         """Newton's method for w = m^{-1}, m = L + t(w), written as m dw m + dt = m - m w m."""
-        t, dt, dz = (sum(parts) for parts in zip(*(block.slopes(z, w) for block in self.blocks), strict=True))
+        t, dt, dz = (summed(parts) for parts in zip(*(block.slopes(z, w) for block in self.blocks), strict=True))
         u, v, x = t[0], self.link + t[1], t[2] - 1
         excess = w - self._weights(u, v, x)
         uv, vv, vx = u * v, v * v, v * x
@@ -95,14 +95,14 @@ class PencilEquation:
 
     def traces(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "3 p"]) -> Complex[np.ndarray, "4 p"]:
         """-Tr G_11 (directions), -Tr V_00 G_00 (energy), Tr V_10 G_01 (overlap), -Tr Sigma_pre G_00 (forgetting)."""
-        return sum(block.traces(z, w) for block in self.blocks)  # pyright: ignore[reportReturnType]
+        return summed(block.traces(z, w) for block in self.blocks)
 
     def proper(self, w: Complex[np.ndarray, "3 p"]) -> Bool[np.ndarray, "p"]:
         """Whether Im w >= 0: the one solution that is a limit of resolvents.
 
         Without ridge w_00 = w_01 = 0 solves the equation too, and is none: there the inputs' resolvent is infinite.
         """
-        a, b, c = w.imag
+        a, b, c = np.imag(w)
         size = np.max(np.abs(w), axis=0)
         slack = _ROUNDING * size
         positive = (a >= -slack) & (c >= -slack) & (a * c - b * b >= -slack * (np.abs(a) + np.abs(c) + slack))
@@ -115,5 +115,5 @@ class PencilEquation:
         log det w = log w_00 + log(w_11 - w_01^2 / w_00), whose arguments are 0 and pi there.
         """
         turned = np.angle(w[0]) + np.angle(w[1] * w[1] / w[0] - w[2])
-        arguments = sum(block.argument(z, w) for block in self.blocks)
-        return (arguments - self.n * turned + self.n * (2 * w[1] - w[2]).imag) / np.pi
+        arguments = summed(block.argument(z, w) for block in self.blocks)
+        return (arguments - self.n * turned + self.n * np.imag(2 * w[1] - w[2])) / np.pi

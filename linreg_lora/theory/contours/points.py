@@ -20,7 +20,7 @@ class Points(NamedTuple):
     """
 
     x: Float[np.ndarray, "p"]
-    count: Float[np.ndarray, "p"]
+    count: Float[np.ndarray, "p"]  # pyright: ignore[reportIncompatibleMethodOverride]
     density: Float[np.ndarray, "p 4"]
     state: Complex[np.ndarray, "p s"]
     slope: Complex[np.ndarray, "p s"]
@@ -60,6 +60,6 @@ def evaluate(solver: Solver, x: Float[np.ndarray, "p"], known: Points | None = N
     states, equation = solver(z, guess, *(() if patient else (_LEVELS,))), solver.equation
     with np.errstate(all="ignore"):
         traces = equation.traces(z, states.w)
-        count = equation.count(z, states.w) + z.imag * traces[0].real / np.pi
-    density = (x * traces.imag / np.pi).T
+        count = equation.count(z, states.w) + np.imag(z) * np.real(traces[0]) / np.pi
+    density = (x * np.imag(traces) / np.pi).T
     return Points(x, count, density, states.w.T, states.slope.T, states.solved)

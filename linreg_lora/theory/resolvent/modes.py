@@ -28,8 +28,8 @@ def _padded(part: Blocks) -> Blocks:
         return part
     spare = (0, _size(len(part.inputs)) - len(part.inputs))
     no_input, no_output = (np.pad(absent, spare, constant_values=True) for absent in part.absent)
-    columns = (np.pad(column, spare) for column in part[:4])
-    return Blocks(*columns, (no_input, no_output), np.pad(part.copies, spare))
+    inputs, cross, outputs, pretraining = (np.pad(column, spare) for column in part[:4])
+    return Blocks(inputs, cross, outputs, pretraining, (no_input, no_output), np.pad(part.copies, spare))
 
 
 def _size(count: int) -> int:

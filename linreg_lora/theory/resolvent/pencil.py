@@ -205,14 +205,14 @@ def _traces(part: Blocks, g: list[list[Array]]) -> Complex[Array, "4"]:
     return jnp.stack([-kept, -energy, overlap, -_trace(part, part.pretraining, g[0][0])])
 
 
-def _times(x: Array, y: Array) -> Array:
+def _times(x: Array | np.ndarray, y: Array) -> Array:
     """A product of blocks: matrices, diagonal matrices given by their diagonal, or vectors of independent scalars."""
     if x.ndim == y.ndim == 2:
         return x @ y
     return x[:, None] * y if y.ndim == 2 else x * y
 
 
-def _trace(part: Blocks, x: Array, y: Array) -> Array:
+def _trace(part: Blocks, x: Array | np.ndarray, y: Array) -> Array:
     """Tr(x y), each of `part.copies` copies counted."""
     if part.copies is not None:
         return jnp.sum(part.copies * x * y)
