@@ -207,6 +207,7 @@ def _traces(part: Blocks, g: list[list[Array]]) -> Complex[Array, "4"]:
 
 def _times(x: Array | np.ndarray, y: Array) -> Array:
     """A product of blocks: matrices, diagonal matrices given by their diagonal, or vectors of independent scalars."""
+    x = jnp.asarray(x)
     if x.ndim == y.ndim == 2:
         return x @ y
     return x[:, None] * y if y.ndim == 2 else x * y
