@@ -123,7 +123,13 @@ def test_sweeps_have_laws_on_axes(tmp_path):
 # -- iid entries --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("law", "kurtosis"), [("rademacher", -2), ("uniform", -1.2), ("laplace", 3), ("iid-t:10", 1)])
+HEAVY_KURTOSIS = [
+    pytest.param(law, kurtosis, marks=pytest.mark.heavy)
+    for law, kurtosis in (("uniform", -1.2), ("laplace", 3), ("iid-t:10", 1))
+]
+
+
+@pytest.mark.parametrize(("law", "kurtosis"), [("rademacher", -2), *HEAVY_KURTOSIS])
 def test_kurtosis_moves_the_noise_of_fft(law, kurtosis):
     """FFT's risk above and below the threshold, against the factor 1 + kappa4 / max(n, dx): within standard errors of
     about 0.3 % at level 1e-6 and 1 % for the next order (kappa4^2 / n^2 is 0.3 % at most). Without the factor it
