@@ -93,12 +93,18 @@ def test_given_weights_belong_to_one_number_of_samples():
 
 @pytest.mark.parametrize("law", ["t:6", "ar1:0.6", "rademacher"])
 def test_command_line_says_the_law(run, law):
+    """FFT by theory and simulation at level 1e-6, and theory's next order, (dx / n)^2 / dx: 1 %.
+
+    64 draws see 12 %; the Gaussian number is 19 and 26 % off for t:6 and ar1:0.6.
+    """
     options = ["--n=30", "--dx=8", "--dy=5", "--spectrum=3,2,1", "--noise-std=0.5", "--ranks=0,2,5", "--trials=64"]
     code, out, err = run("risk", *options, f"--input-law={law}", "--format=json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert parse(found["problem"]["input_law"]).text == law
-    assert found["theory"]["risk"][2] == pytest.approx(found["monte_carlo"]["mean"][2], rel=0.2)
+    theory, simulated, stderr = (found[by][name][2] for by, name in (
+        ("theory", "risk"), ("monte_carlo", "mean"), ("monte_carlo", "stderr")))  # fmt: skip
+    assert abs(theory - simulated) < critical_z(1) * stderr + 0.01 * theory
 
 
 def test_command_line_refuses_a_law_by_its_option(run):

@@ -180,6 +180,20 @@ def test_the_contour_around_everything_is_fft():
         assert total == pytest.approx(fft.fft_risk(problem).risk, rel=accuracy)
 
 
+@pytest.mark.parametrize("changes", [{}, {"n": 22}, {"ridge": 0.1}, {"n": 25, "ridge": 0.01}])
+def test_units_of_outputs_and_inputs(changes):
+    """Outputs 2.5 times as large have 6.25 times the risk; inputs with four times the variance, a shift of half the
+    size and four times the ridge have the same. Counts are certified to 2e-6 of a direction, of a risk of several.
+    """
+    problem, ranks = BASE.replace(**changes), [1, 2, 6, 12]
+    risk = lora_equivalent(problem, ranks).risk
+    spectrum = np.array(problem.spectrum)
+    louder = problem.replace(spectrum=tuple(2.5 * spectrum), noise_std=2.5)
+    np.testing.assert_allclose(lora_equivalent(louder, ranks).risk, 6.25 * risk, rtol=1e-5)
+    wider = problem.replace(spectrum=tuple(spectrum / 2), input_covariance=np.full(25, 4.0), ridge=4 * problem.ridge)
+    np.testing.assert_allclose(lora_equivalent(wider, ranks).risk, risk, rtol=1e-5)
+
+
 def test_where_a_band_is_noise():
     assert band_of_noise(BASE) == 3
     assert band_of_noise(BASE.replace(spectrum=())) == 0
