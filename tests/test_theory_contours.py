@@ -241,3 +241,12 @@ def test_an_answer_loads_nothing_slow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_search_that_creeps_is_halved():
+    """Between the edge of a band, where the density starts like a square root, and rank 3 interpolation crept for 60
+    steps. Both neighbours in n were found; the risk grows towards the threshold.
+    """
+    problem = Problem(n=35, dx=40, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    before, here, after = (float(lora_equivalent(problem.replace(n=n), [3]).risk[0]) for n in (34, 35, 36))
+    assert before < here < after

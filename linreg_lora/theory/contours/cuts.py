@@ -10,6 +10,8 @@ from linreg_lora.errors import NumericalFailure
 from linreg_lora.theory.contours.points import Points
 
 _GRID_POINTS, _SEARCH_STEPS = 64, 60
+#: Steps of the search without halving.
+_DIRECT = 4
 #: Below this density, in directions per unit of log x and output, a rank may lie on a gap.
 _LOW_DENSITY_PER_OUTPUT = 5e-3
 #: A ratio of its two ends above this is a spectral gap.
@@ -64,7 +66,13 @@ def find_cuts(
         if worst <= sharp or (last <= tolerance and worst >= 0.5 * last):
             break
         last = worst
-        more = _solved(evaluate(np.unique(_guesses(pool, ranks[error > sharp]))[::-1], pool, patient=step > 2))
+        more = _solved(
+            evaluate(
+                np.unique(_guesses(pool, ranks[error > sharp], halve=step > _DIRECT and step % 2 == 1))[::-1],
+                pool,
+                patient=step > 2,
+            )
+        )
         pool = pool.with_(more)
     nearest = np.argmin(np.abs(pool.count - ranks[:, None]), axis=1)
     found, width = pool.at(nearest), np.zeros(len(ranks))
@@ -89,8 +97,11 @@ def _around(evaluate: Evaluate, found: Points, pool: Points, x_max: float) -> tu
     return both.at(slice(len(step))), both.at(slice(len(step), None))
 
 
-def _guesses(pool: Points, ranks: np.ndarray) -> np.ndarray:
-    """The next cuts to try: the last point with fewer directions than a rank, and the one after it, bracket it."""
+def _guesses(pool: Points, ranks: np.ndarray, *, halve: bool) -> np.ndarray:
+    """The next cuts to try: the last point with fewer directions than a rank, and the one after it, bracket it.
+
+    Next to an edge, where slopes say little, interpolation may creep from one end: then to `halve` brackets helps.
+    """
     u, count = np.log(pool.x), pool.count
     above = count[None, :] > ranks[:, None]
     first = np.where(np.any(above, axis=1), np.argmax(above, axis=1), len(u) - 1)
@@ -105,7 +116,7 @@ def _guesses(pool: Points, ranks: np.ndarray) -> np.ndarray:
             + u[low] * share**2 * (1 + 2 * rest)
             + share * rest * (rest * slopes[0] - share * slopes[1])
         )
-        inside = (guess > u[low]) & (guess < u[high])
+        inside = (guess > u[low]) & (guess < u[high]) & (not halve)
     return np.exp(np.where(inside, guess, (u[low] + u[high]) / 2))
 
 
