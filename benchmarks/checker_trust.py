@@ -1,11 +1,12 @@
 """Trust in the checker: every claim under many seeds, and the law of each identity's statistic.
 
-    python benchmarks/checker_trust.py [--seeds 300] [--only ID ...]
+    python benchmarks/checker_trust.py [--seeds 300] [--only ID ...] [--workers 1] [--resume]
 
 No alarm in 300 seeds alone shows nothing about a level of 1e-6. The statistic z of an identity that holds has nearly
 the standard normal law: its draws have 8 moments and there are thousands of them. So its 300 values are compared with
 that law (Kolmogorov and Smirnov), and so are their mean and variance; the level of all these tests together is 1 %.
-Pathwise claims test no mean, have no false alarm but by rounding, and run under every tenth seed.
+Pathwise claims test no mean, have no false alarm but by rounding, and run under every tenth seed. Neighbours, whose
+draws are compared as those of listed cases are and which take as long again, are asked under every twentieth.
 Writes `results/checker_trust.md`, and `.json` with every value, after every ten seeds; `--resume` goes on from there.
 With `--only`, the values of the other claims are those of the last run. Exits 1 on a false alarm or a misfit.
 """
@@ -14,7 +15,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +30,13 @@ from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.schema import ClaimsFile
 from linreg_lora.claims.vocabulary import Kind, Verdict
 from linreg_lora.files.atomic import write_atomically
+from linreg_lora.sweeps.executors import local_processes
 
 RESULTS = Path(__file__).parent / "results"
 #: Probability that some law is said not to fit although all do.
 LEVEL = 0.01
-#: Pathwise claims run under one seed in so many.
-_PATHWISE_EVERY = 10
+#: Pathwise claims run, and neighbours are asked, under one seed in so many.
+_PATHWISE_EVERY, _DOUBTING_EVERY = 10, 20
 
 
 class Fit(NamedTuple):
@@ -70,29 +74,62 @@ class Evidence(NamedTuple):
     alarms: list[str]
     statistics: dict[str, list[float]]
     seconds: list[float]
+    looks: list[int]
+    """How often it was judged with one look at its draws, with two, and with three."""
 
 
-def run(claims: ClaimsFile, found: dict[str, Evidence], seeds: range) -> Iterator[int]:
-    """Adds the evidence of every seed to that on each claim in `found`; yields the seed. The first is not timed."""
-    by_id = {claim.id: claim for claim in claims.claims}
-    for seed in seeds:
-        for claim_id in found:
-            claim = by_id[claim_id]
-            if claim.kind is Kind.PATHWISE and seed % _PATHWISE_EVERY:
-                continue
-            began = time.process_time()
-            j = judge_claim(claim, seed, by_id.get(claim.correction or ""))
-            spent = time.process_time() - began
-            alarms, statistics, seconds = found[claim_id]
-            if not j.as_expected:
-                alarms.append(f"seed {seed}: {j.verdict}, {j.reason}")
-            if claim.kind is Kind.IDENTITY:
-                for c in j.comparisons:
-                    name = " ".join(part for part in (c.case, c.column) if part)
-                    statistics.setdefault(name, []).append(round(c.numbers["z"], 4))
-            if seed > seeds.start:
-                seconds.append(round(spent, 3))
-        yield seed
+class OfOneSeed(NamedTuple):
+    """One claim under one seed."""
+
+    alarm: str
+    statistics: dict[str, float]
+    seconds: float
+    looks: int
+
+
+def judge_all(ids: Sequence[str], seed: int) -> dict[str, OfOneSeed]:
+    """The claims of these ids that run under this seed."""
+    by_id = {claim.id: claim for claim in load_claims().claims}
+    found = {}
+    for claim in (by_id[name] for name in ids):
+        if claim.kind is Kind.PATHWISE and seed % _PATHWISE_EVERY:
+            continue
+        began = time.process_time()
+        j = judge_claim(claim, seed, by_id.get(claim.correction or ""), doubting=seed % _DOUBTING_EVERY == 0)
+        spent = time.process_time() - began
+        alarm = "" if j.as_expected else f"seed {seed}: {j.verdict}, {j.reason}"
+        compared = j.comparisons if claim.kind is Kind.IDENTITY else []
+        values = {" ".join(part for part in (c.case, c.column) if part): c.numbers["z"] for c in compared}
+        found[claim.id] = OfOneSeed(alarm, values, spent, j.looks)
+    return found
+
+
+def add(evidence: dict[str, Evidence], seed: int, found: dict[str, OfOneSeed]) -> None:
+    """The seconds of seeds that compile, or ask neighbours, are not kept."""
+    for name, one in found.items():
+        alarms, statistics, seconds, looks = evidence[name]
+        if one.alarm:
+            alarms.append(one.alarm)
+        for column, z in one.statistics.items():
+            statistics.setdefault(column, []).append(round(z, 4))
+        if seed % _DOUBTING_EVERY > 1:
+            seconds.append(round(one.seconds, 3))
+        looks[one.looks - 1] += 1
+
+
+def run(ids: Sequence[str], seeds: range, workers: int) -> Iterator[dict[str, OfOneSeed]]:
+    """What every seed gives, in their order, with at most two seeds a process under way."""
+    if workers == 1:
+        yield from (judge_all(ids, seed) for seed in seeds)
+        return
+    with local_processes(workers) as executor:
+        sent: deque[Future] = deque()
+        for seed in seeds:
+            sent.append(executor.submit(judge_all, ids, seed))
+            if len(sent) > 2 * workers:
+                yield sent.popleft().result()
+        while sent:
+            yield sent.popleft().result()
 
 
 def report(claims: ClaimsFile, evidence: dict[str, Evidence], seeds: int) -> tuple[str, bool]:
@@ -110,17 +147,21 @@ def report(claims: ClaimsFile, evidence: dict[str, Evidence], seeds: int) -> tup
         sum(min(found.seconds) for name, found in evidence.items() if found.seconds and (name in pathwise) == wanted)
         for wanted in (True, False)
     )
+    looks = np.sum([found.looks for found in evidence.values()], axis=0)
+    again = (int(looks[1:].sum()), int(looks[2]))
     critical = LEVEL / (3 * max(len(fits), 1))
     misfits = [found.name for found in fits if found.least < critical]
     content = [
         "# Trust in the checker",
         "",
         f"Written by `python benchmarks/checker_trust.py --seeds {seeds}`: {len(evidence)} claims, {seeds} seeds each, "
-        f"in one process, {seconds:.1f} s of one core a seed (of each claim the least: the machine had other work).",
-        f"Pathwise claims, which test no mean, run under every tenth seed; there they take {on_paths:.1f} s more.",
+        f"{seconds:.1f} s of one core a seed (of each claim the least: the machine had other work).",
+        f"Pathwise claims, which test no mean, run under every {_PATHWISE_EVERY}th seed; there they take "
+        f"{on_paths:.1f} s more. Neighbours are asked under every {_DOUBTING_EVERY}th.",
         "",
         f"- Verdicts other than expected: {len(alarms)}.",
         *(f"  - {alarm}" for alarm in alarms),
+        f"- Draws that were suspicious and made again, and again: {', '.join(map(str, again))} of {sum(looks)}.",
         f"- Statistics of identities that do not have the standard normal law (p < {critical:.1e}, {LEVEL:.0%} for all "
         f"tests together): {len(misfits)} of {len(fits)}.",
         *(f"  - {misfit}" for misfit in misfits),
@@ -139,20 +180,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=[], metavar="ID")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with seeds of its own")
     parser.add_argument("--resume", action="store_true", help="go on after the seeds of the last run")
     options = parser.parse_args()
     claims, values = load_claims(), RESULTS / "checker_trust.json"
     ids = [claim.id for claim in select(claims, options.only)]
     stored = json.loads(values.read_text()) if values.exists() else {"seeds": 0, "claims": {}}
-    others = {name: Evidence(*found) for name, found in stored["claims"].items()}
+    kept = stored["claims"] if options.only or options.resume else {}
+    others = {name: Evidence(*found) for name, found in kept.items()}
     start = stored["seeds"] if options.resume else 0
     if options.resume and (set(others) != set(ids)):
         parser.error("--resume: expected the claims of the last run, received others; run without it, or with --only")
     if others and options.only and not options.resume and options.seeds != stored["seeds"]:
         parser.error(f"--seeds: expected {stored['seeds']} as the other claims have, received {options.seeds}")
-    found = {name: others[name] if options.resume else Evidence([], {}, []) for name in ids}
-    well = False
-    for seed in run(claims, found, range(start, options.seeds)):
+    found = {name: others[name] if options.resume else Evidence([], {}, [], [0, 0, 0]) for name in ids}
+    well, seeds = False, range(start, options.seeds)
+    for seed, of_seed in zip(seeds, run(ids, seeds, options.workers), strict=True):
+        add(found, seed, of_seed)
         if seed % 10 == 9 or seed == options.seeds - 1:
             both = (others | found) if options.only else found
             evidence = {claim.id: both[claim.id] for claim in claims.claims if claim.id in both}

@@ -33,6 +33,8 @@ CLAIM = {
     "detects": 0.1,
     "rivals": [{"prediction": "fft.overdetermined.classical", "mistake": "dx / n"}],
 }
+#: Over these an error like d^-0.1 falls by 15 %.
+GROWING = [{"n": 2 * size, "dx": size, "dy": size} for size in (20, 40, 80)]
 
 
 def document(**changes):
@@ -59,6 +61,7 @@ def test_the_example_is_a_claims_file():
         ({"rate": 0.5}, "", "a rate", ""),
         ({"kind": "asymptotic", "rate": 0.5}, "", "three sizes", ""),
         ({"kind": "asymptotic", "rate": 0.5, "domain__noise_std": [1.0, 2.0]}, "", "one noise_std", ""),
+        ({"kind": "asymptotic", "rate": 0.1, "domain__shapes": GROWING}, "", "falls 1.25 times", ""),
         ({"experiment__settings": {"rank": 2}}, ".experiment", "none; not rank", ""),
         ({"experiment": {"name": "lora-minus-fft", "trials": 9}}, ".experiment", "rank; not none", ""),
         (

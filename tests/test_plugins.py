@@ -33,6 +33,7 @@ def registries(monkeypatch):
     for table in TABLES:
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     monkeypatch.setattr(method_registry, "_makes", dict(method_registry.table()))
+    monkeypatch.setattr(plugins, "_files", {})
     monkeypatch.setattr(figures, "_registered", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -433,6 +434,29 @@ def test_a_strangers_domain_is_judged_and_shown(run, tmp_path):
     code, out, _ = run("claims", *words, "--format=json")
     (record,) = json.loads(out)
     assert record["domain"] == {"type": "dice", "sides": [4, 6]}
+
+
+def test_strangers_claims_are_judged_in_other_processes(run, tmp_path):
+    """Which know the plug-in's classes; one that fails is told as here, and no number depends on who judged."""
+    content = of_dice(sides=[4, 6])
+    (claim,) = content["claims"]
+    content["claims"] = [claim | {"id": f"dice-{i}", "detects": 0.03 + 0.001 * i} for i in range(5)]
+    claims = tmp_path / "dice.yaml"
+    claims.write_text(json.dumps(content))
+    words = ("check", f"--claims={claims}", f"--plugin={plugin(tmp_path, DICE)}", "--format=json")
+    alone, together = (run(*words, f"--workers={workers}") for workers in (1, 2))
+    assert alone[0] == together[0] == 0
+    judged, judged_there = (
+        [claim | {"seconds": 0} for claim in json.loads(out)["claims"]] for _, out, _ in (alone, together)
+    )
+    assert judged == judged_there
+    plugin(tmp_path, DICE.replace("(die.sides + 1) / 2", "1 / 0"))
+    code, out, err = run(*words, "--workers=2")
+    assert (code, out) == (2, "")
+    assert "dice-" in err
+    assert "ZeroDivisionError" in err
+    with refused("workers", "an integer", "0"):
+        ll.check_claims(claims, workers=0)
 
 
 @pytest.mark.heavy

@@ -1,20 +1,30 @@
-"""Checking a claims file: which claims, in which order, with which seed."""
+"""Checking a claims file: which claims, in which order, with which seed, in how many processes."""
 
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from linreg_lora import validation
+from linreg_lora.claims import plugins
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput
 from linreg_lora.seeds import valid_seed
+from linreg_lora.sweeps import executors
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement
 
+#: A claim, and the one that corrects it.
+_Pair = tuple[Claim, Claim | None]
+
 
 _MORE_DRAWS = 8
+#: A process takes two seconds to start: fewer claims than this do not pay for one.
+_CLAIMS_A_PROCESS = 4
 
 
 def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
@@ -31,13 +41,15 @@ def check_claims(
     only: Sequence[str] = (),
     seed: int = 0,
     budget: Budget = Budget.CI,
+    workers: int | None = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> "list[Judgement]":
     """Judge the claims of a file, in its order.
 
     `file`: what `load_claims` returned, or the path of a claims file; None: the package's own. `only`: ids; `seed`: of
-    all draws; `budget`: how many draws; `progress` is called with 1 after each claim. Raises `InvalidInput` for a file
-    that is not a claims file.
+    all draws; `budget`: how many draws; `workers`: processes at most (1: this one, None: one a core), on which no
+    number depends; `progress` is called with 1 after each claim. Other processes know what plug-ins registered, not
+    what a script or notebook did. Raises `InvalidInput` for a file that is not a claims file, and for no worker.
 
     >>> import linreg_lora as ll
     >>> (judgement,) = ll.check_claims(only=["lemma2-square"])
@@ -45,15 +57,44 @@ def check_claims(
     'eq. 148: holds'
     """
     file, seed = file if isinstance(file, ClaimsFile) else load_claims(file), valid_seed(seed)
+    workers = executors.available_cores() if workers is None else validation.positive_integer("workers", workers)
     by_id = {claim.id: claim for claim in file.claims}
+    pairs = [
+        (_within(budget, claim), correction and _within(budget, correction))
+        for claim in select(file, only)
+        for correction in [by_id.get(claim.correction or "")]
+    ]
+    processes = min(workers, -(-len(pairs) // _CLAIMS_A_PROCESS))
+    judged: dict[int, Judgement] = {}
+    for i, judgement in _here(pairs, seed) if processes <= 1 else _in_processes(pairs, seed, processes):
+        judged[i] = judgement
+        progress(1)
+    return [judged[i] for i in range(len(pairs))]
+
+
+def _here(pairs: Sequence[_Pair], seed: int) -> "Iterator[tuple[int, Judgement]]":
     from linreg_lora.claims.judge import judge_claim
 
-    judgements = []
-    for claim in select(file, only):
-        correction = by_id.get(claim.correction or "")
-        judgements.append(judge_claim(_within(budget, claim), seed, correction and _within(budget, correction)))
-        progress(1)
-    return judgements
+    for i, (claim, correction) in enumerate(pairs):
+        yield i, judge_claim(claim, seed, correction)
+
+
+def _in_processes(pairs: Sequence[_Pair], seed: int, processes: int) -> "Iterator[tuple[int, Judgement]]":
+    """The judgements as they are made, each claim wherever a process is free."""
+    with executors.local_processes(processes) as executor:
+        loaded = plugins.loaded_files()
+        sent = {executor.submit(_judge_there, loaded, pickle.dumps(pair), seed): i for i, pair in enumerate(pairs)}
+        for future in as_completed(sent):
+            yield sent[future], future.result()
+
+
+def _judge_there(loaded: dict[str, str], pair: bytes, seed: int) -> "Judgement":
+    """Judges in a process that may know no plug-in yet; a claim may be made of a plug-in's classes."""
+    plugins.load_as_elsewhere(loaded)
+    from linreg_lora.claims.judge import judge_claim
+
+    claim, correction = pickle.loads(pair)
+    return judge_claim(claim, seed, correction)
 
 
 def _within(budget: Budget, claim: Claim) -> Claim:

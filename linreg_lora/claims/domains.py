@@ -23,6 +23,8 @@ from linreg_lora.problem import Problem
 #: A limit that no claim meets on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_SIZE = 5_000
 Size = Annotated[int, Field(strict=True, ge=1, le=LARGEST_SIZE)]
+#: An error that falls less than this from the first size to the last may as well be that of a wrong limit.
+_LEAST_FALL = 1.25
 
 _DESIGN, _MATRICES = "gaussian-design", "matrices"
 _Model = TypeVar("_Model", bound="type[Domain]")
@@ -123,8 +125,9 @@ def case_type(domain: Domain) -> type:
     return registry.domain(registry.name_of_domain(type(domain))).case
 
 
-def require_growing_sizes(domain: Domain) -> None:
-    """Sizes d, 2 d, 4 d, ... in one proportion or in the first number alone, and nothing else that differs."""
+def require_growing_sizes(domain: Domain, rate: float) -> None:
+    """Sizes d, 2 d, 4 d, ... in one proportion or in the first number alone, and nothing else that differs; so many that
+    an error like d^-rate falls by `_LEAST_FALL` at least."""
     sizes, case = domain.dimensions(), case_type(domain)
     doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
     doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))
@@ -133,6 +136,8 @@ def require_growing_sizes(domain: Domain) -> None:
             "at least three sizes, each twice the one before in all or in n alone, and one noise_std, for asymptotic "
             "claims"
         )
+    if (sizes[-1][0] / sizes[0][0]) ** rate < _LEAST_FALL:
+        raise ValueError(f"sizes over which an error falls {_LEAST_FALL:g} times at the stated rate, or a higher rate")
     if case is not Problem and not _has(case, "size"):
         raise ValueError(f"cases with a size, along which limits are taken, for asymptotic claims, not {case.__name__}")
 

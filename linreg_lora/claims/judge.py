@@ -92,16 +92,17 @@ class Judgement:
         return max(c.detectable for c in self.comparisons)
 
 
-def judge_claim(claim: Claim, seed: int, correction: Claim | None = None) -> Judgement:
+def judge_claim(claim: Claim, seed: int, correction: Claim | None = None, *, doubting: bool = True) -> Judgement:
     """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws.
 
-    `correction`: the claim that holds instead, judged too where this one fails.
+    `correction`: the claim that holds instead, judged too where this one fails. `doubting`: whether evidence in favour
+    is doubted (`resolution`, `neighbours`), which takes as long again.
     """
     with one_blas_thread():
-        return _judge(claim, seed, correction)
+        return _judge(claim, seed, correction, doubting)
 
 
-def _judge(stated: Claim, seed: int, correction: Claim | None) -> Judgement:
+def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool) -> Judgement:
     began = time.monotonic()
     # What is left of the level when neighbours have theirs.
     claim = stated.model_copy(update={"false_alarm": (1 - neighbours.SHARE_OF_LEVEL) * stated.false_alarm})
@@ -112,7 +113,7 @@ def _judge(stated: Claim, seed: int, correction: Claim | None) -> Judgement:
     judged = [_judge_rival(claim, rival, found) for rival, found in zip(claim.rivals, rivals, strict=True)]
     own, looks = _look_again(claim, at, seed, own)
     verdict, reason = _conclude(claim, own, judged)
-    if verdict is Verdict.HOLDS and (doubt := _doubt(stated, measured, seed)):
+    if verdict is Verdict.HOLDS and doubting and (doubt := _doubt(stated, measured, seed)):
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
@@ -121,7 +122,7 @@ def _judge(stated: Claim, seed: int, correction: Claim | None) -> Judgement:
         (outside,) = _compare(claim, names[:1], elsewhere)
         verdict, reason = _conclude_outside(outside)
     if verdict is Verdict.FAILS and correction is not None:
-        instead = _judge(correction, seed, None)
+        instead = _judge(correction, seed, None, doubting)
         if instead.verdict is Verdict.HOLDS:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:

@@ -23,8 +23,8 @@ GROUP = "linreg_lora.claims"
 
 #: Names of the papers of this package, which no plug-in can take.
 OWN_NAMES = frozenset(path.name.replace("_", "-") for path in Path(__file__).with_name("papers").iterdir())
-#: The files of plug-ins that were run.
-_files: set[str] = set()
+#: The files of plug-ins that were run -> the names of their modules, in that order.
+_files: dict[str, str] = {}
 
 
 class InstalledPlugin(NamedTuple):
@@ -62,18 +62,35 @@ def load_plugin(path: Path | str) -> ModuleType:
     path = path.resolve()
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    name = _module_name(path)
+    return _run(path, _module_name(path))
+
+
+def loaded_files() -> dict[str, str]:
+    """The files whose code registered something here -> the names of their modules, in the order in which they ran."""
+    return dict(_files)
+
+
+def load_as_elsewhere(files: dict[str, str]) -> None:
+    """Load what `loaded_files` returned in another process, under the names there, so that objects can be exchanged."""
+    installed_plugins()
+    for file, name in files.items():
+        if file not in _files:
+            _run(Path(file), name)
+
+
+def _run(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InvalidInput("plugin", "a Python file, whose name ends in .py", str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    _files.add(str(path))
+    _files[str(path)] = name
     try:
         with _registering(f"plugin {path}", path):
             spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
+        _files.pop(str(path))
         raise
     return module
 
@@ -127,7 +144,7 @@ def _installed(entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
         with _registering(f"plug-in {entry.name}, {entry.value}", None):
             module = importlib.import_module(entry.module)
             entry.load()
-            _files.add(str(module.__file__))
+            _files[str(module.__file__)] = module.__name__
             return InstalledPlugin(entry.name, _claims_of(module), "")
     except InvalidInput as error:
         return InstalledPlugin(entry.name, None, str(error))

@@ -251,9 +251,9 @@ class Claim(Strict):
             raise ValueError("a relation for pathwise claims, and only for these")
         if (self.kind is Kind.ASYMPTOTIC) != (self.rate is not None):
             raise ValueError("a rate for asymptotic claims, and only for these")
-        if self.kind is Kind.ASYMPTOTIC:
+        if self.rate is not None:
             for domain in self.domains:
-                require_growing_sizes(domain)
+                require_growing_sizes(domain, self.rate)
         if (self.kind is Kind.PATHWISE) != (self.false_alarm == 0):
             raise ValueError("false_alarm: 0 for pathwise claims, which test no mean, and only for these")
         named = [self.prediction, *(rival.prediction for rival in self.rivals)]

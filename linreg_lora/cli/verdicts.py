@@ -10,6 +10,10 @@ from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.cli.plugins import Claims, Everything, Papers, Plugins, load_plugins
 
+Workers = Annotated[
+    int | None, typer.Option(help="Processes at most. Default: one for each core. The numbers do not depend on it.")
+]
+
 
 class ReportFormat(StrEnum):
     TABLE = "table"
@@ -28,6 +32,7 @@ def check(
     budget: Annotated[Budget, typer.Option(help="ci: the draws that claims state. thorough: eight times as many.")] = (
         Budget.CI
     ),
+    workers: Workers = None,
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
@@ -42,7 +47,7 @@ def check(
     from linreg_lora.claims.show import report
 
     with progress("checking", len(selected)) as advance:
-        judgements = run(file, only=only or [], seed=seed, budget=budget, progress=advance)
+        judgements = run(file, only=only or [], seed=seed, budget=budget, workers=workers, progress=advance)
     if output is ReportFormat.TABLE:
         print_table(report.verdict_table(judgements))
         typer.echo(report.summary(judgements, parts))
@@ -65,12 +70,15 @@ def report(
     budget: Annotated[Budget, typer.Option(help="ci: the draws that claims state. thorough: eight times as many.")] = (
         Budget.CI
     ),
+    workers: Workers = None,
 ) -> None:
     """Check every claim, verify every proof, and write it all as one page. Exit code 1 when one is not as expected."""
     from linreg_lora import report_page
 
     load_plugins(plugin)
-    as_expected = report_page.write(out, claims, seed, budget, papers=paper or [], everything=everything)
+    as_expected = report_page.write(
+        out, claims, seed, budget, papers=paper or [], everything=everything, workers=workers
+    )
     typer.echo(out)
     if not as_expected:
         raise typer.Exit(1)

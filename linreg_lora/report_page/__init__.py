@@ -15,14 +15,15 @@ def write(
     *,
     papers: Sequence[str] = (),
     everything: bool = False,
+    workers: int | None = 1,
 ) -> bool:
     """Judge every claim of a file, run every proof, and write the page, or nothing.
 
     `claims`, `papers`, `everything`: which claims, as `collect_claims` has them; default: the package's own.
 
-    `seed`, `budget`: of the draws. Returns whether every verdict is the expected one and no step of a proof fails; the
-    page is written either way. Raises `InvalidInput` for a file that is not a claims file, and for a path that cannot
-    be written, which is found out before the work.
+    `seed`, `budget`: of the draws; `workers`: processes at most, None for one a core. Returns whether every verdict is
+    the expected one and no step of a proof fails; the page is written either way. Raises `InvalidInput` for a file that
+    is not a claims file, and for a path that cannot be written, which is found out before the work.
     """
     from linreg_lora.claims.check import check_claims
     from linreg_lora.claims.collection import collect_claims
@@ -37,7 +38,7 @@ def write(
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
     with atomic_path(out) as temporary:
         with progress("checking", len(file.claims)) as advance:
-            judgements = check_claims(file, seed=seed, budget=budget, progress=advance)
+            judgements = check_claims(file, seed=seed, budget=budget, workers=workers, progress=advance)
         results = []
         with progress("proving", len(steps.ids())) as advance:
             for proof in steps.ids():
