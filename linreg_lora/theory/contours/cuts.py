@@ -66,14 +66,8 @@ def find_cuts(
         if worst <= sharp or (last <= tolerance and worst >= 0.5 * last):
             break
         last = worst
-        more = _solved(
-            evaluate(
-                np.unique(_guesses(pool, ranks[error > sharp], halve=step > _DIRECT and step % 2 == 1))[::-1],
-                pool,
-                patient=step > 2,
-            )
-        )
-        pool = pool.with_(more)
+        tried = np.unique(_guesses(pool, ranks[error > sharp], halve=step > _DIRECT and step % 2 == 1))[::-1]
+        pool = pool.with_(_solved(evaluate(tried, pool, patient=step > 2)))
     nearest = np.argmin(np.abs(pool.count - ranks[:, None]), axis=1)
     found, width = pool.at(nearest), np.zeros(len(ranks))
     sparse = np.flatnonzero(found.density[:, 0] < _LOW_DENSITY_PER_OUTPUT * outputs)
@@ -82,7 +76,7 @@ def find_cuts(
         width[sparse] = np.where(high - low > np.log(_GAP_RATIO), high - low, 0.0)
         gap = width > 0
         if np.any(gap):
-            middle = evaluate(np.exp((low + high) / 2)[gap[sparse]], pool)
+            middle = _within_gaps(evaluate, pool, ranks[gap], ((low + high) / 2)[gap[sparse]], 5 * tolerance)
             for part, new in zip(found, middle, strict=True):
                 part[gap] = new
     return Cuts(found, width, pool, _around(evaluate, found, pool, x_max) if around else ())
@@ -149,6 +143,18 @@ def _ends(
         inside[open_] = start + last * (stop - start)
         outside[open_] = inside[open_] + width
     return inside[:, 0], inside[:, 1]
+
+
+def _within_gaps(evaluate: Evaluate, pool: Points, ranks: np.ndarray, u: np.ndarray, tolerance: float) -> Points:
+    """Cuts at log x = u, in gaps that keep `ranks`; where the equation has another solution there, the known cut of the
+    gap that is nearest."""
+    points = evaluate(np.exp(u), pool)
+    for i in np.flatnonzero(~points.solved | (np.abs(points.count - ranks) > tolerance)):
+        far = np.where(np.abs(pool.count - ranks[i]) <= tolerance, np.abs(np.log(pool.x) - u[i]), np.inf)
+        if np.isfinite(np.min(far)):
+            for part, known in zip(points, pool.at(np.argmin(far, keepdims=True)), strict=True):
+                part[i] = known[0]
+    return points
 
 
 def _solved(points: Points) -> Points:
