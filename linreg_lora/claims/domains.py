@@ -126,8 +126,10 @@ def case_type(domain: Domain) -> type:
 
 
 def require_growing_sizes(domain: Domain, rate: float) -> None:
-    """Sizes d, 2 d, 4 d, ... in one proportion or in the first number alone, and nothing else that differs; so many that
-    an error like d^-rate falls by `_LEAST_FALL` at least."""
+    """Sizes d, 2 d, 4 d, ... in one proportion or in the first number alone, and nothing else that differs.
+
+    So many that an error like d^-rate falls by `_LEAST_FALL` at least.
+    """
     sizes, case = domain.dimensions(), case_type(domain)
     doubled = all(tuple(2 * part for part in small) == large for small, large in pairwise(sizes))
     doubled |= all(large == (2 * small[0], *small[1:]) for small, large in pairwise(sizes))

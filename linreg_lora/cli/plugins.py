@@ -15,7 +15,7 @@ Plugins = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE.py",
-        help="Python file that registers methods, claims' functions, domains or figures; it is run. Repeat it for several.",
+        help="Python file that registers methods, predictions, domains, figures; it is run. Repeat it for several.",
     ),
 ]
 Claims = Annotated[Path | None, typer.Option("--claims", help="Claims file. Default: the package's own.")]
