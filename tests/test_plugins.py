@@ -459,6 +459,14 @@ def test_strangers_claims_are_judged_in_other_processes(run, tmp_path):
         ll.check_claims(claims, workers=0)
 
 
+def test_other_processes_are_told_of_the_files_that_are_still_there(tmp_path):
+    kept, gone = (plugin(tmp_path, "import linreg_lora", name) for name in ("kept.py", "gone.py"))
+    for path in (kept, gone):
+        ll.claims.load_plugin(path)
+    gone.unlink()
+    assert list(plugins.loaded_files()) == [str(kept.resolve())]
+
+
 @pytest.mark.heavy
 def test_a_strangers_domain_is_in_the_report(run, tmp_path):
     claims = tmp_path / "dice.yaml"

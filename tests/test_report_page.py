@@ -281,7 +281,7 @@ def small(monkeypatch, tmp_path, judged):
     known = {judgement.claim.id: judgement for judgement in judgements}
     monkeypatch.setattr("linreg_lora.claims.judge.judge_claim", lambda claim, seed, correction=None: known[claim.id])
     monkeypatch.setattr(steps, "ids", lambda: list(PROOFS))
-    return ["report", "--out", str(out), "--claims", str(claims), "--seed", "3"], out, known
+    return ["report", "--out", str(out), "--claims", str(claims), "--seed", "3", "--workers", "1"], out, known
 
 
 def test_the_command_writes_the_page_and_prints_its_path(small, page):

@@ -66,8 +66,11 @@ def load_plugin(path: Path | str) -> ModuleType:
 
 
 def loaded_files() -> dict[str, str]:
-    """The files whose code registered something here -> the names of their modules, in the order in which they ran."""
-    return dict(_files)
+    """The files whose code registered something here -> the names of their modules, in the order in which they ran.
+
+    Without those that are gone since: no other process can run them.
+    """
+    return {file: name for file, name in _files.items() if Path(file).is_file()}
 
 
 def load_as_elsewhere(files: dict[str, str]) -> None:
