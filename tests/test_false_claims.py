@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import linreg_lora as ll
-from linreg_lora.claims import registry
+from linreg_lora.claims import moves, registry
 from linreg_lora.claims.judge import judge_claim
 from linreg_lora.claims.vocabulary import Verdict
 
@@ -137,6 +137,22 @@ def test_a_false_claim_does_not_hold_and_its_true_twin_does(file):
         assert claim.expected in HOLDING
     else:
         assert _verdict(twin) == (Verdict.HOLDS, "")
+
+
+@pytest.mark.parametrize("shape", [(32, 16, 8), (16, 32, 8), (24, 12, 12), (40, 20, 20), (20, 60, 30), (9, 6, 3)])
+def test_sizes_of_a_neighbour_keep_no_ratio_and_no_difference(shape):
+    """Of n = 32, dx = 16 the plain steps are n = 40, dx = 20: still twice as many samples as inputs."""
+    n, dx, dy = shape
+    case = ll.Problem(n=n, dx=dx, dy=dy, spectrum=(1.0,), noise_std=1.0)
+    near = case
+    for size in ("n", "dx", "dy"):
+        near = moves.MOVES[size](near)
+    near = moves.parted(case, near)
+    assert near.regime is case.regime
+    for one, other in (("n", "dx"), ("n", "dy"), ("dy", "dx")):
+        (a, b), (c, d) = ((getattr(at, one), getattr(at, other)) for at in (case, near))
+        assert a * d != b * c
+        assert a - b != c - d
 
 
 def _verdict(claim):

@@ -22,6 +22,8 @@ _INPUTS_VARY, _NOISE_VARIES = (1.4, 2.5, 4), (0.85, 2.0, 5)
 #: Strengths of the directions more, beside the weakest; inputs and outputs more.
 _FURTHER = (0.9, 0.8)
 _INPUTS, _OUTPUTS = 4, 6
+#: Steps that sizes are moved further at most, to part what is equal by chance.
+_FURTHEST = 4
 
 
 # -- units --------------------------------------------------------------------------------------------------------
@@ -135,6 +137,24 @@ MOVES: dict[str, Callable[[Problem], Problem]] = {
     "dx": _wider,
     "dy": _with_more_outputs,
 }
+
+
+def parted(case: Problem, moved: Problem) -> Problem:
+    """The neighbour with sizes that keep no ratio and no difference that they had: one step further where they do."""
+    for _ in range(_FURTHEST):
+        if _alike(case, moved, "n", "dx") or _alike(case, moved, "n", "dy"):
+            moved = moved.replace(n=moved.n + 1 if moved.n >= moved.input_rank else max(1, moved.n - 1))
+        elif _alike(case, moved, "dy", "dx"):
+            moved = _more_outputs(moved, 1)
+        else:
+            break
+    return moved
+
+
+def _alike(case: Problem, moved: Problem, one: str, other: str) -> bool:
+    was, then = ((getattr(at, one), getattr(at, other)) for at in (case, moved))
+    both_moved = was[0] != then[0] and was[1] != then[1]
+    return both_moved and (was[0] * then[1] == then[0] * was[1] or was[0] - was[1] == then[0] - then[1])
 
 
 # -- matrices -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import numpy as np
 from linreg_lora.claims import means, registry
 from linreg_lora.claims.domains import Domain
 from linreg_lora.claims.evidence import LOOKS, SUSPICIOUS, Comparison, Measured
-from linreg_lora.claims.moves import MOVES
+from linreg_lora.claims.moves import MOVES, parted
 from linreg_lora.claims.resolution import REFUSALS, change, few_draws, value
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim
 from linreg_lora.claims.vocabulary import Kind, Verdict
@@ -150,6 +150,7 @@ def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour |
         for name, move in MOVES.items():
             if name in names:
                 moved = move(moved)
+        moved = parted(case, moved)
     except REFUSALS:
         return None
     rank = numbers.get("rank", claim.experiment.settings.get("rank", 0))
