@@ -33,6 +33,7 @@ from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
 from .theory.decisions import best_rank, crossover, ranks_that_beat_fft
 from .theory.forgetting import expected_forgetting
+from .theory.sensitivity import Sensitivity, Slope, sensitivity
 
 __version__: str
 
@@ -49,6 +50,8 @@ __all__ = [
     "Regime",
     "RiskCurve",
     "Risks",
+    "Sensitivity",
+    "Slope",
     "best_rank",
     "check_claims",
     "claims",
@@ -71,6 +74,7 @@ __all__ = [
     "prove",
     "ranks_that_beat_fft",
     "sampling",
+    "sensitivity",
     "simulate_rise",
     "simulation",
     "spectra",

@@ -87,7 +87,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
-        put("n", validation.positive_integer("n", self.n))
+        put("n", self._samples())
         for name in ("dx", "dy"):
             put(name, validation.dimension(name, getattr(self, name)))
         for name in ("noise_std", "ridge"):
@@ -103,6 +103,9 @@ class Problem:
         put("input_law", GAUSSIAN if law.is_gaussian else law)
         if isinstance(law, IidEntries) and self._variances is None and self.input_rank < self.dx:
             raise InvalidInput("input_law", "gaussian or weighted samples where a matrix Sigma is singular", law.text)
+
+    def _samples(self) -> int | float:
+        return validation.positive_integer("n", self.n)
 
     def _consistent_spectrum(self) -> tuple[float, ...]:
         size = min(self.dx, self.dy)
@@ -310,7 +313,7 @@ class Problem:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if changes.get("task_shift", fields["task_shift"]) is not None and "spectrum" not in changes:
             fields["spectrum"] = None
-        return Problem(**{**fields, **changes})
+        return type(self)(**{**fields, **changes})
 
     def without_null_inputs(self) -> "Problem":
         """The same problem in the range of a singular Sigma: no estimator moves, and no risk sees, the rest.
@@ -331,7 +334,7 @@ class Problem:
             variances, basis = values[-self.input_rank :], vectors[:, -self.input_rank :]
             shift = {"task_shift": self.shift @ basis}
             pretrained = None if self.pretrained is None else self.pretrained @ basis
-        return Problem(
+        return type(self)(
             n=self.n,
             dx=self.input_rank,
             dy=self.dy,

@@ -11,7 +11,7 @@ from test_theory_pencil import PROBLEMS, dense_map
 
 from linreg_lora import Problem
 from linreg_lora.errors import NumericalFailure
-from linreg_lora.theory.contours import corrected, correction, functionals, modes, paths, points, solver
+from linreg_lora.theory.contours import corrected, correction, functionals, modes, paths, points, solver, traced
 from linreg_lora.theory.contours.cuts import find_cuts
 from linreg_lora.theory.contours.pencil import PencilEquation
 from linreg_lora.theory.contours.points import Points
@@ -118,9 +118,9 @@ def test_every_rank_is_the_twins(name, monkeypatch):
     contours are good to 1e-9; at an edge, where the correction is an inverse square root, its distance multiplies that.
     Gaps are the same.
     """
-    monkeypatch.setattr(functionals, "threshold_of", lambda *_: None)
+    monkeypatch.setattr(corrected, "threshold_of", lambda *_: None)
     monkeypatch.setattr(functionals, "band_of_noise", lambda _: None)
-    monkeypatch.setattr(functionals, "shifted", lambda _e, _m, cut, ranks, _s: (cut, np.zeros(len(ranks), dtype=bool)))
+    monkeypatch.setattr(traced, "shifted", lambda _e, _m, cut, ranks, _s: (cut, np.zeros(len(ranks), dtype=bool)))
     problem = SMALL[name]
     ranks = np.arange(1.0, problem.max_rank)
     found = functionals.functionals(problem, ranks, correction=True)
@@ -182,7 +182,7 @@ def test_what_was_not_solved_is_a_failure(monkeypatch):
             lora_equivalent(problem, [1])
     one = np.ones(2)
     cut = Points(one, np.array([3.0, 3.1]), np.ones((2, 4)), one[:, None] + 0j, one[:, None] + 0j, one > 0)
-    failures = functionals._failures(cut, np.array([3.0, 3.0]), 1e-6)
+    failures = traced._failures(cut, np.array([3.0, 3.0]), 1e-6)
     assert set(failures) == {1}
     assert "expected a cut that keeps 3 directions" in failures[1]
 

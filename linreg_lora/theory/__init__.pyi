@@ -3,6 +3,7 @@
 from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
+from . import continued as continued
 from . import curve as curve
 from . import data_benefit as data_benefit
 from . import decisions as decisions

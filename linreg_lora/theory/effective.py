@@ -101,7 +101,7 @@ def effective_regularisation(values: Float[np.ndarray, "k"], n: float | int, rid
     return unit * math.exp(root)
 
 
-def lower_edge(values: Float[np.ndarray, "k"], n: int) -> float:
+def lower_edge(values: Float[np.ndarray, "k"], n: float | int) -> float:
     """The smallest eigenvalue of X^T X for n < rank(Sigma), in the limit of large sizes.
 
         kappa (df1(kappa) - n)      where df2(kappa) = n;      (sqrt dx - sqrt n)^2 for Sigma = I

@@ -111,7 +111,7 @@ def partial_equivalent(
     chosen = valid_ranks(ranks, problem)
     problem = in_units_of_the_inputs(without_negligible_ridge(problem))
     asked = correction
-    correction = correction and largest_block(problem.without_null_inputs()) <= _LARGEST_CORRECTED
+    correction = correction and can_be_corrected(problem)
     interior = interior_ranks(problem, chosen, correction=correction)
     full = fft.fft_risk(problem) if full is None else full
     found = _with_little_noise(with_fewer_samples(problem), interior, correction)
@@ -124,7 +124,7 @@ def partial_equivalent(
     parts, gap, flagged = np.full((size, 3), np.nan), np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
     parts[interior], gap[interior], gap[0] = found.parts, found.gap, True
     flagged[interior] = found.flagged | (asked and not correction)
-    flagged[_rank_of_full_fit(problem.without_null_inputs()) :] = full.flagged
+    flagged[rank_of_full_fit(problem.without_null_inputs()) :] = full.flagged
     return Equivalent(
         ranks=chosen,
         risk=risk[chosen],
@@ -140,6 +140,11 @@ def partial_equivalent(
     )
 
 
+def can_be_corrected(problem: Problem) -> bool:
+    """Whether Delta couples few enough directions."""
+    return largest_block(problem.without_null_inputs()) <= _LARGEST_CORRECTED
+
+
 def interior_ranks(problem: Problem, ranks: Int[np.ndarray, "m"], *, correction: bool) -> Int[np.ndarray, "k"]:
     """Those of `ranks` that lie strictly between 0 and FFT, in order.
 
@@ -148,7 +153,7 @@ def interior_ranks(problem: Problem, ranks: Int[np.ndarray, "m"], *, correction:
     if problem.moments is Moments.NO_MEAN:
         raise InvalidInput("problem", "a mean that exists", problem.moments_note)
     reduced = problem.without_null_inputs()
-    interior = np.unique(ranks[(ranks > 0) & (ranks < _rank_of_full_fit(reduced))])
+    interior = np.unique(ranks[(ranks > 0) & (ranks < rank_of_full_fit(reduced))])
     if interior.size and reduced.ridge == 0 and reduced.regime is Regime.THRESHOLD:
         raise NumericalFailure(
             f"equivalent: expected n != dx or ridge > 0, received n = dx = {reduced.dx} and ridge = 0: LoRA has no "
@@ -159,7 +164,7 @@ def interior_ranks(problem: Problem, ranks: Int[np.ndarray, "m"], *, correction:
     return interior
 
 
-class _Solved(NamedTuple):
+class Solved(NamedTuple):
     """What `Equivalent` says, at interior ranks; `failures` by row."""
 
     raw: Float[np.ndarray, "k"]
@@ -171,7 +176,7 @@ class _Solved(NamedTuple):
     failures: dict[int, str]
 
 
-def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> _Solved:
+def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> Solved:
     """`_solve`; ranks at which the noise is too little to be seen from a louder problem (`rescaled`)."""
     little = louder(problem) if ranks.size else None
     quiet = ranks[:0] if little is None else ranks[ranks >= little.rank]
@@ -186,35 +191,40 @@ def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction
         failures={row + len(few.raw): message for row, message in loud.failures.items()},
     )
     joined = (np.concatenate(pair) for pair in zip(few[:-1], loud[:-1], strict=True))
-    return _Solved(*joined, few.failures | loud.failures)
+    return Solved(*joined, few.failures | loud.failures)
 
 
-def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> _Solved:
+def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> Solved:
     if not ranks.size:
         nothing, none = np.empty(0), np.empty(0, dtype=bool)
-        return _Solved(nothing, nothing, nothing, np.empty((0, 3)), none, none, {})
+        return Solved(nothing, nothing, nothing, np.empty((0, 3)), none, none, {})
     found = functionals(problem.without_null_inputs(), ranks.astype(float), correction=correction)
-    raw = problem.pretrained_risk + _risk(found.raw)
-    change = _risk(found.correction)
+    return solved(problem, ranks, found, correction)
+
+
+def solved(problem: Problem, ranks: Int[np.ndarray, "k"], found: Functionals, correction: bool) -> Solved:
+    """Risks of a problem at interior ranks, from its functionals there."""
+    raw = problem.pretrained_risk + risk_of(found.raw)
+    change = risk_of(found.correction)
     risk, failures = _possible(problem, ranks, raw + change, found)
     rows = list(failures)
     raw[rows], risk[rows] = np.nan, np.nan
-    difference = risk - _fft_alike(problem, correction)
+    difference = risk - fft_alike(problem, correction)
     bounded = np.isfinite(found.curvature[:, 1])
-    curvature = np.where(bounded, _risk(np.where(bounded[:, None], found.curvature, 0.0)), np.inf)
+    curvature = np.where(bounded, risk_of(np.where(bounded[:, None], found.curvature, 0.0)), np.inf)
     flagged = doubt.flags(problem, ranks, found, raw, change, curvature)
-    return _Solved(raw, risk, difference, found.raw[:, :3], found.gap > 0, flagged, failures)
+    return Solved(raw, risk, difference, found.raw[:, :3], found.gap > 0, flagged, failures)
 
 
-def _fft_alike(problem: Problem, correction: bool) -> float:
+def fft_alike(problem: Problem, correction: bool) -> float:
     """FFT's risk at the order of LoRA's: near a threshold with ridge that is a contour around everything."""
     if not (correction and problem.ridge > 0 and fft.hard_edge(problem)):
         return fft.as_lora(problem, correction=correction)
     found = fft_functionals(problem.without_null_inputs(), correction=True)
-    return problem.pretrained_risk + float(_risk(found.raw + found.correction)[0])
+    return problem.pretrained_risk + float(risk_of(found.raw + found.correction)[0])
 
 
-def _risk(functionals: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k"]:
+def risk_of(functionals: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k"]:
     """T1 - 2 T2."""
     return functionals[:, 1] - 2 * functionals[:, 2]
 
@@ -242,7 +252,7 @@ def _possible(
     return np.maximum(risk, least), failures
 
 
-def _rank_of_full_fit(problem: Problem) -> int:
+def rank_of_full_fit(problem: Problem) -> int:
     """The rank at which LoRA is FFT: that of F, min(n, dx, dy) or less where noise does not reach all outputs."""
     if problem.noise_trace == 0:
         return min(problem.max_rank, int(np.count_nonzero(np.asarray(problem.spectrum))))

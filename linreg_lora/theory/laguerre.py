@@ -30,13 +30,13 @@ _ACCURACY = 1e-9
 _LARGEST = 1300.0
 
 
-def has_density(m: int, nu: int) -> bool:
+def has_density(m: float | int, nu: float | int) -> bool:
     """Whether the density can be had in double precision: m up to some 200."""
     return (math.sqrt(nu) + math.sqrt(m) + 7) ** 2 < _LARGEST
 
 
 @functools.lru_cache(maxsize=64)
-def density(m: int, nu: int) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
+def density(m: int, nu: float | int) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
     """Nodes x and weights with E sum_i f(x_i) = sum weights f(x) for smooth f; no distribution function.
 
     Raises `NumericalFailure` where the count m or E Tr W = m nu do not come out.
@@ -73,13 +73,40 @@ def density(m: int, nu: int) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, 
 
 
 def exact(
-    zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: int
+    zeta: Complex[np.ndarray, "p"] | float | complex, m: float | int, nu: float | int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """S = E Tr (W + zeta)^{-1} and its first two derivatives in zeta, away from the negative real axis.
+
+    `nu` may be any number from m + 1 on. Between whole m, and between m and m + 1, what S_0 + S_1, S_0' and S_0'' leave
+    is continued by the quadratic through its values at the three nearest whole numbers.
 
     >>> f"{float(exact(0.1, 25, 27)[0]):.6f}"
     '9.992019'
     """
+    if float(m).is_integer() and (float(nu).is_integer() or nu >= m + 1):
+        return _resolvent(zeta, int(m), nu)
+    n, other = (nu, m) if float(m).is_integer() else (m, nu)
+    whole = round(n)
+    before, at, after = (_left(zeta, *sorted((k, int(other)))) for k in (whole - 1, whole, whole + 1))
+    way = n - whole
+    left = at + way * (after - before) / 2 + way**2 * (after - 2 * at + before) / 2
+    s, first, second, more = marchenko_pastur(zeta, m, nu)
+    values = (left[0] + s + more, left[1] + first, left[2] + second)
+    s, first, second = (np.asarray(value if np.iscomplexobj(zeta) else np.real(value)) for value in values)
+    return s, first, second
+
+
+def _left(zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: int) -> np.ndarray:
+    """S - S_0 - S_1, S' - S_0' and S'' - S_0''; 0 where there is no eigenvalue."""
+    if m == 0:
+        return np.zeros((3, *np.shape(zeta)))
+    s, first, second, more = marchenko_pastur(zeta, m, nu)
+    return np.stack(_resolvent(zeta, m, nu)) - np.stack([s + more, first, second])
+
+
+def _resolvent(
+    zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: float | int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, weights = density(m, nu)
     inverse = 1 / (np.asarray(zeta)[..., None] + x)
     square = inverse * inverse
@@ -87,7 +114,9 @@ def exact(
     return np.asarray(sums[0]), np.asarray(sums[1]), np.asarray(sums[2])
 
 
-def marchenko_pastur(zeta: Complex[np.ndarray, "p"] | float | complex, m: int, nu: int) -> tuple[np.ndarray, ...]:
+def marchenko_pastur(
+    zeta: Complex[np.ndarray, "p"] | float | complex, m: float | int, nu: float | int
+) -> tuple[np.ndarray, ...]:
     """S_0, its first two derivatives in zeta, and S_1.
 
     >>> s, _, _, first = marchenko_pastur(0.1, 25, 27)
@@ -103,7 +132,7 @@ def marchenko_pastur(zeta: Complex[np.ndarray, "p"] | float | complex, m: int, n
     return tuple(np.asarray(part) for part in (s, first, second, (s + zeta * first) / slack))
 
 
-def _functions(m: int, g: int, x: np.ndarray) -> np.ndarray:
+def _functions(m: int, g: float | int, x: np.ndarray) -> np.ndarray:
     """phi_j, j < m, by the recurrence of Laguerre's polynomials."""
     alpha = max(g - 1.0, 0.0)
     phi = np.empty((m, *x.shape))

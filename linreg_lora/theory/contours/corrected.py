@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from linreg_lora.problem import Problem, Regime
-from linreg_lora.theory.contours import paths
 from linreg_lora.theory.contours.correction import correction as correction_at
 from linreg_lora.theory.contours.correction import moved as moved_at
 from linreg_lora.theory.contours.modes import Pretraining
@@ -71,21 +70,41 @@ def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one
     ]
 
 
-def integrand_of(solver: Solver, shares: list[Share], near: Threshold | None) -> paths.Integrand:
-    """The four traces, and what the correction adds to them."""
+class Equations(NamedTuple):
+    """The raw equation of a problem, and what its correction is made of: `shares`, none without one, and `near`."""
 
-    def integrand(z: np.ndarray, states: States) -> np.ndarray:
-        parts = [solver.equation.traces(z, states.w)]
-        for place, share in enumerate(shares):
-            at = states if share.solver is solver else share.states(z, states.w)
+    solver: Solver
+    shares: list[Share]
+    near: Threshold | None
+
+    def integrand(self, z: np.ndarray, states: States) -> np.ndarray:
+        """The four traces, and what the correction adds to them."""
+        parts = [self.solver.equation.traces(z, states.w)]
+        for place, share in enumerate(self.shares):
+            at = states if share.solver is self.solver else share.states(z, states.w)
             states.proper[~at.solved] = False
             delta = share.weight * correction_at(_pencil(share.solver), z, at.w)
             parts = [parts[0], delta if place == 0 else parts[1] + delta]
-        if near is not None:
-            parts[1] -= near(solver.equation, z, states, parts[1][0])
+        if self.near is not None:
+            parts[1] -= self.near(self.solver.equation, z, states, parts[1][0])
         return np.concatenate(parts)
 
-    return integrand
+    def moved(self, at: Points) -> tuple[np.ndarray, np.ndarray]:
+        """delta N at real points, up to halves, and its density -d delta N / d log x."""
+        both = [_moved(share, at) for share in self.shares]
+        counts = np.stack([count for count, _ in both])
+        counts += np.round(2 * (counts[0] - counts)) / 2
+        weights = np.array([share.weight for share in self.shares])
+        return weights @ counts, weights @ np.stack([density for _, density in both])
+
+
+def equations_of(problem: Problem, pretraining: Pretraining, *, correction: bool, one_sided: bool = False) -> Equations:
+    """The equations of a problem whose inputs have full rank; `one_sided` as in `shares_of`."""
+    solver = solver_of(problem, pretraining)
+    if not correction:
+        return Equations(solver, [], None)
+    shares = shares_of(problem, solver, pretraining, one_sided=one_sided)
+    return Equations(solver, shares, threshold_of(problem, pretraining))
 
 
 def threshold_of(problem: Problem, pretraining: Pretraining) -> Threshold | None:
@@ -97,15 +116,6 @@ def threshold_of(problem: Problem, pretraining: Pretraining) -> Threshold | None
     # Their directions are random: they forget on Sigma_pre what they cost on Sigma, in the ratio of the traces.
     ratio = np.sum(part.copies * part.pretraining) / np.sum(part.copies * part.inputs)
     return Threshold(problem, float(ratio))
-
-
-def moved_by(shares: list[Share], at: Points) -> tuple[np.ndarray, np.ndarray]:
-    """delta N at real points, up to halves, and its density -d delta N / d log x."""
-    both = [_moved(share, at) for share in shares]
-    counts = np.stack([count for count, _ in both])
-    counts += np.round(2 * (counts[0] - counts)) / 2
-    weights = np.array([share.weight for share in shares])
-    return weights @ counts, weights @ np.stack([density for _, density in both])
 
 
 def _moved(share: Share, ends: Points) -> tuple[np.ndarray, np.ndarray]:

@@ -79,10 +79,10 @@ def find_cuts(
             middle = _within_gaps(evaluate, pool, ranks[gap], ((low + high) / 2)[gap[sparse]], 5 * tolerance)
             for part, new in zip(found, middle, strict=True):
                 part[gap] = new
-    return Cuts(found, width, pool, _around(evaluate, found, pool, x_max) if around else ())
+    return Cuts(found, width, pool, half_apart(evaluate, found, pool, x_max) if around else ())
 
 
-def _around(evaluate: Evaluate, found: Points, pool: Points, x_max: float) -> tuple[Points, ...]:
+def half_apart(evaluate: Evaluate, found: Points, pool: Points, x_max: float) -> tuple[Points, ...]:
     """Cuts half a direction above and below each, by its density: in log x a step of 1/2 over it."""
     with np.errstate(divide="ignore"):
         step = np.minimum(_HALF / found.density[:, 0], _LONGEST_STEP)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 
 from linreg_lora.theory.contours.blocks import summed
 from linreg_lora.theory.contours.points import Points
@@ -30,12 +30,29 @@ _WORTH = 0.1
 Integrand = Callable[[np.ndarray, States], np.ndarray]
 
 
+class Nodes(NamedTuple):
+    """Where the integrals of `rows` were taken: nodes z with weights dz, and the states there."""
+
+    rows: Int[np.ndarray, "r"]
+    z: Complex[np.ndarray, "r k"]
+    weights: Complex[np.ndarray, "r k"]
+    states: States
+
+    def at(self, keep: Bool[np.ndarray, "r"]) -> "Nodes":
+        everywhere = np.repeat(keep, self.z.shape[1])
+        return Nodes(self.rows[keep], self.z[keep], self.weights[keep], self.states.at(everywhere))
+
+
 class Integrals(NamedTuple):
-    """Integrals of every trace between cuts, how far those that are known are off, and the largest residual."""
+    """Integrals of every trace between cuts, how far those that are known are off, and the largest residual.
+
+    `nodes`: where they were taken, by rule.
+    """
 
     values: Float[np.ndarray, "m traces"]
     off: Float[np.ndarray, "known m"]
     residual: Float[np.ndarray, "m"]
+    nodes: tuple[Nodes, ...]
 
 
 def between(
@@ -55,15 +72,13 @@ def between(
     m = len(low.x)
     values, error, residual = None, np.full(m, np.inf), np.full(m, np.inf)
     miss = np.full((len(known), m), np.inf)
-    open_ = np.arange(m)
-    for nodes, clustered in _RULES:
+    open_, tried, last = np.arange(m), [], np.zeros(m, dtype=int)
+    for rule, (nodes, clustered) in enumerate(_RULES):
         a, b = low.at(open_), high.at(open_)
         z, weights = arc(a.x, b.x, nodes, clustered)
         states = solver(z.ravel(), _hermite(a, b, z))
-        traces = integrand(z.ravel(), states).reshape(-1, *z.shape)
-        # Real constants integrate to real numbers: without them less is lost to rounding.
-        traces -= np.real(traces[:, :, nodes // 2, None])
-        found = np.sum(weights * traces, axis=2).imag / np.pi
+        tried.append(Nodes(open_, z, weights, states))
+        found = integrated(integrand(z.ravel(), states), weights)
         off = np.stack([np.abs(found[4 * k] - known[k][open_]) for k in range(len(known))])
         off[1:] = np.abs(off[1:] - np.round(2 * off[1:]) / 2)
         worst = np.max(off / np.stack([allowed[open_] for allowed in tolerance]), axis=0)
@@ -72,13 +87,22 @@ def between(
         values = np.zeros((m, len(found))) if values is None else values
         before = error[open_]
         taken = open_[worst < before]
+        last[taken] = rule
         miss[:, taken] = off[:, worst < before]
         values[taken], error[taken], residual[taken] = (part[worst < before] for part in (found.T, worst, left))
         open_ = open_[~(worst <= 1) & ~((worst <= enough[open_]) & (worst >= _WORTH * before))]
         if not open_.size:
             break
     assert values is not None
-    return Integrals(values, miss, residual)
+    return Integrals(values, miss, residual, tuple(at.at(last[at.rows] == rule) for rule, at in enumerate(tried)))
+
+
+def integrated(traces: Complex[np.ndarray, "traces rk"], weights: Complex[np.ndarray, "r k"]) -> np.ndarray:
+    """(1 / pi) Im of the sums over nodes, (traces r)."""
+    traces = traces.reshape(-1, *weights.shape)
+    # Real constants integrate to real numbers: without them less is lost to rounding.
+    traces = traces - np.real(traces[:, :, weights.shape[1] // 2, None])
+    return np.sum(weights * traces, axis=2).imag / np.pi
 
 
 def arc(

@@ -140,7 +140,7 @@ def newton(
         here = w if everything else w[:, active]
         step = equation.step(z if everything else z[active], here)
         size = relative_size(step.excess, here)
-        change, derivative = _solve_small(step.system, step.right, step.slope)
+        change, derivative = solve_small(step.system, step.right, step.slope)
         left = ~(size < close) & np.isfinite(size)
         if not hopeful:
             left &= size < 0.5 * residual[active]
@@ -174,7 +174,7 @@ def _with_damping(equation: Equation, z: np.ndarray, start: np.ndarray, attempts
     return found
 
 
-def _solve_small(m: np.ndarray, *rights: np.ndarray) -> list[np.ndarray]:
+def solve_small(m: np.ndarray, *rights: np.ndarray) -> list[np.ndarray]:
     """m x = right at every point, one or three unknowns, by elimination."""
     if len(m) == 1:
         return [right / m[0] for right in rights]

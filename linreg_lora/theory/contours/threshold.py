@@ -43,6 +43,8 @@ class Threshold:
         self.ridge = 0.0 if problem.ridge == 0 else problem.ridge / (scale or 1.0)
         self.noise = problem.noise_std**2 * (problem.isotropic_noise_scale or 0.0)
         self.n, self.dx = problem.n, problem.dx
+        #: Also where n is not whole.
+        self.over = round(problem.n) >= problem.dx
 
     def __call__(
         self, equation: Equation, z: Complex[np.ndarray, "p"], states: States, delta_count: Complex[np.ndarray, "p"]
@@ -67,7 +69,7 @@ class Threshold:
             return traces[0], w[0], -w[0] * equation.s1(z, w)
         assert isinstance(equation, PencilEquation)
         area = w[0] * w[2] - w[1] ** 2
-        if self.n >= self.dx:
+        if self.over:
             return traces[0], -traces[1] / area, np.zeros_like(z)
         outputs = sum(block.shift_energy(z, w) for block in equation.blocks if isinstance(block, ScalarBlock))
         # Tr V_10 G_01 is the overlap.
