@@ -31,7 +31,8 @@ from .simulation.perturbed_inputs import simulate_rise
 from .sweeps.curves import sweep
 from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
-from .theory.decisions import best_rank, crossover, ranks_that_beat_fft
+from .theory.crossings import crossover
+from .theory.decisions import best_rank, ranks_that_beat_fft
 from .theory.forgetting import expected_forgetting
 from .theory.sensitivity import Sensitivity, Slope, sensitivity
 

@@ -67,7 +67,7 @@ HONOURED = {
     "theory.curve.expected_risk",
     "theory.decisions.best_rank",
     "theory.decisions.ranks_that_beat_fft",
-    "theory.decisions.crossover",
+    "theory.crossings.crossover",
     "theory.fft.fft_risk",
     "theory.heavy_tails.unfelt_floor",
     "theory.iid_entries.relative_error",

@@ -9,7 +9,7 @@ from comparisons import critical_z
 
 from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
-from linreg_lora.theory import decisions
+from linreg_lora.theory import crossings, decisions
 from linreg_lora.theory.curve import expected_risk
 
 PROBLEM = Problem(n=24, dx=60, dy=20, spectrum=(5.0, 4.0, 3.0), noise_std=1.0)
@@ -38,7 +38,7 @@ def test_a_crossing_in_noise_changes_the_winner_in_simulation():
 
     Differences at 0.7 and 1.4 times the crossing have opposite signs by more than z standard errors, level 1e-6 in all.
     """
-    (crossing,) = decisions.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
+    (crossing,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
     assert crossing.winner_below == "FFT"
     at = PROBLEM.replace(noise_std=crossing.value)
     assert expected_risk(at, [1]).difference[0] == pytest.approx(0, abs=1e-3 * expected_risk(at, [1]).fft_risk)
@@ -52,9 +52,9 @@ def test_a_crossing_in_noise_changes_the_winner_in_simulation():
 def test_a_crossing_in_n_is_the_last_n_before_the_change():
     """In weak noise FFT wins with few samples, and loses near the threshold, where its variance grows without bound."""
     weak = PROBLEM.replace(noise_std=0.5)
-    crossings = decisions.crossover(weak, 1, "n", 5, 56)
-    assert crossings
-    for crossing in crossings:
+    found = crossings.crossover(weak, 1, "n", 5, 56)
+    assert found
+    for crossing in found:
         n = int(crossing.value)
         before, after = (expected_risk(weak.replace(n=n + step), [1]).difference[0] for step in (0, 1))
         assert (before < 0) == (crossing.winner_below == "LoRA")
@@ -62,11 +62,34 @@ def test_a_crossing_in_n_is_the_last_n_before_the_change():
 
 
 def test_the_range_of_n_decides_which_ranks_exist_not_the_problems_own_n():
-    assert decisions.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == decisions.crossover(PROBLEM, 3, "n", 40, 50)
+    assert crossings.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == crossings.crossover(PROBLEM, 3, "n", 40, 50)
+
+
+@pytest.mark.parametrize("over", ["n", "noise_std"])
+def test_two_crossings_between_neighbours_are_found_by_slopes(over, monkeypatch):
+    """FFT wins with few and with many samples, LoRA between: a grid that is the two ends sees no change of sign.
+
+    Over the noise theory was found to have no such pair: there the difference is a made one, (log sigma)^2 - 1e-4.
+    """
+    if over == "n":
+        ridged = Problem(n=60, dx=20, dy=8, spectrum=(4.0, 4.0, 4.0, 4.0), noise_std=1.65, ridge=1.0)
+        expected = crossings.crossover(ridged, 2, "n", 11, 160)
+        assert [crossing.winner_below for crossing in expected] == ["FFT", "LoRA"]
+        monkeypatch.setattr(crossings, "_GRID", 2)
+        assert crossings.crossover(ridged, 2, "n", 11, 160) == expected
+        return
+    known = [(u, np.log(u) ** 2 - 1e-4) for u in (0.5, 0.9, 1.15, 2.0)]
+    made = (lambda u: np.log(u) ** 2 - 1e-4, lambda u: 2 * np.log(u))
+    (turn,) = set(crossings._with_turns(known, *made, whole=False)) - set(known)
+    assert 0.99 < turn[0] < 1.01
+    assert turn[1] < 0
+    # A dip that stays above 0 is none.
+    other = [(u, d + 2e-4) for u, d in known]
+    assert crossings._with_turns(other, lambda u: np.log(u) ** 2 + 1e-4, made[1], whole=False) == other
 
 
 def test_no_crossing_is_an_answer(run):
-    assert decisions.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
+    assert crossings.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
     words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
     for extra, expected in (([], "no crossing"), (["--format", "json"], None)):
         code, out, _ = run("crossover", *words.split(), *extra)
@@ -85,7 +108,7 @@ def test_answers_from_flagged_numbers_say_so():
     assert best.flagged
     assert "may be off by more than 1 %" in best.note
     assert decisions.ranks_that_beat_fft(NEAR).flagged
-    found = decisions.crossover(NEAR, 1, "noise_std", 0.01, 10.0)
+    found = crossings.crossover(NEAR, 1, "noise_std", 0.01, 10.0)
     assert [crossing.flagged for crossing in found] == [True] * len(found) != []
     assert found.flagged
     assert "not known within 1 %" in found.note
@@ -95,7 +118,7 @@ def test_answers_from_other_numbers_are_not_in_doubt():
     far = NEAR.replace(n=200)
     assert not decisions.best_rank(far).flagged
     assert not decisions.ranks_that_beat_fft(far).flagged
-    found = decisions.crossover(far, 1, "noise_std", 0.01, 10.0)
+    found = crossings.crossover(far, 1, "noise_std", 0.01, 10.0)
     assert len(found) == 1
     assert not found.flagged
     assert found.note == ""
@@ -107,7 +130,7 @@ def test_where_theory_says_nothing_nothing_is_answered():
     for question in (
         lambda: decisions.best_rank(other),
         lambda: decisions.ranks_that_beat_fft(other),
-        lambda: decisions.crossover(other, 1, "noise_std", 0.001, 50),
+        lambda: crossings.crossover(other, 1, "noise_std", 0.001, 50),
     ):
         with pytest.raises(NumericalFailure, match=r"received 0.693 \(n = 12, 11.66 inputs resolved\)"):
             question()
@@ -119,8 +142,8 @@ def test_a_crossing_over_n_names_where_theory_says_nothing():
         n=6, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_covariance=np.geomspace(1, 1e-8, 24)
     )
     with pytest.raises(NumericalFailure, match="expected a distance u"):
-        decisions.crossover(steep, 1, "n", 2, 20)
-    found = decisions.crossover(steep, 1, "n", 2, 60)
+        crossings.crossover(steep, 1, "n", 2, 20)
+    found = crossings.crossover(steep, 1, "n", 2, 60)
     assert found == []
     assert found.flagged
     assert "nothing is known for n from 2 to 2" in found.note
@@ -128,7 +151,7 @@ def test_a_crossing_over_n_names_where_theory_says_nothing():
 
 def test_a_crossing_next_to_the_threshold():
     """Simulation (NumPy, 60,000 draws) has it at 0.16; the first order alone had it at 0.185."""
-    (crossing,) = decisions.crossover(NEXT, 1, "noise_std", 0.001, 50)
+    (crossing,) = crossings.crossover(NEXT, 1, "noise_std", 0.001, 50)
     assert 0.155 < crossing.value < 0.17
     assert crossing.flagged
 
@@ -169,4 +192,4 @@ def test_one_rank_of_a_curve():
 )
 def test_bad_requests_are_refused(arguments, message):
     with pytest.raises(InvalidInput, match=message):
-        decisions.crossover(PROBLEM, *arguments)
+        crossings.crossover(PROBLEM, *arguments)

@@ -191,7 +191,7 @@ def crossover(
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
     from linreg_lora.cli import risk_report
-    from linreg_lora.theory import decisions
+    from linreg_lora.theory import crossings
 
     picture = grammar.picture_path(picture)
     problem = grammar.problem(
@@ -205,7 +205,7 @@ def crossover(
         noise_spectrum=noise_spectrum,
         input_law=input_law,
     )
-    found = decisions.crossover(problem, rank, over.replace("-", "_"), low, high)
+    found = crossings.crossover(problem, rank, over.replace("-", "_"), low, high)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
     render(found, rank, over.replace("-", "_"))
     if picture is not None:

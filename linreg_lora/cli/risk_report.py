@@ -10,7 +10,8 @@ from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.decisions import Answer, Crossing, doubt_of_best, winners_of
+from linreg_lora.theory.crossings import Crossing
+from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
 from linreg_lora.theory.notes import spans
 
 if TYPE_CHECKING:

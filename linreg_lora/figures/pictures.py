@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from linreg_lora.theory.decisions import Crossing
+    from linreg_lora.theory.crossings import Crossing
 
 #: Points at which the risks beside a crossing are computed.
 POINTS = 60

@@ -4,6 +4,7 @@ from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
 from . import continued as continued
+from . import crossings as crossings
 from . import curve as curve
 from . import data_benefit as data_benefit
 from . import decisions as decisions
@@ -36,6 +37,7 @@ from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
 from .contours.functionals import fft_functionals
+from .crossings import Crossing, crossover
 from .curve import expected_risk
 from .data_benefit import (
     Benefit,
@@ -46,7 +48,7 @@ from .data_benefit import (
     frozen_b_benefit,
     lora_benefit,
 )
-from .decisions import Answer, BestRank, Crossing, best_rank, crossover, ranks_that_beat_fft
+from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
 from .depth import output_gap, output_gap_bound
 from .effective import distance_from_threshold, effective_regularisation
 from .equivalent import Equivalent, lora_equivalent
