@@ -124,7 +124,7 @@ KINDS = {
 }
 
 
-def would_judge(claim, seed, correction=None):
+def would_judge(claim, seed, correction=None, **_):
     try:
         for domain in claim.domains:
             cases(domain)

@@ -64,6 +64,11 @@ def test_a_name_belongs_to_one_function_and_both_places_are_named(tmp_path):
     assert registry.prediction("its.value").value(None, None) == 1
     with refused(f"plugin {second}", remedy="full_fine_tuning.py:"):
         ll.claims.load_plugin(plugin(tmp_path, code.format(name="fft.overdetermined", value=3), "2.py"))
+    body = textwrap.dedent(code.format(name="its.twice", value=4))
+    twice = plugin(tmp_path, body + body, "twice.py")
+    with refused(f"plugin {twice}", remedy="twice.py:4 has it"):
+        ll.claims.load_plugin(twice)
+    assert "its.twice" not in registry.functions()["prediction"]
 
 
 def test_a_function_that_is_edited_and_run_again_takes_its_own_place(tmp_path):

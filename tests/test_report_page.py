@@ -279,7 +279,9 @@ def small(monkeypatch, tmp_path, judged):
     claims, out = tmp_path / "claims.yaml", tmp_path / "report.html"
     claims.write_text(json.dumps(file.model_dump(mode="json", exclude_defaults=True)))
     known = {judgement.claim.id: judgement for judgement in judgements}
-    monkeypatch.setattr("linreg_lora.claims.judge.judge_claim", lambda claim, seed, correction=None: known[claim.id])
+    monkeypatch.setattr(
+        "linreg_lora.claims.judge.judge_claim", lambda claim, seed, correction=None, **_: known[claim.id]
+    )
     monkeypatch.setattr(steps, "ids", lambda: list(PROOFS))
     return ["report", "--out", str(out), "--claims", str(claims), "--seed", "3", "--workers", "1"], out, known
 
@@ -315,7 +317,7 @@ def test_the_budget_is_that_of_check(small, monkeypatch):
     words, out, known = small
     draws = []
 
-    def judge(claim, seed, correction=None) -> Judgement:
+    def judge(claim, seed, correction=None, **_) -> Judgement:
         draws.append(claim.experiment.trials / known[claim.id].claim.experiment.trials)
         return known[claim.id]
 

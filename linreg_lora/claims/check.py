@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from linreg_lora import validation
 from linreg_lora.claims import plugins
@@ -18,13 +18,17 @@ from linreg_lora.sweeps import executors
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement
 
-#: A claim, and the one that corrects it.
-_Pair = tuple[Claim, Claim | None]
-
-
 _MORE_DRAWS = 8
 #: A process takes two seconds to start: fewer claims than this do not pay for one.
 _CLAIMS_A_PROCESS = 4
+
+
+class _Work(NamedTuple):
+    """A claim, the one that corrects it, and whether they are asked near their cases."""
+
+    claim: Claim
+    correction: Claim | None
+    near: bool
 
 
 def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
@@ -42,14 +46,17 @@ def check_claims(
     seed: int = 0,
     budget: Budget = Budget.CI,
     workers: int | None = 1,
+    neighbours: bool | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> "list[Judgement]":
     """Judge the claims of a file, in its order.
 
     `file`: what `load_claims` returned, or the path of a claims file; None: the package's own. `only`: ids; `seed`: of
     all draws; `budget`: how many draws; `workers`: processes at most (1: this one, None: one a core), on which no
-    number depends; `progress` is called with 1 after each claim. Other processes know what plug-ins registered, not
-    what a script or notebook did. Raises `InvalidInput` for a file that is not a claims file, and for no worker.
+    number depends; `neighbours`: whether claims must hold near their cases too, which takes as long again (None: those
+    that do not ship with this package, whose own its tests ask). `progress` is called with 1 after each claim. Other
+    processes know what plug-ins registered, not what a script or notebook did. Raises `InvalidInput` for a file that is
+    not a claims file, and for no worker.
 
     >>> import linreg_lora as ll
     >>> (judgement,) = ll.check_claims(only=["lemma2-square"])
@@ -59,42 +66,42 @@ def check_claims(
     file, seed = file if isinstance(file, ClaimsFile) else load_claims(file), valid_seed(seed)
     workers = executors.available_cores() if workers is None else validation.positive_integer("workers", workers)
     by_id = {claim.id: claim for claim in file.claims}
-    pairs = [
-        (_within(budget, claim), correction and _within(budget, correction))
-        for claim in select(file, only)
-        for correction in [by_id.get(claim.correction or "")]
-    ]
-    processes = min(workers, -(-len(pairs) // _CLAIMS_A_PROCESS))
+    work = []
+    for claim in select(file, only):
+        correction = by_id.get(claim.correction or "")
+        near = claim.id not in file.shipped if neighbours is None else neighbours
+        work.append(_Work(_within(budget, claim), correction and _within(budget, correction), near))
+    processes = min(workers, -(-len(work) // _CLAIMS_A_PROCESS))
     judged: dict[int, Judgement] = {}
-    for i, judgement in _here(pairs, seed) if processes <= 1 else _in_processes(pairs, seed, processes):
+    for i, judgement in _here(work, seed) if processes <= 1 else _in_processes(work, seed, processes):
         judged[i] = judgement
         progress(1)
-    return [judged[i] for i in range(len(pairs))]
+    return [judged[i] for i in range(len(work))]
 
 
-def _here(pairs: Sequence[_Pair], seed: int) -> "Iterator[tuple[int, Judgement]]":
+def _here(work: Sequence[_Work], seed: int) -> "Iterator[tuple[int, Judgement]]":
     from linreg_lora.claims.judge import judge_claim
 
-    for i, (claim, correction) in enumerate(pairs):
-        yield i, judge_claim(claim, seed, correction)
+    for i, (claim, correction, near) in enumerate(work):
+        yield i, judge_claim(claim, seed, correction, near=near)
 
 
-def _in_processes(pairs: Sequence[_Pair], seed: int, processes: int) -> "Iterator[tuple[int, Judgement]]":
+def _in_processes(work: Sequence[_Work], seed: int, processes: int) -> "Iterator[tuple[int, Judgement]]":
     """The judgements as they are made, each claim wherever a process is free."""
     with executors.local_processes(processes) as executor:
         loaded = plugins.loaded_files()
-        sent = {executor.submit(_judge_there, loaded, pickle.dumps(pair), seed): i for i, pair in enumerate(pairs)}
+        sent = {executor.submit(_judge_there, loaded, pickle.dumps(one), seed): i for i, one in enumerate(work)}
         for future in as_completed(sent):
             yield sent[future], future.result()
 
 
-def _judge_there(loaded: dict[str, str], pair: bytes, seed: int) -> "Judgement":
+def _judge_there(loaded: dict[str, str], work: bytes, seed: int) -> "Judgement":
     """Judges in a process that may know no plug-in yet; a claim may be made of a plug-in's classes."""
     plugins.load_as_elsewhere(loaded)
     from linreg_lora.claims.judge import judge_claim
 
-    claim, correction = pickle.loads(pair)
-    return judge_claim(claim, seed, correction)
+    claim, correction, near = pickle.loads(work)
+    return judge_claim(claim, seed, correction, near=near)
 
 
 def _within(budget: Budget, claim: Claim) -> Claim:

@@ -75,6 +75,7 @@ def collect_claims(
         undecidable=[entry for file in files for entry in file.undecidable],
         slips=[slip for file in files for slip in file.slips],
     )
+    merged.mark_shipped(claim_id for file in files for claim_id in file.shipped)
     return Collection(parts, merged)
 
 

@@ -36,8 +36,15 @@ def load_claims(path: Path | str | None = None) -> ClaimsFile:
     >>> f"{claim.id}: {claim.title}"
     'prop1-fft-closed-form: Full fine-tuning is least squares on the residual, nearest to the pretrained map'
     """
-    content = yaml.read(Path(path or default_path()), "claims file", largest=LARGEST_FILE, aliases=True)
-    return parse_claims(content)
+    path = Path(path or default_path())
+    file = parse_claims(yaml.read(path, "claims file", largest=LARGEST_FILE, aliases=True))
+    if _is_shipped(path.resolve()):
+        file.mark_shipped(claim.id for claim in file.claims)
+    return file
+
+
+def _is_shipped(path: Path) -> bool:
+    return path == default_path().resolve() or path.is_relative_to(Path(__file__).with_name("papers").resolve())
 
 
 def parse_claims(content: Any) -> ClaimsFile:

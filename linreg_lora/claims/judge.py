@@ -92,17 +92,20 @@ class Judgement:
         return max(c.detectable for c in self.comparisons)
 
 
-def judge_claim(claim: Claim, seed: int, correction: Claim | None = None, *, doubting: bool = True) -> Judgement:
+def judge_claim(
+    claim: Claim, seed: int, correction: Claim | None = None, *, doubting: bool = True, near: bool = True
+) -> Judgement:
     """Run a claim's experiment on every case of its domain and judge it and its rivals on the same draws.
 
     `correction`: the claim that holds instead, judged too where this one fails. `doubting`: whether evidence in favour
-    is doubted (`resolution`, `neighbours`), which takes as long again.
+    is doubted (`resolution`); `near`: whether it then must hold near its cases too (`neighbours`), which takes as long
+    again.
     """
     with one_blas_thread():
-        return _judge(claim, seed, correction, doubting)
+        return _judge(claim, seed, correction, doubting, near)
 
 
-def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool) -> Judgement:
+def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool, near: bool) -> Judgement:
     began = time.monotonic()
     # What is left of the level when neighbours have theirs.
     claim = stated.model_copy(update={"false_alarm": (1 - neighbours.SHARE_OF_LEVEL) * stated.false_alarm})
@@ -113,7 +116,7 @@ def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool) -
     judged = [_judge_rival(claim, rival, found) for rival, found in zip(claim.rivals, rivals, strict=True)]
     own, looks = _look_again(claim, at, seed, own)
     verdict, reason = _conclude(claim, own, judged)
-    if verdict is Verdict.HOLDS and doubting and (doubt := _doubt(stated, measured, seed)):
+    if verdict is Verdict.HOLDS and doubting and (doubt := _doubt(stated, measured, seed, near)):
         verdict, reason = Verdict.INCONCLUSIVE, doubt
     outside = []
     if verdict is Verdict.HOLDS and claim.outside is not None:
@@ -122,7 +125,7 @@ def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool) -
         (outside,) = _compare(claim, names[:1], elsewhere)
         verdict, reason = _conclude_outside(outside)
     if verdict is Verdict.FAILS and correction is not None:
-        instead = _judge(correction, seed, None, doubting)
+        instead = _judge(correction, seed, None, doubting, near)
         if instead.verdict is Verdict.HOLDS:
             verdict, reason = Verdict.HOLDS_WITH_CORRECTION, f"{reason}; {correction.id} holds instead"
         else:
@@ -130,7 +133,7 @@ def _judge(stated: Claim, seed: int, correction: Claim | None, doubting: bool) -
     return Judgement(stated, verdict, reason, own, judged, time.monotonic() - began, outside, looks)
 
 
-def _doubt(claim: Claim, measured: list[Measured], seed: int) -> str:
+def _doubt(claim: Claim, measured: list[Measured], seed: int, near: bool) -> str:
     """What speaks against evidence in favour of a claim: a mistake that it could hide, or a case near by."""
 
     def test(there: Claim, case: Problem | Case) -> list[Comparison]:
@@ -138,7 +141,9 @@ def _doubt(claim: Claim, measured: list[Measured], seed: int) -> str:
         return found
 
     coarse = _running(claim, lambda: resolution.objection(claim, measured))
-    return coarse or _running(claim, lambda: neighbours.objection(claim, claim.domain, measured, test))
+    if coarse or not near:
+        return coarse
+    return _running(claim, lambda: neighbours.objection(claim, claim.domain, measured, test))
 
 
 def _measure(

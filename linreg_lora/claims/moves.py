@@ -139,6 +139,28 @@ MOVES: dict[str, Callable[[Problem], Problem]] = {
 }
 
 
+def _stronger_alike(case: Problem) -> Problem:
+    """The shift times a number: its spectrum keeps its family."""
+    if case.task_shift is not None:
+        return _stronger(case)
+    return case.replace(spectrum=tuple(_MORE_SHIFT * value for value in case.spectrum or ()))
+
+
+def _inputs_of_another_scale(case: Problem) -> Problem:
+    return case.replace(input_covariance=_INPUTS_VARY[0] * case.sigma)
+
+
+#: Field of a domain whose change is a condition -> what the statement then does not leave free, or how it moves within.
+WITHIN: dict[str, dict[str, Callable[[Problem], Problem] | None]] = {
+    "spectrum": {"shift": _stronger_alike, "shift_rank": None},
+    "spectrum.rank": {"shift_rank": None},
+    "spectrum.scale": {"shift": None},
+    "input_scale": {"input_covariance": None},
+    "input_condition": {"input_covariance": _inputs_of_another_scale},
+    "noise_condition": {"noise_covariance": None},
+}
+
+
 def parted(case: Problem, moved: Problem) -> Problem:
     """The neighbour with sizes that keep no ratio and no difference that they had: one step further where they do."""
     for _ in range(_FURTHEST):

@@ -10,10 +10,10 @@ experiment's numbers. What the statement fixes at the domain's values, it says: 
 
 The test is that of the claim's kind, and only failing counts: a neighbour need not have the power that listed cases
 have. A hundredth of the claim's level is for it; where the claim fails it is not needed again, so that looking one by
-one costs nothing. Suspicious neighbours are drawn again, as suspicious cases are (`judge`). Sizes are not moved where a
-prediction follows every draw to rounding, which no coincidence of sizes does, and no ridge stays none, but for
-predictions that depend on the ridge. A domain whose cases are no designs says its neighbours itself
-(`Domain.neighbours`). Limits are taken along their sizes, and have none.
+one costs nothing. Suspicious neighbours are drawn again, as suspicious cases are (`judge`). Within a condition what it
+leaves free moves: another scale of a spectrum or a covariance whose shape it is about, a number away from those
+outside. No ridge stays none, but for predictions that depend on the ridge. A domain whose cases are no designs says its
+neighbours itself (`Domain.neighbours`). Limits are taken along their sizes, and have none.
 
 Not shown: what holds near the cases and fails far from them, as an inequality may; and what the steps leave equal.
 """
@@ -21,12 +21,11 @@ Not shown: what holds near the cases and fails far from them, as an inequality m
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from linreg_lora.claims import means, registry
+from linreg_lora.claims.cases import cases
 from linreg_lora.claims.domains import Domain
 from linreg_lora.claims.evidence import LOOKS, SUSPICIOUS, Comparison, Measured
-from linreg_lora.claims.moves import MOVES, parted
+from linreg_lora.claims.moves import MOVES, WITHIN, parted
 from linreg_lora.claims.resolution import REFUSALS, change, few_draws, value
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim
 from linreg_lora.claims.vocabulary import Kind, Verdict
@@ -37,19 +36,10 @@ from linreg_lora.problem import Problem
 SHARE_OF_LEVEL = 0.01
 #: Settings that count something are raised by one; others, shares for the most part, fall by a fifth; 0 is left.
 _COUNTS, _LESS, _MORE_THAN_NONE = ("rank", "steps", "more"), 0.8, 0.2
-#: Fields of a domain whose change is a condition -> what the statement then does not leave free.
-_CONDITIONS = {
-    "spectrum": ("shift", "shift_rank"),
-    "spectrum.rank": ("shift_rank",),
-    "spectrum.scale": ("shift",),
-    "regime": ("n", "dx"),
-    "input_scale": ("input_covariance",),
-    "input_condition": ("input_covariance",),
-    "noise_condition": ("noise_covariance",),
-}
-
 _SIZES = ("n", "dx", "dy")
 
+#: From a case to one beside it.
+Move = Callable[[Problem], Problem]
 #: What compares a claim with what is measured in a case.
 Test = Callable[[Claim, Any], Sequence[Comparison]]
 
@@ -66,13 +56,13 @@ def objection(claim: Claim, domain: Domain, measured: Sequence[Measured], test: 
     if claim.kind is Kind.ASYMPTOTIC:
         return ""
     if not isinstance(measured[0].case, Problem):
-        return "" if _follows_every_draw(claim, measured[0]) else _of_another_domain(claim, domain, test)
+        return _of_another_domain(claim, domain, test)
     at = min(measured, key=lambda at: at.case.n * at.case.dx * at.case.dy)
-    free = [name for name in _free(claim, at) if name not in _fixed(claim)]
+    free = [name for name in _free(claim, at) if name not in claim.assumes]
     neighbours = {name: near for name in free if (near := _neighbour(claim, at.case, [name])) is not None}
     sizes = {*_SIZES, *_numbers(claim)}
     contents = [name for name in neighbours if name not in sizes]
-    for group in (contents, [] if _follows_every_draw(claim, at) else [name for name in neighbours if name in sizes]):
+    for group in (contents, [name for name in neighbours if name in sizes]):
         together = _neighbour(claim, at.case, group)
         found = _against(together, test)
         apart = found or together is None
@@ -106,10 +96,28 @@ def _of_another_domain(claim: Claim, domain: Domain, test: Test) -> str:
     return ""
 
 
-def _fixed(claim: Claim) -> set[str]:
-    """What a statement says that it assumes, and what its condition is about."""
-    conditions = claim.changed.split(", ")
-    return {*claim.assumes, *(name for field in conditions for name in _CONDITIONS.get(field, (field,)))}
+def _moves(claim: Claim) -> dict[str, Move]:
+    """The moves within a claim's condition: some are others, and a number moves away from what is outside of it."""
+    moves = dict(MOVES)
+    for field in claim.changed.split(", "):
+        if field in moves:
+            moves[field] = _away(field, moves[field], claim)
+        for name, move in WITHIN.get(field, {}).items():
+            moves[name] = (lambda case: case) if move is None else move
+    return moves
+
+
+def _away(field: str, move: Move, claim: Claim) -> Move:
+    """The move where it leads away from the values that a number has outside of the condition."""
+    outside = [getattr(case, field) for case in cases(claim.outside)] if claim.outside is not None else []
+
+    def away(case: Problem) -> Problem:
+        moved, was = move(case), getattr(case, field)
+        if not all(isinstance(value, int | float) for value in (was, *outside)):
+            return case
+        return moved if all((getattr(moved, field) - was) * (was - other) > 0 for other in outside) else case
+
+    return away
 
 
 def _free(claim: Claim, at: Measured) -> Iterator[str]:
@@ -118,10 +126,6 @@ def _free(claim: Claim, at: Measured) -> Iterator[str]:
         if name != "ridge" or at.case.ridge > 0 or _depends_on_ridge(claim, at):
             yield name
     yield from _numbers(claim)
-
-
-def _follows_every_draw(claim: Claim, at: Measured) -> bool:
-    return claim.kind is Kind.PATHWISE and np.ndim(at.predicted[claim.prediction]) > 0
 
 
 def _depends_on_ridge(claim: Claim, at: Measured) -> bool:
@@ -147,7 +151,7 @@ def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour |
     numbers = {name: number for name, number in _numbers(claim).items() if name in names}
     moved = case
     try:
-        for name, move in MOVES.items():
+        for name, move in _moves(claim).items():
             if name in names:
                 moved = move(moved)
         moved = parted(case, moved)
@@ -155,6 +159,8 @@ def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour |
         return None
     rank = numbers.get("rank", claim.experiment.settings.get("rank", 0))
     if not isinstance(rank, str) and rank >= moved.max_rank:
+        return None
+    if "regime" in claim.changed and moved.regime is not case.regime:
         return None
     same = moved == case and all(claim.experiment.settings[name] == number for name, number in numbers.items())
     return None if same else _of(claim, moved, numbers)

@@ -10,7 +10,7 @@ Functions register themselves by decorator: ours in the modules of `claims.libra
 plug-ins. None imports JAX before an experiment runs.
 
 A name belongs to the function that has it: another one is refused. Defining the same function again, as reloading its
-file does, replaces it.
+file does, replaces it; within one load of a plug-in it is refused.
 """
 
 import contextlib
@@ -100,6 +100,8 @@ _experiments: dict[str, RegisteredExperiment] = {}
 _predicates: dict[str, Predicate] = {}
 _domains: dict[str, RegisteredDomain] = {}
 _others: list[dict[str, Any]] = []
+#: What blocks of `all_or_nothing` registered so far.
+_in_blocks: list[set[tuple[str, Any]]] = []
 
 
 def register_prediction(name: str) -> Callable[[_Function], _Function]:
@@ -224,9 +226,10 @@ def methods() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
-    """What the block registers is forgotten when it raises."""
+    """What the block registers is forgotten when it raises; a name that it registers twice is refused."""
     tables: list[dict[str, Any]] = [_predictions, _experiments, _predicates, _domains, methods(), *_others]
     before = [dict(table) for table in tables]
+    _in_blocks.append(set())
     try:
         yield
     except BaseException:
@@ -234,6 +237,8 @@ def all_or_nothing() -> Iterator[None]:
             table.clear()
             table.update(content)
         raise
+    finally:
+        _in_blocks.pop()
 
 
 def also_all_or_nothing(table: dict[str, Any]) -> None:
@@ -253,11 +258,14 @@ def load_own() -> None:
 
 
 def _add(what: str, name: Any, registered: Any, table: dict[str, Any]) -> None:
-    made = _made(registered)
-    if name in table and not signatures.same_definition(_made(table[name]), made):
+    made, here = _made(registered), (what, name)
+    twice = any(here in names for names in _in_blocks)
+    if name in table and (twice or not signatures.same_definition(_made(table[name]), made)):
         places = f"{signatures.place(_made(table[name]))} has it, {signatures.place(made)} wants it"
         raise InvalidInput(what, "a name that is free", name, places)
     table[name] = registered
+    if _in_blocks:
+        _in_blocks[-1].add(here)
 
 
 def require_name(what: str, name: Any) -> None:

@@ -4,9 +4,10 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, SerializeAsAny, Tag, model_validator
 
 from linreg_lora.claims import registry
 from linreg_lora.claims.designs import GaussianDesign
@@ -229,12 +230,14 @@ class Claim(Strict):
         return ", ".join(part for name in fields for part in self._parts_that_differ(name))
 
     def _parts_that_differ(self, field: str) -> list[str]:
-        """Of two spectra of one family their numbers; else the field itself."""
+        """Of two spectra their family, or the numbers of one family, and their scale."""
         inside, outside = getattr(self.domain, field, None), getattr(self.outside, field, None)
-        if not isinstance(inside, Family) or not isinstance(outside, Family) or inside.family != outside.family:
+        if not isinstance(inside, Family) or not isinstance(outside, Family):
             return [field]
-        names = type(inside).model_fields
-        return [f"{field}.{name}" for name in names if getattr(inside, name) != getattr(outside, name)]
+        of_another = inside.family != outside.family
+        names = ["scale"] if of_another else type(inside).model_fields
+        differing = [name for name in names if getattr(inside, name, None) != getattr(outside, name, None)]
+        return [field] * of_another + [f"{field}.{name}" for name in differing]
 
     def _differs(self, field: str) -> bool:
         inside, outside = getattr(self.domain, field), getattr(self.outside, field)
@@ -315,6 +318,15 @@ class ClaimsFile(Strict):
     claims: list[Claim] = Field(min_length=1)
     undecidable: list[Undecidable] = Field(default_factory=list)
     slips: list[Slip] = Field(default_factory=list)
+    _shipped: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def shipped(self) -> frozenset[str]:
+        """Ids of claims that this package ships: its tests have asked whether they hold near their cases."""
+        return self._shipped
+
+    def mark_shipped(self, ids: Iterable[str]) -> None:
+        self._shipped = frozenset(ids)
 
     @model_validator(mode="after")
     def _corrections_hold_and_reject_what_they_correct(self) -> "ClaimsFile":

@@ -15,6 +15,16 @@ Workers = Annotated[
 ]
 
 
+Neighbours = Annotated[
+    bool | None,
+    typer.Option(
+        "--neighbours/--no-neighbours",
+        help="Whether claims must hold near their cases too, which takes as long again. Default: those that are yours; "
+        "this package's own were asked when it was made.",
+    ),
+]
+
+
 class ReportFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -33,6 +43,7 @@ def check(
         Budget.CI
     ),
     workers: Workers = None,
+    neighbours: Neighbours = None,
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
@@ -47,7 +58,9 @@ def check(
     from linreg_lora.claims.show import report
 
     with progress("checking", len(selected)) as advance:
-        judgements = run(file, only=only or [], seed=seed, budget=budget, workers=workers, progress=advance)
+        judgements = run(
+            file, only=only or [], seed=seed, budget=budget, workers=workers, neighbours=neighbours, progress=advance
+        )
     if output is ReportFormat.TABLE:
         print_table(report.verdict_table(judgements))
         typer.echo(report.summary(judgements, parts))
