@@ -96,14 +96,14 @@ def newton(
 
     def improve(carry: tuple) -> tuple:
         steps, y, excess, jacobian = carry
-        y = y - _solve_small(jacobian, excess)
+        y = y - solve_small(jacobian, excess)
         return steps + 1, y, *linearise(y)
 
     _, root, excess, _ = jax.lax.while_loop(unfinished, improve, (0, start, *linearise(start)))
     return root, jnp.max(jnp.abs(excess))
 
 
-def _solve_small(matrix: Complex[Array, "s s"], right: Complex[Array, "s"]) -> Complex[Array, "s"]:
+def solve_small(matrix: Complex[Array, "s s"], right: Complex[Array, "s"]) -> Complex[Array, "s"]:
     """One linear system of one or three unknowns by Cramer's rule: no LAPACK call for each node."""
     if right.shape[0] == 1:
         return right / matrix[0]

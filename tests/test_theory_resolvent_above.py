@@ -1,0 +1,66 @@
+"""The JAX twin under `grad` and `jit`, against sensitivities by implicit differentiation in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import linreg_lora as ll
+from linreg_lora import Problem
+from linreg_lora.theory.resolvent.above import at_rank, cut, theta
+
+#: One with blocks of scalars, one with matrices.
+PROBLEMS = {
+    "scalars": Problem(n=40, dx=16, dy=10, spectrum=(3.0, 2.0, 1.0), noise_std=0.8, ridge=3.0),
+    "matrices": Problem(
+        n=30, dx=8, dy=5, task_shift=np.random.default_rng(1).normal(size=(5, 8)) / 2, noise_std=0.7, ridge=1.5,
+        input_covariance=np.diag(np.linspace(0.5, 2, 8)) + 0.1,
+    ),
+}  # fmt: skip
+
+
+def louder(parameters, problem, sigma):
+    """The pencil at another sigma, of isotropic noise: V_11 gains sigma^2 where there is an output."""
+
+    def moved(part):
+        more = (sigma**2 - problem.noise_std**2) * jnp.where(part.absent[1], 0.0, 1.0)
+        return part._replace(
+            outputs=part.outputs + (more if part.copies is not None else more[:, None] * np.eye(len(more)))
+        )
+
+    return parameters._replace(parts=tuple(moved(part) for part in parameters.parts))
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("scalars", 4),
+        *(pytest.param(name, rank, marks=pytest.mark.heavy) for name in PROBLEMS for rank in (1, 3)),
+        pytest.param("matrices", 4, marks=pytest.mark.heavy),
+    ],
+)
+def test_jax_differentiates_what_sensitivity_does(name, rank):
+    """On gaps and in bands. Both are raw; contours of either are good to some 1e-9 of the shift."""
+    problem = PROBLEMS[name]
+    parameters, place = theta(problem), cut(problem, rank)
+
+    def risk(n, ridge, sigma):
+        moved = louder(parameters._replace(n=n, ridge=ridge), problem, sigma)
+        _, energy, overlap, _ = at_rank(moved, rank, *place)
+        return problem.pretrained_risk + energy - 2 * overlap
+
+    at = (float(problem.n), problem.ridge, problem.noise_std)
+    expected = ll.expected_risk(problem, [rank], correction=False, flags=False).risk[0]
+    value, slopes = jax.jit(jax.value_and_grad(risk, argnums=(0, 1, 2)))(*at)
+    assert float(value) == pytest.approx(expected, rel=1e-7)
+    found = ll.sensitivity(problem, [rank], to=["n", "ridge", "noise_std"], correction=False)
+    for ours, theirs, value in zip(slopes, (found.n, found.ridge, found.noise_std), at, strict=True):
+        assert abs(float(ours) - theirs.risk[0]) < 1e-5 * max(abs(float(ours)), expected / value)
+
+
+def test_the_limit_of_no_ridge_is_there_too():
+    problem = Problem(n=14, dx=30, dy=10, spectrum=(4.0, 2.0), noise_std=0.8)
+    kept, energy, overlap, _ = at_rank(theta(problem), 2, *cut(problem, 2))
+    found = ll.theory.lora_equivalent(problem, [2], correction=False).parts
+    assert float(kept) == pytest.approx(2, abs=1e-6)
+    assert [float(energy), float(overlap)] == pytest.approx([found.energy[0], found.overlap[0]], rel=1e-7)
