@@ -192,6 +192,8 @@ BROKEN = {
     "exception": ("import json\n\njson.loads('{')\n", "JSONDecodeError; line 3: Expecting property name"),
     "missing module": ("import no_such_module\n", "ModuleNotFoundError; line 1: No module named 'no_such_module'"),
     "exit": ("import sys\nsys.exit(3)\n", "SystemExit; line 2: 3"),
+    "generator": ("x = 1\nraise GeneratorExit('stop')\n", "GeneratorExit; line 2: stop"),
+    "method": ("import linreg_lora as ll\n@ll.methods.register_method\nclass Mine: pass\n", "a name of letters"),
     "registration": (
         "import linreg_lora as ll\n"
         "@ll.claims.register_predicate('its.whole')\ndef f(rows, columns): ...\n"

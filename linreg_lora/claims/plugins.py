@@ -180,7 +180,9 @@ def _registering(what: str, path: Path | None) -> Iterator[None]:
         if where and error.filename not in (None, str(path)):
             where = f"{error.filename}, {where}"
         raise InvalidInput(what, expected, type(error).__name__, f"{where}{error.msg}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         said = one_line(str(error)) or "no message"
         raise InvalidInput(what, expected, type(error).__name__, f"{_line(error, path)}{said}") from None
 

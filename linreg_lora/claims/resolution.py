@@ -68,7 +68,7 @@ def _coarse(claim: Claim, measured: Sequence[Measured]) -> str:
         if change < claim.detects:
             unit = "one unit" if units[size] == 1 else f"{units[size]} units"
             return (
-                f"resolution: {unit} of {size} changes the prediction by {change:.2g} at most, less than detects = "
+                f"resolution: {unit} of {size} changes the prediction by {change:.3g} at most, less than detects = "
                 f"{claim.detects:g}; lower detects, or say in resolves how many units the evidence shows"
             )
     return ""

@@ -32,11 +32,13 @@ def register_method(name: str) -> Callable[[_Make], _Make]:
     'lora:4'
     """
 
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", _normal(name)):
+        expected = 'a name of letters, digits and -, as in @register_method("frozen-a")'
+        raise InvalidInput("register_method", expected, name)
+
     def register(make: _Make) -> _Make:
         if not callable(make):
             raise InvalidInput("register_method", "a class or function that makes a Method", make)
-        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", _normal(name)):
-            raise InvalidInput("register_method", "a name of letters, digits and -, as in frozen-a", name)
         if make.__module__.rpartition(".")[0] != _PACKAGE:
             _load()
         known = _makes.get(_normal(name))
