@@ -150,7 +150,7 @@ class _Linear:
         step = equation.step(self.z, nodes.states.w)
         self.system, self.right, self.slope = step.system, step.right, step.slope
 
-    def traces(self, side: _Moved) -> Complex[np.ndarray, "8 p"]:
+    def traces(self, side: _Moved) -> Complex[np.ndarray, "t p"]:
         """The traces at theta + `by`: states move along tangents, and by one step of Newton's method."""
         states, equation = self.nodes.states, side.equations.solver.equation
         (change,) = solve_small(self.system, equation.step(self.z, states.w).right - self.right)
