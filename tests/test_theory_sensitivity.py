@@ -13,7 +13,7 @@ _BASIS = np.linalg.qr(_RNG.normal(size=(12, 12)))[0]
 _STEEP = tuple(3.0 * 0.7 ** np.arange(9))
 _VARIANCES = np.linspace(0.4, 2.0, 16)
 
-#: Twenty problems: both regimes, at, next to and far from the threshold, any ridge, spectrum and covariance.
+#: Twenty-one problems: both regimes, at, next to and far from the threshold, any ridge, spectrum and covariance.
 PROBLEMS = {
     "n > dx": Problem(n=40, dx=16, dy=10, spectrum=(3.0, 2.0, 1.0), noise_std=1.0),
     "n > dx, one output": Problem(n=40, dx=16, dy=2, spectrum=(3.0,), noise_std=0.5),
@@ -22,6 +22,9 @@ PROBLEMS = {
     "n > dx, no shift": Problem(n=40, dx=16, dy=10, spectrum=(), noise_std=1.0),
     "n > dx, near": Problem(n=20, dx=16, dy=10, spectrum=(3.0, 1.0), noise_std=1.0),
     "n > dx, diagonal": Problem(n=40, dx=16, dy=9, spectrum=_STEEP, noise_std=0.6, input_covariance=_VARIANCES),
+    "n > dx, two noise levels": Problem(
+        n=30, dx=16, dy=10, spectrum=(3.0, 1.0), noise_std=1.0, noise_covariance=np.repeat([0.5, 2.0], 5)
+    ),
     "n > dx, null inputs": Problem(
         n=40, dx=16, dy=8, spectrum=(3.0, 1.0), noise_std=1.0, input_covariance=np.r_[_VARIANCES[4:], np.zeros(4)]
     ),
@@ -47,7 +50,15 @@ PROBLEMS = {
         n=14, dx=16, dy=9, spectrum=_STEEP, noise_std=0.6, ridge=4.0, input_covariance=_VARIANCES
     ),
 }  # fmt: skip
-QUICK = ("n > dx, ties", "n > dx, null inputs", "n > dx, ridge", "n = dx, ridge", "n < dx", "n < dx, ridge, diagonal")
+QUICK = (
+    "n > dx, two noise levels",
+    "n > dx, ties",
+    "n > dx, null inputs",
+    "n > dx, ridge",
+    "n = dx, ridge",
+    "n < dx",
+    "n < dx, ridge, diagonal",
+)
 #: Of the derivative or, where that is more, of risk / parameter.
 TOLERANCE = 1e-5
 
@@ -128,8 +139,9 @@ def test_the_slope_at_no_ridge_is_the_limit_of_quotients(sizes):
     quotient = (18 * (some[0] - none) - 9 * (some[1] - none) + 2 * (some[2] - none)) / (6 * step)
     np.testing.assert_allclose(slope, quotient, rtol=1e-4)
     # Close to no ridge the slope has no jump, though 1 / ridge takes the digits of what it is made of.
-    near = ll.sensitivity(problem.replace(ridge=1e-4), ranks, to=["ridge"]).ridge.risk
-    np.testing.assert_allclose(near, slope, rtol=1e-3)
+    near = ll.sensitivity(problem.replace(ridge=6e-3), ranks, to=["ridge"]).ridge.risk
+    above, below = (ll.expected_risk(problem.replace(ridge=at), ranks, flags=False).risk for at in (7e-3, 5e-3))
+    np.testing.assert_allclose(near, (above - below) / 2e-3, rtol=1e-4)
 
 
 def test_little_noise():
