@@ -19,7 +19,7 @@ from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import __version__, figures
 from linreg_lora.errors import InvalidInput
-from linreg_lora.figures import risk_vs_sample_size, style
+from linreg_lora.figures import risk_vs_sample_size, style, theory_lines
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
@@ -30,7 +30,7 @@ SAMPLE_SIZES = (8, 22, 24, 48, 96)
 #: The mean of a heavy-tailed risk is compared with theory only where 8 moments exist, so that z is nearly normal.
 LEAST_DISTANCE = 16
 
-small_data = functools.partial(risk_vs_sample_size.data, sample_sizes=SAMPLE_SIZES, dimension=DIMENSION)
+small_data = functools.partial(risk_vs_sample_size.data, sample_sizes=SAMPLE_SIZES, dimension=DIMENSION, each=1)
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,20 @@ def test_lines_are_theory_and_break_at_the_threshold(axes, dataset):
         assert not np.any(np.isfinite(y[x == 1.0])), name
         assert np.sum(x == 1.0) >= 1, name
         if name.startswith("LoRA"):
-            theory = dataset["risk"].sel(computed_by="theory", rank=int(name[-1])).values
-            kept = np.isfinite(theory)
-            np.testing.assert_array_equal(x[np.isfinite(y)], DIMENSION / dataset["n"].values[kept])
-            np.testing.assert_array_equal(y[np.isfinite(y)], theory[kept])
+            np.testing.assert_array_equal(x, DIMENSION / dataset["n_fine"].values)
+            theory = dataset["risk"].sel(computed_by="theory", rank=int(name[-1]))
+            for n, risk in zip(theory["n"].values, theory.values, strict=True):
+                drawn_there = y[x == DIMENSION / n]
+                assert drawn_there == [risk] if np.isfinite(risk) else np.isnan(drawn_there), n
+
+
+def test_lines_have_points_between_those_that_are_simulated():
+    """And every sample size next to n = dx, where they bend."""
+    stored = committed(NAME)
+    sizes, fine = stored["n"].values, stored["n_fine"].values
+    assert {*sizes, *range(94, 107)} <= set(fine)
+    assert len(fine) > 3 * len(sizes)
+    assert np.all(np.diff(fine) > 0)
 
 
 def test_markers_are_the_simulated_means(axes, dataset):
@@ -205,7 +215,7 @@ def test_regenerate_writes_data_pictures_and_provenance(dataset, tmp_path, monke
             progress=lambda *_, steps=steps: contextlib.nullcontext(steps.append),
         )
         assert paths == [folder / f"{NAME}.{suffix}" for suffix in ("nc", "pdf", "png", "json")]
-        assert sum(steps) == len(SAMPLE_SIZES)
+        assert sum(steps) == dataset.sizes["n_fine"]
         xr.testing.assert_identical(xr.load_dataset(paths[0], engine="h5netcdf"), dataset)
     assert asked == [2]
     assert read_all(tmp_path / "together") == read_all(tmp_path / "new" / "alone")
@@ -253,6 +263,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
             "computed_by": ["monte-carlo", "theory"],
             "n": list(SAMPLE_SIZES),
             "rank": [1, 2, 4, 8],
+            "n_fine": sorted({*SAMPLE_SIZES, *theory_lines.sizes_between(SAMPLE_SIZES, DIMENSION, 1)}),
             "n_exact": list(range(8, 97)),
         },
         "one_problem": risk_vs_sample_size.setting(SAMPLE_SIZES[0], DIMENSION).to_dict(),

@@ -50,7 +50,7 @@ SMALL = {
     ),
     "risk-vs-rank": functools.partial(risk_vs_rank.data, dimension=20, sample_sizes=(4, 40), shift_rank=3),
     "double-descent-by-rank": functools.partial(
-        double_descent_by_rank.data, dimension=20, sample_sizes=(4, 19, 40, 80), ranks=(1, 4)
+        double_descent_by_rank.data, dimension=20, sample_sizes=(4, 19, 40, 80), ranks=(1, 4), each=1
     ),
     "bounds": functools.partial(bounds.data, dx=20, dy=12, sample_sizes=(4, 40, 400)),
     "detectability": functools.partial(detectability.data, strengths=(0.2, 2.0, 6.0), n=60, dx=30, dy=20),

@@ -6,6 +6,7 @@ from committed import committed, drawn
 from comparisons import assert_means_agree, critical_z
 
 from linreg_lora.figures import risk_along, risk_vs_sample_size
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
 
 FIGURES = {
@@ -58,7 +59,12 @@ def test_small_data_are_those_of_a_sweep():
     figure = risk_along.noise_overdetermined
     steps = []
     dataset = figure.data(64, 3, None, steps.append, values=(1.0, 10.0), dimension=20)
-    assert sum(steps) == 2
+    assert sum(steps) == 2 + 1
+    np.testing.assert_allclose(dataset["noise_std_fine"], np.geomspace(1, 10, 3))
+    coarse, between = dataset["risk"].sel(computed_by="theory"), figure.setting(10**0.5, 20)
+    np.testing.assert_array_equal(dataset["risk_fine"].isel(noise_std_fine=[0, 2]), coarse)
+    fine = dataset["risk_fine"].isel(noise_std_fine=1)
+    np.testing.assert_allclose(fine, expected_risk(between, fine["rank"].values).risk, rtol=1e-9)
     assert dataset.attrs["dx"] == 20
     exact = [fft_risk(figure.setting(x, 20)).risk for x in (1.0, 10.0)]
     simulated = dataset.sel(computed_by="monte-carlo")
@@ -70,8 +76,10 @@ def test_small_data_are_those_of_a_sweep():
 def test_each_line_is_the_theory_of_the_rank_that_its_label_names(name):
     [axes] = drawn(name).axes
     first, *others = [line for line in axes.lines if not line.get_label().startswith("_")]
-    theory = committed(name).sel(computed_by="theory")
-    np.testing.assert_array_equal(first.get_ydata(), theory["fft_risk"])
+    stored, axis, fine = committed(name), FIGURES[name].axis, bool(FIGURES[name].each)
+    theory = stored if fine else stored.sel(computed_by="theory")
+    np.testing.assert_array_equal(first.get_xdata(), stored[f"{axis}_fine" if fine else axis])
+    np.testing.assert_array_equal(first.get_ydata(), theory["fft_fine" if fine else "fft_risk"])
     for line, rank in zip(others, FIGURES[name].ranks, strict=True):
         assert line.get_label().split()[-1] == str(rank)
-        np.testing.assert_array_equal(line.get_ydata(), theory["risk"].sel(rank=rank))
+        np.testing.assert_array_equal(line.get_ydata(), theory["risk_fine" if fine else "risk"].sel(rank=rank))

@@ -213,7 +213,7 @@ class Explorer:
     # -- the rest ---------------------------------------------------------------------------------------------------
 
     def _file(self, kind: str) -> io.BytesIO:
-        """A download: the picture, or the data, whose theory is computed anew without grouping."""
+        """A download: the picture, or the data."""
         assert self._ranks is not None
         if kind in ("png", "svg"):
             from linreg_lora.figures import style as look
@@ -222,8 +222,7 @@ class Explorer:
                 path = Path(folder) / f"figure.{kind}"
                 look.save(picture.draw(self._ranks, self._simulated), path)
                 return io.BytesIO(path.read_bytes())
-        exact = self._theory.submit(curves.exact, self._setting).result()
-        data = picture.dataset(self._ranks, exact, self._simulated)
+        data = picture.dataset(self._ranks, self._simulated)
         if kind == "csv":
             return io.BytesIO(data.to_dataframe().to_csv().encode())
         return io.BytesIO(bytes(data.to_netcdf(engine="h5netcdf")))

@@ -1,9 +1,7 @@
 """What the explorer shows by theory: risk against rank, and risk against n, fast enough to follow a slider.
 
-The cost of the deterministic equivalent grows with the number of distinct singular values, and with the ranks. So
-weak neighbouring values count as equal, with the same energy, and ranks are drawn where such groups end. There the
-energy that a rank leaves out is exact. What grouping changes is mostly below 1 % of the risk, where noise is weak up to
-5 % at single ranks, and nothing for low-rank shifts; `exact` does without it.
+Every number is that of `ll.expected_risk`, at some ranks: the first ones, the shift's, and further ones in equal
+ratios.
 """
 
 import functools
@@ -23,8 +21,6 @@ from linreg_lora.theory.effective import distance_from_threshold
 from linreg_lora.theory.fft import NEAR, fft_risk
 from linreg_lora.theory.floor import least_risk
 
-#: Groups of singular values, about; and by how much their places count beside their strengths.
-_GROUPS, _PLACES = 12, 0.7
 #: Ranks that are drawn in any case, and the ratio of the further ones.
 _FIRST_RANKS, _RATIO = 5, 1.55
 #: Sample sizes: how far below and above dx, how many of FFT, and how many of LoRA.
@@ -77,22 +73,16 @@ class AgainstSamples(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def against_rank(setting: Setting) -> AgainstRank:
-    """Risk against rank by theory, at some ranks: 0, the first ones, FFT's, and where grouped values end.
+    """Risk against rank by theory, at the ranks of `drawn_ranks`.
 
     >>> import linreg_lora as ll
     >>> ll.explorer.against_rank(ll.explorer.Setting(n=60, dx=24, dy=20)).summary
     'overdetermined, n - dx = 36: of the ranks drawn LoRA of rank 4 is best, risk 4.389 against 13.71 of FFT'
     """
     problem = setting.problem()
-    grouped, ends = _grouped(problem)
-    ranks = drawn_ranks(problem, ends, setting)
-    curve = expected_risk(grouped, ranks)
+    ranks = drawn_ranks(problem, setting)
+    curve = expected_risk(problem, ranks)
     return AgainstRank(setting, curve, np.array([least_risk(problem, int(rank)) for rank in ranks]))
-
-
-def exact(setting: Setting) -> RiskCurve:
-    """The curve at the same ranks without grouping: up to seconds, for data that are kept."""
-    return expected_risk(setting.problem(), against_rank(setting).curve.ranks)
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,43 +125,19 @@ def lora_at(setting: Setting, n: int) -> float:
     problem = setting.problem().replace(n=n)
     if problem.moments is Moments.NO_MEAN:
         return float("nan")
-    grouped, _ = _grouped(problem)
     try:
-        return _finite(float(expected_risk(grouped, [min(setting.lora, problem.max_rank)], flags=False).risk[0]))
+        return _finite(float(expected_risk(problem, [min(setting.lora, problem.max_rank)], flags=False).risk[0]))
     except NumericalFailure:
         return float("nan")
 
 
-def drawn_ranks(problem: Problem, ends: Int[np.ndarray, "g"], setting: Setting) -> Int[np.ndarray, "k"]:
-    """Ranks to draw: 0 to 4, the setting's own, where groups `end`, geometrically beyond the last, and FFT's."""
-    most = problem.max_rank
-    wanted = {*range(_FIRST_RANKS + 1), setting.lora, *ends.tolist(), most}
-    rank = max(_FIRST_RANKS, int(ends[-1]) if len(ends) and ends[-1] < most else 0)
-    if len(ends) <= 1:
-        wanted.add(setting.rank)
-        while (rank := int(np.ceil(rank * _RATIO))) < most:
-            wanted.add(rank)
+def drawn_ranks(problem: Problem, setting: Setting) -> Int[np.ndarray, "k"]:
+    """Ranks to draw: 0 to 5, the setting's own, the shift's, geometrically beyond, and FFT's."""
+    most, wanted, rank = problem.max_rank, {*range(_FIRST_RANKS + 1), setting.lora}, _FIRST_RANKS
+    wanted |= {int(np.count_nonzero(problem.spectrum)), most}
+    while (rank := int(np.ceil(rank * _RATIO))) < most:
+        wanted.add(rank)
     return np.array(sorted(rank for rank in wanted if rank <= most))
-
-
-def _grouped(problem: Problem) -> tuple[Problem, Int[np.ndarray, "g"]]:
-    """The problem with weak neighbouring singular values made equal, and the ranks at which groups end.
-
-    A value's place is its strength f_i = log(1 + n s_i^2 / noise), from 0 for the first to 1 for the last, and its
-    rank in the same way; groups are equal steps of the two together.
-    """
-    s = np.asarray(problem.spectrum)
-    if len(np.unique(s)) <= 1 or s[0] == 0:
-        return problem, np.array([np.count_nonzero(s)])
-    noise = (problem.noise_std * (np.sqrt(problem.n) + np.sqrt(problem.dy))) ** 2 + problem.ridge
-    strength = np.log1p(problem.n * s**2 / max(noise, 1e-9 * problem.n * s[0] ** 2))
-    place = (strength[0] - strength) / (strength[0] - strength[-1])
-    place = place + _PLACES * np.log1p(np.arange(len(s))) / np.log1p(len(s))
-    group = np.floor(place / place[-1] * _GROUPS * (1 - 1e-9))
-    ends = np.append(np.flatnonzero(np.diff(group)) + 1, len(s))
-    parts = np.split(s, ends[:-1])
-    means = np.concatenate([np.full(len(part), np.sqrt(np.mean(part**2))) for part in parts])
-    return problem.replace(spectrum=tuple(means.tolist())), ends
 
 
 def _sample_sizes(setting: Setting, count: int) -> Int[np.ndarray, "k"]:

@@ -137,29 +137,30 @@ def _round_ticks(axis: "Axis", low: float, high: float) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
-def dataset(found: AgainstRank, exact: RiskCurve, simulated: RiskCurve | None = None) -> "xr.Dataset":
-    """The curves as a Dataset over `rank`: theory without grouping (`exact`), and the simulation if there is one."""
+def dataset(found: AgainstRank, simulated: RiskCurve | None = None) -> "xr.Dataset":
+    """The curves as a Dataset over `rank`: theory, and the simulation if there is one."""
     import xarray as xr
 
+    curve = found.curve
     units = {"units": "squared units of y"}
     variables = {
-        "risk": ("rank", exact.risk, {"long_name": "expected excess risk of LoRA, theory", **units}),
+        "risk": ("rank", curve.risk, {"long_name": "expected excess risk of LoRA, theory", **units}),
         "least_risk": ("rank", found.floor, {"long_name": "least excess risk of any update of this rank", **units}),
-        "fft_risk": ((), exact.fft_risk, {"long_name": "expected excess risk of FFT, theory", **units}),
-        "flagged": ("rank", _flagged(exact), {"long_name": "whether risk may be off by more than 1 %"}),
-        "fft_flagged": ((), exact.fft_flagged, {"long_name": "whether fft_risk may be off by more than 1 %"}),
+        "fft_risk": ((), curve.fft_risk, {"long_name": "expected excess risk of FFT, theory", **units}),
+        "flagged": ("rank", _flagged(curve), {"long_name": "whether risk may be off by more than 1 %"}),
+        "fft_flagged": ((), curve.fft_flagged, {"long_name": "whether fft_risk may be off by more than 1 %"}),
     }
     attributes = {
         "setting": json.dumps(found.setting.query()),
-        "formula": exact.formula,
-        "notes": "; ".join(exact.notes),
+        "formula": curve.formula,
+        "notes": "; ".join(curve.notes),
     }
     if simulated is not None:
         assert simulated.stderr is not None
         variables["simulated"] = ("rank", simulated.risk, {"long_name": "mean over draws", **units})
         variables["stderr"] = ("rank", simulated.stderr, {"long_name": "its standard error", **units})
         attributes |= {"trials": simulated.trials, "seed": simulated.seed}
-    return xr.Dataset(variables, {"rank": ("rank", exact.ranks, {"long_name": "LoRA rank"})}, attributes)
+    return xr.Dataset(variables, {"rank": ("rank", curve.ranks, {"long_name": "LoRA rank"})}, attributes)
 
 
 def _flagged(curve: RiskCurve) -> np.ndarray:

@@ -30,7 +30,7 @@ def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
 
     pn.extension(raw_css=[markup.DOCUMENT], notifications=False)
     theory, processes = ThreadPoolExecutor(1), LocalProcesses(1)
-    theory.submit(curves.against_rank, Setting())  # compiles while the browser starts
+    theory.submit(curves.against_rank, Setting())  # imports while the browser starts
 
     def page() -> pn.viewable.Viewable:
         parameters = {name: values[0].decode() for name, values in (pn.state.session_args or {}).items()}

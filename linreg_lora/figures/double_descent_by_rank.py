@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linreg_lora.figures import style
+from linreg_lora.figures import style, theory_lines
 from linreg_lora.figures.datasets import one_problem
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAMPLE_SIZES = (8, 12, 17, 23, 29, 34, 37, 38, 42, 43, 46, 52, 62, 80, 110, 160, 240, 400)
-CELLS = len(SAMPLE_SIZES)
 
 _DIMENSION, _NOISE_STD = 40, 1.0
+CELLS = len(SAMPLE_SIZES) + len(theory_lines.sizes_between(SAMPLE_SIZES, _DIMENSION))
+
 _SPECTRUM = (2.0, 1.6, 1.2, 0.8)
 _RANKS = (1, 2, 4, 12)
 
@@ -41,12 +42,15 @@ def data(
     sample_sizes: Sequence[int] = SAMPLE_SIZES,
     dimension: int = _DIMENSION,
     ranks: Sequence[int] = _RANKS,
+    each: int = theory_lines.EACH,
 ) -> "xr.Dataset":
-    """The figure's numbers: a `sweep` over n, and FFT's exact risk at every n in between (nan: infinite mean)."""
+    """The figure's numbers: a `sweep` over n, theory at more n, and FFT's exact risk at every n (nan: no mean)."""
     problem = setting(sample_sizes[0], dimension)
     dataset = sweep(
         problem, {"n": sample_sizes}, ranks=ranks, trials=trials, seed=seed, executor=executor, progress=progress
     )
+    between = theory_lines.sizes_between(sample_sizes, dimension, each)
+    dataset = theory_lines.with_lines(dataset, problem, "n", between, executor, progress)
     every_n = np.arange(min(sample_sizes), max(sample_sizes) + 1)
     exact = np.array([fft_risk(problem.replace(n=int(n))).risk for n in every_n])
     dataset = dataset.assign_coords(n_exact=("n_exact", every_n, {"long_name": "number of samples"}))
@@ -70,7 +74,7 @@ def caption(dataset: "xr.Dataset") -> str:
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: theory as lines that break at n = dx, simulation as markers."""
     n, dx = dataset["n"].values, dataset.attrs["dx"]
-    simulated, theory = (dataset.sel(computed_by=by) for by in ("monte-carlo", "theory"))
+    simulated, theory = dataset.sel(computed_by="monte-carlo"), theory_lines.lines(dataset, "n")
     with style.applied():
         figure, axes = style.single_panel()
         axes.set(xscale="log", yscale="log", xlabel="n / dx  (samples per input dimension)")
@@ -81,23 +85,10 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             xytext=(0, -2), textcoords="offset points", ha="left", va="top", color=style.ANNOTATION, fontsize="small",
         )  # fmt: skip
         look = style.REFERENCE
-        axes.plot(
-            dataset["n_exact"] / dx,
-            dataset["fft_exact"],
-            color=look.color,
-            marker=look.marker,
-            markevery=[],
-            label="FFT",
-        )
+        style.line(axes, dataset["n_exact"] / dx, dataset["fft_exact"], look, "FFT")
         style.means(axes, n / dx, simulated["fft_risk"], simulated["fft_stderr"], look)
         for rank, series in zip(dataset["rank"].values, style.COMPARED, strict=True):
-            risk = theory["risk"].sel(rank=rank).values
-            split = int(np.searchsorted(n, dx))
-            x, y = np.insert(n.astype(float), split, dx) / dx, np.insert(risk, split, np.nan)
-            axes.plot(
-                x, y, color=series.color, linestyle=series.linestyle, marker=series.marker, markevery=[],
-                label=f"LoRA, rank {rank}",
-            )  # fmt: skip
+            style.line(axes, theory.x / dx, theory.lora[int(rank)], series, f"LoRA, rank {rank}")
             points = simulated.sel(rank=rank)
             style.means(axes, n / dx, points["risk"], points["stderr"], series)
         style.without_mean(axes, dx, dx)

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora import spectra
-from linreg_lora.figures import style
+from linreg_lora.figures import style, theory_lines
 from linreg_lora.figures.datasets import one_problem, problem_of
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SHIFT_SEED = 0
@@ -31,7 +30,8 @@ class RiskAlong:
 
     `axis`: its name and dimension; `values`: where it is drawn; `setting`: a value and dx = dy -> the problem there;
     `dimension`: dx = dy; `ranks`: those of LoRA; `label`: of the axis; `logarithmic`: whether the axis is;
-    `caption`: what to see in the figure of a dataset; `risk_scale`: the risk's.
+    `caption`: what to see in the figure of a dataset; `risk_scale`: the risk's; `each`: points of the lines by theory
+    between two values.
     """
 
     axis: str
@@ -43,11 +43,12 @@ class RiskAlong:
     logarithmic: bool
     caption: "Callable[[xr.Dataset], str]"
     risk_scale: str = "log"
+    each: int = theory_lines.EACH
 
     @property
     def CELLS(self) -> int:
-        """Cells of the sweep that `data` runs."""
-        return len(self.values)
+        """Cells of the sweeps that `data` runs."""
+        return len(self.values) + (len(self.values) - 1) * self.each
 
     def data(
         self,
@@ -59,7 +60,7 @@ class RiskAlong:
         values: Sequence[float] | None = None,
         dimension: int | None = None,
     ) -> "xr.Dataset":
-        """The figure's numbers: a `sweep` along the axis, by theory and by simulation."""
+        """The figure's numbers: a `sweep` along the axis, by theory and by simulation, and theory on a finer grid."""
         size = dimension or self.dimension
         axes = {self.axis: self.values if values is None else tuple(values)}
 
@@ -68,19 +69,22 @@ class RiskAlong:
 
         dataset = sweep(make, axes, ranks=self.ranks, trials=trials, seed=seed, executor=executor, progress=progress)
         dataset[self.axis].attrs["long_name"] = self.label
+        if self.each:
+            between = theory_lines.between(axes[self.axis], self.each, logarithmic=self.logarithmic)
+            dataset = theory_lines.with_lines(dataset, make, self.axis, between, executor, progress)
         return dataset.assign_attrs(dx=size, problem=one_problem(make(**{self.axis: axes[self.axis][0]})))
 
     def draw(self, dataset: "xr.Dataset") -> "Figure":
         """Lines are theory, markers simulated means with bars of one standard error."""
-        simulated, theory = (dataset.sel(computed_by=by) for by in ("monte-carlo", "theory"))
+        simulated, theory = dataset.sel(computed_by="monte-carlo"), theory_lines.lines(dataset, self.axis)
         x = dataset[self.axis].values.astype(float)
         with style.applied():
             figure, axes = style.single_panel()
             axes.set(xscale="log" if self.logarithmic else "linear", yscale=self.risk_scale)
-            _line(axes, x, theory["fft_risk"].values, style.REFERENCE, "FFT")
+            style.line(axes, theory.x, theory.fft, style.REFERENCE, "FFT")
             style.means(axes, x, simulated["fft_risk"], simulated["fft_stderr"], style.REFERENCE)
             for rank, series in zip(dataset["rank"].values, style.FIVE_COMPARED, strict=False):
-                _line(axes, x, theory["risk"].sel(rank=rank).values, series, f"LoRA, rank {rank}")
+                style.line(axes, theory.x, theory.lora[int(rank)], series, f"LoRA, rank {rank}")
                 points = simulated.sel(rank=rank)
                 style.means(axes, x, points["risk"], points["stderr"], series)
             for line in axes.lines:
@@ -89,12 +93,6 @@ class RiskAlong:
             axes.set_ylabel("expected excess risk")
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, columnspacing=1.2)
         return figure
-
-
-def _line(axes: "Axes", x: np.ndarray, risk: np.ndarray, series: style.Series, label: str) -> None:
-    """A line by theory; its entry in the legend shows the marker of the simulated points too."""
-    look = {"color": series.color, "marker": series.marker, "linestyle": series.linestyle}
-    axes.plot(x, np.where(np.isfinite(risk), risk, np.nan), label=label, markevery=[], zorder=2, **look)  # pyright: ignore[reportArgumentType]
 
 
 def _product_of_factors(rank: int, dimension: int) -> spectra.Spectrum:
@@ -174,6 +172,7 @@ noise_underdetermined = RiskAlong(
     "noise_std", _NOISE_LEVELS, _noise(50), 100, (1, 2, 4, 8, 16), "noise standard deviation  (n = 50, dx = dy = 100)",
     True,
     _underdetermined_caption,
+    each=1,
 )  # fmt: skip
 
 #: The released script's setting: n = 1000 samples of dx = 100 inputs, overdetermined.
@@ -181,6 +180,7 @@ noise_overdetermined = RiskAlong(
     "noise_std", _NOISE_LEVELS, _noise(1000), 100, (1, 2, 4, 8, 16),
     "noise standard deviation  (n = 1000, dx = dy = 100)", True,
     _overdetermined_caption,
+    each=1,
 )  # fmt: skip
 
 true_rank = RiskAlong(
@@ -188,6 +188,7 @@ true_rank = RiskAlong(
     "rank r* of the task shift  (n = 30, dx = dy = 40, noise 2)", False,
     _true_rank_caption,
     "linear",
+    each=0,
 )  # fmt: skip
 
 spectral_decay = RiskAlong(

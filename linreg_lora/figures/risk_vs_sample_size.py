@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora import spectra
-from linreg_lora.figures import style
+from linreg_lora.figures import style, theory_lines
 from linreg_lora.figures.datasets import one_problem, problem_of
 from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 #: n = 10 * 1.2^k, up to 1000.
 SAMPLE_SIZES = tuple(sorted({round(10 * 1.2**k) for k in range(26)}))
-#: Cells of the sweep that `data` runs.
-CELLS = len(SAMPLE_SIZES)
 
 _DIMENSION = 100
+#: Cells of the sweeps that `data` runs.
+CELLS = len(SAMPLE_SIZES) + len(theory_lines.sizes_between(SAMPLE_SIZES, _DIMENSION))
+
 _WEAK, _STRONG = 1.0, 10.0
 _SHIFT_RANK, _SHIFT_SEED = 4, 0
 _RANKS = (1, 2, 4, 8)
@@ -52,17 +53,21 @@ def data(
     sample_sizes: Sequence[int] = SAMPLE_SIZES,
     dimension: int = _DIMENSION,
     noise_std: float = _WEAK,
+    each: int = theory_lines.EACH,
 ) -> "xr.Dataset":
-    """The figure's numbers: a `sweep` over n, and FFT's exact risk at every n in between.
+    """The figure's numbers: a `sweep` over n, theory at more n, and FFT's exact risk at every n in between.
 
-    `sample_sizes`: n, increasing; `dimension`: dx = dy >= 4. To the variables of `sweep` this adds `fft_exact`
-    (n_exact), nan where the mean is infinite, and the attribute `dx`.
+    `sample_sizes`: n, increasing; `dimension`: dx = dy >= 4; `each`: points of theory's lines between two of them,
+    about. To the variables of `sweep` and `theory_lines` this adds `fft_exact` (n_exact), nan where the mean is
+    infinite, and the attribute `dx`.
     """
     problem = setting(sample_sizes[0], dimension, noise_std)
     dataset = sweep(
         problem, {"n": sample_sizes}, ranks=_RANKS, trials=trials, seed=seed, executor=executor, progress=progress
     )
     dataset["n"].attrs["long_name"] = "number of samples"
+    between = theory_lines.sizes_between(sample_sizes, dimension, each)
+    dataset = theory_lines.with_lines(dataset, problem, "n", between, executor, progress)
     every_n = np.arange(min(sample_sizes), max(sample_sizes) + 1)
     exact = np.array([fft_risk(problem.replace(n=int(n))).risk for n in every_n])
     dataset = dataset.assign_coords(n_exact=("n_exact", every_n, {"long_name": "number of samples"}))
@@ -96,24 +101,15 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             label="FFT, exact theory",
         )
         _plot_means(axes, simulated, "fft_risk", "fft_stderr", style.REFERENCE, zorder=3, label="FFT, simulated")
+        theory, dx = theory_lines.lines(dataset, "n"), dataset.attrs["dx"]
         for rank, series in zip(dataset["rank"].values, style.COMPARED, strict=True):
-            theory = dataset["risk"].sel(computed_by="theory", rank=rank).values
-            _plot_curve(axes, dataset["n"].values, theory, dataset.attrs["dx"], series, f"LoRA, rank {rank}")
+            style.line(axes, dx / theory.x, theory.lora[int(rank)], series, f"LoRA, rank {rank}")
             _plot_means(axes, simulated.sel(rank=rank), "risk", "stderr", series, zorder=2.5)
         _mark_threshold(axes, dataset.attrs["dx"])
         axes.set_xlabel("dx / n  (input dimension per sample)")
         axes.set_ylabel("expected excess risk")
         axes.legend(loc="lower right")
     return figure
-
-
-def _plot_curve(axes: "Axes", n: np.ndarray, risk: np.ndarray, dx: int, series: style.Series, label: str) -> None:
-    """A line by theory, interrupted at n = dx; its entry in the legend shows the marker of the simulated points too."""
-    threshold = int(np.searchsorted(n, dx))
-    x = dx / np.insert(n, threshold, dx)
-    y = np.insert(np.where(np.isfinite(risk), risk, np.nan), threshold, np.nan)
-    look = {"color": series.color, "marker": series.marker, "linestyle": series.linestyle}
-    axes.plot(x, y, label=label, markevery=[], zorder=2, **look)
 
 
 def _plot_means(

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -97,6 +97,12 @@ def panels(count: int, height: float = 3.2, width: float = 7.2) -> "tuple[Figure
 def without_mean(axes: "Axes", dx: int, unit: float, label: str = "no mean exists") -> None:
     """The band |n - dx| <= 1 where ridgeless methods have no mean, on an axis of n in multiples of `unit`."""
     axes.axvspan((dx - 1) / unit, (dx + 1) / unit, color="0.78", linewidth=0, zorder=0.5, label=label)
+
+
+def line(axes: "Axes", x: "ArrayLike", risk: "ArrayLike", series: Series, label: str) -> None:
+    """A line by theory, broken at nan; its entry in the legend shows the marker of the simulated points too."""
+    look: dict[str, Any] = {"color": series.color, "marker": series.marker, "linestyle": series.linestyle}
+    axes.plot(x, risk, label=label, markevery=[], zorder=2, **look)
 
 
 def means(
