@@ -134,7 +134,7 @@ def lora_at(setting: Setting, n: int) -> float:
 def drawn_ranks(problem: Problem, setting: Setting) -> Int[np.ndarray, "k"]:
     """Ranks to draw: 0 to 5, the setting's own, the shift's, geometrically beyond, and FFT's."""
     most, wanted, rank = problem.max_rank, {*range(_FIRST_RANKS + 1), setting.lora}, _FIRST_RANKS
-    wanted |= {int(np.count_nonzero(problem.spectrum)), most}
+    wanted |= {int(np.count_nonzero(np.asarray(problem.spectrum))), most}
     while (rank := int(np.ceil(rank * _RATIO))) < most:
         wanted.add(rank)
     return np.array(sorted(rank for rank in wanted if rank <= most))
