@@ -19,7 +19,7 @@ ORDER = (
     ("console", "provenance", "files"),
     ("theory", "estimators", "sampling"),
     ("methods",),
-    ("simulation",),
+    ("simulation", "own_data"),
     ("sweeps",),
     ("proofs",),
     ("claims", "figures"),

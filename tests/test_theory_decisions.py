@@ -100,9 +100,7 @@ def test_no_crossing_is_an_answer(run):
 # -- doubt ------------------------------------------------------------------------------------------------------------
 
 #: Noise that differs by output: the threshold is not known exactly.
-NEAR = Problem(
-    n=24, dx=20, dy=16, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, noise_covariance=np.repeat([1.0, 1.2], 8)
-)
+NEAR = Problem(n=24, dx=20, dy=16, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, noise_covariance=np.repeat([1.0, 1.2], 8))
 NEXT = Problem(n=12, dx=12, dy=12, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, ridge=0.01)
 
 

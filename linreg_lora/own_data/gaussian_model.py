@@ -1,0 +1,72 @@
+"""A Gaussian model that looks like the data, for the bootstrap alone: noise level and singular values of the shift.
+
+The fit without ridge, in the metric of the inputs, is Delta Sigma^{1/2} plus noise: q = min(rank X, dy) singular values
+lambda_j. With m = dy, N = rank X, sigma^2 = |R - F|^2 / (dy (n - N)) and y = lambda_j^2 / sigma^2, those above the edge
+(sqrt m + sqrt N)^2 of noise are strengths t with y = (t^2 + m)(t^2 + N) / t^2, so that
+
+    t^2 = (y - m - N + sqrt((y - m - N)^2 - 4 m N)) / 2,       s_j = t sigma / sqrt(n).
+
+What is left of the energy, (sum lambda^2 - m N sigma^2) / n - sum s_j^2 where positive, is spread over the others.
+Where every sample is fitted (n <= N) the noise is not identified: all but the spikes counts as noise, at the level that
+the median of the lambda_j has. Source: Benaych-Georges and Nadakuditi 2012 for the map from t to lambda.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linreg_lora.own_data.deletion import Design, deletions
+from linreg_lora.theory.marchenko_pastur import edges, quantile
+
+
+class GaussianModel(NamedTuple):
+    """`shift` (dy p) and `noise_std` of a model whose inputs are independent with variances `variances` (p).
+
+    `identified`: whether the noise is told from the shift.
+    """
+
+    shift: Float[np.ndarray, "dy p"]
+    noise_std: float
+    variances: Float[np.ndarray, "p"]
+    identified: bool
+
+
+def gaussian_model(at: Design, residual: Float[np.ndarray, "n dy"]) -> GaussianModel:
+    """The model of a user's samples."""
+    plain = deletions(at, residual, 0.0)
+    n, (k, dy) = at.samples - at.intercept, plain.coordinates.shape
+    if n > k:
+        left, values, right = np.linalg.svd(plain.coordinates.T, full_matrices=False)
+        missed = plain.target - at.left @ plain.coordinates
+        variance = float(np.sum(missed**2)) / (dy * (n - k))
+        strengths = _strengths(values, n, dy, k, variance, spread=True)
+        shift = (left * strengths) @ right / (at.values / np.sqrt(n))
+        return GaussianModel(shift, float(np.sqrt(variance)), at.values**2 / n, True)
+    dx = int(np.sum(np.any(at.right != 0, axis=1)))
+    left, values, _ = np.linalg.svd(plain.target.T, full_matrices=False)
+    values = values[: min(n, dy)]
+    variance = float(np.median(values**2)) / quantile(dy, n, min(n, dy) / 2)
+    strengths = _strengths(values, n, dy, n, variance, spread=False)[: min(dx, dy)]
+    scale = float(np.sum(at.values**2)) / (n * dx)
+    shift = np.zeros((dy, dx))
+    shift[:, : len(strengths)] = left[:, : len(strengths)] * strengths / np.sqrt(scale)
+    return GaussianModel(shift, float(np.sqrt(variance)), np.full(dx, scale), False)
+
+
+def _strengths(
+    values: Float[np.ndarray, "q"], n: int, m: int, small: int, variance: float, *, spread: bool
+) -> Float[np.ndarray, "q"]:
+    """s_j of the module."""
+    if variance <= 0:
+        return values / np.sqrt(n)
+    y = values**2 / variance
+    above = y > edges(m, small)[1]
+    excess = np.where(above, y - m - small, 2 * np.sqrt(m * small))
+    root = np.sqrt(np.maximum(excess**2 - 4 * m * small, 0.0))
+    found = np.where(above, np.sqrt((excess + root) / 2 * variance / n), 0.0)
+    left_over = (np.sum(values**2) - m * small * variance) / n - np.sum(found**2)
+    others = len(values) - int(np.sum(above))
+    if spread and left_over > 0 and others:
+        found = np.where(above, found, np.sqrt(left_over / others))
+    return found
