@@ -15,6 +15,8 @@ from linreg_lora.theory import fft, iid_entries, notes, weighted_curve
 
 #: Relative errors above the first are flagged; above the second there is no number.
 _UNFLAGGED, _LARGEST_ERROR = 0.01, 0.25
+#: By how many times |kappa4| / max(n, dx) entries were found to move LoRA's risk at most.
+_AT_MOST = 2.0
 
 
 def fft_risk(problem: Problem) -> fft.FFTRisk:
@@ -92,7 +94,7 @@ def _of_entries(problem: Problem, ranks: np.ndarray, correction: bool) -> RiskCu
             f"{problem.input_law.text}: LoRA's risk is too far from that on Gaussian inputs; raise n, or simulate"
         )
     found = gaussian_curve.expected_risk(problem.replace(input_law="gaussian"), ranks, correction=correction)
-    if error <= _UNFLAGGED:
+    if _AT_MOST * error <= _UNFLAGGED:
         return found
     said = (*found.notes, iid_entries.note(problem))
     return RiskCurve(**{**vars(found), "notes": said, "flagged": np.ones(len(ranks), dtype=bool)})
