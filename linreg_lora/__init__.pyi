@@ -22,6 +22,7 @@ from .errors import InvalidInput, LinregLoraError, NumericalFailure
 from .methods.expected import expected_risk
 from .methods.method import Method
 from .methods.result import MethodRisk
+from .own_data.regressors import FullFineTuningRegressor, LoRARegressor
 from .problem import Moments, Problem, Regime
 from .proofs.steps import prove
 from .risk_curve import RankRisk, RiskCurve
@@ -41,8 +42,10 @@ __version__: str
 
 __all__ = [
     "Compared",
+    "FullFineTuningRegressor",
     "InvalidInput",
     "LinregLoraError",
+    "LoRARegressor",
     "Method",
     "MethodRisk",
     "Moments",
