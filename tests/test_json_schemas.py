@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
@@ -21,11 +22,20 @@ COMMANDS = {
     "prove": [["prove", "lemma-2-square"]],
     "claims": [["claims"], ["claims", "--all"]],
     "vocabulary": [["claims", "vocabulary"]],
+    "fit": [["fit", "data.csv", "--y-columns=y*"], ["fit", "data.csv", "--y-columns=y0", "--ridge=1", "--groups=day"],
+            ["fit", "data.csv", "--x-columns=x*", "--y-columns=y*", "--rank=0"]],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, each in COMMANDS.items() for words in each])
-def test_output_is_what_its_schema_says(run, name, words):
+def test_output_is_what_its_schema_says(run, name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0).standard_normal((12, 9))
+    days = [[f"day {i // 3}", *row] for i, row in enumerate(numbers.tolist())]
+    names = ["day", *(f"x{i}" for i in range(6)), "y0", "y1", "y2"]
+    if name == "fit" and "--groups=day" not in words:
+        days, names = [row[1:] for row in days], names[1:]
+    Path("data.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *days]))
     code, out, err = run(*words, "--format=json")
     assert (code, err) == (0, "")
     schema = json.loads((SCHEMAS / f"{name}.json").read_text())

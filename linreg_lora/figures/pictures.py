@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from linreg_lora.own_data.advice import Advice
     from linreg_lora.theory.crossings import Crossing
 
 #: Points at which the risks beside a crossing are computed.
@@ -52,6 +53,36 @@ def of_risk(computed: RiskCurve | None, simulated: RiskCurve | None) -> "Figure"
         axes.set(xlabel="LoRA rank r", ylabel="expected excess risk", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _titled(axes, known.problem)
+    return figure
+
+
+def of_fit(found: "Advice") -> "Figure":
+    """Leave-one-out error against rank with a band of two standard errors, the choice, FFT with its best ridge, and no
+    adaptation. Dashed: what theory expects of Gaussian data that look like these."""
+    curve = found.curve
+    with style.applied():
+        figure, axes = style.single_panel()
+        ranks, error, band = curve.ranks, curve.error, 2 * curve.stderr
+        axes.fill_between(ranks, np.maximum(error - band, 0), error + band, color=_LORA.color, alpha=0.15, linewidth=0)
+        axes.plot(ranks, error, color=_LORA.color, marker="o", markersize=3, label="LoRA, leave-one-out")
+        expected = found.expected_errors()
+        if expected is not None:
+            label = "expected of Gaussian data like these"
+            axes.plot(ranks, expected, color=_LORA.color, linestyle="--", linewidth=1, label=label)
+        axes.axhline(error[0], color=style.ANNOTATION, linestyle=":", label="no adaptation")
+        axes.axhline(curve.fft_error, color=style.REFERENCE.color, linestyle="--", label="FFT")
+        label = f"FFT with its best ridge, {found.fft_ridge.ridge:.3g}"
+        axes.axhline(found.fft_ridge.error, color=style.COMPARED[2].color, linestyle="-.", label=label)
+        look = {"marker": "*", "markersize": 12, "color": "#F0E442", "markeredgecolor": "black", "linestyle": "none"}
+        axes.plot(found.rank, found.error, label="chosen", zorder=5, **look)
+        axes.set(xlabel="LoRA rank r", ylabel="squared test error, summed over outputs", ylim=(0, None))
+        top = min(float(np.max(error + band)), 3 * max(error[0], float(np.min(error)), found.fft_ridge.error))
+        axes.set_ylim(0, 1.05 * top)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        n, dx, dy = found.shape
+        ridge = f", ridge {found.ridge:.3g}" if found.ridge else ""
+        axes.set_title(f"n = {n}, dx = {dx}, dy = {dy}{ridge}", fontsize="small", color=style.ANNOTATION)
+        axes.legend(loc="best")
     return figure
 
 

@@ -12,7 +12,7 @@ from linreg_lora.own_data.bootstrap import Uncertainty, uncertainty
 from linreg_lora.own_data.choice import AUTO, Choice, FFTWithRidge, choose, fft_with_ridge
 from linreg_lora.own_data.curve import LeaveOneOut
 from linreg_lora.own_data.deletion import Design, deletions, design, update
-from linreg_lora.own_data.gaussian_model import GaussianModel, gaussian_model
+from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
 from linreg_lora.own_data.losses import directions
 from linreg_lora.own_data.samples import Samples, samples
 
@@ -100,6 +100,15 @@ class Advice:
     def interval(self, level: float = 0.9) -> tuple[float, float]:
         """Of the test error of the choice (`own_data.bootstrap`): nominal for Gaussian data, too short for others."""
         return self.uncertainty.interval(level)
+
+    def expected_errors(self) -> Float[np.ndarray, "k"] | None:
+        """Test error at every rank that theory expects of Gaussian data that look like these; None without ridge only.
+
+        Where it departs from the leave-one-out error by more than the interval, these data are not Gaussian.
+        """
+        if self._model is None or self.ridge:
+            return None
+        return expected_errors(self._model, self.shape[0] - self.curve.intercept, self.curve.ranks)
 
     @property
     def probability_lora_beats_fft(self) -> float:

@@ -14,9 +14,11 @@ the median of the lambda_j has. Source: Benaych-Georges and Nadakuditi 2012 for 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from linreg_lora.own_data.deletion import Design, deletions
+from linreg_lora.problem import Problem
+from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.marchenko_pastur import edges, quantile
 
 
@@ -52,6 +54,17 @@ def gaussian_model(at: Design, residual: Float[np.ndarray, "n dy"]) -> GaussianM
     shift = np.zeros((dy, dx))
     shift[:, : len(strengths)] = left[:, : len(strengths)] * strengths / np.sqrt(scale)
     return GaussianModel(shift, float(np.sqrt(variance)), np.full(dx, scale), False)
+
+
+def expected_errors(model: GaussianModel, n: int, ranks: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
+    """Test error of LoRA by theory: its expected risk on n samples of the model, without ridge, and the noise."""
+    dy, dx = model.shift.shape
+    strengths = np.linalg.svd(model.shift * np.sqrt(model.variances), compute_uv=False)
+    problem = Problem(n=n, dx=dx, dy=dy, spectrum=tuple(strengths.tolist()), noise_std=model.noise_std)
+    risk = np.full(len(ranks), np.nan)
+    known = ranks <= problem.max_rank
+    risk[known] = expected_risk(problem, ranks[known], flags=False).risk
+    return np.where(np.isfinite(risk), risk, np.nan) + dy * model.noise_std**2
 
 
 def _strengths(

@@ -1,0 +1,84 @@
+"""What is said of a user's own data, as a table for people and as JSON for programs."""
+
+import json
+import math
+
+from linreg_lora.cli.risk_report import number, value
+from linreg_lora.console import print_table
+from linreg_lora.own_data.advice import Advice
+from linreg_lora.own_data.choice import difference
+
+_CAVEAT = "nominal, by a Gaussian bootstrap: on data with heavy tails or dependence it is too short"
+_NORMAL = "nominal, by standard errors: it does not know that the rank was chosen"
+
+
+def fit_json(found: Advice, level: float) -> None:
+    """Print one JSON object. Values that do not exist or are unknown are null."""
+    low, high = found.interval(level)
+    curve, n = found.curve, found.shape
+    out = {
+        "samples": n[0],
+        "inputs": n[1],
+        "outputs": n[2],
+        "rank": found.rank,
+        "ridge": found.ridge,
+        "verdict": found.verdict,
+        "leave_one_out": {
+            "ranks": curve.ranks.tolist(),
+            "error": [value(x) for x in curve.error.tolist()],
+            "stderr": [value(x) for x in curve.stderr.tolist()],
+            "samples_left_out": curve.samples_left_out,
+        },
+        "test_error": {
+            "estimate": value(found.error),
+            "stderr": value(found.stderr),
+            "level": level,
+            "interval": [value(low), value(high)],
+            "how": found.uncertainty.how,
+        },
+        "probability_lora_beats_fft": value(found.probability_lora_beats_fft),
+        "fft_with_ridge": {
+            "ridge": found.fft_ridge.ridge,
+            "error": value(found.fft_ridge.error),
+            "stderr": value(found.fft_ridge.stderr),
+        },
+        "noise_std": value(found.noise_std),
+        "excess_risk": value(found.excess_risk),
+        "largest_leverage": value(found.leverage),
+        "offset": found.offset.tolist(),
+        "notes": list(found.notes),
+    }
+    print(json.dumps(out, indent=2, allow_nan=False))
+
+
+def fit_table(found: Advice, level: float) -> None:
+    """Print a table, one line a rank, and what follows from it."""
+    from rich.table import Table
+
+    curve, (n, dx, dy) = found.curve, found.shape
+    ridge = f", ridge {found.ridge:.3g}" if found.ridge else ""
+    table = Table(title=f"Leave-one-out error: n = {n}, dx = {dx}, dy = {dy}{ridge}", title_justify="left")
+    for name in ("rank", "error", "standard error", "less than FFT's by", "standard error"):
+        table.add_column(name, justify="right")
+    last = int(curve.ranks[-1])
+    for rank in curve.ranks.tolist():
+        name = f"{rank} (FFT)" if rank == last else str(rank)
+        gain, stderr = difference(curve, rank, curve, last)
+        paired = ("", "") if rank == last else (number(gain), number(stderr))
+        style = "bold green" if rank == found.rank else ""
+        table.add_row(name, number(float(curve.error[rank])), number(float(curve.stderr[rank])), *paired, style=style)
+    print_table(table)
+    print(found.verdict)
+    low, high = found.interval(level)
+    caveat = _CAVEAT if found.uncertainty.how == "bootstrap" else _NORMAL
+    print(f"Predicted test error {found.error:.4g}, {100 * level:g} % interval {low:.4g} to {high:.4g} ({caveat}).")
+    chance = found.probability_lora_beats_fft
+    if not math.isnan(chance):
+        below = found.rank if found.rank < last else int(curve.error[:-1].argmin())
+        said = f"more than {1 - 1 / 80:.2g}" if chance > 1 - 1 / 80 else f"{chance:.2g}"
+        said = f"less than {1 / 80:.2g}" if chance < 1 / 80 else said
+        print(f"P(rank {below} has a lower test error than full fine-tuning) = {said}.")
+    full = found.fft_ridge
+    print(f"Full fine-tuning with its best ridge, {full.ridge:.3g}: error {full.error:.4g} +- {full.stderr:.2g}.")
+    for note in found.notes:
+        print(f"Note: {note}.")

@@ -1,0 +1,130 @@
+"""Tables of numbers with named columns: csv and parquet, columns chosen by name, pattern or range."""
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Bytes of a table file, and of its numbers.
+LARGEST_TABLE = 2 * 2**30
+_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+_DELIMITERS = ",;\t|"
+
+
+def is_table(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """A table, each column as it is read. Raises `InvalidInput` for a file that cannot be."""
+    if not path.is_file():
+        raise InvalidInput("path", "a file", str(path))
+    if path.stat().st_size > LARGEST_TABLE:
+        limit = f"{LARGEST_TABLE / 2**30:g} GiB at most"
+        raise InvalidInput(path.name, limit, f"{path.stat().st_size / 2**30:.3g} GiB", "take a sample of the rows")
+    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
+    if not frame.shape[0] or not frame.shape[1]:
+        raise InvalidInput(path.name, "rows and columns", f"{frame.shape[0]} rows, {frame.shape[1]} columns")
+    names = [str(name) for name in frame.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInput(path.name, "columns of different names", f"{twice[0]} twice", "rename one")
+    return frame.set_axis(names, axis=1)
+
+
+def numbers(frame: "pd.DataFrame", name: str) -> np.ndarray:
+    """The columns as numbers, (rows, columns); missing values are nan. Refuses text, with row and column."""
+    found = np.empty(frame.shape)
+    for place, column in enumerate(frame.columns):
+        values = frame[column]
+        try:
+            found[:, place] = values.to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            row = next(i for i, value in enumerate(values) if not _is_number(value))
+            raise InvalidInput(
+                name, "columns of numbers", f"{values.iloc[row]} in column {column}, row {row}", "leave the column out"
+            ) from None
+    return found
+
+
+def columns(frame: "pd.DataFrame", field: str, wanted: str) -> list[str]:
+    """The columns that a text names: names, patterns as in x*, and ranges as in x1:x9 (by place), with commas between.
+
+    Raises `InvalidInput` for one that is not there, listing those that are.
+    """
+    names, found = list(frame.columns), []
+    for part in (part.strip() for part in wanted.split(",")):
+        if part in names:
+            found.append(part)
+            continue
+        first, colon, last = part.partition(":")
+        if colon and first in names and last in names:
+            ends = names.index(first), names.index(last)
+            found += names[ends[0] : ends[1] + 1]
+            if ends[0] > ends[1]:
+                raise InvalidInput(field, f"a range in the order of the columns, {last}:{first}", part)
+            continue
+        matched = fnmatch.filter(names, part) if part else []
+        if not matched:
+            raise InvalidInput(field, f"columns among {_listed(names)}", part or "nothing")
+        found += matched
+    return list(dict.fromkeys(found))
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def _text(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    with path.open("rb") as file:
+        head = file.read(2**16)
+    try:
+        first = head.decode("utf-8-sig", errors="strict" if len(head) < 2**16 else "ignore")
+    except UnicodeDecodeError:
+        raise InvalidInput(path.name, "text in UTF-8", "other bytes", "save it as UTF-8") from None
+    lines = first.splitlines() or [""]
+    delimiter = max(_DELIMITERS, key=lambda mark: (lines[0].count(mark), -_DELIMITERS.index(mark)))
+    decimal = "," if delimiter != "," and any("," in line for line in lines[1:3]) else "."
+    try:
+        return pd.read_csv(path, sep=delimiter, decimal=decimal, encoding="utf-8-sig", skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidInput(path.name, "a table with a line of column names", str(error)) from None
+
+
+def _parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        import pyarrow
+    except ImportError:
+        raise InvalidInput(path.name, "csv, or parquet with pyarrow", "parquet without it",
+                           "pip install 'linreg-lora[parquet]'") from None  # fmt: skip
+    try:
+        import pyarrow.parquet
+
+        size = sum(
+            pyarrow.parquet.ParquetFile(path).metadata.row_group(i).total_byte_size
+            for i in range(pyarrow.parquet.ParquetFile(path).metadata.num_row_groups)
+        )
+        if size > LARGEST_TABLE:
+            raise InvalidInput(path.name, f"{LARGEST_TABLE / 2**30:g} GiB at most", f"{size / 2**30:.3g} GiB")
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InvalidInput(path.name, "a parquet file", str(error)) from None
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value is None
+    return True
