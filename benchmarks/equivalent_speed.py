@@ -23,7 +23,7 @@ import numpy as np
 
 import linreg_lora as ll
 from linreg_lora.spectra import power_law
-from linreg_lora.theory.equivalent import lora_equivalent
+from linreg_lora.theory.equivalent import partial_equivalent
 
 RESULTS = Path(__file__).parent / "results"
 ACCURACY, TRIALS, SEED, LEAST_SECONDS = 0.003, 512, 1, 1.0
@@ -43,8 +43,8 @@ PROBLEMS = {
 LARGE = {"n": 50_000, "dx": 20_000, "dy": 20_000, "spectrum": tuple(np.linspace(4, 2, 10)), "noise_std": 1.0}
 GRID_GOAL, FIRST_GOAL = 40, 1.0
 FIRST = (
-    "import linreg_lora as ll; from linreg_lora.theory.equivalent import lora_equivalent; "
-    "lora_equivalent(ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0))"
+    "import linreg_lora as ll; from linreg_lora.theory.equivalent import partial_equivalent; "
+    "partial_equivalent(ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0))"
 )
 
 
@@ -63,9 +63,9 @@ def curve_times() -> dict[str, float]:
     times = {}
     for name, (fields, _) in PROBLEMS.items():
         problem = ll.Problem(**fields)
-        times[name] = processor_time(lambda problem=problem: lora_equivalent(problem))
+        times[name] = processor_time(lambda problem=problem: partial_equivalent(problem))
     large = ll.Problem(**LARGE)
-    times["large"] = processor_time(lambda: lora_equivalent(large, range(1, 21)))
+    times["large"] = processor_time(lambda: partial_equivalent(large, range(1, 21)))
     return times
 
 
@@ -99,7 +99,7 @@ def of_checkout(checkout: Path, what: str) -> dict[str, float]:
 def first_answer(checkout: Path) -> float:
     """Wall time of a fresh process that makes one curve."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", FIRST], env=environment(checkout), check=True)
+    subprocess.run([sys.executable, "-c", FIRST], env=environment(checkout), cwd=checkout, check=True)
     return time.perf_counter() - started
 
 
