@@ -16,6 +16,7 @@ from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import (
     conditional_mean,
+    deleted_sample,
     fft_in_n,
     fixed_point,
     hessian_gap,
@@ -118,6 +119,10 @@ PLANTED = [
     ("conditional_mean", "spread", lambda unit, gap: unit / (gap - 1), "n < dx: the mean of q"),
     ("conditional_mean", "spread", lambda unit, gap: (1 + unit) / gap, "n >= dx: the mean of q"),
     ("conditional_mean", "spread", lambda unit, gap: (1 + unit) / gap, "FFT once more"),
+    ("deleted_sample", "weight", lambda share: 1 - deleted_sample.h, "with an intercept"),
+    ("deleted_sample", "weight", lambda share: 1 / share, "without an intercept"),
+    ("deleted_sample", "missed", lambda c, r, share: r - c, "what FFT misses"),
+    ("deleted_sample", "inverse_gain", lambda share: share / (1 + share * deleted_sample.h), "the inverse"),
     ("factor_gradients", "gradient_a", lambda b, a, x, residual: -b.T * (residual - b * a * x) * x.T, "gradient in A"),
     ("factor_gradients", "gradient_b", lambda b, a, x, residual: -2 * residual * x.T * a.T, "gradient in B"),
 ]  # fmt: skip
