@@ -28,7 +28,12 @@ def rows(n=60, dx=8, dy=6, seed=0):
 
 @pytest.mark.parametrize(
     "estimator",
-    [LoRARegressor(), LoRARegressor(1, ridge=0.0), FullFineTuningRegressor(), FullFineTuningRegressor(ridge="auto")],
+    [
+        LoRARegressor(),
+        FullFineTuningRegressor(),
+        pytest.param(LoRARegressor(1, ridge=0.0), marks=pytest.mark.heavy),
+        pytest.param(FullFineTuningRegressor(ridge="auto"), marks=pytest.mark.heavy),
+    ],
     ids=str,
 )
 def test_conventions(estimator):
