@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
 from linreg_lora.own_data import bootstrap, choice, notes
-from linreg_lora.own_data.curve import SOME_ROWS, curve
+from linreg_lora.own_data.curve import SOME_ROWS, Losses, curve
 from linreg_lora.own_data.deletion import deletions, design, update
-from linreg_lora.own_data.gaussian_model import GaussianModel, gaussian_model
+from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
 from linreg_lora.own_data.groups import group_losses
 from linreg_lora.own_data.losses import directions, losses
 from linreg_lora.own_data.samples import Samples
@@ -253,6 +253,32 @@ def test_intervals_and_probabilities():
     assert half == pytest.approx(1.6448536 * grouped.stderr)
 
 
+def test_an_interval_by_hand():
+    """Errors e = estimate - truth that are mostly too high put the truth below the estimate."""
+    found = ll.own_data.advise(*waves(30, 8, 6), ridge=0.0)
+    errors = np.linspace(-0.1, 0.4, 101)
+    sure = bootstrap.Uncertainty("bootstrap", errors, errors, found.choice)
+    assert sure.interval(0.9) == pytest.approx((found.error - 0.375, found.error + 0.075))
+
+
+def test_the_standard_error_of_a_part_by_hand():
+    """Var(exact) / n for all rows as a sample, and (1/m - 1/n) of what the frozen ones leave for taking m of n."""
+    rng = np.random.default_rng(0)
+    frozen_all = rng.standard_normal((50, 1))
+    exact = frozen_all[:10] + rng.standard_normal((10, 1))
+    mean, stderr = Losses(exact, frozen_all[:10], frozen_all).mean_and_error(np.eye(1))
+    apart = exact - frozen_all[:10]
+    assert mean[0] == pytest.approx(apart.mean() + frozen_all.mean())
+    assert stderr[0] ** 2 == pytest.approx(exact.var(ddof=1) / 50 + apart.var(ddof=1) * (1 / 10 - 1 / 50))
+
+
+def test_expected_errors_by_hand():
+    """Not adapting, and FFT: dy sigma^2 dx / (n - dx - 1), each with the noise dy sigma^2 of a new sample."""
+    model = GaussianModel(np.diag([3.0, 2.0, 0.0]), 0.5, np.array([1.0, 4.0, 1.0]), True)
+    found = expected_errors(model, 20, np.array([0, 3]))
+    assert found.tolist() == pytest.approx([9 + 16 + 0.75, 0.75 * 3 / 16 + 0.75])
+
+
 def test_what_is_recommended():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 6))
@@ -265,7 +291,7 @@ def test_what_is_recommended():
     b, a = found.factors
     assert (b.shape, a.shape) == ((5, 1), (1, 6))
     np.testing.assert_allclose(b @ a, found.update)
-    assert found.noise_std == pytest.approx(0.3, rel=0.1)
+    assert found.noise_std == pytest.approx(0.3, rel=5 / np.sqrt(2 * 5 * (200 - 1 - 6)))  # 5 standard errors
     assert ll.own_data.advise(x, one, rank=40, ridge=0.0).rank == 5
 
 

@@ -75,7 +75,7 @@ def test_predictions_are_those_of_base_and_update():
     assert found.risk_interval()[0] < found.risk_curve_[2] < found.risk_interval()[1]
     assert found.probability_lora_beats_fft_ > 0.5
     assert found.recommendation_.startswith("LoRA of rank 2")
-    assert found.noise_std_ == pytest.approx(1.0, abs=0.1)
+    assert found.noise_std_ == pytest.approx(1.0, abs=5 / np.sqrt(2 * 6 * (60 - 1 - 8)))  # 5 standard errors
 
 
 def test_a_base_may_be_any_fitted_estimator():
