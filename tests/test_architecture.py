@@ -9,7 +9,7 @@ import pytest
 PACKAGE = picture.PACKAGE
 #: Inside rooms, from left to right. A folder that is not named here has no order of its own.
 INSIDE = {
-    "theory": ("contours", "resolvent", "equivalent"),
+    "theory": ("contours", "bands", "functionals", "resolvent", "equivalent"),
     "claims": (
         "vocabulary",
         "signatures",

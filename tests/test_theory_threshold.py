@@ -8,8 +8,9 @@ from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import fft, laguerre
 from linreg_lora.theory.contours.edges import band_of_noise
-from linreg_lora.theory.contours.functionals import fft_functionals, functionals
+from linreg_lora.theory.contours.functionals import fft_functionals
 from linreg_lora.theory.equivalent import lora_equivalent
+from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.resolvent import functionals as twin
 
 BASE = Problem(n=27, dx=25, dy=25, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)

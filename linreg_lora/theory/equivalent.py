@@ -18,8 +18,9 @@ from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import fft, notes
 from linreg_lora.theory.contours import doubt
-from linreg_lora.theory.contours.functionals import Functionals, fft_functionals, functionals
+from linreg_lora.theory.contours.functionals import Functionals, fft_functionals
 from linreg_lora.theory.contours.modes import largest_block
+from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.rescaled import (
     in_units_of_the_inputs,
     louder,

@@ -18,10 +18,11 @@ from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import notes as words
 from linreg_lora.theory.contours import doubt
-from linreg_lora.theory.contours.functionals import fft_functionals, functionals
+from linreg_lora.theory.contours.functionals import fft_functionals
 from linreg_lora.theory.effective import distance_from_threshold, effective_regularisation
 from linreg_lora.theory.equivalent import interior_ranks
 from linreg_lora.theory.fft import NEAR, require_expansion
+from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.rescaled import without_negligible_ridge
 
 OVERDETERMINED = "||Delta Sigma_pre^{1/2}||^2 + Tr(Sigma_eps) Tr(Sigma^{-1} Sigma_pre) / (n - dx - 1), exact"

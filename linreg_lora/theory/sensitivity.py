@@ -17,6 +17,7 @@ from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import fft, notes
 from linreg_lora.theory.continued import continued
 from linreg_lora.theory.contours.functionals import assembled, with_planted
+from linreg_lora.theory.contours.measured import from_traced
 from linreg_lora.theory.contours.tangents import Sides, Tangents
 from linreg_lora.theory.contours.traced import trace
 from linreg_lora.theory.effective import input_variances, lower_edge
@@ -178,7 +179,7 @@ class _Curve:
             traced = trace(
                 reduced, with_planted(reduced, ranks) if self.correction else ranks, correction=self.correction
             )
-            found = assembled(reduced, traced)
+            found = assembled(reduced, from_traced(traced))
             tangents = Tangents(reduced, traced, found)
         said = solved(problem, interior, found.first(len(interior)), self.correction)
         places = np.flatnonzero(np.isin(self.ranks, interior))

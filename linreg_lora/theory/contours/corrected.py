@@ -5,12 +5,12 @@ scaled unknowns (`PencilEquation`), beyond a ridge of zero too, where the energy
 its B as the mean of two ridges.
 """
 
-import cmath
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from linreg_lora.problem import Problem, Regime
 from linreg_lora.theory.contours.correction import correction as correction_at
@@ -41,19 +41,29 @@ class Share(NamedTuple):
 
     def states(self, z: np.ndarray, w: np.ndarray) -> States:
         """The states, from those of the raw equation. Past eta = 0 none is proper: they must stay near the guess."""
-        if isinstance(self.solver.equation, PencilEquation) and np.imag(self.solver.equation.link) == 0:
-            return self.solver(z, self.guess(z, w))
-        guess = self.guess(z, w)
-        found = newton(self.solver.equation, z, guess)
+        link, guess = _pencil(self.solver).link, self.guess(z, w)
+        each = np.ndim(link) > 0
+        if not each and np.imag(link) == 0:
+            return self.solver(z, guess)
+        found = newton(self.solver.equation, z, guess, together=each)
         return found._replace(proper=relative_size(found.w - guess, guess) < _NEAR_LIMIT)
 
 
-def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one_sided: bool = False) -> list[Share]:
+def shares_of(
+    problem: Problem,
+    solver: Solver,
+    pretraining: Pretraining,
+    *,
+    one_sided: bool = False,
+    closer: float | Float[np.ndarray, "p"] = 1.0,
+) -> list[Share]:
     """Equations of which the correction is a weighted sum.
 
     In the limit of no ridge delta T1 = A / eta + B + C eta + ..., where A does not depend on z. B is the mean
     at two ridges h and -h, a share of the radius of convergence: off by h^2, and by rounding over h. Next to an edge
-    beyond which there is no solution at negative ridges, it is extrapolated from four positive ones.
+    beyond which there is no solution at negative ridges, it is extrapolated from four positive ones. Edges move with
+    the ridge: the nearer to one a point is, the `closer` to none its two ridges have to be, and a pole there is known
+    the better for it that it is large.
     """
     limit = solver.equation
     if not isinstance(limit, RidgelessEquation):
@@ -61,9 +71,10 @@ def shares_of(problem: Problem, solver: Solver, pretraining: Pretraining, *, one
     if one_sided:
         ridges, weights = toward_no_ridge(problem)
     else:
-        ridges, weights = _STEP * lower_edge(input_variances(problem), problem.n) * np.array([1, -1]), np.full(2, 0.5)
+        step = _STEP * lower_edge(input_variances(problem), problem.n) * closer
+        ridges, weights = [step, -step], np.full(2, 0.5)
     pencil = pencil_of(problem, 1.0, pretraining)
-    links = [(weight, cmath.sqrt(ridge)) for ridge, weight in zip(ridges.tolist(), weights.tolist(), strict=True)]
+    links = [(weight, np.sqrt(ridge + 0j)) for ridge, weight in zip(ridges, weights.tolist(), strict=True)]
     return [
         Share(weight, Solver(PencilEquation(pencil, link)), functools.partial(limit.linked, link=link))
         for weight, link in links

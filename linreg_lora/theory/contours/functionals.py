@@ -24,23 +24,15 @@ from jaxtyping import Bool, Float
 from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem
-from linreg_lora.theory.contours.corrected import Equations, equations_of
-from linreg_lora.theory.contours.cuts import Cuts
+from linreg_lora.theory.contours.corrected import equations_of
 from linreg_lora.theory.contours.edges import band_of_noise, number_variance
+from linreg_lora.theory.contours.measured import Measured
 from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
-from linreg_lora.theory.contours.points import Points
-from linreg_lora.theory.contours.solver import States
-from linreg_lora.theory.contours.traced import Traced, trace, unsolved
+from linreg_lora.theory.contours.traced import unsolved
 from linreg_lora.theory.fft import pole_factor
 
 #: FFT's contour: nodes, and how far below zero it reaches, as a share of the bound on the spectrum.
 _NODES, _OUTSIDE = 96, 0.1
-#: The fewest directions between two cuts from which a curvature is taken.
-_LEAST_APART = 0.05
-#: Of the raw density, what the corrected one must be.
-_HALVED = 0.5
-#: Of the density at a cut: what is seen of it outside of the spectrum.
-_OUTSIDE_BAND = 1e-3
 
 
 class Functionals(NamedTuple):
@@ -69,23 +61,6 @@ class Functionals(NamedTuple):
         return Functionals(raw, correction, gap, curvature, spread, moved, failures, self.sharpened[:rows])
 
 
-def functionals(
-    problem: Problem, ranks: Float[np.ndarray, "m"], *, correction: bool, pretraining: Pretraining = None
-) -> Functionals:
-    """The functionals at ranks strictly between 0 and full rank, for inputs of full rank.
-
-    `pretraining` is Sigma_pre (None: identity). Without `correction` that part is zero, and so are `curvature` and
-    `moved`. For n < dx without ridge the analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
-    """
-    if not len(ranks):
-        return _nothing(0)
-    # Points that are lost say so by their residuals.
-    with runtime.one_numpy_thread(), np.errstate(all="ignore"):
-        seen = with_planted(problem, ranks) if correction else ranks
-        found = assembled(problem, trace(problem, seen, correction=correction, pretraining=pretraining))
-    return found.first(len(ranks))
-
-
 def with_planted(problem: Problem, ranks: Float[np.ndarray, "m"]) -> Float[np.ndarray, "k"]:
     """The ranks, and the planted one where that is below some: there it is seen whether a band lies below it."""
     planted = band_of_noise(problem)
@@ -94,31 +69,26 @@ def with_planted(problem: Problem, ranks: Float[np.ndarray, "m"]) -> Float[np.nd
     return ranks
 
 
-def assembled(problem: Problem, traced: Traced) -> Functionals:
-    """The functionals of a problem, from what was traced; `edges` only where the planted rank is among the ranks."""
-    ranks, correction, planted = traced.ranks, bool(traced.equations.shares), band_of_noise(problem)
-    curvature, spread = np.zeros((len(ranks), 4)), np.ones(len(ranks))
-    if correction:
-        curvature, spread = curvature_of(traced.equations, traced.found), _spread(traced.found)
-    found, values, delta, failures = traced.found, traced.above.values, traced.above.delta, traced.failures
-    gap = found.width > 0
-    slopes = slopes_at(found)
-    raw = values + slopes * (ranks - found.cut.count)[:, None]
-    moved = delta[:, 0].copy()
-    if correction:
+def assembled(problem: Problem, measured: Measured) -> Functionals:
+    """The functionals of a problem, from what was measured; `edges` only where the planted rank is among the ranks."""
+    ranks, corrected, planted = measured.ranks, measured.sides is not None, band_of_noise(problem)
+    gap, slopes, curvature, delta = measured.width > 0, measured.slopes, measured.curvature, measured.delta
+    raw = measured.values + slopes * (ranks - measured.count)[:, None]
+    moved, spread = delta[:, 0].copy(), measured.spread.copy()
+    if corrected:
         linear = (delta - slopes * moved[:, None]) * pole_factor(problem)
-        more, known = traced.way.more, traced.way.known
-        whole = values + more[:, :4] + (delta + more[:, 4:]) * pole_factor(problem) - raw
-        delta = np.where(known[:, None], whole, linear)
+        more = measured.more
+        whole = measured.values + more[:, :4] + (delta + more[:, 4:]) * pole_factor(problem) - raw
+        delta = np.where(measured.known[:, None], whole, linear)
     sharpened = np.zeros(len(ranks), dtype=bool)
-    if correction and planted is not None and (planted == 0 or bool(np.any(gap & (ranks == planted)))):
-        sharpened = (ranks > planted) & ~gap & traced.way.known & np.isfinite(curvature[:, 1])
+    if corrected and planted is not None and (planted == 0 or bool(np.any(gap & (ranks == planted)))):
+        sharpened = (ranks > planted) & ~gap & measured.known & np.isfinite(curvature[:, 1])
         misplaced = number_variance(ranks[sharpened] - planted) / 2
         delta[sharpened] += misplaced[:, None] * curvature[sharpened]
-    rows = list(failures)
+    rows = list(measured.failures)
     for part in (raw, delta, curvature, spread, moved):
         part[rows] = np.nan
-    return Functionals(raw, delta, found.width, curvature, spread, moved, failures, sharpened)
+    return Functionals(raw, delta, measured.width, curvature, spread, moved, measured.failures, sharpened)
 
 
 def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:
@@ -143,43 +113,9 @@ def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretrain
         raise NumericalFailure(unsolved(float(np.max(states.residual)), bool(np.all(states.proper)), "around FFT"))
     raw, delta = traces[:4], traces[4:] if correction else np.zeros_like(traces)
     raw, delta = (((weights * part).sum(axis=1).imag / np.pi)[None] for part in (raw, delta))
-    return _nothing(1)._replace(raw=raw, correction=delta * pole_factor(problem), gap=np.full(1, np.inf))
+    return nothing(1)._replace(raw=raw, correction=delta * pole_factor(problem), gap=np.full(1, np.inf))
 
 
-def _nothing(rows: int) -> Functionals:
+def nothing(rows: int) -> Functionals:
     four, one = np.zeros((rows, 4)), np.zeros(rows)
     return Functionals(four, four.copy(), one, four.copy(), one + 1, one.copy(), {}, np.zeros(rows, dtype=bool))
-
-
-def slopes_at(found: Cuts) -> Float[np.ndarray, "m 4"]:
-    """dT / dN at the cuts, 0 on a gap."""
-    gap, density = found.width > 0, found.cut.density
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(gap[:, None], 0.0, density / np.where(gap, 1.0, density[:, 0])[:, None])
-
-
-def curvature_of(equations: Equations, found: Cuts) -> Float[np.ndarray, "m 4"]:
-    """d^2 T / dN^2 of the corrected functionals, from the slopes dT / dN at the cuts around each.
-
-    0 on a gap, inf where neither side is solved. A side that lies on a gap gives way to the cut itself.
-    """
-    counts, slopes = [], []
-    for side in found.around:
-        own = (side.density[:, 0] <= _OUTSIDE_BAND * found.cut.density[:, 0]) | ~side.solved
-        at = Points(*(np.where(own.reshape(-1, *[1] * (part.ndim - 1)), ours, part) for part, ours in zip(side, found.cut, strict=True)))  # fmt: skip  # noqa: E501
-        z, w = at.z, at.state.T
-        both = np.imag(equations.integrand(z, States(w, at.slope.T, np.zeros(len(z)), at.solved.copy())))
-        density = (both[:4] + both[4:]).T
-        # Next to an edge the first order of the density is no correction: there the density itself is used.
-        density = np.where(density[:, :1] > _HALVED * both[:1].T, density, both[:4].T)
-        counts.append(at.count)
-        slopes.append(density / np.where(density[:, :1] > 0, density[:, :1], 1.0))
-    apart = (counts[1] - counts[0])[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        curvature = np.where(apart > _LEAST_APART, (slopes[1] - slopes[0]) / apart, np.inf)
-    return np.where(found.width[:, None] > 0, 0.0, curvature)
-
-
-def _spread(found: Cuts) -> Float[np.ndarray, "m"]:
-    above, below = found.around
-    return below.count - above.count

@@ -58,13 +58,13 @@ class PencilEquation:
     """The equation of the module, for a pencil of independent blocks.
 
     Small ridges eta are taken out of it by diag(sqrt eta, 1) from both sides of w^{-1}, M and G: the same equation with
-    a ridge of 1 and L_01 = sqrt eta, which is regular at eta = 0 and beyond (`link`).
+    a ridge of 1 and L_01 = sqrt eta, which is regular at eta = 0 and beyond (`link`, one or one a point).
     """
 
     #: K = L^{-1}, the value of w where G vanishes.
     start = np.array([1.0, 1.0, 0.0], dtype=complex)
 
-    def __init__(self, pencil: Pencil, link: float | complex = 1.0) -> None:
+    def __init__(self, pencil: Pencil, link: complex | Complex[np.ndarray, "p"] = 1.0) -> None:
         self.n, self.ridge, self.link = pencil.n, pencil.ridge, link
         self.blocks: list[ScalarBlock | MatrixBlock] = [block_of(part, pencil.n, pencil.ridge) for part in pencil.parts]
 

@@ -69,7 +69,7 @@ class RidgelessEquation:
         return self._resolvent(z, gamma) @ (self.limit.multiplicity * self.limit.first)
 
     def linked(
-        self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"], link: float | complex
+        self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"], link: complex | Complex[np.ndarray, "p"]
     ) -> np.ndarray:
         """About what w is at a small ridge link^2, in the scaled equation (`PencilEquation`)."""
         beta, share = gamma[0] / (1 + gamma[0] * self.s1(z, gamma)), 1 / (self.n * self.limit.kappa)

@@ -128,8 +128,10 @@ def newton(
     *,
     close: float = _CLOSE,
     hopeful: bool = True,
+    together: bool = False,
 ) -> States:
-    """A fixed point near a guess, whatever its branch; points that are done are left out of the further steps.
+    """A fixed point near a guess, whatever its branch; points that are done are left out of the further steps, unless
+    they are worked on `together`, as they must be where the equation has a ridge for each.
 
     It stops a step after residuals of `close`, and, if not `hopeful`, where a residual does not fall.
     """
@@ -150,7 +152,7 @@ def newton(
             w[:, active], slope[:, active], residual[active] = here + change, derivative, size
         if not np.any(left):
             break
-        active = active[left] if np.mean(left) < 0.8 else active
+        active = active[left] if np.mean(left) < 0.8 and not together else active
     return States(w, slope, residual, equation.proper(w))
 
 

@@ -25,7 +25,8 @@ from linreg_lora.theory.contours import paths, points
 from linreg_lora.theory.contours.corrected import Equations, equations_of
 from linreg_lora.theory.contours.cuts import Cuts, half_apart
 from linreg_lora.theory.contours.edges import band_of_noise, number_variance
-from linreg_lora.theory.contours.functionals import Functionals, curvature_of, slopes_at
+from linreg_lora.theory.contours.functionals import Functionals
+from linreg_lora.theory.contours.measured import curvature_of, sides_of, slopes_of
 from linreg_lora.theory.contours.paths import Nodes
 from linreg_lora.theory.contours.pencil import Equation
 from linreg_lora.theory.contours.points import Points
@@ -85,7 +86,7 @@ class Tangents:
         rows = self.found.sharpened
         if np.any(rows):
             planted = band_of_noise(self.problem) or 0
-            slope = _slope(both, lambda side: curvature_of(side.equations, self._cuts(side, log_x)))
+            slope = _slope(both, lambda side: _curvature(side.equations, self._cuts(side, log_x)))
             found[rows] += (number_variance(traced.ranks[rows] - planted) / 2)[:, None] * slope[rows]
         return self._checked(found)
 
@@ -124,9 +125,9 @@ class Tangents:
     ) -> Float[np.ndarray, "m 4"]:  # fmt: skip
         """Where the cut was moved by -delta N / (dN / dx): T + pole (delta T - (dT / dN) delta N) at the raw cut."""
         found, delta = self.traced.found, self.traced.above.delta
-        density, slopes, moved = _densities(self.traced.equations, found.cut), slopes_at(found), delta[:, :1]
+        density, slopes, moved = _densities(self.traced.equations, found.cut), _slopes(found), delta[:, :1]
         at_cut = fixed - density * log_x[:, None]
-        along = _slope(both, lambda side: slopes_at(self._cuts(side, log_x)))
+        along = _slope(both, lambda side: _slopes(self._cuts(side, log_x)))
         corrected = at_cut[:, 4:] - slopes * at_cut[:, 4:5] - along * moved
         return at_cut[:, :4] + pole * corrected + pole_slope * (delta - slopes * moved)
 
@@ -140,6 +141,14 @@ class Tangents:
             return points.evaluate(side.equations.solver, x, known)
 
         return Cuts(cut, found.width, known, half_apart(evaluate, cut, known, np.inf))
+
+
+def _slopes(found: Cuts) -> Float[np.ndarray, "m 4"]:
+    return slopes_of(found.cut.density, found.width)
+
+
+def _curvature(equations: Equations, found: Cuts) -> Float[np.ndarray, "m 4"]:
+    return curvature_of(sides_of(equations, found.cut, found.around), found.width)
 
 
 class _Linear:
