@@ -34,7 +34,7 @@ PROBLEMS = {
         noise_covariance=np.repeat([0.5, 2.0], 8),
     ),
 }  # fmt: skip
-NEARLY_TOUCHING = Problem(n=400, dx=100, dy=100, spectrum=tuple(np.linspace(4, 1, 16)), noise_std=1.0)
+NEARLY_TOUCHING = Problem(n=400, dx=100, dy=100, spectrum=tuple(np.linspace(4, 2, 10)), noise_std=1.0)
 
 
 def curve(problem, equation):

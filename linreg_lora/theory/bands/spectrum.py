@@ -16,7 +16,7 @@ from linreg_lora.theory.contours.modes import Pretraining
 from linreg_lora.theory.contours.solver import States
 
 #: More poles than this make so many bands, or such that nearly touch, that contours are faster.
-_MOST_POLES = 64
+_MOST_POLES = 24
 #: How near bands come to whole numbers of directions.
 WHOLE = 1e-7
 #: What may be left of the series of the densities.

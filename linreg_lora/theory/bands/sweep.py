@@ -14,7 +14,6 @@ from linreg_lora.theory.bands.integrals import Band
 from linreg_lora.theory.bands.spectrum import WHOLE, Spectrum, spectrum_of
 from linreg_lora.theory.contours.measured import Measured, Side, is_outside
 from linreg_lora.theory.contours.modes import Pretraining
-from linreg_lora.theory.contours.points import Points
 
 #: How near cuts come to their ranks, delta N to its closed form, and FFT to its own, relatively.
 _COUNT, _MOVED, _FFT = 1e-8, 1e-6, 1e-7
@@ -107,8 +106,7 @@ def _is_certified(
     good = bool(np.all(states.proper)) and bool(np.all(np.abs(count - ranks) <= _COUNT * (1 + ranks)))
     if not (good and equations.shares):
         return good
-    points = Points(x, count, np.zeros((len(x), 4)), states.w.T, states.slope.T, np.ones(len(x), dtype=bool))
-    off = equations.moved(points)[0] - values[:, 4]
+    off = equations.moved_inside(x + 0j, states.w) - values[:, 4]
     return bool(np.all(np.abs(off - np.round(2 * off) / 2) <= _MOVED))
 
 

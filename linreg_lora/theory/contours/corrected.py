@@ -103,10 +103,17 @@ class Equations(NamedTuple):
     def moved(self, at: Points) -> tuple[np.ndarray, np.ndarray]:
         """delta N at real points, up to halves, and its density -d delta N / d log x."""
         both = [_moved(share, at) for share in self.shares]
-        counts = np.stack([count for count, _ in both])
-        counts += np.round(2 * (counts[0] - counts)) / 2
         weights = np.array([share.weight for share in self.shares])
-        return weights @ counts, weights @ np.stack([density for _, density in both])
+        return self._mean([count for count, _ in both]), weights @ np.stack([density for _, density in both])
+
+    def moved_inside(self, z: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """delta N at points of bands, up to halves."""
+        return self._mean([moved_at(_pencil(share.solver), z, share.states(z, w).w) for share in self.shares])
+
+    def _mean(self, each: list[np.ndarray]) -> np.ndarray:
+        counts = np.stack(each)
+        counts += np.round(2 * (counts[0] - counts)) / 2
+        return np.array([share.weight for share in self.shares]) @ counts
 
 
 def equations_of(problem: Problem, pretraining: Pretraining, *, correction: bool, one_sided: bool = False) -> Equations:
