@@ -21,7 +21,8 @@ def figures(
 ) -> None:
     """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index.
 
-    Those of a plug-in are drawn by name.
+    Those of a plug-in are drawn by name. One that needs an extra that is not installed is left out, with a line that
+    says so; asked for by name, it is refused.
     """
     from linreg_lora import figures
     from linreg_lora.console import progress
@@ -29,8 +30,9 @@ def figures(
 
     load_plugins(plugin)
     made = figures.regenerate(
-        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
-    )
+        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress,
+        skip=None if names else lambda reason: typer.echo(f"linreg-lora: skipped: {reason}", err=True),
+    )  # fmt: skip
     for paths in made:
         for path in paths:
             typer.echo(path)
