@@ -180,8 +180,8 @@ assert share.min() > 0.9
 
 # %% [markdown]
 # `share` is what FFT's ridge alone wins, of what LoRA with rank and ridge wins over FFT without; more than one where it
-# wins more. So on such data a tuned ridge removes most of what LoRA wins over full fine-tuning without one. Rank matters
-# beyond ridge where the shift has low rank and samples outnumber inputs, as here, with a shift of rank one:
+# wins more. So on such data a tuned ridge removes most of what LoRA wins over full fine-tuning without one. Rank
+# matters beyond ridge where the shift has low rank and samples outnumber inputs, as here, with a shift of rank one:
 
 # %%
 rng = np.random.default_rng(3)
