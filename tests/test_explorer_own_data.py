@@ -196,7 +196,7 @@ def test_limits_leave_out_what_is_far_above():
     assert nothing.limits == (0.1, 10.0)
 
 
-@pytest.mark.filterwarnings("ignore:Widget.name is deprecated")
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_whatever_ends_a_fit_is_a_line_on_the_page():
     """A process that is gone, memory that is not there: the page says so, and another fit can begin."""
 

@@ -77,4 +77,4 @@ def _ticks(low: float, high: float) -> list[float]:
     found = ticks_between(low, high)
     if len(found) >= 3:
         return found
-    return [tick for tick in MaxNLocator(6).tick_values(low, high).tolist() if low <= tick <= high]
+    return [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
