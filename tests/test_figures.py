@@ -281,7 +281,13 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
 
 
 #: How many panels a figure has, where that is not one: as many as an axis of its data has values, or readings.
-PANELS = {"risk-vs-rank": "n", "formula-error-vs-dimension": "kind", "detectability": 2, "hessian-gap": 3}
+PANELS = {
+    "risk-vs-rank": "n",
+    "formula-error-vs-dimension": "kind",
+    "detectability": 2,
+    "hessian-gap": 3,
+    "real-tasks": 10,
+}
 
 
 @pytest.mark.parametrize("name", figures.NAMES)

@@ -37,18 +37,12 @@ def fit(
     """Full fine-tuning or LoRA on your own data: which rank, which ridge, and how sure."""
     from linreg_lora.cli import fit_report
     from linreg_lora.own_data import advise
-    from linreg_lora.own_data.reading import fitted_base, read_base, read_data
+    from linreg_lora.own_data.reading import read_data, read_known
 
     if not 0 < level < 1:
         raise InvalidInput("level", "a number between 0 and 1", level)
-    if base is not None and base_data is not None:
-        raise InvalidInput("base", "the map or the data that it is fitted to", "both")
     given = read_data(data, x_columns, y_columns, groups)
-    known = None if base is None else read_base(base, given, key)
-    if base_data is not None:
-        x, y = ",".join(given.input_names), ",".join(given.output_names)
-        is_archive = base_data.suffix == ".npz"
-        known = fitted_base(read_data(base_data, None if is_archive else x, None if is_archive else y))
+    known = read_known(given, base, base_data, key)
     found = advise(
         given.inputs, given.outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
         intercept=intercept, groups=given.groups,

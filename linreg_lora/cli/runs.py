@@ -7,6 +7,7 @@ import typer
 
 from linreg_lora.cli.app import app
 from linreg_lora.cli.plugins import Plugins, load_plugins
+from linreg_lora.errors import InvalidInput
 
 
 @app.command()
@@ -21,7 +22,8 @@ def figures(
 ) -> None:
     """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index.
 
-    Those of a plug-in are drawn by name.
+    Those of a plug-in are drawn by name. One that needs an extra that is not installed is left out, with a line that
+    says so; asked for by name, it is refused.
     """
     from linreg_lora import figures
     from linreg_lora.console import progress
@@ -29,8 +31,9 @@ def figures(
 
     load_plugins(plugin)
     made = figures.regenerate(
-        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress
-    )
+        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress,
+        skip=None if names else lambda reason: typer.echo(f"linreg-lora: skipped: {reason}", err=True),
+    )  # fmt: skip
     for paths in made:
         for path in paths:
             typer.echo(path)
@@ -73,8 +76,29 @@ def sweep(
 def explore(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 5006,
     browser: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in a browser.")] = True,
+    data: Annotated[Path | None, typer.Option(help="Your data, as fit takes them, shown from the start.")] = None,
+    base: Annotated[Path | None, typer.Option(help="With --data: the pretrained map, as fit takes it.")] = None,
+    base_data: Annotated[Path | None, typer.Option(help="With --data: or the data that it is fitted to.")] = None,
+    key: Annotated[str | None, typer.Option(help="Which array of the base's file.")] = None,
+    x_columns: Annotated[str | None, typer.Option(help="Inputs, as fit takes them.")] = None,
+    y_columns: Annotated[str | None, typer.Option(help="Outputs, likewise.")] = None,
 ) -> None:
-    """Serve a page on this machine where theory follows sliders and simulation comes on demand. Ctrl-C ends it."""
+    """Serve a page on this machine where theory follows sliders, simulation comes on demand, and your own data get the
+    same picture. Ctrl-C ends it.
+    """
+    from linreg_lora.explorer import own_data
     from linreg_lora.explorer.serve import serve
 
-    serve(port, show=browser, announce=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+    more = {"base": base, "base_data": base_data, "key": key, "x_columns": x_columns, "y_columns": y_columns}
+    if data is None and (named := [name for name, value in more.items() if value is not None]):
+        raise InvalidInput("data", f"a file, where {named[0].replace('_', '-')} is given", "nothing")
+
+    def own() -> own_data.OwnData:
+        assert data is not None
+        typer.echo(f"linreg-lora: fitting {data}", err=True)
+        return own_data.fit(own_data.Request(data, base, base_data, key, x_columns, y_columns))
+
+    serve(
+        port, show=browser, own=None if data is None else own,
+        announce=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"),
+    )  # fmt: skip

@@ -18,6 +18,8 @@ import panel as pn
 
 from linreg_lora.errors import LinregLoraError, one_line
 from linreg_lora.explorer import curves, markup, picture
+from linreg_lora.explorer.own_data import OwnData
+from linreg_lora.explorer.own_panel import OwnPanel
 from linreg_lora.explorer.setting import LARGEST_DIMENSION, PARAMETERS, Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
 from linreg_lora.explorer.view import View
@@ -32,9 +34,16 @@ _FORMATS = ("png", "svg", "csv", "nc")
 
 
 class Explorer:
-    """One visitor's page. `theory`: one thread for all visitors; `processes`: one process for all."""
+    """One visitor's page. `theory`: one thread for all visitors; `processes`: one process for all; `own`: the user's
+    data that are shown from the start."""
 
-    def __init__(self, theory: ThreadPoolExecutor, processes: LocalProcesses, parameters: dict[str, str]):
+    def __init__(
+        self,
+        theory: ThreadPoolExecutor,
+        processes: LocalProcesses,
+        parameters: dict[str, str],
+        own: OwnData | None = None,
+    ):
         self._theory, self._processes = theory, processes
         self._setting, self._refusal = Setting(), ""
         try:
@@ -48,7 +57,7 @@ class Explorer:
         self._out_of_date, self._running, self._open = False, False, True
         self._document: Any = pn.state.curdoc
         self._location: Any = pn.state.location
-        self.view = View()
+        self.view, self.own = View(), OwnPanel(processes, self._later, own)
         self.widgets = _widgets(self._setting)
         self._own_parameter(self._setting.family)
         self._message = pn.pane.HTML("", stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0)
@@ -97,10 +106,12 @@ class Explorer:
             self._count,
             pn.pane.HTML(markup.rule("Download"), stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0),
             pn.FlexBox(*downloads, gap="8px", align_items="center", margin=0),
+            *self.own.controls,
             stylesheets=[markup.CONTROLS],
             margin=0,
         )
         plots = pn.Column(
+            self.own.plots,
             self._message,
             self._summary,
             pn.pane.HTML(markup.LEGEND, stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0),
@@ -250,6 +261,7 @@ class Explorer:
     def _closed(self, _: Any) -> None:
         self._open = False
         self._stop()
+        self.own.stop()
 
 
 def _widgets(setting: Setting) -> dict[str, Any]:

@@ -27,6 +27,10 @@ NAMED = """
 .bk-spin-btn-up::before { content: "" / "increase" !important; }
 .bk-spin-btn-down::before { content: "" / "decrease" !important; }
 """
+#: A file input under its name.
+FILE = (
+    f":host {{ {_FONT} font-size: 13px; color: #222; }} input {{ {_FONT} display: block; width: 100%; margin: 3px 0; }}"
+)
 BAR = f"progress {{ height: 10px; width: 100%; accent-color: {_LORA}; }}"
 TEXT = f"""
 :host {{ {_FONT} color: #222; }}
@@ -38,6 +42,7 @@ h2 {{ font-size: 14px; margin: 14px 0 8px; padding-top: 12px; border-top: 1px so
   overflow-wrap: anywhere; }}
 .summary {{ font-size: 15px; line-height: 1.4; color: #222; margin: 0 6px 8px; min-height: 1.4em; }}
 @media (max-width: 480px) {{ .summary {{ min-height: 4.2em; }} }}
+.aside {{ font-size: 13px; margin: 0 6px 4px; color: #444; overflow-wrap: anywhere; }}
 .note {{ font-size: 13px; color: #444; min-height: 1.3em; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 13px; margin: 0 6px 6px; }}
 .legend span {{ display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }}
@@ -45,7 +50,7 @@ h2 {{ font-size: 14px; margin: 14px 0 8px; padding-top: 12px; border-top: 1px so
 HEAD = """<h1>LoRA against full fine-tuning, in linear regression</h1>
 <p>y = (A<sub>0</sub> + \u0394) x + \u03b5, n samples. Full fine-tuning (FFT) fits the update by least squares, LoRA by
 least squares of rank at most r. Excess risk is what the fitted map loses on new inputs. Curves are theory; simulate to
-check them. The address of this page keeps the setting.</p>"""
+check them. The address of this page keeps the setting. Your own data get the same plot, by leaving rows out.</p>"""
 
 
 def _line(color: str, dash: str, width: float = 2.5) -> str:
@@ -69,6 +74,17 @@ height="7" fill="white" stroke="#222"/></svg>simulated</span>
 </div>"""
 
 
+OWN_LEGEND = f"""<div class="legend">
+<span>{_line(_LORA, "none")}LoRA, left out in turn &plusmn; 2 standard errors</span>
+<span>{_line(_LORA, "5 3", 1.5)}expected of Gaussian data like these</span>
+<span>{_line(_FULL, "7 4")}FFT</span>
+<span>{_line(_FLOOR, "8 3 2 3")}FFT with its best ridge</span>
+<span>{_line("#595959", "2 3")}no adaptation</span>
+<span><svg width="16" height="16"><path d="M8 1l2 5h5l-4 3.4 1.6 5.3L8 11.6 3.4 14.7 5 9.4 1 6h5z" fill="#F0E442"
+stroke="#222"/></svg>chosen</span>
+</div>"""
+
+
 def refusal(message: str) -> str:
     """An error, in one line as the command line gives it."""
     return f'<div class="refusal" role="alert">{html.escape(message)}</div>'
@@ -77,6 +93,12 @@ def refusal(message: str) -> str:
 def summary(text: str) -> str:
     """What the curves say."""
     return f'<div class="summary">{html.escape(text)}</div>'
+
+
+def said(sentences: list[str]) -> str:
+    """What follows from the user's data: the verdict, and the rest in small print."""
+    verdict, *rest = sentences
+    return summary(verdict) + "".join(f'<p class="aside">{html.escape(line)}</p>' for line in rest)
 
 
 def note(text: str) -> str:

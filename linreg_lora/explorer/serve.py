@@ -5,27 +5,35 @@ import errno
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.sweeps.executors import LocalProcesses
+
+if TYPE_CHECKING:
+    from linreg_lora.explorer.own_data import OwnData
 
 _ADDRESS = "127.0.0.1"
 _LARGEST_PORT = 65535
 
 
-def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
-    """Serve the page on 127.0.0.1 until interrupted; port 0 takes any free one. `announce` gets its address.
+def serve(
+    port: int, *, show: bool, announce: Callable[[str], None], own: "Callable[[], OwnData] | None" = None
+) -> None:
+    """Serve the page on 127.0.0.1 until interrupted; port 0 takes any free one. `announce` gets its address. `own`
+    computes what is said of the user's data, which the page shows from the start.
 
-    Raises `LinregLoraError` where Panel is missing, `InvalidInput` for a port that cannot be used.
+    Raises what `own` raises, `LinregLoraError` where Panel is missing, `InvalidInput` for a port that cannot be used.
     """
     try:
         import panel as pn
     except ImportError:
         raise LinregLoraError("explore needs Panel: pip install 'linreg-lora[explore]'") from None
     port = _free_port(port)
+    given = own() if own is not None else None
     from linreg_lora.explorer import curves, markup
     from linreg_lora.explorer.app import Explorer
+    from linreg_lora.explorer.own_data import LARGEST_UPLOAD
     from linreg_lora.explorer.setting import Setting
 
     pn.extension(raw_css=[markup.DOCUMENT], notifications=False)
@@ -34,7 +42,7 @@ def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
 
     def page() -> pn.viewable.Viewable:
         parameters = {name: values[0].decode() for name, values in (pn.state.session_args or {}).items()}
-        return Explorer(theory, processes, parameters).page()
+        return Explorer(theory, processes, parameters, given).page()
 
     try:
         server: Any = pn.serve(
@@ -46,6 +54,7 @@ def serve(port: int, *, show: bool, announce: Callable[[str], None]) -> None:
             show=show,
             start=False,
             verbose=False,
+            websocket_max_message_size=2 * LARGEST_UPLOAD,  # base64 takes four thirds
         )
         announce(f"http://{_ADDRESS}:{port}")
         with contextlib.suppress(KeyboardInterrupt):

@@ -34,11 +34,11 @@ class View:
 
     def __init__(self) -> None:
         names = ("lora", "full", "floor", "points")
-        self.lora, self.full, self.floor, self.points = (_source(name, "x", "y", "r") for name in names)
+        self.lora, self.full, self.floor, self.points = (source(name, "x", "y", "r") for name in names)
         self.lora.data["fill"] = []
-        self.bars = _source("bars", "x", "low", "high")
+        self.bars = source("bars", "x", "low", "high")
         self.against_rank = self._rank_plot()
-        self.full_n, self.lora_n = (_source(name, "x", "y") for name in ("full-n", "lora-n"))
+        self.full_n, self.lora_n = (source(name, "x", "y") for name in ("full-n", "lora-n"))
         self._doubtful, self._no_mean = (
             BoxAnnotation(fill_color=color, fill_alpha=1.0, line_color=None, level="underlay", visible=False)
             for color in (DOUBTFUL, BAND)
@@ -60,7 +60,7 @@ class View:
         positive = found.floor > 0
         self.floor.data = {"x": x[positive], "y": found.floor[positive], "r": curve.ranks[positive]}
         self.show_simulated(None)
-        _fit(self.against_rank, risk_limits(found))
+        fit_axis(self.against_rank, risk_limits(found))
         self.against_rank.x_range.update(start=-0.12, end=float(x[-1]) + 0.12)
         ticks = position(np.array(rank_ticks(ranks[-1])))
         self.against_rank.xaxis[0].ticker.ticks = ticks.tolist()
@@ -68,7 +68,7 @@ class View:
     def show_simulated(self, curve: RiskCurve | None) -> None:
         """Simulated means, with bars of two standard errors; None removes them."""
         if curve is None:
-            self.points.data, self.bars.data = _empty("x", "y", "r"), _empty("x", "low", "high")
+            self.points.data, self.bars.data = empty("x", "y", "r"), empty("x", "low", "high")
             return
         assert curve.stderr is not None
         known = np.isfinite(curve.risk)
@@ -80,7 +80,7 @@ class View:
     def show_samples(self, found: AgainstSamples, dx: int, n: int) -> None:
         """FFT's risk against n; LoRA's follows by `show_lora`."""
         self.full_n.data = {"x": found.n, "y": found.fft}
-        self.lora_n.data = _empty("x", "y")
+        self.lora_n.data = empty("x", "y")
         for box, band in ((self._doubtful, found.doubtful), (self._no_mean, found.no_mean)):
             box.visible = band is not None
             if band is not None:
@@ -89,21 +89,21 @@ class View:
         low, high = float(found.n[0]) / 1.05, float(found.n[-1]) * 1.05
         self.against_n.x_range.update(start=low, end=high)
         self.against_n.xaxis[0].ticker.ticks = ticks_between(low, high)
-        _fit(self.against_n, limits(found.fft))
+        fit_axis(self.against_n, limits(found.fft))
 
     def show_lora(self, risk: dict[int, float], fft: np.ndarray) -> None:
         """LoRA's risk at the n known so far."""
         n = np.array(sorted(risk))
         y = np.array([risk[int(value)] for value in n])
         self.lora_n.data = {"x": n, "y": y}
-        _fit(self.against_n, limits(np.concatenate([fft, y])))
+        fit_axis(self.against_n, limits(np.concatenate([fft, y])))
 
     def title_of_samples(self, rank: int) -> None:
         """The rank that the second plot is about."""
         self.against_n.title.text = f"Risk against n: LoRA of rank {rank}"
 
     def _rank_plot(self) -> Any:
-        plot = _plot("Risk against rank", "LoRA rank r", y_axis_type="log", x_range=Range1d(start=0, end=1))
+        plot = new_plot("Risk against rank", "LoRA rank r", y_axis_type="log", x_range=Range1d(start=0, end=1))
         plot.xaxis[0].formatter = CustomJSTickFormatter(code="return String(Math.round(2 ** tick - 1))")
         plot.line("x", "y", source=self.floor, color=FLOOR, line_dash=FLOOR_DASH, line_width=2)
         plot.line("x", "y", source=self.full, color=FULL, line_dash=FULL_DASH, line_width=2)
@@ -132,7 +132,7 @@ class View:
         return plot
 
     def _sample_plot(self) -> Any:
-        plot = _plot(
+        plot = new_plot(
             "Risk against n", "samples n", x_axis_type="log", y_axis_type="log", x_range=Range1d(start=1, end=10)
         )
         plot.add_layout(self._doubtful)
@@ -148,7 +148,8 @@ class View:
         return plot
 
 
-def _plot(title: str, x_label: str, **options: Any) -> Any:
+def new_plot(title: str, x_label: str, **options: Any) -> Any:
+    """An empty plot in the page's look."""
     make: Any = figure
     plot = make(
         title=title,
@@ -176,16 +177,19 @@ def _plot(title: str, x_label: str, **options: Any) -> Any:
     return plot
 
 
-def _fit(plot: Any, ends: tuple[float, float]) -> None:
+def fit_axis(plot: Any, ends: tuple[float, float]) -> None:
+    """Let the vertical axis of a plot, which is logarithmic, show these ends."""
     low, high = ends
     plot.y_range.update(start=low, end=high)
     plot.yaxis[0].ticker.ticks = ticks_between(low, high)
 
 
-def _source(name: str, *columns: str) -> Any:
-    data: Any = _empty(*columns)
+def source(name: str, *columns: str) -> Any:
+    """A source of a plot's data that tests find by name."""
+    data: Any = empty(*columns)
     return ColumnDataSource(data, name=name)
 
 
-def _empty(*names: str) -> dict[str, list]:
+def empty(*names: str) -> dict[str, list]:
+    """Columns without rows."""
     return {name: [] for name in names}

@@ -11,6 +11,7 @@ imports (`provenance.code_hash`).
 
 import hashlib
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,10 @@ _MODULES = {
     "hessian-gap": "hessian_gap",
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
+    "real-tasks": "real_tasks",
 }
+#: What a figure needs beyond this package's dependencies: module, distribution, extra.
+_NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}
 #: Every figure of this package, by the name of its files.
 NAMES = tuple(_MODULES)
 
@@ -130,6 +134,7 @@ def regenerate(
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda *_: nullcontext(
         lambda _: None
     ),
+    skip: Callable[[str], None] | None = None,
 ) -> Iterator[list[Path]]:
     """Simulate and draw figures, and write name.nc, .pdf, .png and .json of each into the folder `out`.
 
@@ -137,8 +142,9 @@ def regenerate(
     process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
     again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
     with the number of cells just done. Every file is written completely or not at all. Yields the paths of each figure
-    when they are there. Raises `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`, a bad
-    `seed` and a folder that cannot be written.
+    when they are there. `skip` is called with the reason where a figure cannot be computed for want of an extra; None
+    raises `LinregLoraError` there. Raises `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
+    a bad `seed` and a folder that cannot be written.
     """
     names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)
     if trials < 2:
@@ -151,6 +157,11 @@ def regenerate(
             dataset = None if fresh else stored(name, out, trials=trials, seed=seed)
             if dataset is not None:
                 yield draw(name, dataset, out)
+                continue
+            if (reason := _lacking(name)) is not None:
+                if skip is None:
+                    raise LinregLoraError(reason)
+                skip(reason)
                 continue
             if executor is None and most > 1:
                 executor = stack.enter_context(local_processes(most))
@@ -176,6 +187,14 @@ def _asked_of(name: str) -> Iterator[None]:
         raise InvalidInput(name, "a figure that can be made", type(error).__name__, f"{error}, in {where}") from error
 
 
+def _lacking(name: str) -> str | None:
+    """Why a figure's data cannot be computed here, or None."""
+    module, distribution, extra = _NEEDS.get(name, ("linreg_lora", "", ""))
+    if importlib.util.find_spec(module) is not None:
+        return None
+    return f"figure {name} needs {distribution}: pip install 'linreg-lora[{extra}]'"
+
+
 def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | None":
     """The data of a figure in the folder `out` if the same run would give them again, else None."""
     import xarray as xr
@@ -188,8 +207,8 @@ def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | Non
         if hashlib.sha256(data.read_bytes()).hexdigest() != found["data_sha256"]:
             return None
         dataset = xr.load_dataset(data, engine="h5netcdf")
-        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(name), "versions": _versions()}
-    except (OSError, ValueError, KeyError, TypeError):
+        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(name), "versions": _versions(name)}
+    except (OSError, ValueError, KeyError, TypeError, ImportError):
         return None
     return dataset if all(found.get(key) == value for key, value in wanted.items()) else None
 
@@ -232,7 +251,7 @@ def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[s
         "one_problem": json.loads(dataset.attrs.get("problem", "null")),
         "problems_sha256": dataset.attrs.get("problems_sha256"),
         "code_sha256": code_hash(name),
-        "versions": _versions(),
+        "versions": _versions(name),
     }
     revision = provenance.revision(out) if out is not None else None
     return content | ({"revision": revision} if revision else {})
@@ -249,12 +268,13 @@ def code_hash(name: str) -> str:
     return provenance.code_hash(f"{__name__}.{where}", without=(f"{__name__}.style",))
 
 
-def _versions() -> dict[str, str]:
-    return provenance.versions_of("jax", "jaxlib", "numpy", "scipy", "matplotlib")
+def _versions(name: str) -> dict[str, str]:
+    more = [_NEEDS[name][1]] if name in _NEEDS else []
+    return provenance.versions_of("jax", "jaxlib", "numpy", "scipy", "matplotlib", *more)
 
 
 def index(out: Path) -> str:
-    """The page that shows every figure of the folder `out` with its caption, in Markdown. All their data are there."""
+    """The page that shows the figures whose data are in the folder `out`, with their captions, in Markdown."""
     import xarray as xr
 
     content = [
@@ -265,6 +285,9 @@ def index(out: Path) -> str:
         "same bytes.",
     ]
     for name in NAMES:
-        caption = module(name).caption(xr.load_dataset(out / f"{name}.nc", engine="h5netcdf"))
+        data = out / f"{name}.nc"
+        if not data.exists():
+            continue
+        caption = module(name).caption(xr.load_dataset(data, engine="h5netcdf"))
         content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", caption]
     return "\n".join(content) + "\n"

@@ -82,6 +82,20 @@ def read_base(path: Path, data: UserData, key: str | None = None) -> Float[np.nd
     return np.asarray(arrays.read_array(path, key), dtype=float)
 
 
+def read_known(data: UserData, base: Path | None, base_data: Path | None, key: str | None = None) -> Any:
+    """What was known before: the map of the file `base`, or least squares on `base_data`, which has the columns of
+    `data`; None for neither. Raises `InvalidInput` for both."""
+    if base is not None and base_data is not None:
+        raise InvalidInput("base", "the map or the data that it is fitted to", "both")
+    if base is not None:
+        return read_base(base, data, key)
+    if base_data is None:
+        return None
+    if base_data.suffix == ".npz":
+        return fitted_base(read_data(base_data))
+    return fitted_base(read_data(base_data, ",".join(data.input_names), ",".join(data.output_names)))
+
+
 def fitted_base(data: UserData) -> LinearMap:
     """Least squares with an intercept on other data: what was known before."""
     given = samples(data.inputs, data.outputs)
