@@ -12,8 +12,8 @@ from linreg_lora.problem import Problem
 def left_out_surplus(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """Mean leave-one-out loss of LoRA in closed form, minus the excess risk of LoRA fitted without the last sample.
 
-    r = `rank`, no intercept, the problem's ridge. By how much the noise drawn is more than Tr Sigma_eps a sample is taken
-    off: that has mean zero and most of the spread. The fit without a sample is plain NumPy's, by the singular value
+    r = `rank`, no intercept, the problem's ridge. What the noise drawn is more than Tr Sigma_eps a sample is taken off:
+    that has mean zero and most of the spread. The fit without a sample is plain NumPy's, by the singular value
     decomposition of what it predicts.
     """
     from linreg_lora.own_data.deletion import deletions, design
