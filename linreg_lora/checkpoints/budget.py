@@ -56,12 +56,13 @@ def allocate(
     shapes: Mapping[str, tuple[int, int]],
     budget: int,
     weights: Mapping[str, float] | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> Allocation:
     """The ranks that keep the most energy with at most `budget` parameters.
 
     `values`: singular values of each update, from large to small; `shapes`: its (dy, dx); `weights`: of each energy, by
-    default 1. No rank is above the largest at which B and A are fewer numbers than the matrix. Raises `InvalidInput`
-    for a budget that is none.
+    default 1; `most`: the largest rank of each, by default all. No rank is above the largest at which B and A are fewer
+    numbers than the matrix. Raises `InvalidInput` for a budget that is none.
 
     >>> import linreg_lora as ll
     >>> values, shapes = {"q": [3.0, 2.0, 0.5], "mlp": [2.5, 2.4, 2.3]}, {"q": (8, 8), "mlp": (32, 8)}
@@ -70,8 +71,9 @@ def allocate(
     ({'q': 2, 'mlp': 1}, 72)
     """
     budget = nonnegative_integer("budget", budget)
-    if values.keys() != shapes.keys() or (weights is not None and values.keys() != weights.keys()):
-        raise InvalidInput("shapes", "the same names as values (weights too)", f"{len(shapes)} of {len(values)}")
+    for field, given in (("shapes", shapes), ("weights", weights), ("most", most)):
+        if given is not None and given.keys() != values.keys():
+            raise InvalidInput(field, f"the {len(values)} names of values", f"{len(given)} names")
     energies = {}
     for name, given in values.items():
         array = np.asarray(given, dtype=float)
@@ -79,12 +81,14 @@ def allocate(
             raise InvalidInput("values", "singular values from large to small", f"others for {name}")
         energies[name] = array**2 * (1.0 if weights is None else weights[name])
     total = sum(float(np.sum(energy)) for energy in energies.values())
-    usable = {name: e[: largest_rank(*shapes[name])] for name, e in energies.items()}
-    usable = {name: e[e > 0] for name, e in usable.items()}
+    usable = {}
+    for name, energy in energies.items():
+        largest = largest_rank(*shapes[name]) if most is None else min(most[name], largest_rank(*shapes[name]))
+        usable[name] = energy[:largest][energy[:largest] > 0]
     costs = sorted({sum(shapes[name]) for name in usable})
     names = {cost: [name for name in usable if sum(shapes[name]) == cost] for cost in costs}
     lists = [_list(cost, np.concatenate([usable[name] for name in names[cost]])) for cost in costs]
-    counts, gain, most = _search(lists, budget)
+    counts, gain, bound = _search(lists, budget)
     ranks = dict.fromkeys(values, 0)
     for (cost, gains, _), count in zip(lists, counts.tolist(), strict=True):
         for name, rank in _shared(gains, count, {name: usable[name] for name in names[cost]}).items():
@@ -92,7 +96,7 @@ def allocate(
     parameters = sum(rank * sum(shapes[name]) for name, rank in ranks.items())
     if total == 0:
         return Allocation(ranks, parameters, budget, 1.0, 1.0)
-    return Allocation(ranks, parameters, budget, gain / total, max(gain, most) / total)
+    return Allocation(ranks, parameters, budget, gain / total, max(gain, bound) / total)
 
 
 def _list(cost: int, gains: Float[np.ndarray, "m"]) -> _List:

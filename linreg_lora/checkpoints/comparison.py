@@ -5,8 +5,8 @@ No more than one pair of tensors is in memory.
 
 import fnmatch
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from linreg_lora.checkpoints import peft
 from linreg_lora.checkpoints.activations import LayerInputs
 from linreg_lora.checkpoints.budget import Allocation, allocate
 from linreg_lora.checkpoints.update import Blocks, Settings, UpdateRanks, ranks_of
+from linreg_lora.console import progress
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.tensors import Tensor, tensors
 from linreg_lora.validation import choice
@@ -86,7 +87,6 @@ def compare_checkpoints(
     budget: int | None = None,
     weigh: Weigh | str = Weigh.ENERGY,
     exact: bool = False,
-    progress: Callable[[int], Callable[[int], None]] | None = None,
 ) -> Comparison:
     """The rank that LoRA would have needed for each weight of a fine-tuned checkpoint.
 
@@ -95,8 +95,8 @@ def compare_checkpoints(
     inputs of layers, or their second moments, by module or tensor (`update_ranks`), in npz or safetensors; `centre`:
     "auto", "yes" or "no". `include`, `exclude`: patterns of tensor names, as in *.q_proj.*; `fan_in_fan_out`: of those
     that are stored as inputs x outputs. `share`, `samples`, `noise_std`, `exact`: as of `update_ranks`. `budget`: ranks
-    that keep the most under so many parameters, weighed by "energy" or "share". `progress`: told how many tensors there
-    are, gives what to call with each. Raises `InvalidInput` for files and numbers that are none, naming the tensor.
+    that keep the most under so many parameters, none of them for rounding, weighed by "energy" or "share". Raises `InvalidInput` for
+    files and numbers that are none, naming the tensor.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -120,23 +120,22 @@ def compare_checkpoints(
     centre, weigh = choice("centre", centre, Centre), choice("weigh", weigh, Weigh)
     first, second = _checkpoint("before", before), _checkpoint("after", after)
     inputs = LayerInputs(activations, moments)
-    skipped = dict(_skipped(first, second, include, exclude))
-    chosen = [name for name in second if name in first and name not in skipped]
+    skipped = dict(_skipped((before.name, first), (after.name, second), include, exclude))
+    chosen = [name for name in second if name not in skipped]
     if not chosen:
         reason = f"; {next(iter(skipped))}: {next(iter(skipped.values()))}" if skipped else ""
         raise InvalidInput("after", "weights that are in both checkpoints", f"none{reason}", "look at names, --include")
     _require_some("fan-in-fan-out", fan_in_fan_out, chosen)
-    done = (lambda _: None) if progress is None else progress(len(chosen))
     updates = {}
-    for name in chosen:
-        transposed = _matches(name, fan_in_fan_out)
-        updates[name] = _update(name, first, second, inputs, centre, settings, transposed=transposed)
-        done(1)
-    skipped |= {name: "not in " + before.name for name in second if name not in first}
+    with progress("weights", len(chosen)) as advance:
+        for name in chosen:
+            transposed = _matches(name, fan_in_fan_out)
+            updates[name] = _update(name, first, second, inputs, centre, settings, transposed=transposed)
+            advance(1)
     allocation = None if budget is None else _allocated(updates, budget, weigh)
-    found = Comparison(updates, skipped, allocation, (), {n: (first[n].kind, second[n].kind) for n in chosen})
-    notes = tuple(_notes(found, first, second, inputs, centre))
-    return Comparison(updates, skipped, allocation, notes, found.kinds)
+    kinds = {name: (first[name].kind, second[name].kind) for name in chosen}
+    found = Comparison(updates, skipped, allocation, (), kinds)
+    return replace(found, notes=tuple(_notes(found, first, second, inputs, centre)))
 
 
 def _update(
@@ -159,9 +158,8 @@ def _update(
     except InvalidInput as error:
         if error.field in ("before", "after"):
             path = {"before": first, "after": second}[error.field][name].path
-            raise InvalidInput(
-                path.name, error.expected, f"{error.received.replace(' at ', f' at {name} ')}", "--exclude leaves it out"
-            ) from None
+            received = str(error.received).replace(" at ", f" at {name} ")
+            raise InvalidInput(path.name, error.expected, received, "--exclude leaves it out") from None
         raise InvalidInput(error.field, f"{error.expected} for {name}", error.received, error.remedy) from None
 
 
@@ -181,21 +179,23 @@ def _bias_changed(name: str, first: dict[str, Tensor], second: dict[str, Tensor]
 
 
 def _skipped(
-    first: dict[str, Tensor], second: dict[str, Tensor], include: Sequence[str], exclude: Sequence[str]
+    before: tuple[str, dict[str, Tensor]],
+    after: tuple[str, dict[str, Tensor]],
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> Iterator[tuple[str, str]]:
-    """Tensors of either checkpoint that are not compared, and why; those that only `second` has, elsewhere."""
+    """Tensors of either checkpoint that are not compared, and why."""
+    (old, first), (new, second) = before, after
     both = [*second, *(name for name in first if name not in second)]
     _require_some("include", [pattern for pattern in include if pattern != "*"], both)
     _require_some("exclude", exclude, both)
     for name in both:
         if not _matches(name, include) or _matches(name, exclude):
             yield name, "not asked for"
-        elif name not in second:
-            yield name, f"not in {_place(second)}"
-        elif name in first:
-            reason = _reason(first[name], second[name], name)
-            if reason:
-                yield name, reason
+        elif name not in first or name not in second:
+            yield name, f"not in {new if name in first else old}"
+        elif reason := _reason(first[name], second[name], name):
+            yield name, reason
 
 
 def _reason(first: Tensor, second: Tensor, name: str) -> str:
@@ -217,7 +217,7 @@ def _allocated(updates: dict[str, UpdateRanks], budget: int, weigh: Weigh) -> Al
     if weigh is Weigh.ENERGY and len({update.in_metric for update in updates.values()}) > 1:
         bare = next(name for name, update in updates.items() if not update.in_metric)
         raise InvalidInput("weigh", "share where some layers have no activations", "energy", f"as {bare}")
-    weights = {name: 1.0 for name in updates}
+    weights = dict.fromkeys(updates, 1.0)
     if weigh is Weigh.SHARE:
         weights = {name: 1 / update.energy if update.energy else 0.0 for name, update in updates.items()}
     return allocate(
@@ -225,6 +225,7 @@ def _allocated(updates: dict[str, UpdateRanks], budget: int, weigh: Weigh) -> Al
         {name: update.shape for name, update in updates.items()},
         budget,
         weights,
+        {name: update.rounding.rank for name, update in updates.items()},
     )
 
 
@@ -276,10 +277,6 @@ def _require_some(field_: str, patterns: Sequence[str], names: Sequence[str]) ->
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _place(known: dict[str, Tensor]) -> str:
-    return next(iter(known.values())).path.name if known else "the other"
 
 
 def _sized(shape: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ is taken: T is a triangular factor of the rows.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import scipy.linalg
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from linreg_lora.errors import InvalidInput
 from linreg_lora.validation import LARGEST
 
+_TOLERANCE = 5e-4
 _EXPECTED_MOMENT = "a symmetric positive semidefinite matrix, not zero"
 
 
@@ -39,17 +40,18 @@ class Metric(NamedTuple):
         """D Q: what of an update the inputs reach."""
         return update if self.basis is None else update @ self.basis
 
-    def noise_row(self, variances: Float[np.ndarray, "dx"]) -> float:
-        """The largest eigenvalue of T' Q' diag(v) Q T."""
-        from scipy.sparse.linalg import LinearOperator, eigsh
+    def largest(self, variances: Float[np.ndarray, "dx"]) -> float:
+        """The largest eigenvalue of T' Q' diag(v) Q T, to a thousandth."""
+        from scipy.sparse.linalg import ArpackNoConvergence, svds
 
-        scaled = self.factor if self.basis is None else self.basis @ self.factor
-        size = scaled.shape[1]
-        if size < 3:
-            return float(np.linalg.norm(np.sqrt(variances)[:, None] * scaled, 2) ** 2)
-        operator = LinearOperator((size, size), lambda v: scaled.T @ (variances * (scaled @ v.ravel())), dtype=float)
-        start = np.random.default_rng(0).standard_normal(size)
-        return float(eigsh(operator, 1, v0=start, tol=1e-6, return_eigenvectors=False)[0])
+        scaled = np.sqrt(variances)[:, None] * (self.factor if self.basis is None else self.basis @ self.factor)
+        if min(scaled.shape) > 2 and np.any(variances):
+            start = np.random.default_rng(0).standard_normal(min(scaled.shape))
+            try:
+                return float(svds(scaled, 1, v0=start, tol=_TOLERANCE, return_singular_vectors=False)[0] ** 2)
+            except ArpackNoConvergence:
+                pass
+        return float(np.linalg.norm(scaled, 2) ** 2)
 
 
 def of_rows(name: str, blocks: Iterable[Float[np.ndarray, "k dx"]], *, centred: bool = False) -> Metric:
@@ -72,7 +74,7 @@ def of_rows(name: str, blocks: Iterable[Float[np.ndarray, "k dx"]], *, centred: 
             mean = mean + (here - mean) * (len(block) / new)
         count = new
         stacked = part if triangle is None else np.vstack([triangle, part])
-        triangle = stacked if len(stacked) < stacked.shape[1] else np.linalg.qr(stacked, mode="r")
+        triangle = stacked if len(stacked) < stacked.shape[1] else np.asarray(np.linalg.qr(stacked, mode="r"))
     if triangle is None or not np.any(triangle):
         raise InvalidInput(name, "rows of inputs that are not all zero" if not centred else "rows that differ", "none")
     return _of_factor(triangle.T / np.sqrt(count), count)
@@ -109,7 +111,8 @@ def _of_factor(factor: Float[np.ndarray, "dx m"], samples: int) -> Metric:
     dx, m = factor.shape
     if m == dx and _condition(factor) > dx * eps:
         return Metric(None, factor, variances, samples)
-    basis, triangle, order = scipy.linalg.qr(factor, mode="economic", pivoting=True, check_finite=False)
+    pivoted = scipy.linalg.qr(factor, mode="economic", pivoting=True, check_finite=False)
+    basis, triangle, order = cast("tuple[np.ndarray, np.ndarray, np.ndarray]", pivoted)
     sizes = np.abs(np.diag(triangle))
     rank = int(np.sum(sizes > max(dx, m) * eps * sizes[0]))
     inner = np.empty((rank, m))
@@ -121,7 +124,8 @@ def _condition(lower: Float[np.ndarray, "k k"]) -> float:
     """The reciprocal condition of a triangular matrix, in the 1-norm; 0 where it is singular."""
     if not np.all(np.diag(lower)):
         return 0.0
-    reciprocal, _ = scipy.linalg.lapack.dtrcon(lower, uplo="L")
+    (trcon,) = scipy.linalg.get_lapack_funcs(("trcon",), (lower,))
+    reciprocal, _ = trcon(lower, uplo="L")
     return float(reciprocal)
 
 
@@ -129,4 +133,5 @@ def _require_numbers(name: str, block: Float[np.ndarray, "k dx"], before: int) -
     wrong = np.argwhere(~(np.abs(block) <= LARGEST))
     if len(wrong):
         row, column = wrong[0].tolist()
-        raise InvalidInput(name, f"finite numbers up to {LARGEST:g}", f"{block[row, column]} at [{before + row}, {column}]")
+        place = f"{block[row, column]} at [{before + row}, {column}]"
+        raise InvalidInput(name, f"finite numbers up to {LARGEST:g}", place)

@@ -13,8 +13,10 @@ and is worth keeping above the threshold of Gavish and Donoho 2014, (m, b = max(
     m (2 (b + 1) + 8 b / (b + 1 + sqrt(b^2 + 14 b + 1))).
 
 Where sigma is not known, the median of all values says how large the noise is, which is fair while most of them are
-noise. Without the metric D's own noise is sigma G W^{-1/2} Sigma^{-1/2}, W Wishart of n samples: a law of its own, known
-where Sigma is a multiple of the identity. Its largest value is by Johnstone 2008, and its median by Wachter's law.
+noise; of few values it is itself uncertain, and about one in ten updates of noise alone has a direction above the edge
+at min(dy, k) = 40. Without the metric D's own noise is sigma G W^{-1/2} Sigma^{-1/2}, W Wishart of n samples: a law of
+its own, known where Sigma is a multiple of the identity. Its largest value is by Johnstone 2008, and its median by
+Wachter's law.
 """
 
 from typing import NamedTuple
@@ -49,9 +51,7 @@ class NoiseRank(NamedTuple):
     note: str
 
 
-def in_metric(
-    values: Float[np.ndarray, "q"], rows: int, rank: int, noise: float | None = None
-) -> NoiseRank:
+def in_metric(values: Float[np.ndarray, "q"], rows: int, rank: int, noise: float | None = None) -> NoiseRank:
     """Of the values of D S^{1/2}; `rank`: of S; `noise`: sigma / sqrt(n), None where it is not known."""
     known_by = "median" if noise is None else "noise_std"
     scale = float(np.median(values) ** 2 / quantile(rows, rank, len(values) / 2)) if noise is None else noise**2

@@ -37,7 +37,9 @@ class RoundingErrors:
         self._kind, self._variances = kind, variances
         self._outputs, self._inputs = np.zeros(shape[0]), np.zeros(shape[1])
 
-    def add(self, start: int, after: Float[np.ndarray, "k c"], update: Float[np.ndarray, "k c"], *, transposed: bool) -> None:
+    def add(
+        self, start: int, after: Float[np.ndarray, "k c"], update: Float[np.ndarray, "k c"], *, transposed: bool
+    ) -> None:
         """Rows from `start` on, as stored; `transposed`: rows are inputs."""
         errors = error_variances(after, self._kind) * np.any(update != 0, axis=1)[:, None]
         at = slice(start, start + len(after))
@@ -53,7 +55,7 @@ class RoundingErrors:
         """Beside the singular values of the update, in the same metric."""
         energy, column = float(np.sum(values**2)), float(np.max(self._inputs))
         if metric is not None:
-            column = metric.noise_row(self._inputs)
+            column = metric.largest(self._inputs)
         edge = float(np.sqrt(column) + np.sqrt(np.max(self._outputs)))
         share = min(1.0, float(np.sum(self._outputs)) / energy) if energy > 0 else 0.0
         return Rounding(share, edge, int(np.sum(values > edge)))

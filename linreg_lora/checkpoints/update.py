@@ -236,19 +236,11 @@ def _noise(
     return noises.in_metric(values, shape[0], metric.rank, sigma)
 
 
-def _notes(
-    values: Float[np.ndarray, "q"], unseen: float, rounding: Rounding, size: int, share: float
-) -> Iterator[str]:
+def _notes(values: Float[np.ndarray, "q"], unseen: float, rounding: Rounding, size: int, share: float) -> Iterator[str]:
     if unseen > max(1 - share, _NOTHING_UNSEEN):
-        yield (
-            f"{100 * unseen:.3g} % of the squared change is on directions that these inputs never have: "
-            "they are not all that it was trained on"
-        )
+        yield "the change has directions that these inputs never have: they are not all that it was trained on"
     if of.rank_for(values, share, size) > rounding.rank:
-        yield (
-            f"the rank counts how W1 was rounded to be stored, up to {100 * rounding.share:.3g} % of the energy: "
-            f"{rounding.rank} directions are above rounding"
-        )
+        yield "the rank counts how W1 was rounded to be stored: fewer directions are above rounding"
 
 
 def _require_fit(shape: tuple[int, int], metric: Metric | None, settings: Settings) -> None:
