@@ -95,8 +95,8 @@ def compare_checkpoints(
     inputs of layers, or their second moments, by module or tensor (`update_ranks`), in npz or safetensors; `centre`:
     "auto", "yes" or "no". `include`, `exclude`: patterns of tensor names, as in *.q_proj.*; `fan_in_fan_out`: of those
     that are stored as inputs x outputs. `share`, `samples`, `noise_std`, `exact`: as of `update_ranks`. `budget`: ranks
-    that keep the most under so many parameters, none of them for rounding, weighed by "energy" or "share". Raises `InvalidInput` for
-    files and numbers that are none, naming the tensor.
+    that keep the most under so many parameters, none of them for rounding, weighed by "energy" or "share". Raises
+    `InvalidInput` for files and numbers that are none, naming the tensor.
 
     >>> import tempfile
     >>> from pathlib import Path

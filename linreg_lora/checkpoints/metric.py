@@ -48,7 +48,8 @@ class Metric(NamedTuple):
         if min(scaled.shape) > 2 and np.any(variances):
             start = np.random.default_rng(0).standard_normal(min(scaled.shape))
             try:
-                return float(svds(scaled, 1, v0=start, tol=_TOLERANCE, return_singular_vectors=False)[0] ** 2)
+                found = svds(scaled, 1, v0=start, tol=_TOLERANCE, return_singular_vectors=False)  # type: ignore[arg-type]
+                return float(np.asarray(found)[0]) ** 2
             except ArpackNoConvergence:
                 pass
         return float(np.linalg.norm(scaled, 2) ** 2)

@@ -55,7 +55,7 @@ def in_metric(values: Float[np.ndarray, "q"], rows: int, rank: int, noise: float
     """Of the values of D S^{1/2}; `rank`: of S; `noise`: sigma / sqrt(n), None where it is not known."""
     known_by = "median" if noise is None else "noise_std"
     scale = float(np.median(values) ** 2 / quantile(rows, rank, len(values) / 2)) if noise is None else noise**2
-    edge = np.sqrt(scale * largest_of_noise(rows, rank))
+    edge = float(np.sqrt(scale * largest_of_noise(rows, rank)))
     worth = int(np.sum(values > np.sqrt(scale * worth_keeping(rows, rank))))
     count = _above(values, edge, max(rows, rank))
     return NoiseRank(edge, count, worth, known_by, *(_doubt(values, count) if noise is None else (False, "")))
@@ -66,11 +66,12 @@ def without_metric(values: Float[np.ndarray, "q"], rows: int, columns: int, samp
     median = float(np.median(values) ** 2)
     if samples is None or samples <= columns:
         few = "" if samples is None else f"n = {samples} samples fit {columns} inputs exactly; "
-        edge = np.sqrt(median / quantile(rows, columns, len(values) / 2) * largest_of_noise(rows, columns))
+        scale = median / quantile(rows, columns, len(values) / 2)
+        edge = float(np.sqrt(scale * largest_of_noise(rows, columns)))
         note = f"{few}as if inputs were isotropic and samples many: counts too many; give activations or samples"
         return NoiseRank(edge, _above(values, edge, max(rows, columns)), None, "median", True, note)
     largest, middle = least_squares_noise(rows, columns, samples)
-    edge = np.sqrt(median / middle * largest)
+    edge = float(np.sqrt(median / middle * largest))
     count = _above(values, edge, max(rows, columns))
     flagged, note = _doubt(values, count)
     if samples < _MANY_SAMPLES * columns:

@@ -258,10 +258,11 @@ def _matrix(field_: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.ndim != 2 or 0 in array.shape:
         raise InvalidInput(field_, "a matrix of real numbers", f"shape {array.shape}")
-    if array.dtype.kind == "V" or array.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
-    _require_numbers(field_, array if array.dtype.kind in "biuf" else real_array(field_, value, "a matrix"), 0)
-    return real_array(field_, array, "a matrix of real numbers")
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        return real_array(field_, value, "a matrix of real numbers")
+    array = array.astype(float)
+    _require_numbers(field_, array, 0)
+    return array
 
 
 def _require_numbers(name: str, block: Float[np.ndarray, "k c"], before: int) -> None:
