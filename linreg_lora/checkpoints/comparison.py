@@ -118,6 +118,7 @@ def compare_checkpoints(
     """
     settings = Settings(share, samples, noise_std, exact)
     centre, weigh = choice("centre", centre, Centre), choice("weigh", weigh, Weigh)
+    settings.require_inputs(known=activations is not None or moments is not None)
     first, second = _checkpoint("before", before), _checkpoint("after", after)
     inputs = LayerInputs(activations, moments)
     skipped = dict(_skipped((before.name, first), (after.name, second), include, exclude))

@@ -42,6 +42,11 @@ class Settings:
         if self.noise_std is not None:
             nonnegative_number("noise-std", self.noise_std)
 
+    def require_inputs(self, *, known: bool) -> None:
+        """The noise has a known level in their metric alone."""
+        if self.noise_std is not None and not known:
+            raise InvalidInput("noise-std", "activations or moments beside it", "none")
+
 
 @dataclass(frozen=True)
 class UpdateRanks:
@@ -152,6 +157,7 @@ def update_ranks(
         raise InvalidInput("after", f"shape {first.shape}, as before", f"shape {second.shape}")
     if activations is not None and moment is not None:
         raise InvalidInput("moment", "activations or their moment", "both")
+    settings.require_inputs(known=activations is not None or moment is not None)
     known = None
     if activations is not None:
         known = metrics.of_rows("activations", [_matrix("activations", activations)], centred=centred)
@@ -248,8 +254,6 @@ def _require_fit(shape: tuple[int, int], metric: Metric | None, settings: Settin
         count = len(metric.variances)
         remedy = "it is stored as inputs x outputs: say so" if count == shape[0] else ""
         raise InvalidInput("activations", f"{shape[1]} inputs", f"{count}", remedy)
-    if settings.noise_std is not None and metric is None:
-        raise InvalidInput("noise-std", "activations or moments beside it", "none")
     if settings.noise_std is not None and settings.samples is None and metric is not None and metric.samples is None:
         raise InvalidInput("samples", "how many rows the moments are of", "nothing")
 
