@@ -125,15 +125,20 @@ def test_squares_are_used_only_where_they_lose_nothing(monkeypatch):
     monkeypatch.setattr(spectrum, "SMALL", 4)
     rng = np.random.default_rng(0)
     left, right = (np.linalg.qr(rng.standard_normal((size, 8)))[0] for size in (30, 12))
-    mild, steep = np.linspace(1, 2, 8)[::-1], np.logspace(0, -12, 8)
+    mild, steep = np.linspace(1, 2, 8)[::-1], np.logspace(0, -14, 8)
     found = spectrum.singular_values(left * mild @ right.T[:, :8])
     assert found.squared
     np.testing.assert_allclose(found.values, np.linalg.svd(left * mild @ right.T[:, :8])[1], rtol=1e-13)
+    tall = left[:, :4] * mild[:4] @ right.T[:4, :8] + left[:, 4:] * 1e-5 @ right.T[4:, :8]
+    tall[:, 0] = tall[:, 1] * (1 + 1e-12)
+    loose = spectrum.singular_values(tall)
+    assert (loose.squared, loose.resolved) == (True, False)
+    np.testing.assert_allclose(loose.values[:5], np.linalg.svd(tall)[1][:5], rtol=1e-3)
     matrix = left * steep @ right.T
     square = matrix @ matrix.T
     assert np.sqrt(abs(np.linalg.eigvalsh(square)[-8])) > 10 * steep[-1]
     exact = spectrum.singular_values(matrix[:, :8])
-    assert not exact.squared
+    assert (exact.squared, exact.resolved) == (False, True)
     assert not spectrum.singular_values(left * mild @ right.T[:, :8], exact=True).squared
     np.testing.assert_allclose(exact.values, np.linalg.svd(matrix[:, :8])[1], rtol=1e-12, atol=1e-16)
 

@@ -205,6 +205,8 @@ def test_a_budget_and_the_file_for_peft(run, folder):
     code, out, _ = run("weights", *words)
     assert code == 0
     assert "Under a budget of 200: 200 used" in out
+    in_metric = compared(run, *words[:3], "--activations=inputs.npz")  # frozen has no inputs, and has not changed
+    assert in_metric["budget"]["parameters"] == 200
 
 
 def test_the_table(run, folder):
@@ -243,6 +245,9 @@ def test_no_more_than_a_pair_of_tensors_is_in_memory(tmp_path):
     assert eight < 1.1 * one + 8 * 2 * 300 * 8
 
 
+BOTH = ["old.safetensors", "new.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -252,28 +257,29 @@ def test_no_more_than_a_pair_of_tensors_is_in_memory(tmp_path):
         (["old.safetensors", "nan.safetensors"], ["nan.safetensors", "nan at layers.0.up.weight [3, 5]", "--exclude"]),
         (["inf.safetensors", "new.safetensors"], ["inf.safetensors", "-inf at layers.0.up.weight [3, 5]"]),
         (["old.safetensors", "other.safetensors"], ["after", "weights that are in both", "not in old.safetensors"]),
-        (["old.safetensors", "new.safetensors", "--include=z*"], ["include", "a pattern of tensors", "z*"]),
-        (["old.safetensors", "new.safetensors", "--exclude=z*"], ["exclude", "z*"]),
-        (["old.safetensors", "new.safetensors", "--fan-in-fan-out=z*"], ["fan-in-fan-out", "z*"]),
-        (["old.safetensors", "new.safetensors", "--exclude=*"], ["weights that are in both", "not asked for"]),
-        (["old.safetensors", "new.safetensors", "--share=2"], ["share", "at most 1", "2"]),
-        (["old.safetensors", "new.safetensors", "--budget=-1"], ["budget", "an integer >= 0", "-1"]),
-        (["old.safetensors", "new.safetensors", "--budget=9", "--weigh=size"], ["weigh", "energy, share", "size"]),
-        (["old.safetensors", "new.safetensors", "--centre=maybe"], ["centre", "auto, yes, no", "maybe"]),
-        (["old.safetensors", "new.safetensors", "--samples=0"], ["samples", "an integer >= 1"]),
-        (["old.safetensors", "new.safetensors", "--ranks=a"], ["ranks", "integers"]),
-        (["old.safetensors", "new.safetensors", "--ranks=-2"], ["ranks", ">= 0"]),
-        (["old.safetensors", "new.safetensors", "--noise-std=1"], ["noise-std", "activations or moments"]),
-        (["old.safetensors", "new.safetensors", "--activations=none.npz"], ["none.npz"]),
-        (["old.safetensors", "new.safetensors", "--activations=old.csv"], ["activations", ".npz"]),
-        (["old.safetensors", "new.safetensors", "--activations=objects.npz"], ["objects are not read"]),
-        (["old.safetensors", "new.safetensors", "--activations=narrow.npz"], ["16 inputs for layers.0.up.weight", "7"]),
-        (["old.safetensors", "new.safetensors", "--activations=flat.npz"], ["layers.0.up", "a matrix"]),
-        (["old.safetensors", "new.safetensors", "--activations=holes.npz"], ["layers.0.up", "nan at [1, 2]"]),
-        (["old.safetensors", "new.safetensors", "--moments=inputs.npz"], ["layers.0.down", "symmetric", "(100, 24)"]),
-        (["old.safetensors", "new.safetensors", "--moments=inputs.npz", "--activations=inputs.npz"],
+        ([*BOTH, "--include=z*"], ["include", "a pattern of tensors", "z*"]),
+        ([*BOTH, "--exclude=z*"], ["exclude", "z*"]),
+        ([*BOTH, "--fan-in-fan-out=z*"], ["fan-in-fan-out", "z*"]),
+        ([*BOTH, "--exclude=*"], ["weights that are in both", "not asked for"]),
+        ([*BOTH, "--share=2"], ["share", "at most 1", "2"]),
+        ([*BOTH, "--budget=-1"], ["budget", "an integer >= 0", "-1"]),
+        ([*BOTH, "--budget=9", "--weigh=size"], ["weigh", "energy, share", "size"]),
+        ([*BOTH, "--centre=maybe"], ["centre", "auto, yes, no", "maybe"]),
+        ([*BOTH, "--samples=0"], ["samples", "an integer >= 1"]),
+        ([*BOTH, "--ranks=a"], ["ranks", "integers"]),
+        ([*BOTH, "--ranks=-2"], ["ranks", ">= 0"]),
+        ([*BOTH, "--noise-std=1"], ["noise-std", "activations or moments"]),
+        ([*BOTH, "--activations=none.npz"], ["none.npz"]),
+        ([*BOTH, "--activations=old.csv"], ["activations", ".npz"]),
+        ([*BOTH, "--activations=objects.npz"], ["objects are not read"]),
+        ([*BOTH, "--activations=narrow.npz"], ["layers.0.up: expected 16 inputs", "received 7"]),
+        ([*BOTH, "--activations=flat.npz"], ["layers.0.up", "a matrix"]),
+        ([*BOTH, "--activations=holes.npz"], ["layers.0.up", "nan at [1, 2]"]),
+        ([*BOTH, "--moments=inputs.npz"], ["layers.0.down", "square", "(100, 24)"]),
+        ([*BOTH, "--moments=inputs.npz", "--activations=inputs.npz"],
          ["moments", "not among the activations"]),
-        (["old.safetensors", "new.safetensors", "--activations=inputs.npz", "--budget=9"], ["weigh", "share", "frozen"]),
+        ([*BOTH, "--activations=narrow.npz", "--budget=9"], ["layers.0.up", "16 inputs"]),
+        ([*BOTH, "--activations=one.npz", "--budget=9"], ["weigh", "share", "layers.0.d"]),
         (["twice", "new.safetensors"], ["every tensor in one file", "name the file"]),
     ],
 )  # fmt: skip
@@ -294,7 +300,8 @@ def test_bad_lines(run, folder, words, parts):
     (folder / "old.csv").write_text("a\n1\n")
     holes = np.ones((4, 16))
     holes[1, 2] = np.nan
-    arrays = {"objects": np.array([{}, 1], dtype=object), "narrow": np.ones((4, 7)), "flat": np.ones(4), "holes": holes}
+    arrays = {"objects": np.array([{}, 1], dtype=object), "narrow": np.ones((4, 7)), "flat": np.ones(4), "holes": holes,
+              "one": np.ones((4, 16))}  # fmt: skip
     for name, array in arrays.items():
         np.savez(folder / f"{name}.npz", **{"layers.0.up": array})
     before = sorted(path.name for path in folder.rglob("*"))

@@ -45,6 +45,19 @@ class LayerInputs:
             return metric.of_rows(key, self._rows[key].blocks(), centred=centred)
         return metric.of_moment(key, self._moments[key].whole(), self._moments[key].eps)
 
+    def require_fit(self, tensor: str, inputs: int, outputs: int) -> None:
+        """Refuses inputs of another number than a weight has, before any are read."""
+        key = self.key(tensor)
+        if key is None:
+            return
+        rows = key in self._rows
+        shape = (self._rows if rows else self._moments)[key].shape
+        if len(shape) < 2 or (not rows and (len(shape) != 2 or shape[0] != shape[1])):
+            raise InvalidInput(key, "a matrix of inputs" if rows else "a square matrix", f"shape {shape}")
+        if shape[-1] != inputs:
+            remedy = "stored as inputs x outputs? --fan-in-fan-out says so" if shape[-1] == outputs else ""
+            raise InvalidInput(key, f"{inputs} inputs, as {tensor} has", f"{shape[-1]}", remedy)
+
     def is_moment(self, tensor: str) -> bool:
         return self.key(tensor) in self._moments
 
@@ -60,10 +73,12 @@ class _Archived:
         self._path, self._key = path, key
         self.eps = float(np.finfo(float).eps)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return arrays.shape_of(self._path, self._key)
+
     def _read(self) -> np.ndarray:
         array = arrays.read_array(self._path, self._key)
-        if array.ndim < 2:
-            raise InvalidInput(self._key, "a matrix", f"shape {array.shape}")
         if array.dtype.kind == "f":
             self.eps = max(self.eps, float(np.finfo(array.dtype).eps))
         return array.reshape(-1, array.shape[-1])
@@ -81,10 +96,9 @@ class _Archived:
 class _Tensor:
     """A tensor of a safetensors file."""
 
-    def __init__(self, key: str, tensor: tensors.Tensor) -> None:
-        if len(tensor.shape) < 2:
-            raise InvalidInput(key, "a matrix", f"shape {tensor.shape}")
-        self._tensor, self.eps = tensor, _EPS.get(tensor.kind, float(np.finfo(float).eps))
+    def __init__(self, tensor: tensors.Tensor) -> None:
+        self._tensor, self.shape = tensor, tensor.shape
+        self.eps = _EPS.get(tensor.kind, float(np.finfo(float).eps))
 
     def whole(self) -> Float[np.ndarray, "n dx"]:
         return self._tensor.read().reshape(-1, self._tensor.shape[-1])
@@ -101,5 +115,5 @@ def _source(field: str, path: Path | None) -> dict[str, _Archived] | dict[str, _
     if path.suffix == ".npz":
         return {key: _Archived(path, key) for key in arrays.keys(path)}
     if path.suffix in (".safetensors", ".json") or path.is_dir():
-        return {key: _Tensor(key, tensor) for key, tensor in tensors.tensors(path).items()}
+        return {key: _Tensor(tensor) for key, tensor in tensors.tensors(path).items()}
     raise InvalidInput(field, "a .npz archive or .safetensors, a matrix for each layer", path.suffix or path.name)

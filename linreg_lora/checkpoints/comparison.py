@@ -18,7 +18,7 @@ from linreg_lora.checkpoints.update import Blocks, Settings, UpdateRanks, ranks_
 from linreg_lora.console import progress
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.tensors import Tensor, tensors
-from linreg_lora.validation import choice
+from linreg_lora.validation import choice, nonnegative_integer
 
 _BLOCK = 2**26
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -127,11 +127,18 @@ def compare_checkpoints(
         reason = f"; {next(iter(skipped))}: {next(iter(skipped.values()))}" if skipped else ""
         raise InvalidInput("after", "weights that are in both checkpoints", f"none{reason}", "look at names, --include")
     _require_some("fan-in-fan-out", fan_in_fan_out, chosen)
+    turned = {name for name in chosen if _matches(name, fan_in_fan_out)}
+    for name in chosen:
+        rows, columns = _sides(second[name])
+        inputs.require_fit(name, *((rows, columns) if name in turned else (columns, rows)))
+    if budget is not None:
+        nonnegative_integer("budget", budget)
+        if weigh is Weigh.ENERGY:
+            _require_one_metric(chosen, first, second, inputs)
     updates = {}
     with progress("weights", len(chosen)) as advance:
         for name in chosen:
-            transposed = _matches(name, fan_in_fan_out)
-            updates[name] = _update(name, first, second, inputs, centre, settings, transposed=transposed)
+            updates[name] = _update(name, first, second, inputs, centre, settings, transposed=name in turned)
             advance(1)
     allocation = None if budget is None else _allocated(updates, budget, weigh)
     kinds = {name: (first[name].kind, second[name].kind) for name in chosen}
@@ -150,7 +157,7 @@ def _update(
     transposed: bool,
 ) -> UpdateRanks:
     tensor = second[name]
-    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    rows, columns = _sides(tensor)
     shape = (columns, rows) if transposed else (rows, columns)
     centred = centre is Centre.YES or (centre is Centre.AUTO and _bias_changed(name, first, second))
     metric = inputs.metric(name, centred=centred)
@@ -166,6 +173,23 @@ def _update(
 
 def _pairs(first: Tensor, second: Tensor) -> Blocks:
     return zip(first.rows(_BLOCK), second.rows(_BLOCK), strict=True)
+
+
+def _require_one_metric(
+    chosen: Sequence[str], first: dict[str, Tensor], second: dict[str, Tensor], inputs: LayerInputs
+) -> None:
+    """Energies of layers with and without inputs are not of one unit; a layer that has not changed has none."""
+    bare = [name for name in chosen if inputs.key(name) is None]
+    if len(bare) == len(chosen):
+        return
+    for name in bare:
+        if any((old != new).any() for old, new in _pairs(first[name], second[name])):
+            raise InvalidInput("weigh", "share, where a layer has no activations", "energy", f"as {name} has none")
+
+
+def _sides(tensor: Tensor) -> tuple[int, int]:
+    """Rows and columns, as it is stored."""
+    return tensor.shape[0], math.prod(tensor.shape[1:])
 
 
 def _bias_changed(name: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -215,9 +239,6 @@ def _reason(first: Tensor, second: Tensor, name: str) -> str:
 
 
 def _allocated(updates: dict[str, UpdateRanks], budget: int, weigh: Weigh) -> Allocation:
-    if weigh is Weigh.ENERGY and len({update.in_metric for update in updates.values()}) > 1:
-        bare = next(name for name, update in updates.items() if not update.in_metric)
-        raise InvalidInput("weigh", "share where some layers have no activations", "energy", f"as {bare}")
     weights = dict.fromkeys(updates, 1.0)
     if weigh is Weigh.SHARE:
         weights = {name: 1 / update.energy if update.energy else 0.0 for name, update in updates.items()}

@@ -120,7 +120,7 @@ def _median(rows: int, columns: int, samples: int) -> float:
 
 
 def _above(values: Float[np.ndarray, "q"], edge: float, size: int) -> int:
-    """Values above the edge and above rounding."""
+    """Values above the edge and above rounding, which the median of an exact low rank is."""
     return min(int(np.sum(values > edge)), numerical_rank(values, size))
 
 

@@ -2,8 +2,8 @@
 
 Squares lose half of the digits. With q = min(rows, columns) the eigenvalue s_j^2 of the Gram matrix is off by about
 q eps s_1^2, so that s_j is off by q eps s_1^2 / (2 s_j): nothing for sums of squares, all of it below sqrt(q eps) s_1.
-Where the smallest value lies there, or the median is off by more than a thousandth, the values are computed again
-without squares.
+Where the median is off by more than a thousandth, the values are computed again without squares. Where it is not, the
+smallest ones may still be: they are then no more than their bound, and the numerical rank is not known.
 """
 
 from typing import NamedTuple
@@ -17,10 +17,12 @@ _MEDIAN_OFF = 1e-3
 
 
 class SingularValues(NamedTuple):
-    """`values`, from large to small; `squared`: whether they are roots of the eigenvalues of a Gram matrix."""
+    """`values`, from large to small; `squared`: whether they are roots of the eigenvalues of a Gram matrix; `resolved`:
+    whether the smallest is told from rounding."""
 
     values: Float[np.ndarray, "q"]
     squared: bool
+    resolved: bool
 
 
 def singular_values(matrix: Float[np.ndarray, "rows columns"], *, exact: bool = False) -> SingularValues:
@@ -30,11 +32,7 @@ def singular_values(matrix: Float[np.ndarray, "rows columns"], *, exact: bool = 
         gram = matrix @ matrix.T if matrix.shape[0] == size else matrix.T @ matrix
         values = np.sqrt(np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None))
         del gram
-        if _resolved(values):
-            return SingularValues(values, True)
-    return SingularValues(np.linalg.svd(matrix, compute_uv=False), False)
-
-
-def _resolved(values: Float[np.ndarray, "q"]) -> bool:
-    off = len(values) * np.finfo(float).eps * values[0] ** 2
-    return bool(values[-1] ** 2 >= off and np.median(values) ** 2 >= off / (2 * _MEDIAN_OFF))
+        off = size * np.finfo(float).eps * values[0] ** 2
+        if np.median(values) ** 2 >= off / (2 * _MEDIAN_OFF):
+            return SingularValues(values, True, bool(values[-1] ** 2 >= off))
+    return SingularValues(np.linalg.svd(matrix, compute_uv=False), False, True)

@@ -21,6 +21,8 @@ from linreg_lora.validation import LARGEST, nonnegative_number, positive_integer
 Blocks = Iterable[tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]]
 _KINDS = {"float16": "F16", "float32": "F32", "bfloat16": "BF16"}
 _NOTHING_UNSEEN = 1e-12
+#: Less energy than this is not left out by values that are roots of squares.
+_FINEST_BY_SQUARES = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class UpdateRanks:
     """What an update D (dy dx) says about rank.
 
     `values`: singular values of D S^{1/2}, or of D where S is not known (`in_metric`); `plain_values`: of D; `squared`:
-    whether they are by squares (`checkpoints.spectrum`). `rank`: the least that keeps the asked share of their energy.
-    `change`: |D|_F / |W0|_F. `unseen`: the share of |D|_F^2 on directions that the inputs never have. `noise`: which
-    directions are not noise of the fine-tuning, None of no change; `rounding`: or of how W1 is stored. `largest_rank`:
-    at which B and A are still fewer numbers than D.
+    whether they are by squares, `resolved`: whether the smallest are told from rounding (`checkpoints.spectrum`).
+    `rank`: the least that keeps the asked share of their energy. `change`: |D|_F / |W0|_F. `unseen`: the share of
+    |D|_F^2 on directions that the inputs never have. `noise`: which directions are not noise of the fine-tuning, None
+    of no change; `rounding`: or of how W1 is stored. `largest_rank`: at which B and A are still fewer numbers than D.
 
     >>> import numpy as np
     >>> import linreg_lora as ll
@@ -73,6 +75,7 @@ class UpdateRanks:
     plain_values: Float[np.ndarray, "p"] = field(repr=False)
     in_metric: bool
     squared: bool
+    resolved: bool
     change: float
     unseen: float
     noise: NoiseRank | None
@@ -103,8 +106,9 @@ class UpdateRanks:
         return of.effective_rank(self.values)
 
     @property
-    def numerical_rank(self) -> int:
-        return of.numerical_rank(self.values, max(self.shape))
+    def numerical_rank(self) -> int | None:
+        """How many values are more than rounding; None where squares do not say."""
+        return None if not self.resolved else of.numerical_rank(self.values, max(self.shape))
 
     @property
     def largest_rank(self) -> int:
@@ -204,13 +208,14 @@ def _judged(
 ) -> UpdateRanks:
     shape = (update.shape[0], update.shape[1])
     energy = float(np.sum(update**2))
-    plain = singular_values(update, exact=settings.exact)
+    exact = settings.exact or 1 - settings.share < _FINEST_BY_SQUARES
+    plain = singular_values(update, exact=exact)
     found, unseen = plain, 0.0
     if metric is not None:
         seen = metric.seen(update)
         if metric.basis is not None and energy:
             unseen = max(0.0, 1 - float(np.sum(seen**2)) / energy)
-        found = singular_values(seen @ metric.factor, exact=settings.exact)
+        found = singular_values(seen @ metric.factor, exact=exact)
     values = found.values[: min(shape[0], shape[1] if metric is None else metric.rank)]
     rounding = errors.against(values, metric)
     noise = _noise(values, shape, metric, settings) if np.any(values) else None
@@ -220,6 +225,7 @@ def _judged(
         plain_values=plain.values,
         in_metric=metric is not None,
         squared=plain.squared or found.squared,
+        resolved=found.resolved,
         change=float(np.sqrt(energy / size)) if size else float("nan" if energy == 0 else "inf"),
         unseen=unseen if unseen > _NOTHING_UNSEEN else 0.0,
         noise=noise,

@@ -107,6 +107,8 @@ def weights(
     kept = grammar.ranks(ranks) or []
     if any(rank < 0 for rank in kept):
         raise InvalidInput("ranks", "integers >= 0", ranks)
+    if rank_pattern is not None and (rank_pattern.is_dir() or not rank_pattern.parent.is_dir()):
+        raise InvalidInput("rank-pattern", "the path of a file in a folder that exists", str(rank_pattern))
     found = compare_checkpoints(
         before, after, activations=activations, moments=moments, centre=centre, include=include or ("*",),
         exclude=exclude or (), fan_in_fan_out=fan_in_fan_out or (), share=share, samples=samples, noise_std=noise_std,

@@ -48,10 +48,10 @@ def weights_table(found: Comparison, share: float, ranks: list[int]) -> None:
     title = f"Ranks that keep {percent} of the energy of W1 - W0"
     table = Table(title=title + (" in the metric of the inputs" if in_metric else ""), title_justify="left")
     table.add_column("tensor", overflow="fold")
-    columns = ["shape", "change", f"rank {percent}", *(["by plain SVD"] if in_metric else []), "90 %", "stable"]
+    columns = ["shape", "change", f"rank {percent}", *(["by plain SVD"] if in_metric else []), "90 %"]
     columns += ["above noise", "above rounding", *(f"kept by {rank}" for rank in ranks), "pays up to"]
     for column in [*columns, *(["budget"] if found.allocation is not None else [])]:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=column in ("shape", "change"))
     for name, update in found.updates.items():
         table.add_row(name, *_row(update, ranks, in_metric=in_metric), *_allocated(found, name))
     print_table(table)
@@ -121,7 +121,6 @@ def _row(update: UpdateRanks, ranks: list[int], *, in_metric: bool) -> list[str]
         rank,
         *([str(update.plain_rank)] if in_metric else []),
         str(update.rank_for(_SHARES[0])),
-        f"{update.stable_rank:.1f}",
         noise,
         str(update.rounding.rank),
         *(f"{100 * update.kept(rank):.1f} %" for rank in ranks),

@@ -36,6 +36,12 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
         return array.T if header[1] else array
 
 
+def shape_of(path: Path, key: str) -> tuple[int, ...]:
+    """The shape of an archive's array, without its numbers. Raises `InvalidInput` as `read_array` does."""
+    with _opened(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+        return _header(file, path)[0]
+
+
 def keys(path: Path) -> list[str]:
     """The names of an archive's arrays."""
     with _opened(path), zipfile.ZipFile(path) as archive:
