@@ -307,6 +307,8 @@ def test_ranks_of_a_checkpoint_in_few_bits_count_rounding():
     assert any("above rounding" in note for note in found.notes)
     error = after.astype(float) - before - shift
     assert found.rounding.share == pytest.approx(np.sum(error**2) / found.energy, rel=0.1)
+    wide = ll.checkpoints.update_ranks(before, after.astype(np.float32), share=0.999)
+    assert wide.rounding == found.rounding  # as f32 it is bf16 still
     clean = ll.checkpoints.update_ranks(before, before + shift, share=0.999)
     assert (clean.rank, clean.notes) == (3, ())
 

@@ -280,6 +280,7 @@ BOTH = ["old.safetensors", "new.safetensors"]
          ["moments", "not among the activations"]),
         ([*BOTH, "--activations=narrow.npz", "--budget=9"], ["layers.0.up", "16 inputs"]),
         ([*BOTH, "--activations=one.npz", "--budget=9"], ["weigh", "share", "layers.0.d"]),
+        (["old.safetensors", "old.safetensors"], ["rank-pattern", "rank 1 at least"]),
         (["twice", "new.safetensors"], ["every tensor in one file", "name the file"]),
     ],
 )  # fmt: skip

@@ -254,6 +254,8 @@ def _allocated(updates: dict[str, UpdateRanks], budget: int, weigh: Weigh) -> Al
 def _notes(
     found: Comparison, first: dict[str, Tensor], second: dict[str, Tensor], inputs: LayerInputs, centre: Centre
 ) -> Iterator[str]:
+    if not any(found.ranks.values()):
+        yield "no weight has a rank: nothing changed, or the budget is too small"
     if inputs.unused:
         yield f"inputs of no weight that is compared: {_listed(inputs.unused)}"
     bare = [name for name, update in found.updates.items() if not update.in_metric]

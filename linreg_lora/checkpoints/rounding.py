@@ -7,7 +7,8 @@ Handel 2023), at most
 
     sqrt(largest eigenvalue of S^{1/2} diag(sum_i v_ij) S^{1/2}) + max_i sqrt(sum_j v_ij S_jj).
 
-Rows of W1 that are W0's to the last bit have no error: they were not trained.
+Rows of W1 that are W0's to the last bit have no error: they were not trained. Where every number of W1 has no more
+than the bits of a smaller kind, as when a checkpoint in bf16 was written as f32, p is of that kind.
 """
 
 from typing import NamedTuple
@@ -35,12 +36,15 @@ class RoundingErrors:
 
     def __init__(self, kind: str, shape: tuple[int, int], variances: Float[np.ndarray, "dx"] | None) -> None:
         self._kind, self._variances = kind, variances
+        self._bits = min(bits for bits, _ in _BITS.values())
         self._outputs, self._inputs = np.zeros(shape[0]), np.zeros(shape[1])
 
     def add(
         self, start: int, after: Float[np.ndarray, "k c"], update: Float[np.ndarray, "k c"], *, transposed: bool
     ) -> None:
         """Rows from `start` on, as stored; `transposed`: rows are inputs."""
+        while self._bits < _BITS[self._kind][0] and not _has_bits(after, self._bits):
+            self._bits = min(bits for bits, _ in _BITS.values() if bits > self._bits)
         errors = error_variances(after, self._kind) * np.any(update != 0, axis=1)[:, None]
         at = slice(start, start + len(after))
         weights = np.ones(len(self._inputs)) if self._variances is None else self._variances
@@ -53,12 +57,17 @@ class RoundingErrors:
 
     def against(self, values: Float[np.ndarray, "q"], metric: Metric | None) -> Rounding:
         """Beside the singular values of the update, in the same metric."""
-        energy, column = float(np.sum(values**2)), float(np.max(self._inputs))
-        if metric is not None:
-            column = metric.largest(self._inputs)
-        edge = float(np.sqrt(column) + np.sqrt(np.max(self._outputs)))
-        share = min(1.0, float(np.sum(self._outputs)) / energy) if energy > 0 else 0.0
+        coarser = 4.0 ** (_BITS[self._kind][0] - self._bits)
+        inputs, outputs, energy = coarser * self._inputs, coarser * self._outputs, float(np.sum(values**2))
+        column = float(np.max(inputs)) if metric is None else metric.largest(inputs)
+        edge = float(np.sqrt(column) + np.sqrt(np.max(outputs)))
+        share = min(1.0, float(np.sum(outputs)) / energy) if energy > 0 else 0.0
         return Rounding(share, edge, int(np.sum(values > edge)))
+
+
+def _has_bits(numbers: np.ndarray, bits: int) -> bool:
+    scaled = np.ldexp(np.frexp(numbers)[0], bits + 1)
+    return bool(np.all(scaled == np.rint(scaled)))
 
 
 def error_variances(numbers: np.ndarray, kind: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from linreg_lora.checkpoints.peft import module_of
 from linreg_lora.checkpoints.update import UpdateRanks
 from linreg_lora.cli.risk_report import MARK, number, value
 from linreg_lora.console import print_table
+from linreg_lora.errors import InvalidInput
 from linreg_lora.files.atomic import write_atomically
 
 #: Shares of the energy whose ranks are always said.
@@ -65,7 +66,9 @@ def weights_table(found: Comparison, share: float, ranks: list[int]) -> None:
 
 
 def write_configuration(path: Path, found: Comparison) -> None:
-    """Write the arguments of PEFT's LoraConfig as JSON."""
+    """Write the arguments of PEFT's LoraConfig as JSON. Raises `InvalidInput` where no module has a rank."""
+    if not found.configuration["target_modules"]:
+        raise InvalidInput("rank-pattern", "a module of rank 1 at least", "none")
     write_atomically(path, (json.dumps(found.configuration, indent=2) + "\n").encode())
 
 

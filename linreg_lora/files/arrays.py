@@ -1,12 +1,19 @@
 """NumPy archives, read without unpickling anything and only after their headers have said how large they are."""
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from linreg_lora.errors import InvalidInput
 
+#: What reading a damaged file raises.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, KeyError, TypeError, SyntaxError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 #: Bytes of one array, and of a compressed entry when it is taken apart.
 LARGEST_ARRAY = 2 * 2**30
 
@@ -83,7 +90,7 @@ class _opened:
             raise InvalidInput("path", "a file", str(self.path))
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (zipfile.BadZipFile, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError)):
+        if isinstance(error, _DAMAGED):
             if isinstance(error, InvalidInput):
                 return
             raise InvalidInput(self.path.name, "a NumPy file", str(error)) from None
