@@ -98,6 +98,8 @@ def test_kinds_of_numbers(run, tmp_path, kind):
     save_file(after, tmp_path / "new.safetensors")
     found = compared(run, str(tmp_path / "old.safetensors"), str(tmp_path / "new.safetensors"))
     assert {t["module"]: min(t["rounding"]["rank"], t["numerical_rank"]) for t in found["tensors"]} == RANKS
+    larger = compared(run, str(tmp_path / "old.safetensors"), str(tmp_path / "new.safetensors"), "--budget=10000")
+    assert all(t["budget_rank"] <= t["rounding"]["rank"] for t in larger["tensors"])
     mixed = {name: array.astype(np.float64) for name, array in before.items()}
     save_file(mixed, tmp_path / "wide.safetensors")
     other = compared(run, str(tmp_path / "wide.safetensors"), str(tmp_path / "new.safetensors"))
@@ -153,7 +155,11 @@ def test_weights_that_are_stored_as_inputs_by_outputs(run, folder):
     from linreg_lora.files.tensors import tensors
 
     for name in ("old", "new"):
-        content = {key: t.read() for key, t in tensors(folder / f"{name}.safetensors").items() if "layers" in key}
+        content = {
+            key: t.read().astype(np.float32)
+            for key, t in tensors(folder / f"{name}.safetensors").items()
+            if "layers" in key
+        }
         save_file({key: np.ascontiguousarray(array.T) for key, array in content.items()}, f"{name}_t.safetensors")
     given = ["--activations=inputs.npz", "--include=layers*"]
     straight = compared(run, "old.safetensors", "new.safetensors", *given)["tensors"]
@@ -161,6 +167,8 @@ def test_weights_that_are_stored_as_inputs_by_outputs(run, folder):
     for one, other in zip(straight, turned, strict=True):
         assert (one["rank"], one["outputs"], one["inputs"]) == (other["rank"], other["outputs"], other["inputs"])
         np.testing.assert_allclose(one["energy"], other["energy"], rtol=1e-12)
+        np.testing.assert_allclose(one["rounding"]["edge"], other["rounding"]["edge"], rtol=1e-3)
+        np.testing.assert_allclose(one["rounding"]["share"], other["rounding"]["share"], rtol=1e-9)
     code, _, err = run("weights", "old_t.safetensors", "new_t.safetensors", *given)
     assert code == 2
     assert "inputs x outputs" in err

@@ -20,7 +20,8 @@ def rank_for(values: Float[np.ndarray, "q"], share: float, size: int) -> int:
     is `size`."""
     if share == 1:
         return numerical_rank(values, size)
-    return int(np.argmax(lost(values) <= 1 - share))
+    rounding = len(values) * np.finfo(float).eps
+    return int(np.argmax(lost(values) <= 1 - share + rounding))
 
 
 def numerical_rank(values: Float[np.ndarray, "q"], size: int) -> int:
