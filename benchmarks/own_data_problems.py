@@ -6,6 +6,7 @@ fine-tuning and doing nothing cost the same. `make(seed)` is one of them. Plain 
 """
 
 import functools
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from linreg_lora.own_data.bootstrap import uncertainty
 from linreg_lora.own_data.choice import choose
 from linreg_lora.own_data.curve import curve
 from linreg_lora.own_data.deletion import Design, deletions, design, update
-from linreg_lora.own_data.gaussian_model import gaussian_model
+from linreg_lora.own_data.gaussian_model import expected_errors, gaussian_model
 from linreg_lora.own_data.losses import directions
 from linreg_lora.own_data.samples import Samples
 from linreg_lora.theory.marchenko_pastur import edges, quantile
@@ -117,6 +118,31 @@ def plug_in(made: Made, at: Design) -> int:
     return int(np.nanargmin(np.where(np.isfinite(found), found, np.nan)))
 
 
+def leave_one_out_and_plug_in(made: Made, at: Design) -> int:
+    """The least sum of both curves of test error."""
+    found = curve(made.samples, at, 0.0)
+    theory = expected_errors(gaussian_model(at, made.samples.residual), at.samples, found.ranks)
+    both = found.error + theory
+    return int(np.nanargmin(np.where(np.isfinite(both), both, np.nan)))
+
+
+def information_criterion(made: Made, at: Design, penalty: str) -> int | None:
+    """AIC, BIC or generalised cross-validation with r (N + dy - r) parameters."""
+    plain = deletions(at, made.samples.residual, 0.0)
+    values, dy, width = _fit_values(made, at)
+    n, ranks = at.samples, np.arange(len(values) + 1)
+    parameters = ranks * (width + dy - ranks)
+    left = np.sum(plain.target**2) - np.append(0.0, np.cumsum(values**2))
+    size = n * dy
+    if penalty == "gcv":
+        spare = 1 - parameters / size
+        return int(np.argmin(np.where(spare > 0, left / size / np.where(spare > 0, spare, 1) ** 2, np.inf)))
+    if n <= width:
+        return None
+    weight = 2.0 if penalty == "aic" else np.log(size)
+    return int(np.argmin(size * np.log(left / size) + weight * parameters))
+
+
 def sure(made: Made, at: Design) -> int | None:
     """Stein's unbiased risk estimate of the fit, inputs fixed; noise estimated."""
     n = at.samples
@@ -187,12 +213,18 @@ RULES = {
     "10-fold cross-validation": functools.partial(cross_validation, folds=10),
     "5-fold cross-validation": functools.partial(cross_validation, folds=5),
     "plug-in of the theory": plug_in,
+    "leave-one-out and plug-in": leave_one_out_and_plug_in,
     "SURE, inputs fixed": sure,
     "spiked model": spiked_bracket,
     "Gavish and Donoho, noise known": functools.partial(gavish_donoho, known=True),
     "Gavish and Donoho, noise by the median": functools.partial(gavish_donoho, known=False),
     "rank selection criterion": rank_selection,
     "all above the edge of noise": detectable,
+    "generalised cross-validation": functools.partial(information_criterion, penalty="gcv"),
+    "AIC": functools.partial(information_criterion, penalty="aic"),
+    "BIC": functools.partial(information_criterion, penalty="bic"),
+    "rank 8": lambda made, at: 8,
+    "never adapt": lambda made, at: 0,
     "full fine-tuning": lambda made, at: min(at.samples, *made.shift.shape),
 }
 
@@ -202,7 +234,11 @@ def judged(seed: int) -> dict:
     made = make(seed)
     at = design(made.samples.inputs, intercept=False)
     risks = made.risks(at)
-    ranks = {name: rule(made, at) for name, rule in RULES.items()}
+    ranks, seconds = {}, {}
+    for name, rule in RULES.items():
+        started = time.process_time()
+        ranks[name] = rule(made, at)
+        seconds[name] = time.process_time() - started
     regret = {
         name: None if rank is None else float(risks[min(rank, len(risks) - 1)] / np.min(risks))
         for name, rank in ranks.items()
@@ -224,6 +260,7 @@ def judged(seed: int) -> dict:
         "anisotropic": made.anisotropic,
         "best": int(np.argmin(risks)),
         "regret": regret,
+        "seconds": seconds,
         "covered": bool(low <= test <= high),
         "covered_normal": bool(abs(test - chosen.curve.error[chosen.rank]) <= normal),
         "width": (high - low) / test,

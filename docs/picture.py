@@ -19,7 +19,7 @@ ORDER = (
     ("console", "provenance", "files"),
     ("theory", "estimators", "sampling"),
     ("methods",),
-    ("simulation", "own_data"),
+    ("simulation", "own_data", "checkpoints"),
     ("sweeps",),
     ("proofs",),
     ("claims", "figures"),

@@ -1,6 +1,7 @@
 """What users need, with its types; each name is loaded when it is first used."""
 
 from . import (
+    checkpoints,
     claims,
     estimators,
     explorer,
@@ -59,6 +60,7 @@ __all__ = [
     "Slope",
     "best_rank",
     "check_claims",
+    "checkpoints",
     "claims",
     "compare",
     "crossover",

@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 SIZES = ["--n=15", "--dx=8", "--dy=5", "--spectrum=3,2,1"]
@@ -24,6 +25,9 @@ COMMANDS = {
     "vocabulary": [["claims", "vocabulary"]],
     "fit": [["fit", "data.csv", "--y-columns=y*"], ["fit", "data.csv", "--y-columns=y0", "--ridge=1", "--groups=day"],
             ["fit", "data.csv", "--x-columns=x*", "--y-columns=y*", "--rank=0"]],
+    "weights": [["weights", "old.safetensors", "new.safetensors"],
+                ["weights", "old.safetensors", "new.safetensors", "--activations=inputs.npz", "--noise-std=1",
+                 "--budget=20", "--weigh=share", "--ranks=0-2"]],
 }  # fmt: skip
 
 
@@ -36,6 +40,9 @@ def test_output_is_what_its_schema_says(run, name, words, tmp_path, monkeypatch)
     if name == "fit" and "--groups=day" not in words:
         days, names = [row[1:] for row in days], names[1:]
     Path("data.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *days]))
+    save_file({"q.weight": np.ones((3, 4)), "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "old.safetensors")
+    save_file({"q.weight": numbers[:3, :4], "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "new.safetensors")
+    np.savez("inputs.npz", q=numbers[:, :4], raw=numbers[:, :4])
     code, out, err = run(*words, "--format=json")
     assert (code, err) == (0, "")
     schema = json.loads((SCHEMAS / f"{name}.json").read_text())

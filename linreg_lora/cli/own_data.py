@@ -1,4 +1,4 @@
-"""Commands about the user's own data: `fit`."""
+"""Commands about the user's own data: `fit`, and of their own weights: `weights`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +62,58 @@ def fit(
             typer.echo(path, err=True)
         if intercept:
             typer.echo("linreg-lora: an adapter has no place for the offset: it is in the JSON output", err=True)
+
+
+@app.command()
+def weights(
+    before: Annotated[
+        Path, typer.Argument(metavar="W0", help="The pretrained checkpoint: safetensors, index, folder.")
+    ],
+    after: Annotated[Path, typer.Argument(metavar="W1", help="The fully fine-tuned one.")],
+    activations: Annotated[
+        Path | None, typer.Option(help="Inputs of layers in rows, by module: npz or safetensors. Default: not known.")
+    ] = None,
+    moments: Annotated[Path | None, typer.Option(help="Or their second moments, dx x dx.")] = None,
+    centre: Annotated[str, typer.Option(help="Activations: auto (where the bias was trained too), yes or no.")] = _AUTO,
+    include: Annotated[list[str] | None, typer.Option(help="Tensors, as in '*.q_proj.*'. May be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to leave out, likewise.")] = None,
+    fan_in_fan_out: Annotated[
+        list[str] | None, typer.Option(help="Tensors stored as inputs x outputs, likewise.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of the energy that the rank keeps.")] = 0.99,
+    ranks: Annotated[str | None, typer.Option(help="Whose share of the energy is said, as in 4,8,16.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Of the fine-tuning, n.")] = None,
+    noise_std: Annotated[float | None, typer.Option(help="Of the outputs' noise, with activations.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Most parameters in all: ranks that keep the most.")] = None,
+    weigh: Annotated[str, typer.Option(help="What a budget keeps: energy, or each tensor's share.")] = "energy",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Large matrices without squares, three times as slow.")
+    ] = False,
+    rank_pattern: Annotated[
+        Path | None, typer.Option(help="JSON file to write for PEFT's LoraConfig, with rank_pattern.")
+    ] = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+) -> None:
+    """Two checkpoints: the rank that LoRA would have needed for each weight."""
+    from linreg_lora.checkpoints import compare_checkpoints
+    from linreg_lora.cli import grammar, weights_report
+
+    kept = grammar.ranks(ranks) or []
+    if any(rank < 0 for rank in kept):
+        raise InvalidInput("ranks", "integers >= 0", ranks)
+    if rank_pattern is not None and (rank_pattern.is_dir() or not rank_pattern.parent.is_dir()):
+        raise InvalidInput("rank-pattern", "the path of a file in a folder that exists", str(rank_pattern))
+    found = compare_checkpoints(
+        before, after, activations=activations, moments=moments, centre=centre, include=include or ("*",),
+        exclude=exclude or (), fan_in_fan_out=fan_in_fan_out or (), share=share, samples=samples, noise_std=noise_std,
+        budget=budget, weigh=weigh, exact=exact,
+    )  # fmt: skip
+    if rank_pattern is not None:
+        weights_report.write_configuration(rank_pattern, found)
+    if output is TableFormat.JSON:
+        weights_report.weights_json(found, share, kept)
+    else:
+        weights_report.weights_table(found, share, kept)
 
 
 def _number(field: str, text: str, kind: type) -> object:

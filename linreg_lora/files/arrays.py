@@ -1,12 +1,19 @@
 """NumPy archives, read without unpickling anything and only after their headers have said how large they are."""
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from linreg_lora.errors import InvalidInput
 
+#: What reading a damaged file raises.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, KeyError, TypeError, SyntaxError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 #: Bytes of one array, and of a compressed entry when it is taken apart.
 LARGEST_ARRAY = 2 * 2**30
 
@@ -34,6 +41,12 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
             raise InvalidInput(path.name, f"{size} bytes of {key}", f"{len(data)}", "write the file again")
         array = np.frombuffer(data, kind).reshape(shape[::-1] if header[1] else shape)
         return array.T if header[1] else array
+
+
+def shape_of(path: Path, key: str) -> tuple[int, ...]:
+    """The shape of an archive's array, without its numbers. Raises `InvalidInput` as `read_array` does."""
+    with _opened(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+        return _header(file, path)[0]
 
 
 def keys(path: Path) -> list[str]:
@@ -77,7 +90,7 @@ class _opened:
             raise InvalidInput("path", "a file", str(self.path))
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (zipfile.BadZipFile, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError)):
+        if isinstance(error, _DAMAGED):
             if isinstance(error, InvalidInput):
                 return
             raise InvalidInput(self.path.name, "a NumPy file", str(error)) from None
