@@ -97,7 +97,7 @@ def test_leaving_one_out_is_refitting(n, dx, dy, intercept, ridge, kind, seed):
         x[:, -1] = 1.0
     at = design(x, intercept=intercept)
     deleted = deletions(at, r, ridge)
-    found = losses(deleted, directions(deleted))
+    found = losses(deleted, directions(deleted)).losses
     expected = refitted(x, r, np.arange(n), intercept=intercept, ridge=ridge)[:, : found.shape[1]]
     near = abs(n - intercept - len(at.values)) <= 2 and ridge < 0.1
     # Conditioning next to the threshold is that of the smallest of the deleted designs.
@@ -117,7 +117,7 @@ def test_leaving_groups_out_is_refitting(n, dx, dy, size, intercept, ridge):
     labels = np.arange(n) // size
     at = design(x, intercept=intercept)
     deleted = deletions(at, r, ridge)
-    found = group_losses(at, deleted, directions(deleted), labels, ridge)
+    found = group_losses(at, deleted, directions(deleted), labels, ridge).losses
     expected = refitted(x, r, labels, intercept=intercept, ridge=ridge)[:, : found.shape[1]]
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10 * np.max(expected))
 
@@ -159,7 +159,7 @@ def test_its_mean_is_the_risk_of_one_sample_less_and_the_noise(n, dx, dy, told_a
             deleted = deletions(at, r, 1.0)
             fit = directions(deleted)
             if row == 0:
-                found[0, draw] = losses(deleted, fit).mean(0)[: found.shape[2]]
+                found[0, draw] = losses(deleted, fit).losses.mean(0)[: found.shape[2]]
                 continue
             whole = update(at, r, 1.0)
             for rank in range(found.shape[2]):
@@ -256,9 +256,11 @@ def test_intervals_and_probabilities():
 def test_an_interval_by_hand():
     """Errors e = estimate - truth that are mostly too high put the truth below the estimate."""
     found = ll.own_data.advise(*waves(30, 8, 6), ridge=0.0)
-    errors = np.linspace(-0.1, 0.4, 101)
+    errors = np.linspace(-2, 8, 101) * found.stderr
     sure = bootstrap.Uncertainty("bootstrap", errors, errors, found.choice)
-    assert sure.interval(0.9) == pytest.approx((found.error - 0.375, found.error + 0.075))
+    assert sure.interval(0.9) == pytest.approx(
+        (found.error - 7.5 * found.stderr, found.error + 1.6448536 * found.stderr)
+    )
 
 
 def test_the_standard_error_of_a_part_by_hand():
@@ -388,3 +390,70 @@ def test_all_ranks_and_ridges_are_finite_in_corners():
             assert found.verdict
             low, high = found.interval()
             assert low <= high
+
+
+# -- beyond LoRA ----------------------------------------------------------------------------------------------------
+
+
+def test_weights_on_directions_by_leaving_out():
+    """Of falling weights, by refits without each sample; no other falling weights have a lower error."""
+    x, y = waves(25, 6, 5)
+    for ridge in (0.0, 2.0):
+        curve = ll.own_data.leave_one_out(x, y, ridge=ridge, intercept=False)
+        found = ll.own_data.shrinkage(curve)
+        assert np.all(np.diff(found.weights) <= 0)
+        assert found.weights[0] <= 1
+        assert found.weights[-1] >= 0
+
+        def left_out(weights, ridge=ridge):
+            lost = 0.0
+            for i in range(len(x)):
+                keep = np.arange(len(x)) != i
+                at = design(x[keep], intercept=False)
+                basis, whole = directions(deletions(at, y[keep], ridge)).basis, update(at, y[keep], ridge)
+                lost += np.sum((y[i] - (basis * weights) @ (basis.T @ whole) @ x[i]) ** 2)
+            return lost / len(x)
+
+        assert left_out(found.weights) == pytest.approx(found.error, rel=1e-10)
+        for rank in range(6):
+            assert found.error <= curve.error[rank] * (1 + 1e-12)
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            other = np.sort(rng.uniform(0, 1, 5))[::-1]
+            near = np.sort(np.clip(found.weights + 0.02 * rng.standard_normal(5), 0, 1))[::-1]
+            assert min(left_out(other), left_out(near)) >= found.error
+
+
+def test_an_interval_knows_of_tails():
+    """It reaches as far as the standard error of the losses, where the Gaussian bootstrap does not."""
+    found = ll.own_data.advise(*waves(30, 8, 6), ridge=0.0)
+    sure = bootstrap.Uncertainty("bootstrap", np.zeros(80), np.zeros(80), found.choice)
+    assert sure.interval(0.9) == pytest.approx((found.error - 1.6448536 * found.stderr, found.error + 1.6448536 * found.stderr))  # fmt: skip  # noqa: E501
+
+
+def test_outputs_of_very_different_sizes_are_said():
+    x, y = waves(30, 8, 3)
+    assert not any("makes up" in note for note in ll.own_data.advise(x, y, ridge=0.0).notes)
+    assert any("output 1 makes up" in note for note in ll.own_data.advise(x, y * [1, 100, 1], ridge=0.0).notes)
+
+
+def test_lora_that_is_full_fine_tuning_does_not_beat_it():
+    """Outputs that sum to one leave a fit of one rank less; which of both is lower is rounding."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((40, 6))
+    labels = np.argmax(x[:, :4] + 0.1 * rng.standard_normal((40, 4)), axis=1)
+    found = ll.own_data.advise(x, np.eye(4)[labels], ridge=0.0)
+    assert found.rank == 3
+    assert found.probability_lora_beats_fft == 0.0
+
+
+def test_gaussian_data_are_described_and_others_not():
+    """Noise that all outputs share is a direction, to a theory of independent outputs."""
+    rng = np.random.default_rng(0)
+    for n, dx in ((200, 12), (80, 40)):
+        x = rng.standard_normal((n, dx))
+        y = x[:, :2] @ rng.standard_normal((2, 8)) + rng.standard_normal((n, 8))
+        assert ll.own_data.advise(x, y, ridge=0.0).is_described()
+    assert ll.own_data.advise(x, y, ridge=1.0).is_described() is None
+    shared = y + 5 * rng.standard_normal((n, 1))
+    assert ll.own_data.advise(x, shared, ridge=0.0).is_described() is False

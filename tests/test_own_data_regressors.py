@@ -88,6 +88,15 @@ def test_a_base_may_be_any_fitted_estimator():
     assert not hasattr(other, "coef_")
 
 
+def test_a_fitted_base_stays_fitted_in_clones():
+    x, y = rows()
+    base = LinearRegression().fit(x[:30], y[:30])
+    model = LoRARegressor(base=base, ridge=0.0)
+    assert clone(model).base is base
+    by_hand = np.vstack([LoRARegressor(base=base, ridge=0.0).fit(np.delete(x, i, 0), np.delete(y, i, 0)).predict(x[i : i + 1]) for i in (0, 1)])  # fmt: skip  # noqa: E501
+    np.testing.assert_allclose(cross_val_predict(model, x, y, cv=LeaveOneOut())[:2], by_hand)
+
+
 def test_frames_keep_their_names():
     pandas = pytest.importorskip("pandas")
     x, y = rows()

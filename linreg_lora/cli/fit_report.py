@@ -8,7 +8,7 @@ from linreg_lora.console import print_table
 from linreg_lora.own_data.advice import Advice
 from linreg_lora.own_data.choice import difference
 
-_CAVEAT = "nominal, by a Gaussian bootstrap: on data with heavy tails or dependence it is too short"
+_CAVEAT = "nominal, by a Gaussian bootstrap and by standard errors, the farther: too short for dependent samples"
 _NORMAL = "nominal, by standard errors: it does not know that the rank was chosen"
 
 
@@ -42,6 +42,8 @@ def fit_json(found: Advice, level: float) -> None:
             "error": value(found.fft_ridge.error),
             "stderr": value(found.fft_ridge.stderr),
         },
+        "spectral": {"weights": found.shrinkage.weights.tolist(), "error": value(found.shrinkage.error)},
+        "theory": theory_json(found, level),
         "noise_std": value(found.noise_std),
         "excess_risk": value(found.excess_risk),
         "largest_leverage": value(found.leverage),
@@ -49,6 +51,13 @@ def fit_json(found: Advice, level: float) -> None:
         "notes": list(found.notes),
     }
     print(json.dumps(out, indent=2, allow_nan=False))
+
+
+def theory_json(found: Advice, level: float) -> dict[str, object]:
+    """What theory expects of Gaussian data that look like these; null where a ridge is chosen."""
+    expected = found.expected_errors()
+    errors = None if expected is None else [value(x) for x in expected.tolist()]
+    return {"expected_errors": errors, "describes": found.is_described(level)}
 
 
 def fit_table(found: Advice, level: float) -> None:
@@ -80,5 +89,15 @@ def fit_table(found: Advice, level: float) -> None:
         print(f"P(rank {below} has a lower test error than full fine-tuning) = {said}.")
     full = found.fft_ridge
     print(f"Full fine-tuning with its best ridge, {full.ridge:.3g}: error {full.error:.4g} +- {full.stderr:.2g}.")
+    best = found.shrinkage
+    print(
+        f"Beyond LoRA: with weights on its directions in place of ones and zeros, error {best.error:.4g} (somewhat too "
+        "low: the same samples chose them)."
+    )
+    if found.is_described(level) is False:
+        print(
+            "The Gaussian theory does not describe these data: the errors that it expects of data like them are not "
+            "those of left-out samples."
+        )
     for note in found.notes:
         print(f"Note: {note}.")

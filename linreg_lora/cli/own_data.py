@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from linreg_lora import console
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.errors import InvalidInput
 
@@ -36,17 +37,18 @@ def fit(
 ) -> None:
     """Full fine-tuning or LoRA on your own data: which rank, which ridge, and how sure."""
     from linreg_lora.cli import fit_report
-    from linreg_lora.own_data import advise
+    from linreg_lora.own_data import RIDGES, advise
     from linreg_lora.own_data.reading import read_data, read_known
 
     if not 0 < level < 1:
         raise InvalidInput("level", "a number between 0 and 1", level)
     given = read_data(data, x_columns, y_columns, groups)
     known = read_known(given, base, base_data, key)
-    found = advise(
-        given.inputs, given.outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
-        intercept=intercept, groups=given.groups,
-    )  # fmt: skip
+    with console.progress("leaving out", RIDGES if ridge == _AUTO else 1) as step:
+        found = advise(
+            given.inputs, given.outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
+            intercept=intercept, groups=given.groups, progress=step,
+        )  # fmt: skip
     if output is TableFormat.JSON:
         fit_report.fit_json(found, level)
     else:

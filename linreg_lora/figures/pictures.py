@@ -73,6 +73,8 @@ def of_fit(found: "Advice") -> "Figure":
         axes.axhline(curve.fft_error, color=style.REFERENCE.color, linestyle="--", label="FFT")
         label = f"FFT with its best ridge, {found.fft_ridge.ridge:.3g}"
         axes.axhline(found.fft_ridge.error, color=style.COMPARED[2].color, linestyle="-.", label=label)
+        best = found.shrinkage.error
+        axes.axhline(best, color=style.COMPARED[3].color, linestyle=(0, (1, 1)), label="best weights on directions")
         look = {"marker": "*", "markersize": 12, "color": "#F0E442", "markeredgecolor": "black", "linestyle": "none"}
         axes.plot(found.rank, found.error, label="chosen", zorder=5, **look)
         axes.set(xlabel="LoRA rank r", ylabel="squared test error, summed over outputs", ylim=(0, None))

@@ -1,6 +1,7 @@
 """Full fine-tuning or LoRA on a user's data: the choice, its fit, what it is worth, and how sure that is."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,10 @@ from linreg_lora.own_data.deletion import Design, deletions, design, update
 from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
 from linreg_lora.own_data.losses import directions
 from linreg_lora.own_data.samples import Samples, samples
+from linreg_lora.own_data.spectral import Shrinkage, shrinkage
+
+#: In intervals: by how much theory may be off.
+_APART = 1.5
 
 
 @dataclass(frozen=True)
@@ -98,14 +103,38 @@ class Advice:
         return uncertainty(self.choice, self._model, self.shape[0], clustered=self._clustered)
 
     def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """Of the test error of the choice (`own_data.bootstrap`): nominal for Gaussian data, too short for others."""
+        """Of the test error of the choice (`own_data.bootstrap`): at least nominal for Gaussian data, too short for
+        others."""
         return self.uncertainty.interval(level)
+
+    @functools.cached_property
+    def shrinkage(self) -> Shrinkage:
+        """The best weights on directions in place of ones and zeros (`own_data.spectral`), at the chosen ridge."""
+        return shrinkage(self.curve)
+
+    def is_described(self, level: float = 0.9) -> bool | None:
+        """Whether theory's expected errors are, at every rank, near those of left-out samples.
+
+        Within one and a half intervals of the choice, in standard errors of each rank; None where theory says nothing.
+        """
+        expected, curve = self.expected_errors(), self.curve
+        if expected is None:
+            return None
+        below, above = _APART * np.abs(np.array(self.interval(level)) - self.error)
+        size = curve.stderr / self.stderr if self.stderr > 0 else np.ones(len(curve.ranks))
+        off = expected - curve.error
+        known = np.isfinite(expected)
+        return bool(np.all(((off >= -below * size) & (off <= above * size))[known])) if np.any(known) else None
 
     def expected_errors(self) -> Float[np.ndarray, "k"] | None:
         """Test error at every rank that theory expects of Gaussian data that look like these; None without ridge only.
 
         Where it departs from the leave-one-out error by more than the interval, these data are not Gaussian.
         """
+        return self._expected
+
+    @functools.cached_property
+    def _expected(self) -> Float[np.ndarray, "k"] | None:
         if self._model is None or self.ridge:
             return None
         return expected_errors(self._model, self.shape[0] - self.curve.intercept, self.curve.ranks)
@@ -125,11 +154,13 @@ def advise(
     ridge: Any = AUTO,
     intercept: bool = True,
     groups: Any = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Advice:
     """Choose rank and ridge by leave-one-out error, and fit.
 
     Arguments are those of `leave_one_out`, and `rank`: "auto" or an integer; `ridge`: "auto" or a number. Raises
-    `InvalidInput` for data that are none.
+    `InvalidInput` for data that are none. `progress` is called with the number of ridges just tried, of `RIDGES` where
+    the ridge is "auto".
 
     >>> import numpy as np
     >>> import linreg_lora as ll
@@ -142,7 +173,7 @@ def advise(
     """
     given = samples(inputs, outputs, base, groups)
     at = design(given.inputs, intercept=intercept)
-    return advised(given, at, choose(given, at, rank, ridge))
+    return advised(given, at, choose(given, at, rank, ridge, progress))
 
 
 def advised(given: Samples, at: Design, choice: Choice) -> Advice:

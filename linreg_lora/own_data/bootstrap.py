@@ -8,7 +8,8 @@ the data themselves and q the rank of FFT,
     d_b = (S_b - T_b)[k_b] - (S_b - T_b)[q],  k_b < q           P(LoRA beats FFT) = P(S[k] - S[q] - d_b < 0)
 
 Choosing the rank anew in each draw is what pays for having chosen it. The model is Gaussian, and these are its answers:
-on data with heavy tails or dependence the intervals are too short.
+on data with heavy tails they are too sure. The losses themselves know of tails, so an interval reaches as far on either
+side as the bootstrap's or as their standard error's. On data with dependence it is still too short.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linreg_lora.own_data.choice import Choice, difference
-from linreg_lora.own_data.curve import LeaveOneOut, curve
+from linreg_lora.own_data.curve import TIE, LeaveOneOut, curve
 from linreg_lora.own_data.deletion import Design, deletions, design, update
 from linreg_lora.own_data.gaussian_model import GaussianModel
 from linreg_lora.own_data.losses import directions
@@ -47,26 +48,32 @@ class Uncertainty(NamedTuple):
         return self._around(float(self.choice.curve.error[self.choice.rank]), self.errors, level)
 
     def probability_beats_fft(self) -> float:
-        """That LoRA of the chosen rank, or of the best below FFT's where FFT is chosen, has the lower test error."""
+        """That LoRA of the chosen rank, or of the best below FFT's where FFT is chosen, has the lower test error.
+
+        0 where both have the same error to rounding, as where the outputs have fewer dimensions than columns.
+        """
         found = self.choice.curve
         q = int(found.ranks[-1])
         if q == 0:
             return float("nan")
         k = _below(found) if self.choice.rank == q else self.choice.rank
         gap = float(found.error[k] - found.error[q])
+        if abs(gap) <= TIE * found.error[q]:
+            return 0.0
         if self.how == "bootstrap":
             return float(np.mean(gap - self.differences < 0))
         gain, stderr = difference(found, k, found, q)
         return _normal_below(gain, stderr)
 
     def _around(self, at: float, errors: np.ndarray, level: float) -> tuple[float, float]:
-        if self.how == "bootstrap":
-            low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
-            return max(0.0, at - float(high)), at - float(low)
         from scipy.special import ndtri
 
         half = float(ndtri((1 + level) / 2) * self.choice.curve.stderr[self.choice.rank])
-        return max(0.0, at - half), at + half
+        low, high = at - half, at + half
+        if self.how == "bootstrap":
+            least, most = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
+            low, high = min(low, at - float(most)), max(high, at - float(least))
+        return max(0.0, low), high
 
 
 def uncertainty(

@@ -1,5 +1,6 @@
 """Which rank and which ridge: the least leave-one-out error, and a ridge only where it is clear that it pays."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from linreg_lora.own_data.samples import Samples
 AUTO = "auto"
 #: Ridges that are tried with every rank, as shares of the largest eigenvalue of X^T X, beside 0; and with FFT alone.
 SHARES = np.geomspace(1e-6, 10.0, 8)
+RIDGES = 1 + len(SHARES)
 _FFT_SHARES = np.geomspace(1e-8, 1e2, 21)
 #: In standard errors of the paired difference: by how much a ridge must win.
 _CLEARLY = 1.0
@@ -39,22 +41,31 @@ class FFTWithRidge(NamedTuple):
     stderr: float
 
 
-def choose(given: Samples, at: Design, rank: object = AUTO, ridge: object = AUTO) -> Choice:
+def choose(
+    given: Samples,
+    at: Design,
+    rank: object = AUTO,
+    ridge: object = AUTO,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Choice:
     """The rank and the ridge of least leave-one-out error.
 
     `rank`: "auto", or a number, taken for min(rank X, dy) where it is larger; `ridge`: "auto", or a number. A ridge is
     chosen where it lowers the error, rank and all, by more than a standard error of the difference: the smallest errors
-    of many are small by luck too. Raises `InvalidInput` for others.
+    of many are small by luck too. `progress` is called with the number of ridges just tried. Raises `InvalidInput` for
+    others.
     """
     fixed_rank = None if isinstance(rank, str) and rank == AUTO else _number(rank)
     if not (isinstance(ridge, str) and ridge == AUTO):
         only = curve(given, at, validation.nonnegative_number("ridge", ridge))
         return Choice(_rank(only, fixed_rank), only, only if only.ridge == 0 else curve(given, at, 0.0))
     plain = curve(given, at, 0.0)
+    progress(1)
     own = _rank(plain, fixed_rank)
     best, best_rank = plain, own
     for share in SHARES if at.values.size else ():
         other = curve(given, at, float(share * at.values[0] ** 2))
+        progress(1)
         place = _rank(other, fixed_rank)
         if other.error[place] < best.error[best_rank] * (1 - TIE):
             best, best_rank = other, place

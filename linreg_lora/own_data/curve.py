@@ -24,13 +24,15 @@ class Losses(NamedTuple):
 
         mean = mean(exact - frozen) + mean(frozen_all).
 
-    With `groups` what varies independently are these.
+    With `groups` what varies independently are these. `energies`: the mean, along each direction, of what fits predict
+    of samples that they have not seen, squared.
     """
 
     exact: Float[np.ndarray, "m ranks"]
     frozen: Float[np.ndarray, "m ranks"] | None
     frozen_all: Float[np.ndarray, "n ranks"] | None
     groups: Int[np.ndarray, "m"] | None = None
+    energies: Float[np.ndarray, "q"] | None = None
 
     def joined(self, other: "Losses") -> "Losses":
         """The ranks of both, side by side: the same samples were left out."""
@@ -140,14 +142,16 @@ def curve(
     deleted = deletions(at, given.residual, ridge)
     fit = directions(deleted)
     if given.groups is not None:
-        found = Losses(group_losses(at, deleted, fit, given.groups, ridge), None, None, given.groups)
+        left_out = group_losses(at, deleted, fit, given.groups, ridge)
+        found = Losses(left_out.losses, None, None, given.groups, np.mean(left_out.energies, axis=0))
     elif at.samples <= most:
-        found = Losses(losses(deleted, fit), None, None)
+        left_out = losses(deleted, fit)
+        found = Losses(left_out.losses, None, None, energies=np.mean(left_out.energies, axis=0))
     else:
         rng = np.random.default_rng(0) if rng is None else rng
         rows = np.sort(rng.choice(at.samples, min(most, SOME_ROWS), replace=False))
-        frozen = _frozen(deleted, fit)
-        found = Losses(losses(deleted, fit, rows), frozen[rows], frozen)
+        frozen, left_out = _frozen(deleted, fit), losses(deleted, fit, rows)
+        found = Losses(left_out.losses, frozen[rows], frozen, energies=np.mean(left_out.energies, axis=0))
     error, stderr = found.mean_and_error(np.eye(found.exact.shape[1]))
     return LeaveOneOut(np.arange(len(error)), error, stderr, ridge, at.intercept, len(found.exact), found)
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.own_data.deletion import Deletions, Design
-from linreg_lora.own_data.losses import Directions, gains
+from linreg_lora.own_data.losses import Directions, LeftOut, gains
 
 #: Below this a combination of the group's samples counts as one that nothing else reaches.
 _OWN = 1e-8
@@ -22,15 +22,16 @@ _OWN = 1e-8
 
 def group_losses(
     at: Design, deletions: Deletions, fit: Directions, groups: Int[np.ndarray, "n"], ridge: float
-) -> Float[np.ndarray, "n ranks"]:
-    """Squared errors of every sample, left out with its group, at ranks 0..q.
+) -> LeftOut:
+    """Every sample, left out with its group.
 
     `groups`: the number of each sample's group, from 0. Raises `InvalidInput` for a single group.
     """
     count = int(np.max(groups)) + 1
     if count < 2:
         raise InvalidInput("groups", "at least 2 different ones", count, "leave them out")
-    found = np.empty((at.samples, len(fit.strengths) + 1))
+    q = len(fit.strengths)
+    found, energies = np.empty((at.samples, q + 1)), np.empty((at.samples, q))
     for group in range(count):
         rows = np.flatnonzero(groups == group)
         target, missed, added = _without(at, deletions, rows, ridge)
@@ -39,9 +40,10 @@ def group_losses(
         basis = _basis(fit, np.vstack([target, missed]))
         target, missed = target @ basis, missed @ basis
         change = missed.T @ added @ missed - target.T @ removed @ target
-        change[np.arange(len(fit.strengths)), np.arange(len(fit.strengths))] += fit.strengths
-        found[rows] = gains(change[None], target[None], missed[None], len(fit.strengths))[0]
-    return found
+        change[np.arange(q), np.arange(q)] += fit.strengths
+        there = gains(change[None], target[None], missed[None], q)
+        found[rows], energies[rows] = there.losses[0], there.energies[0]
+    return LeftOut(found, energies)
 
 
 def left_out_groups(

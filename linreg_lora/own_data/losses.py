@@ -41,17 +41,23 @@ def directions(deletions: Deletions) -> Directions:
     return Directions(basis.T, values**2)
 
 
-def losses(
-    deletions: Deletions, fit: Directions, rows: Int[np.ndarray, "m"] | None = None
-) -> Float[np.ndarray, "m ranks"]:
-    """Squared errors of the left-out samples `rows` (None: all), summed over outputs, at ranks 0..q."""
+class LeftOut(NamedTuple):
+    """Of samples that were left out: `losses`, squared errors summed over outputs, at ranks 0..q; and `energies`, what
+    the fit without a sample predicts of it along each direction, squared, (w_k.d_i)^2."""
+
+    losses: Float[np.ndarray, "*g m ranks"]
+    energies: Float[np.ndarray, "*g m q"]
+
+
+def losses(deletions: Deletions, fit: Directions, rows: Int[np.ndarray, "m"] | None = None) -> LeftOut:
+    """The left-out samples `rows` (None: all)."""
     chosen = slice(None) if rows is None else rows
     target, missed = deletions.share * deletions.target[chosen], deletions.missed[chosen]
     weight, q = deletions.weight[chosen], len(fit.strengths)
     target, missed, outside = _coordinates(fit, target, missed)
     size = q + outside
     strengths = np.append(fit.strengths, np.zeros(outside))
-    found = np.empty((len(weight), q + 1))
+    found, energies = np.empty((len(weight), q + 1)), np.empty((len(weight), q))
     step = max(1, _CHUNK // size**2)
     for start in range(0, len(weight), step):
         part = slice(start, start + step)
@@ -59,19 +65,20 @@ def losses(
         change = weight[part, None, None] * (e[:, :, None] * e[:, None, :])
         change -= (r[:, :, None] * r[:, None, :]) / deletions.share
         change[:, np.arange(size), np.arange(size)] += strengths
-        found[part] = gains(change, r[:, None], e[:, None], q)[:, 0]
-    return found
+        at = gains(change, r[:, None], e[:, None], q)
+        found[part], energies[part] = at.losses[:, 0], at.energies[:, 0]
+    return LeftOut(found, energies)
 
 
 def gains(
     changed: Float[np.ndarray, "g p p"], target: Float[np.ndarray, "g m p"], missed: Float[np.ndarray, "g m p"], q: int
-) -> Float[np.ndarray, "g m ranks"]:
-    """Losses at ranks 0..q of m samples each, by the leading eigenvectors of what A is without them."""
+) -> LeftOut:
+    """m samples each, by the leading eigenvectors of what A is without them; a leading axis g more."""
     vectors = np.linalg.eigh(changed)[1][:, :, ::-1][:, :, :q]
     predicted = (target - missed) @ vectors
     gain = predicted * (predicted - 2 * (target @ vectors))
     nothing = np.sum(target**2, axis=-1, keepdims=True)
-    return np.concatenate([nothing, nothing + np.cumsum(gain, axis=-1)], axis=-1)
+    return LeftOut(np.concatenate([nothing, nothing + np.cumsum(gain, axis=-1)], axis=-1), predicted**2)
 
 
 def _coordinates(fit: Directions, target: np.ndarray, missed: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

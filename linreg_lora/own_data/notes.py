@@ -10,6 +10,8 @@ from linreg_lora.own_data.deletion import Deletions, Design
 from linreg_lora.own_data.samples import Samples
 
 _FEW, _LEVERAGE, _NEAR = 15, 0.99, 2
+#: Of all outputs' squares: more in one output is said.
+_MOST = 0.9
 #: Correlations of neighbouring rows beyond so many standard errors are no chance.
 _DEPENDENT = 5.0
 
@@ -33,6 +35,13 @@ def of(given: Samples, at: Design, plain: Deletions, choice: Choice) -> Iterator
         yield (
             f"row {row} has leverage {at.leverage[row]:.3f}{more}: a direction of the inputs is nearly its own; "
             "without ridge, new samples that use it can be far off"
+        )
+    sizes = np.sum(given.residual**2, axis=0)
+    if sizes.size > 1 and np.max(sizes) > _MOST * np.sum(sizes):
+        largest = int(np.argmax(sizes))
+        yield (
+            f"output {largest} makes up {sizes[largest] / np.sum(sizes):.1%} of the pretrained map's error, so that it "
+            "decides the rank: scale the outputs if the others matter as much"
         )
     if given.groups is None:
         copies = n - len(np.unique(np.hstack([given.inputs, given.residual]), axis=0))

@@ -64,6 +64,13 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
         found = self._base(X, len(self.update_), given) + X @ self.update_.T + self.offset_
         return found[:, 0] if self._single else found
 
+    def __sklearn_clone__(self) -> "_FineTuned":
+        """Unfitted, but for the pretrained map, which is what it was fitted to."""
+        found = super().__sklearn_clone__()
+        if hasattr(self.base, "predict"):
+            found.base = self.base
+        return found
+
     def risk_interval(self, level: float = 0.9) -> tuple[float, float]:
         """An interval of the test error (`Advice.interval`)."""
         check_is_fitted(self)
@@ -108,7 +115,7 @@ class LoRARegressor(_FineTuned):
     rank : "auto" or int, default "auto"
         Of the update; larger than min(rank X, outputs) is full fine-tuning.
     base : None, array of shape (n_targets, n_features) or fitted estimator, default None
-        The pretrained map. Of an estimator only `predict` is used.
+        The pretrained map. Of an estimator only `predict` is used; clones share it, fitted as it is.
     ridge : "auto" or float, default "auto"
         Penalty ridge ||D||_F^2 on the update.
     fit_intercept : bool, default True

@@ -25,7 +25,7 @@ def left_out_surplus(problem: Problem, trials: int, seed: int, *, rank: float) -
     risk = np.sum(((fitted - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(-2, -1))
     for draw in range(trials):
         deleted = deletions(design(x[draw].T, intercept=False), residual[draw].T, problem.ridge)
-        surplus[draw] = np.mean(losses(deleted, directions(deleted))[:, r]) - risk[draw]
+        surplus[draw] = np.mean(losses(deleted, directions(deleted)).losses[:, r]) - risk[draw]
     surplus -= np.mean(np.sum((residual - problem.shift @ x) ** 2, axis=1), axis=1) - problem.noise_trace
     return Sample(surplus[:, None], {"rank": np.asarray(r)})
 
