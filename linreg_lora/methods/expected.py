@@ -51,8 +51,9 @@ def expected_risk(
     >>> f"{found.parameters} parameters: {found.risk:.3f}"
     '20 parameters: 14.567'
     >>> found = ll.expected_risk(problem, method="frozen-a:4", ridge="auto")
-    >>> f"{found.risk:.3f} with ridge {found.ridge:.0f}, {ll.expected_risk(problem, method='frozen-a:4').risk:.3f} without"
-    '13.240 with ridge 52, 14.012 without'
+    >>> without = ll.expected_risk(problem, method="frozen-a:4")
+    >>> f"{found.risk:.3f} with ridge {found.ridge:.1f}, {without.risk:.3f} without"
+    '12.808 with ridge 54.5, 13.980 without'
     """
     require_problem(problem)
     if method is None:

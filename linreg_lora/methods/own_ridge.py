@@ -14,6 +14,8 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory import best_ridge, ridge_search
 
 AUTO = best_ridge.AUTO
+_NOT_SURE = "its best ridge is not sure, for nothing is known next to it"
+_ALONE = "its risk is not known with a ridge"
 
 
 def of(problem: Problem, ridge: float | str | None) -> tuple[Problem, bool]:
@@ -53,5 +55,5 @@ def searched(method: Method, problem: Problem, checked: Callable[[MethodRisk], M
 
     least = best_ridge.search(problem, at, math.inf, ridge_search.TOLERANCE)
     ridge = float(least.ridge[0])
-    notes = found[ridge].notes if least.bracketed[0] else (*found[ridge].notes, "its best ridge is not sure")
-    return dataclasses.replace(found[ridge], problem=problem, ridge=ridge, notes=notes)
+    said = () if least.bracketed[0] else (_NOT_SURE if len(found) > 1 else _ALONE,)
+    return dataclasses.replace(found[ridge], problem=problem, ridge=ridge, notes=(*found[ridge].notes, *said))

@@ -64,7 +64,7 @@ def fft_best_ridge(problem: Problem) -> TunedFFT:
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> best = ll.theory.fft_best_ridge(problem)
     >>> f"ridge {best.ridge:.3f} = 24 * 20 / 14: {best.risk:.3f}; no ridge: {ll.theory.fft_risk(problem).risk:.3f}"
-    'ridge 34.286 = 24 * 20 / 14: 6.125; no ridge: 13.714'
+    'ridge 34.286 = 24 * 20 / 14: 5.996; no ridge: 13.714'
     """
     found: dict[float, fft.FFTRisk] = {}
 
@@ -105,13 +105,13 @@ def tuned_risk(
     The curve's `ridge` and `fft_ridge` say which; 0: none pays, inf: no update is best. Rank 0 has none. A rank is
     flagged where its risk there is, where a flagged risk at another ridge could be less by 1 %, and where nothing is
     known next to its ridge. `difference` is risk - FFT's, at each rank's ridge at the same order as there. `progress`
-    is called with the number of curves just computed, `ridge_search.MOST` in all.
+    is called with the number of curves just computed; there are about `ridge_search.USUAL` in all.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> curve = ll.expected_risk(problem, ranks=[2, 20], ridge="auto")
     >>> f"rank 2: {curve.risk[0]:.2f}, FFT: {curve.fft_risk:.2f}"
-    'rank 2: 3.18, FFT: 6.13'
+    'rank 2: 2.88, FFT: 6.00'
     """
     chosen = valid_ranks(ranks, problem)
     said: list[str] = []
@@ -138,7 +138,6 @@ def tuned_risk(
         used |= set(ridge[inside].tolist())
         said += interior.notes(flags)
         formula = f"{interior.formula}; FFT: {full.formula}; {EACH}"
-    progress(ridge_search.MOST)
     without = problem.replace(ridge=0.0).moments
     return RiskCurve(
         problem=problem,

@@ -17,15 +17,19 @@ from jaxtyping import Bool, Float
 TOLERANCE = 1e-4
 #: Steps of the grid, and beyond it.
 _STEP, _BEYOND = math.sqrt(10.0), 10.0
-#: Neighbours of a least value this near in log eta at `TOLERANCE`: a parabola through them misses the least by
-#: (h^2 f'''/6 f'')^2 f''/2 f, which is 6e-5 for f = (S eta^2 + V) / (1 + eta)^2, S = V, and grows with h^4.
-_WIDE = 0.3
+#: The share of the tolerance at which a gain is not worth a ridge; the rest is for what parabolas miss.
+_WORTH = 0.5
+#: Neighbours of a least value are this near in log eta at `TOLERANCE`: a parabola through them misses the least by a
+#: share (h^2 f'''/6 f'')^2 f''/2 f, which is 3e-5 for f = (S eta^2 + V) / (1 + eta)^2, S = V, and grows with h^4.
+_WIDE = 0.25
 #: Dips whose least value so far is above the least of all by less than this share are looked into.
 _RIVAL = 0.05
 #: Ridges this near in log eta are the same, at `TOLERANCE`.
 _SAME = 0.02
 #: How far below and above the grid, and how many evaluations, at most.
-_FAR, MOST = 1e8, 120
+_FAR, _MOST = 1e8, 120
+#: Evaluations that a search mostly takes.
+USUAL = 30
 
 
 class Least(NamedTuple):
@@ -74,7 +78,7 @@ def least(
         ridge = start * _STEP**power
         seen[ridge] = np.asarray(evaluate(ridge), dtype=float)
     bounds = min(seen.keys() - {0.0}) / _FAR, max(seen) * _FAR
-    while len(seen) < MOST:
+    while len(seen) < _MOST:
         ridges = np.array(sorted(seen))
         table = np.array([seen[ridge] for ridge in ridges.tolist()])
         wanted = [
@@ -118,7 +122,7 @@ def _wanted(ridges: Float[np.ndarray, "m"], risk: Float[np.ndarray, "m"], top: f
 def _inside(x: Float[np.ndarray, "3"], f: Float[np.ndarray, "3"], tolerance: float) -> Wanted | None:
     """Inside a dip: where the parabola is least or, where that is no gain, the middle of a wide side."""
     place, value = _vertex(x, f)
-    if (gain := f[1] - value) > tolerance * f[1]:
+    if (gain := f[1] - value) > _WORTH * tolerance * f[1]:
         return Wanted(gain / f[1], math.exp(place))
     sides = np.diff(x)
     if np.max(sides) > _WIDE * (tolerance / TOLERANCE) ** 0.25:
@@ -135,7 +139,7 @@ def _at_end(t: Float[np.ndarray, "m"], f: Float[np.ndarray, "m"], end: float, to
         return Wanted(1.0, t[0] / _BEYOND) if f[0] < f[1] else None
     place, value = _vertex(np.array([0.0, t[0], t[1]]), np.array([end, f[0], f[1]]))
     best = min(end, f[0])
-    if 0 < place < t[1] and best - value > tolerance * best:
+    if 0 < place < t[1] and best - value > _WORTH * tolerance * best:
         return Wanted((best - value) / best, max(place, t[0] / _BEYOND))
     return None
 
