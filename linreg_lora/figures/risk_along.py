@@ -60,7 +60,10 @@ class RiskAlong:
         values: Sequence[float] | None = None,
         dimension: int | None = None,
     ) -> "xr.Dataset":
-        """The figure's numbers: a `sweep` along the axis, by theory and by simulation, and theory on a finer grid."""
+        """The figure's numbers: a `sweep` along the axis, by theory and by simulation, and theory on a finer grid.
+
+        `fft_best_ridge` is the risk of FFT with its best ridge, by theory.
+        """
         size = dimension or self.dimension
         axes = {self.axis: self.values if values is None else tuple(values)}
 
@@ -72,10 +75,11 @@ class RiskAlong:
         if self.each:
             between = theory_lines.between(axes[self.axis], self.each, logarithmic=self.logarithmic)
             dataset = theory_lines.with_lines(dataset, make, self.axis, between, executor, progress)
+        dataset = theory_lines.with_best_ridge(dataset, make, self.axis)
         return dataset.assign_attrs(dx=size, problem=one_problem(make(**{self.axis: axes[self.axis][0]})))
 
     def draw(self, dataset: "xr.Dataset") -> "Figure":
-        """Lines are theory, markers simulated means with bars of one standard error."""
+        """Lines are theory, markers simulated means with bars of one standard error; only the dashed line has a ridge."""
         simulated, theory = dataset.sel(computed_by="monte-carlo"), theory_lines.lines(dataset, self.axis)
         x = dataset[self.axis].values.astype(float)
         with style.applied():
@@ -87,6 +91,7 @@ class RiskAlong:
                 style.line(axes, theory.x, theory.lora[int(rank)], series, f"LoRA, rank {rank}")
                 points = simulated.sel(rank=rank)
                 style.means(axes, x, points["risk"], points["stderr"], series)
+            style.line(axes, theory.x, dataset["fft_best_ridge"], style.TUNED, "FFT, best ridge")
             for line in axes.lines:
                 line.set_markersize(3.2)
             axes.set_xlabel(self.label)

@@ -74,6 +74,16 @@ def with_lines(
     return dataset
 
 
+def with_best_ridge(dataset: "xr.Dataset", make: Make, axis: str) -> "xr.Dataset":
+    """The dataset, and `fft_best_ridge`: the risk of FFT with its best ridge, as finely as the dataset has theory."""
+    from linreg_lora.theory.best_ridge import fft_best_ridge
+
+    place = f"{axis}_fine" if "risk_fine" in dataset else axis
+    risk = [fft_best_ridge(make(**{axis: value})).risk for value in dataset[place].values.tolist()]
+    text = {"long_name": "expected excess risk of FFT with its best ridge, theory", "units": RISK}
+    return dataset.assign(fft_best_ridge=(place, risk, text))
+
+
 def lines(dataset: "xr.Dataset", axis: str) -> Lines:
     """Theory as finely as the dataset has it: on the finer grid, or where it is simulated."""
     if "risk_fine" in dataset:
