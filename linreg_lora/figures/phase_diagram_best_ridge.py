@@ -1,11 +1,13 @@
 """LoRA of best rank against full fine-tuning with its best ridge, over n / dx and the noise.
 
-Setting: that of `phase_diagram`. Left: LoRA without ridge, right: LoRA with its own best ridge (`theory.best_ridge`);
-in both FFT has its best ridge. Colours are theory: by how much the risk of one is above that of the other, from risks
-at the n and noise levels of a grid, and monotone cubics in between. Dots are simulation: the same ratio on the same
-draws, at theory's rank and ridges.
+Setting: dx = dy = 24, Sigma = I, and two task shifts: that of `phase_diagram`, of full rank with singular values
+s_i = exp(-0.2 (i - 1)), and one of rank 4 with s_i = 1. LoRA without ridge, and with its own best ridge
+(`theory.best_ridge`); in both FFT has its best ridge. Colours are theory: by how much the risk of one is above that of
+the other, from risks at the n and noise levels of a grid, and monotone cubics in between. Dots are simulation: the same
+ratio on the same draws, at theory's rank and ridges.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from linreg_lora.figures import datasets, style
-from linreg_lora.figures.phase_diagram import setting
+from linreg_lora.figures import datasets, phase_diagram, style
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.seeds import derived_seed
 from linreg_lora.sweeps.grid import grid, map_cells
 
@@ -24,19 +26,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DIMENSION = 24
+_DIMENSION, _SHIFT_RANK = 24, 4
+SHIFTS = ("decaying", "low-rank")
 #: The n and the noise levels of the colours; at n = dx ridges have a risk, though without one there is none.
-SAMPLE_SIZES = (3, 5, 8, 12, 16, 19, 22, 24, 26, 29, 33, 40, 52, 80, 140, 400)
+SAMPLE_SIZES = (3, 6, 10, 15, 19, 22, 24, 26, 29, 36, 60, 140, 400)
 NOISE_STDS = tuple(np.geomspace(0.01, 4.0, 9).tolist())
 #: The n and the noise levels of the dots.
 SIMULATED_SIZES = (4, 10, 18, 34, 60, 140)
 SIMULATED_NOISE_STDS = tuple(np.geomspace(0.02, 2.0, 5).tolist())
-CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS)
+CELLS = len(SHIFTS) * (len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS))
 
+#: Ranks to either side of the best without correction that are looked at.
+_AROUND = 2
 #: Bounds of the colours, risk of LoRA over risk of FFT less 1, and the colours: LoRA wins (blue), neither, FFT wins.
-_BOUNDS = (-0.2, -0.1, -0.05, -0.01, 0.01, 0.05, 0.2, 1.0)
+_BOUNDS = (-0.5, -0.2, -0.05, -0.01, 0.01, 0.05, 0.2, 0.5)
 _COLORS = ("#0B4A85", "#2474B0", "#6FAFDA", "#C3DFF2", "#F2F2F2", "#FBE3AE", "#F2BE52", "#D98A00", "#9C5F00")
 _FINE = 240
+
+
+def setting(shift: str, n: int, noise_std: float, dimension: int = _DIMENSION) -> Problem:
+    """The figure's problem with one of `SHIFTS`, n samples and noise sigma; dx = dy = `dimension`."""
+    problem = phase_diagram.setting(n, noise_std, dimension)
+    return problem.replace(spectrum=(1.0,) * _SHIFT_RANK) if shift == "low-rank" else problem
 
 
 class Cell(NamedTuple):
@@ -90,27 +101,28 @@ def data(
     """The figure's numbers: the fields of `Cell` over (n, noise_std), and those of `Simulated` at the dots."""
     import xarray as xr
 
-    def make(n: int, noise_std: float) -> Problem:
-        return setting(n, noise_std, dimension)
+    def make(shift: str, n: int, noise_std: float) -> Problem:
+        return setting(shift, n, noise_std, dimension)
 
-    regions = grid(make, {"n": sample_sizes, "noise_std": noise_stds})
-    dots = grid(make, {"n": simulated_sizes, "noise_std": simulated_noise_stds})
+    regions = grid(make, {"shift": SHIFTS, "n": sample_sizes, "noise_std": noise_stds})
+    dots = grid(make, {"shift": SHIFTS, "n": simulated_sizes, "noise_std": simulated_noise_stds})
     attributes = datasets.provenance(
         "LoRA of best rank against FFT with its best ridge", [*regions.problems, *dots.problems], trials, seed
     )
     computed = map_cells(cell, regions.problems, (), executor, progress)
     drawn = map_cells(simulate, dots.problems, (trials, seed), executor, progress)
     variables = {
-        name: datasets.variable(("n", "noise_std"), np.reshape(values, regions.shape), _TEXTS[name])
+        name: datasets.variable(("shift", "n", "noise_std"), np.reshape(values, regions.shape), _TEXTS[name])
         for name, values in zip(Cell._fields, zip(*computed, strict=True), strict=True)
     } | {
         f"simulated_{name}": datasets.variable(
-            ("n_simulated", "noise_std_simulated"), np.reshape(values, dots.shape), _TEXTS[name]
+            ("shift", "n_simulated", "noise_std_simulated"), np.reshape(values, dots.shape), _TEXTS[name]
         )
         for name, values in zip(Simulated._fields, zip(*drawn, strict=True), strict=True)
     }
     noise = "noise sigma, with s_1 = 1"
     coordinates = {
+        "shift": datasets.variable("shift", SHIFTS, "spectrum of the task shift"),
         "n": datasets.variable("n", sample_sizes, "number of samples"),
         "noise_std": datasets.variable("noise_std", noise_stds, noise, "units of y"),
         "n_simulated": datasets.variable("n_simulated", simulated_sizes, "number of samples"),
@@ -124,14 +136,29 @@ def cell(problem: Problem) -> Cell:
 
     Ratios are from differences at the same order: errors that LoRA and FFT share cancel.
     """
-    from linreg_lora.theory.best_ridge import tuned_risk
-
-    tuned = tuned_risk(problem)
+    tuned = _tuned(problem)
     best = tuned.at_rank(tuned.best_rank)
     assert best.ridge is not None
     assert tuned.fft_ridge is not None
     rank, ratio = _plain(problem, tuned.fft_risk)
     return Cell(ratio, best.difference / tuned.fft_risk, rank, best.rank, best.ridge, tuned.fft_ridge)
+
+
+def _tuned(problem: Problem) -> RiskCurve:
+    """Risks with best ridges, FFT's among them, at ranks around the best: moved on until the best is inside."""
+    from linreg_lora.theory.best_ridge import fft_best_ridge, tuned_risk
+    from linreg_lora.theory.curve import expected_risk
+
+    at, last = fft_best_ridge(problem).ridge, problem.max_rank
+    rough = [expected_risk(problem, ridge=share * at, correction=False).risk for share in (0.5, 1.0)]
+    middle = int(np.nanargmin(np.min(rough, axis=0)))
+    while True:
+        low, high = max(middle - _AROUND, 1), min(middle + _AROUND, last)
+        curve = tuned_risk(problem, sorted({*range(low, high + 1), last}))
+        best = curve.best_rank
+        if best in (last, middle) or low < best < high or best == low == 1:
+            return curve
+        middle = best
 
 
 def _plain(problem: Problem, fft_risk: float) -> tuple[int, float]:
@@ -174,49 +201,60 @@ def region(ratio: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
 
 def caption(dataset: "xr.Dataset") -> str:
     """What to see in the figure of `data`'s dataset."""
-    plain, tuned = dataset["plain"].values, dataset["tuned"].values
+    parts = []
+    for shift, name in zip(SHIFTS, ("of full rank with decaying singular values", "of rank 4"), strict=True):
+        plain, tuned = (dataset[ratio].sel(shift=shift).values for ratio in ("plain", "tuned"))
+        known = np.isfinite(plain)
+        parts.append(
+            f"For a shift {name} LoRA without ridge has less risk by more than 1 % at {np.sum(plain < -0.01)}, and "
+            f"more at {np.sum(plain > 0.01)}, of {np.sum(known)} points of the grid; with its own best ridge it has less at "
+            f"{np.sum(tuned < -0.01)} of {tuned.size}, by {-100 * np.min(tuned):.0f} % at most"
+        )
     return (
-        "Where LoRA of best rank beats full fine-tuning (FFT) that has its best ridge, for a task shift of full rank "
-        "with decaying singular values; the colour is by how much. Left: LoRA without ridge. It wins at "
-        f"{_share(plain < -0.01)} of the grid by more than 1 %, by {-100 * np.nanmin(plain):.0f} % at most, and loses "
-        f"at {_share(plain > 0.01)}. Right: with its own best ridge LoRA cannot lose, for at full rank it is FFT; it "
-        f"wins at {_share(tuned < -0.01)} by more than 1 %, by {-100 * np.min(tuned):.0f} % at most. Colours are theory, "
-        "dots simulation."
+        "Where LoRA of best rank beats full fine-tuning (FFT) that has its best ridge: the colour is by how much. "
+        f"{'. '.join(parts)}; more it cannot have, for at full rank LoRA is FFT. Colours are theory, dots simulation."
     )
 
 
-def _share(chosen: np.ndarray) -> str:
-    return f"{np.sum(chosen)} of {chosen.size} points"
-
-
 def draw(dataset: "xr.Dataset") -> "Figure":
-    """The figure of `data`'s dataset: a panel without and one with a ridge for LoRA; a strip where no mean exists."""
-    dx, n = dataset.attrs["dx"], dataset["n"].values
+    """The figure of `data`'s dataset: a row a shift, LoRA without and with ridge; a strip where no mean exists."""
+    from matplotlib.figure import Figure
+
+    titles = (r"full rank, $s_i = e^{-0.2 (i-1)}$", r"rank 4, $s_i = 1$")
     with style.applied():
-        figure, panels = style.panels(2, 4.0)
-        for axes, name, title in zip(
-            panels, ("plain", "tuned"), ("LoRA without ridge", "LoRA with its best ridge"), strict=True
-        ):
-            axes.set(xscale="log", yscale="log")
-            axes.grid(False)
-            known = np.flatnonzero(np.all(np.isfinite(dataset[name].values), axis=1))
-            for side in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
-                _fill(axes, dataset.isel(n=side), name)
-            if len(known) < len(n):
-                strip = np.max(n[known][n[known] < dx]) / dx, np.min(n[known][n[known] > dx]) / dx
-                axes.axvspan(*strip, facecolor="white", edgecolor="0.5", hatch="//////", linewidth=0, zorder=1)
-                axes.text(
-                    1.0, 0.22, "no mean exists", transform=axes.get_xaxis_transform(), rotation=90, ha="center",
-                    va="center", fontsize=7, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-                )  # fmt: skip
-            _dots(axes, dataset, name)
-            axes.set_title(title, fontsize=9, loc="left")
-            axes.set_xlim(n[0] / dx, n[-1] / dx)
-            axes.set_ylim(dataset["noise_std"].values[[0, -1]])
+        figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+        rows = figure.subplots(2, 2, sharex=True, sharey=True)
+        for row, shift, words in zip(rows, SHIFTS, titles, strict=True):
+            part = dataset.sel(shift=shift)
+            for axes, name, ridge in zip(
+                row, ("plain", "tuned"), ("without ridge", "with its best ridge"), strict=True
+            ):
+                _panel(axes, part, name)
+                axes.set_title(f"shift of {words}; LoRA {ridge}", fontsize=8.5, loc="left")
+            row[0].set_ylabel("noise σ  (largest $s_i$: 1)")
+        for axes in rows[-1]:
             axes.set_xlabel("n / dx  (samples per input dimension)")
-        panels[0].set_ylabel("noise σ  (largest singular value of the shift: 1)")
         _keys(figure)
     return figure
+
+
+def _panel(axes: "Axes", part: "xr.Dataset", name: str) -> None:
+    dx, n = part.attrs["dx"], part["n"].values
+    axes.set(xscale="log", yscale="log")
+    axes.grid(False)
+    known = np.flatnonzero(np.all(np.isfinite(part[name].values), axis=1))
+    for side in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
+        _fill(axes, part.isel(n=side), name)
+    if len(known) < len(n):
+        strip = np.max(n[known][n[known] < dx]) / dx, np.min(n[known][n[known] > dx]) / dx
+        axes.axvspan(*strip, facecolor="white", edgecolor="0.5", hatch="//////", linewidth=0, zorder=1)
+        axes.text(
+            1.0, 0.5, "no mean exists", transform=axes.get_xaxis_transform(), rotation=90, ha="center",
+            va="center", fontsize=7, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )  # fmt: skip
+    _dots(axes, part, name)
+    axes.set_xlim(n[0] / dx, n[-1] / dx)
+    axes.set_ylim(part["noise_std"].values[[0, -1]])
 
 
 def _fill(axes: "Axes", part: "xr.Dataset", name: str) -> None:
@@ -234,7 +272,7 @@ def _fill(axes: "Axes", part: "xr.Dataset", name: str) -> None:
     ratio = np.expm1(inside(points))
     axes.contourf(x, y, ratio, levels=(-1.0, *_BOUNDS, 1e9), colors=_COLORS, zorder=1)
     if name == "plain":
-        axes.contour(x, y, ratio, levels=[0.0], colors="black", linewidths=1.3, zorder=2)
+        axes.contour(x, y, ratio, levels=[0.0], colors="black", linewidths=1.1, zorder=2)
 
 
 def _dots(axes: "Axes", dataset: "xr.Dataset", name: str) -> None:
@@ -250,9 +288,10 @@ def _keys(figure: "Figure") -> None:
     from matplotlib.patches import Patch
 
     percent = [f"{100 * abs(bound):.0f}" for bound in _BOUNDS]
-    lora = [f"over {percent[0]} %", *(f"{low}–{high} %" for high, low in zip(percent[:3], percent[1:4], strict=True))]
-    full = [f"{low}–{high} %" for low, high in zip(percent[4:7], percent[5:], strict=True)]
-    labels = [*lora, f"less than {percent[3]} %", *full, f"over {percent[-1]} %"]
+    middle = len(percent) // 2
+    lora = [f"{low}–{high} %" for high, low in itertools.pairwise(percent[:middle])]
+    full = [f"{low}–{high} %" for low, high in itertools.pairwise(percent[middle:])]
+    labels = [f"over {percent[0]} %", *lora, f"less than {percent[middle]} %", *full, f"over {percent[-1]} %"]
     patches = [
         Patch(facecolor=color, edgecolor="0.3", linewidth=0.5, label=label)
         for color, label in zip(_COLORS, labels, strict=True)

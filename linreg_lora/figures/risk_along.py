@@ -79,7 +79,7 @@ class RiskAlong:
         return dataset.assign_attrs(dx=size, problem=one_problem(make(**{self.axis: axes[self.axis][0]})))
 
     def draw(self, dataset: "xr.Dataset") -> "Figure":
-        """Lines are theory, markers simulated means with bars of one standard error; only the dashed line has a ridge."""
+        """Lines are theory, markers simulated means with bars of one standard error; one line has a ridge."""
         simulated, theory = dataset.sel(computed_by="monte-carlo"), theory_lines.lines(dataset, self.axis)
         x = dataset[self.axis].values.astype(float)
         with style.applied():

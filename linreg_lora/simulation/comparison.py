@@ -45,7 +45,8 @@ def compare(
     `computed_by` says how: theory, monte-carlo or both, the latter with `trials` draws from `seed`. All ranks of LoRA
     and FFT share one risk curve each way. `ridge`: a number instead of the problem's own, or "auto": each method has
     the ridge of its least expected risk by theory, in simulation too. A method that cannot be evaluated has the risk
-    nan, and `notes` say why; the others are not touched. Raises `InvalidInput` for names that are none, before any work.
+    nan, and `notes` say why; the others are not touched. Raises `InvalidInput` for names that are none, before any
+    work.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
