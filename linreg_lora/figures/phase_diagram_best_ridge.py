@@ -207,8 +207,8 @@ def caption(dataset: "xr.Dataset") -> str:
         known = np.isfinite(plain)
         parts.append(
             f"For a shift {name} LoRA without ridge has less risk by more than 1 % at {np.sum(plain < -0.01)}, and "
-            f"more at {np.sum(plain > 0.01)}, of {np.sum(known)} points of the grid; with its own best ridge it has less at "
-            f"{np.sum(tuned < -0.01)} of {tuned.size}, by {-100 * np.min(tuned):.0f} % at most"
+            f"more at {np.sum(plain > 0.01)}, of {np.sum(known)} points of the grid; with its own best ridge it has "
+            f"less at {np.sum(tuned < -0.01)} of {tuned.size}, by {-100 * np.min(tuned):.0f} % at most"
         )
     return (
         "Where LoRA of best rank beats full fine-tuning (FFT) that has its best ridge: the colour is by how much. "

@@ -114,15 +114,15 @@ def _wanted(ridges: Float[np.ndarray, "m"], risk: Float[np.ndarray, "m"], top: f
         found.append(None if end is None else Wanted(end.gain, 1 / end.ridge))
     for m in range(1, len(f) - 1):
         if f[m] <= min(f[m - 1], f[m + 1]) and f[m] <= limit:
-            found.append(_inside(x[m - 1 : m + 2], f[m - 1 : m + 2], tolerance))
+            found.append(_inside(x[m - 1 : m + 2], f[m - 1 : m + 2], tolerance, near))
     at = np.log(ridges[1:])
     return [one for one in found if one is not None and np.min(np.abs(at - math.log(one.ridge))) > near]
 
 
-def _inside(x: Float[np.ndarray, "3"], f: Float[np.ndarray, "3"], tolerance: float) -> Wanted | None:
+def _inside(x: Float[np.ndarray, "3"], f: Float[np.ndarray, "3"], tolerance: float, near: float) -> Wanted | None:
     """Inside a dip: where the parabola is least or, where that is no gain, the middle of a wide side."""
     place, value = _vertex(x, f)
-    if (gain := f[1] - value) > _WORTH * tolerance * f[1]:
+    if (gain := f[1] - value) > _WORTH * tolerance * f[1] and abs(place - x[1]) > near:
         return Wanted(gain / f[1], math.exp(place))
     sides = np.diff(x)
     if np.max(sides) > _WIDE * (tolerance / TOLERANCE) ** 0.25:
@@ -132,11 +132,16 @@ def _inside(x: Float[np.ndarray, "3"], f: Float[np.ndarray, "3"], tolerance: flo
 
 
 def _at_end(t: Float[np.ndarray, "m"], f: Float[np.ndarray, "m"], end: float, tolerance: float) -> Wanted | None:
-    """Next to t = 0, where the risk is `end`: by the parabola through it, or further on where the risk is infinite."""
+    """Next to t = 0, where the risk is `end`: by the parabola through it.
+
+    Where the risk at the nearest t is infinite, or so different that it says nothing of the slope at 0: nearer to 0.
+    """
     if len(t) < 2 or f[1] < min(f[0], end):
         return None
     if not math.isfinite(end):
         return Wanted(1.0, t[0] / _BEYOND) if f[0] < f[1] else None
+    if 0 < end * (1 + _RIVAL) < f[0]:
+        return Wanted(1.0, t[0] / _BEYOND)
     place, value = _vertex(np.array([0.0, t[0], t[1]]), np.array([end, f[0], f[1]]))
     best = min(end, f[0])
     if 0 < place < t[1] and best - value > _WORTH * tolerance * best:
