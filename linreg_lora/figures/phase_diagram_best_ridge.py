@@ -220,7 +220,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a row a shift, LoRA without and with ridge; a strip where no mean exists."""
     from matplotlib.figure import Figure
 
-    titles = (r"full rank, $s_i = e^{-0.2 (i-1)}$", r"rank 4, $s_i = 1$")
+    titles = (r"Full-rank shift, $s_i = e^{-0.2 (i-1)}$", r"Shift of rank 4, $s_i = 1$")
     with style.applied():
         figure = Figure(figsize=(7.2, 6.4), layout="constrained")
         rows = figure.subplots(2, 2, sharex=True, sharey=True)
@@ -230,7 +230,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
                 row, ("plain", "tuned"), ("without ridge", "with its best ridge"), strict=True
             ):
                 _panel(axes, part, name)
-                axes.set_title(f"shift of {words}; LoRA {ridge}", fontsize=8.5, loc="left")
+                axes.set_title(f"{words}; LoRA {ridge}", fontsize=8.5, loc="left")
             row[0].set_ylabel("noise σ  (largest $s_i$: 1)")
         for axes in rows[-1]:
             axes.set_xlabel("n / dx  (samples per input dimension)")
