@@ -179,8 +179,8 @@ def _looks(dataset: "xr.Dataset") -> str:
         for full in (theory["fft_fine" if fine else "fft_risk"], dataset["fft_best_ridge"])
     )
     return (
-        "Lines are theory, markers simulation. Nothing has a ridge but the dashed line, full fine-tuning with its best: "
-        f"the best of these ranks beats it at {tuned} of {best.size} points of the lines, without ridge at {plain}."
+        "Lines are theory, markers simulation. Nothing has a ridge but the dashed line, full fine-tuning with its "
+        f"best: the best of these ranks beats it at {tuned} of {best.size} points of the lines, without ridge at {plain}."
     )
 
 
