@@ -254,7 +254,7 @@ def _panel(axes: "Axes", part: "xr.Dataset", name: str) -> None:
         )  # fmt: skip
     _dots(axes, part, name)
     axes.set_xlim(n[0] / dx, n[-1] / dx)
-    axes.set_ylim(part["noise_std"].values[[0, -1]])
+    axes.set_ylim(float(part["noise_std"].values[0]), float(part["noise_std"].values[-1]))
 
 
 def _fill(axes: "Axes", part: "xr.Dataset", name: str) -> None:

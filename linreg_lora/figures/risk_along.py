@@ -180,7 +180,8 @@ def _looks(dataset: "xr.Dataset") -> str:
     )
     return (
         "Lines are theory, markers simulation. Nothing has a ridge but the dashed line, full fine-tuning with its "
-        f"best: the best of these ranks beats it at {tuned} of {best.size} points of the lines, without ridge at {plain}."
+        f"best: the best of these ranks beats it at {tuned} of {best.size} points of the lines, without ridge at "
+        f"{plain}."
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linreg_lora.figures.datasets import RISK
+from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
 from linreg_lora.sweeps.grid import Make
 
@@ -74,7 +75,7 @@ def with_lines(
     return dataset
 
 
-def with_best_ridge(dataset: "xr.Dataset", make: Make, axis: str) -> "xr.Dataset":
+def with_best_ridge(dataset: "xr.Dataset", make: Callable[..., Problem], axis: str) -> "xr.Dataset":
     """The dataset, and `fft_best_ridge`: the risk of FFT with its best ridge, as finely as the dataset has theory."""
     from linreg_lora.theory.best_ridge import fft_best_ridge
 
