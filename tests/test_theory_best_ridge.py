@@ -118,8 +118,13 @@ def test_no_noise_no_ridge_no_shift_no_update():
 
 @pytest.mark.parametrize(
     "problem",
-    [ISOTROPIC, ANISOTROPIC, ISOTROPIC.replace(n=16), ANISOTROPIC.replace(n=9), ISOTROPIC.replace(noise_std=20.0)],
-    ids=["n > dx", "unequal inputs", "n = dx", "unequal inputs, n < dx", "much noise"],
+    [
+        pytest.param(ISOTROPIC, id="n > dx"),
+        pytest.param(ANISOTROPIC.replace(n=9), id="unequal inputs, n < dx"),
+        pytest.param(ANISOTROPIC, id="unequal inputs", marks=pytest.mark.heavy),
+        pytest.param(ISOTROPIC.replace(n=16), id="n = dx", marks=pytest.mark.heavy),
+        pytest.param(ISOTROPIC.replace(noise_std=20.0), id="much noise", marks=pytest.mark.heavy),
+    ],
 )
 def test_each_rank_has_the_least_risk_of_a_dense_search_of_its_own(problem):
     """Promised: 1e-4 of the risk. The dense search of a few ranks shares nothing with that of all."""
