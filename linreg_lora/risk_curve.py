@@ -21,6 +21,7 @@ class RankRisk(NamedTuple):
     difference: float
     difference_stderr: float | None
     flagged: bool
+    ridge: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class RiskCurve:
     | `flagged`             | theory: which risks may be off by more than 1 %; None for simulation                 |
     | `fft_flagged`         | theory: whether FFT's may be                                                         |
     | `fft_formula`         | theory: which result `fft_risk` is                                                   |
+    | `ridge`               | the best ridge of each rank, where each has its own; inf: no update; None: problem's |
+    | `fft_ridge`           | that of FFT                                                                          |
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -68,6 +71,8 @@ class RiskCurve:
     flagged: Bool[np.ndarray, "k"] | None = None
     fft_flagged: bool = False
     fft_formula: str = ""
+    ridge: Float[np.ndarray, "k"] | None = None
+    fft_ridge: float | None = None
 
     @property
     def best_rank(self) -> int:
@@ -102,6 +107,7 @@ class RiskCurve:
             difference=self.difference[index],
             difference_stderr=None if self.difference_stderr is None else self.difference_stderr[index],
             flagged=None if self.flagged is None else self.flagged[index],
+            ridge=None if self.ridge is None else self.ridge[index],
         )
 
     def at_rank(self, rank: int) -> RankRisk:
@@ -121,6 +127,7 @@ class RiskCurve:
             difference=float(one.difference[0]),
             difference_stderr=None if one.difference_stderr is None else float(one.difference_stderr[0]),
             flagged=bool(one.flagged is not None and one.flagged[0]),
+            ridge=None if one.ridge is None else float(one.ridge[0]),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparisons import critical_z
 
 from linreg_lora import __version__, monte_carlo
 from linreg_lora.cli import grammar
@@ -80,6 +81,32 @@ def test_json_holds_the_problem_and_both_methods(run_json):
     assert theory["risk"][5] == result["fft"]["theory"]["risk"]
     assert theory["formula"].endswith(f"FFT: {result['fft']['theory']['formula']}")
     assert simulated["note"] == ""
+
+
+def test_ridge_auto_gives_each_rank_its_own_in_theory_and_simulation(run, run_json):
+    """Least risks are not above those without ridge; theory and simulation agree within 2 % and z standard errors,
+    level 1e-6 over the ranks."""
+    options = {"noise_std": "2", "trials": "200", "ridge": "auto"}
+    result, plain = run_json(*arguments(**options)), run_json(*arguments(**options | {"ridge": "0"}))
+    ridges = result["best_ridge"]
+    assert (ridges[0], ridges[5]) == (0, result["fft"]["best_ridge"])
+    assert ridges[5] == pytest.approx(6 * 5 * 2**2 / 14)
+    assert "best_ridge" not in {*plain, *plain["fft"]}
+    least, theory = np.array(plain["theory"]["risk"]), np.array(result["theory"]["risk"])
+    assert np.all(theory <= least)
+    assert theory[5] < 0.9 * least[5]
+    simulated, error = (np.array(result["monte_carlo"][name]) for name in ("mean", "stderr"))
+    assert np.all(np.abs(simulated - theory) <= 0.02 * theory + critical_z(6) * error)
+    alone = run_json(*arguments(**options, method="monte-carlo"))
+    assert alone["monte_carlo"] == result["monte_carlo"]
+    assert alone["best_ridge"] == ridges
+    _, table, _ = run(*arguments(**options))
+    assert "each rank and FFT with its best ridge" in " ".join(table.split())
+    assert "best ridge" in table.splitlines()[2] + table.splitlines()[1] + table.splitlines()[3]
+
+
+def test_ridge_auto_goes_without_forgetting(run):
+    assert_one_line(*run(*arguments("--forgetting", ridge="auto")))
 
 
 def test_json_lists_what_is_in_doubt(run, run_json):

@@ -75,7 +75,7 @@ def test_small_data_are_those_of_a_sweep():
 @pytest.mark.parametrize("name", FIGURES)
 def test_each_line_is_the_theory_of_the_rank_that_its_label_names(name):
     [axes] = drawn(name).axes
-    first, *others = [line for line in axes.lines if not line.get_label().startswith("_")]
+    first, *others, tuned = [line for line in axes.lines if not line.get_label().startswith("_")]
     stored, axis, fine = committed(name), FIGURES[name].axis, bool(FIGURES[name].each)
     theory = stored if fine else stored.sel(computed_by="theory")
     np.testing.assert_array_equal(first.get_xdata(), stored[f"{axis}_fine" if fine else axis])
@@ -83,3 +83,20 @@ def test_each_line_is_the_theory_of_the_rank_that_its_label_names(name):
     for line, rank in zip(others, FIGURES[name].ranks, strict=True):
         assert line.get_label().split()[-1] == str(rank)
         np.testing.assert_array_equal(line.get_ydata(), theory["risk_fine" if fine else "risk"].sel(rank=rank))
+    assert tuned.get_label() == "FFT, best ridge"
+    np.testing.assert_array_equal(tuned.get_xdata(), first.get_xdata())
+    np.testing.assert_array_equal(tuned.get_ydata(), stored["fft_best_ridge"])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_line_of_the_best_ridge_is_below_fft_and_below_not_adapting(name):
+    """And is the exact risk at eta* = dx Tr(Sigma_eps) / ||Delta||^2, computed here from the problem alone."""
+    stored, figure = committed(name), FIGURES[name]
+    tuned = stored["fft_best_ridge"]
+    plain = stored["fft_fine"] if figure.each else stored["fft_risk"].sel(computed_by="theory")
+    assert np.all(tuned.values < plain.values)
+    for x, risk in list(zip(tuned[tuned.dims[0]].values, tuned.values, strict=True))[::7]:
+        problem = figure.setting(float(x), figure.dimension)
+        assert risk < problem.pretrained_risk
+        star = problem.dx * problem.dy * problem.noise_std**2 / np.sum(np.square(problem.spectrum))
+        assert risk == pytest.approx(fft_risk(problem.replace(ridge=float(star))).risk, rel=1e-9)

@@ -26,6 +26,9 @@ LAW_FREE = {
     "theory.effective.shift_energies": "Delta and Sigma",
     "theory.effective.effective_regularisation": "numbers",
     "theory.equivalent.interior_ranks": "ranks, and which moments exist",
+    "theory.best_ridge.search": "about the eigenvalues of X X^T, for a grid of ridges",
+    "methods.own_ridge.of": "a problem of the same law",
+    "methods.own_ridge.passes_on": "compares reductions",
     "theory.floor.least_risk": "the tail of the spectrum in the metric of Sigma",
     "theory.heavy_tails.rarest": "splits of Sigma; weights have `rare_weights`",
     "theory.hessian.hessian": "the population loss, which sees Sigma alone",
@@ -63,6 +66,9 @@ LAW_FREE = {
 }
 #: Functions whose answer follows the law. Tests of their numbers: test_theory_weighted, test_input_law.
 HONOURED = {
+    "theory.best_ridge.fft_best_ridge",
+    "theory.best_ridge.tuned_risk",
+    "methods.own_ridge.searched",
     "theory.bitfit.bitfit_risk",
     "theory.curve.expected_risk",
     "theory.decisions.best_rank",

@@ -35,6 +35,8 @@ def compare_json(problem: Problem, compared: Sequence[Compared], pretrained_seed
                 "formula": one.simulated.formula,
                 "note": "; ".join(one.simulated.notes),
             }
+        if _tuned(compared):
+            row["best_ridge"] = value(_ridge(one))
         rows.append(row)
     out["methods"] = rows
     print(json.dumps(out, indent=2, allow_nan=False))
@@ -46,12 +48,15 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
 
     table = Table(
         title=f"Excess risk, {problem.regime}: n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, "
-        f"noise std {problem.noise_std:g}, ridge {problem.ridge:g}",
+        f"noise std {problem.noise_std:g}, "
+        + ("each method with its best ridge" if _tuned(compared) else f"ridge {problem.ridge:g}"),
         title_justify="left",
     )
     theory, simulated = compared[0].theory is not None, compared[0].simulated
     table.add_column("method")
     table.add_column("parameters", justify="right")
+    if _tuned(compared):
+        table.add_column("best ridge", justify="right")
     if theory:
         table.add_column("theory", justify="right")
     if simulated is not None:
@@ -62,6 +67,8 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
         table.add_column("missing or in doubt", overflow="fold")
     for one in compared:
         row = [one.method, "-" if one.parameters is None else str(one.parameters)]
+        if _tuned(compared):
+            row.append("none" if (ridge := _ridge(one)) is None else number(ridge))
         if one.theory is not None:
             row.append(marked(one.theory.risk, one.theory.flagged))
         if one.simulated is not None:
@@ -75,6 +82,16 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     print_table(table)
+
+
+def _ridge(one: Compared) -> float | None:
+    """The best ridge of a method; None where it is the problem's, or not known."""
+    known = [found.ridge for found in (one.theory, one.simulated) if found is not None]
+    return known[0] if known else None
+
+
+def _tuned(compared: Sequence[Compared]) -> bool:
+    return any(_ridge(one) is not None for one in compared)
 
 
 def _notes(one: Compared) -> list[str]:

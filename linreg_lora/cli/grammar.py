@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from linreg_lora.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Endings of the pictures that can be drawn.
 PICTURES = (".png", ".pdf", ".svg")
+#: The best ridge of every method, instead of a number.
+AUTO = "auto"
 #: Entries of the largest A0 that is drawn.
 _LARGEST_PRETRAINED = 10**8
 
@@ -85,6 +89,16 @@ def variances(field: str, text: str | None, size: int) -> "np.ndarray | None":
     import numpy as np
 
     return None if text is None else np.array(values(field, text, size))
+
+
+def ridge(text: str) -> float | str:
+    """A ridge: a number, or auto."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a number >= 0 or auto, received {text!r}") from None
 
 
 def ranks(text: str | None) -> list[int] | None:

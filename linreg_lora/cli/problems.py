@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,12 @@ from linreg_lora.cli import grammar
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.cli.plugins import Plugins, load_plugins
 from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from linreg_lora.problem import Problem
+    from linreg_lora.risk_curve import RiskCurve
 
 #: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
 _LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
@@ -29,6 +35,14 @@ _Spectrum = Annotated[
     str, typer.Option(help="Singular values of the task shift, as in 3,2,1 or power-law:1:10 (family:shape:scale).")
 ]
 _Ridge = Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")]
+_RidgeOrAuto = Annotated[
+    Any,
+    typer.Option(
+        parser=grammar.ridge,
+        metavar="NUMBER|auto",
+        help="Penalty eta on ||D||^2; auto: for each rank, or method, and FFT that of least expected risk by theory.",
+    ),
+]
 _InputSpectrum = Annotated[
     str | None,
     typer.Option(help="Variances of the dx inputs, in the order of the shift's directions; written as --spectrum is."),
@@ -54,7 +68,7 @@ def risk(
     noise_std: _Noise,
     spectrum: _Spectrum,
     ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1-8,16. Default: all.")] = None,
-    ridge: _Ridge = 0.0,
+    ridge: _RidgeOrAuto = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     input_law: _InputLaw = None,
@@ -75,13 +89,14 @@ def risk(
     from linreg_lora.risk_curve import valid_ranks
 
     picture = grammar.picture_path(picture)
+    auto = ridge == grammar.AUTO
     problem = grammar.problem(
         n=n,
         dx=dx,
         dy=dy,
         noise_std=noise_std,
         spectrum=spectrum,
-        ridge=ridge,
+        ridge=0.0 if auto else ridge,
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
         input_law=input_law,
@@ -93,19 +108,30 @@ def risk(
         raise InvalidInput("dx", f"at most {_LARGEST_FORGETTING} with --forgetting, which takes matrices", dx)
     if pretraining_spectrum is not None and not forgetting:
         raise InvalidInput("pretraining-spectrum", "--forgetting beside it", pretraining_spectrum)
+    if forgetting and auto:
+        raise InvalidInput("ridge", "a number beside --forgetting", grammar.AUTO)
     forgotten = simulated = computed = None
     if forgetting:
         from linreg_lora.theory.forgetting import expected_forgetting as theory_of_forgetting
 
         before = grammar.variances("pretraining-spectrum", pretraining_spectrum, dx)
         forgotten = theory_of_forgetting(problem, chosen, before)
-    if method is not Method.THEORY:
+    if auto:
+        computed = _with_best_ridges(problem, chosen)
+    if method is not Method.THEORY and computed is not None:
+        from linreg_lora.console import progress
+        from linreg_lora.simulation.own_ridges import draws_of, with_own_ridges
+
+        with progress("drawing", draws_of(computed, trials)) as advance:
+            simulated = with_own_ridges(computed, trials=trials, seed=seed, progress=advance)
+        computed = computed if method is Method.BOTH else None
+    elif method is not Method.THEORY:
         from linreg_lora.console import progress
         from linreg_lora.simulation.curve import monte_carlo
 
         with progress("drawing", trials) as advance:
             simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
-    if method is not Method.MONTE_CARLO:
+    if method is not Method.MONTE_CARLO and not auto:
         from linreg_lora.theory.curve import expected_risk
 
         computed = expected_risk(problem, chosen)
@@ -117,6 +143,14 @@ def risk(
         pictures.save(pictures.of_risk(computed, simulated), picture)
 
 
+def _with_best_ridges(problem: "Problem", ranks: "np.ndarray") -> "RiskCurve":
+    from linreg_lora.console import progress
+    from linreg_lora.theory import best_ridge, ridge_search
+
+    with progress("best ridges", ridge_search.USUAL) as advance:
+        return best_ridge.tuned_risk(problem, ranks, progress=advance)
+
+
 @app.command()
 def compare(
     n: _Samples,
@@ -125,7 +159,7 @@ def compare(
     noise_std: _Noise,
     spectrum: _Spectrum,
     adapt: Annotated[str, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")],
-    ridge: _Ridge = 0.0,
+    ridge: _RidgeOrAuto = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     input_law: _InputLaw = None,
@@ -154,15 +188,17 @@ def compare(
         dy=dy,
         noise_std=noise_std,
         spectrum=spectrum,
-        ridge=ridge,
+        ridge=0.0 if ridge == grammar.AUTO else ridge,
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
         input_law=input_law,
         pretrained_seed=pretrained_seed,
     )
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
-    with progress("drawing", comparison.draws_of(problem, methods, trials)) as advance:
-        compared = comparison.compare(problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance)
+    with progress("drawing", comparison.draws_of(problem, methods, trials, ridge)) as advance:
+        compared = comparison.compare(
+            problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance, ridge=ridge
+        )
     render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
     render(problem, compared, pretrained_seed)
     if picture is not None:

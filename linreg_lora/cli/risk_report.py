@@ -64,6 +64,10 @@ def risk_json(
             "formula": computed.fft_formula,
             "flagged": computed.fft_flagged,
         }
+    tuned = computed or simulated
+    if tuned is not None and tuned.ridge is not None:
+        out["best_ridge"] = _values(tuned.ridge)
+        fft["best_ridge"] = value(tuned.fft_ridge)
     if forgotten is not None:
         out["forgetting"] = {
             "theory": _values(forgotten.forgetting),
@@ -89,11 +93,15 @@ def risk_table(
 
     table = Table(
         title=f"Excess risk, {problem.regime}: n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, "
-        f"noise std {problem.noise_std:g}, ridge {problem.ridge:g}",
+        f"noise std {problem.noise_std:g}, {_ridge_of(problem, computed or simulated)}",
         title_justify="left",
     )
     table.add_column("method")
     table.add_column("rank", justify="right")
+    tuned = computed or simulated
+    ridges = tuned.ridge if tuned is not None else None
+    if ridges is not None:
+        table.add_column("best ridge", justify="right")
     if simulated is not None:
         for name in (
             f"simulated ({simulated.trials} draws)",
@@ -108,6 +116,7 @@ def risk_table(
         table.add_column("forgetting (theory)", justify="right")
     for i, rank in enumerate(ranks):
         row = ["LoRA", str(rank)]
+        row += [] if ridges is None else ["-" if rank == 0 else number(ridges[i])]
         if simulated is not None:
             assert simulated.stderr is not None
             assert simulated.difference_stderr is not None
@@ -119,6 +128,7 @@ def risk_table(
             row.append(marked(forgotten.forgetting[i], forgotten.flagged[i]))
         table.add_row(*row)
     row = ["FFT", "-"]
+    row += [] if tuned is None or tuned.fft_ridge is None else [number(tuned.fft_ridge)]
     if simulated is not None:
         assert simulated.fft_stderr is not None
         row += [number(simulated.fft_risk), number(simulated.fft_stderr), "-", "-"]
@@ -165,6 +175,11 @@ def crossings_text(crossings: Answer[Crossing], rank: int, over: str) -> None:
         print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
     if crossings.note:
         print(f"in doubt: {crossings.note}")
+
+
+def _ridge_of(problem: Problem, curve: RiskCurve | None) -> str:
+    own = curve is not None and curve.ridge is not None
+    return "each rank and FFT with its best ridge" if own else f"ridge {problem.ridge:g}"
 
 
 def _best_rank(curve: RiskCurve) -> int | None:

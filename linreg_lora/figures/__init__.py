@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 #: Figure -> module, or module:object. In the order of the index.
 _MODULES = {
     "phase-diagram": "phase_diagram",
+    "phase-diagram-best-ridge": "phase_diagram_best_ridge",
     "risk-vs-sample-size-strong-noise": "risk_vs_sample_size:strong_noise",
     "risk-vs-sample-size-weak-noise": "risk_vs_sample_size:weak_noise",
     "risk-vs-noise-underdetermined": "risk_along:noise_underdetermined",

@@ -32,7 +32,8 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def of_risk(computed: RiskCurve | None, simulated: RiskCurve | None) -> "Figure":
-    """Risk against rank by theory, simulation or both; what is flagged is hollow, what has no number is left out."""
+    """Risk against rank by theory, simulation or both, and FFT with its best ridge, by theory; what is flagged is
+    hollow, what has no number is left out."""
     with style.applied():
         figure, axes = style.single_panel()
         known = computed or simulated
@@ -49,10 +50,13 @@ def of_risk(computed: RiskCurve | None, simulated: RiskCurve | None) -> "Figure"
             style.means(axes, simulated.ranks, means, simulated.stderr, series, label)
         if np.isfinite(known.fft_risk):
             by = "theory" if computed is not None else "simulated"
-            axes.axhline(known.fft_risk, color=style.REFERENCE.color, linestyle="--", label=f"FFT, {by}")
+            best = "" if known.fft_ridge is None else f" with ridge {known.fft_ridge:.3g}"
+            axes.axhline(known.fft_risk, color=style.REFERENCE.color, linestyle="--", label=f"FFT{best}, {by}")
+        if computed is not None and computed.ridge is None:
+            _best_ridge_line(axes, computed.problem)
         axes.set(xlabel="LoRA rank r", ylabel="expected excess risk", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _titled(axes, known.problem)
+        _titled(axes, known.problem, own_ridges=known.ridge is not None)
     return figure
 
 
@@ -131,15 +135,27 @@ def of_crossings(
     return figure
 
 
+def _best_ridge_line(axes: "Axes", problem: Problem) -> None:
+    from linreg_lora.theory.best_ridge import fft_best_ridge
+
+    try:
+        best = fft_best_ridge(problem)
+    except NumericalFailure:
+        return
+    label = f"FFT with its best ridge, {best.ridge:.3g}, theory"
+    axes.axhline(best.risk, color=style.COMPARED[2].color, linestyle="-.", label=label)
+
+
 def _hollow(axes: "Axes", x: np.ndarray, y: np.ndarray, flagged: np.ndarray | None) -> None:
     if flagged is not None and np.any(shown := flagged & np.isfinite(y)):
         look = {"marker": "o", "markersize": 3.6, "markerfacecolor": "white", "linestyle": "none"}
         axes.plot(x[shown], y[shown], color=_LORA.color, label="may be off by more than 1 %", **look)
 
 
-def _titled(axes: "Axes", problem: Problem, varied: str = "") -> None:
+def _titled(axes: "Axes", problem: Problem, varied: str = "", *, own_ridges: bool = False) -> None:
     parts = {"n": problem.n, "dx": problem.dx, "dy": problem.dy, "noise_std": problem.noise_std}
     words = [f"{name.replace('noise_std', 'noise')} = {value:g}" for name, value in parts.items() if name != varied]
-    words += [f"ridge = {problem.ridge:g}"] if problem.ridge else []
+    words += [f"ridge = {problem.ridge:g}"] if problem.ridge and not own_ridges else []
+    words += ["each rank with its best ridge"] if own_ridges else []
     axes.set_title(", ".join(words), fontsize="small", color=style.ANNOTATION)
     axes.legend(loc="best")

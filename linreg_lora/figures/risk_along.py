@@ -60,7 +60,10 @@ class RiskAlong:
         values: Sequence[float] | None = None,
         dimension: int | None = None,
     ) -> "xr.Dataset":
-        """The figure's numbers: a `sweep` along the axis, by theory and by simulation, and theory on a finer grid."""
+        """The figure's numbers: a `sweep` along the axis, by theory and by simulation, and theory on a finer grid.
+
+        `fft_best_ridge` is the risk of FFT with its best ridge, by theory.
+        """
         size = dimension or self.dimension
         axes = {self.axis: self.values if values is None else tuple(values)}
 
@@ -72,10 +75,11 @@ class RiskAlong:
         if self.each:
             between = theory_lines.between(axes[self.axis], self.each, logarithmic=self.logarithmic)
             dataset = theory_lines.with_lines(dataset, make, self.axis, between, executor, progress)
+        dataset = theory_lines.with_best_ridge(dataset, make, self.axis)
         return dataset.assign_attrs(dx=size, problem=one_problem(make(**{self.axis: axes[self.axis][0]})))
 
     def draw(self, dataset: "xr.Dataset") -> "Figure":
-        """Lines are theory, markers simulated means with bars of one standard error."""
+        """Lines are theory, markers simulated means with bars of one standard error; one line has a ridge."""
         simulated, theory = dataset.sel(computed_by="monte-carlo"), theory_lines.lines(dataset, self.axis)
         x = dataset[self.axis].values.astype(float)
         with style.applied():
@@ -87,6 +91,7 @@ class RiskAlong:
                 style.line(axes, theory.x, theory.lora[int(rank)], series, f"LoRA, rank {rank}")
                 points = simulated.sel(rank=rank)
                 style.means(axes, x, points["risk"], points["stderr"], series)
+            style.line(axes, theory.x, dataset["fft_best_ridge"], style.TUNED, "FFT, best ridge")
             for line in axes.lines:
                 line.set_markersize(3.2)
             axes.set_xlabel(self.label)
@@ -128,7 +133,7 @@ def _underdetermined_caption(dataset: "xr.Dataset") -> str:
         f"Underdetermined, n = {problem.n} < dx = {problem.dx} (n = {problem.n} is our choice: the released script has "
         f"n = 1000), a shift of rank {len(problem.spectrum or ())}: with little noise every rank too small pays for "
         "what it leaves out; with much noise the risk grows with the square of the noise and in order of rank: LoRA of "
-        f"rank {int(loudest.idxmin('rank'))} is best and full fine-tuning worst. {_LOOKS}"
+        f"rank {int(loudest.idxmin('rank'))} is best and full fine-tuning worst. {_looks(dataset)}"
     )
 
 
@@ -140,7 +145,7 @@ def _overdetermined_caption(dataset: "xr.Dataset") -> str:
     return (
         f"Overdetermined, n = {problem.n} > dx = {problem.dx}, a shift of rank {rank} (the setting of the released "
         f"script for the noise sweep): ranks below {rank} are flat, held up by their bias, until noise takes over; "
-        f"LoRA of rank {winners} beats full fine-tuning at every noise level. {_LOOKS}"
+        f"LoRA of rank {winners} beats full fine-tuning at every noise level. {_looks(dataset)}"
     )
 
 
@@ -149,7 +154,7 @@ def _true_rank_caption(dataset: "xr.Dataset") -> str:
     return (
         f"Underdetermined, n = {problem.n} < dx = {problem.dx}: LoRA wins by most where its rank is that of the shift, "
         "and loses to full fine-tuning once the shift has many more directions than it can represent. Rank 32 of the "
-        f"original figure is full fine-tuning: no update has a rank above n = {problem.n}. {_LOOKS}"
+        f"original figure is full fine-tuning: no update has a rank above n = {problem.n}. {_looks(dataset)}"
     )
 
 
@@ -160,11 +165,26 @@ def _decay_caption(dataset: "xr.Dataset") -> str:
     return (
         "With a flat spectrum, at the left, full fine-tuning wins and every rank is too small; the faster the singular "
         f"values of the shift decay, the smaller the best rank, until rank {best} wins, by a factor of up to "
-        f"{won:.0f}. {_LOOKS}"
+        f"{won:.0f}. {_looks(dataset)}"
     )
 
 
-_LOOKS = "Lines are theory, markers simulation."
+def _looks(dataset: "xr.Dataset") -> str:
+    """What lines and markers are, and how often the best of the ranks wins against FFT without and with ridge."""
+    fine = "risk_fine" in dataset
+    theory = dataset if fine else dataset.sel(computed_by="theory")
+    best = theory["risk_fine" if fine else "risk"].min("rank").values
+    plain, tuned = (
+        int(np.sum(best < full.values))
+        for full in (theory["fft_fine" if fine else "fft_risk"], dataset["fft_best_ridge"])
+    )
+    return (
+        "Lines are theory, markers simulation. Nothing has a ridge but the dashed line, full fine-tuning with its "
+        f"best: the best of these ranks beats it at {tuned} of {best.size} points of the lines, without ridge at "
+        f"{plain}."
+    )
+
+
 _NOISE_LEVELS = tuple(np.geomspace(1, 100, 40).round(6).tolist())
 
 #: Figure 1b of the text, which calls it underdetermined: n = 50 samples of dx = 100 inputs.

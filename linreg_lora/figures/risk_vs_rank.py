@@ -63,9 +63,11 @@ def data(
 ) -> "xr.Dataset":
     """The figure's numbers: the fields of `Decomposition` and `theory`, the risk by formula, over (n, rank).
 
-    nan at ranks above min(n, dx, dy).
+    nan at ranks above min(n, dx, dy). `fft_best_ridge`, over n: the risk of FFT with its best ridge, by theory.
     """
     import xarray as xr
+
+    from linreg_lora.theory.best_ridge import fft_best_ridge
 
     problems = [setting(n, dimension, shift_rank) for n in sample_sizes]
     attributes = datasets.provenance("Bias and variance against rank", problems, trials, seed)
@@ -79,6 +81,9 @@ def data(
         name: datasets.variable(("n", "rank"), table[:, i], text, datasets.RISK)
         for i, (name, text) in enumerate(zip(names, (*texts, "expected excess risk by theory"), strict=True))
     }
+    text = "expected excess risk of FFT with its best ridge, theory"
+    best = [fft_best_ridge(problem).risk for problem in problems]
+    variables["fft_best_ridge"] = datasets.variable("n", best, text, datasets.RISK)
     coordinates = {
         "n": datasets.variable("n", list(sample_sizes), "number of samples"),
         "rank": datasets.variable("rank", np.arange(dimension + 1), "rank of LoRA; min(n, dx, dy) is FFT"),
@@ -151,7 +156,17 @@ def caption(dataset: "xr.Dataset") -> str:
         "Bias ||E D_r - Delta||^2 and variance E||D_r - E D_r||^2 of the LoRA update, and their sum, the expected "
         "excess risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias "
         "falls and variance rises with the rank; the best rank (star) is smaller than that of the shift, and far "
-        "below full rank."
+        "below full rank. All of these are without ridge; dashed, full fine-tuning with its best ridge, "
+        f"{_against_tuned(dataset)}."
+    )
+
+
+def _against_tuned(dataset: "xr.Dataset") -> str:
+    """What LoRA of best rank is worth against FFT with its best ridge, an n at a time."""
+    ratio = (dataset["theory"].min("rank") / dataset["fft_best_ridge"]).values
+    return ", ".join(
+        f"{100 * abs(1 - 1 / share):.0f} % {'above' if share < 1 else 'below'} LoRA's best at n = {n}"
+        for n, share in zip(dataset["n"].values, ratio, strict=True)
     )
 
 
@@ -179,6 +194,8 @@ def _panel(axes: "Axes", points: "xr.Dataset") -> None:
         axes.plot(rank, y, linestyle=look.linestyle, markevery=[], label=label, **marks)
         axes.plot(rank, points[name], linestyle="none", label="_simulated", **marks)
         axes.errorbar(rank, points[name], yerr=points[f"{name}_stderr"], fmt="none", ecolor=look.color)
+    tuned = float(points["fft_best_ridge"])
+    axes.axhline(tuned, color=style.TUNED.color, linestyle=style.TUNED.linestyle, linewidth=1, label="FFT, best ridge")
     best = int(np.argmin(points["theory"].values))
     axes.axvline(rank[best], color=style.ANNOTATION, linewidth=0.8, linestyle=":")
     axes.plot(

@@ -60,6 +60,8 @@ class Series(NamedTuple):
 
 #: The reference method of a figure.
 REFERENCE = Series("black", "o", "-")
+#: The same method with its best ridge.
+TUNED = Series("black", "", (0, (2.0, 1.6)))
 #: The methods compared with it, in order. Colours of Okabe and Ito, arranged from light to dark.
 COMPARED = (
     Series("#E69F00", "^", (0, (1.0, 1.2))),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linreg_lora.figures.datasets import RISK
+from linreg_lora.problem import Problem
 from linreg_lora.sweeps.curves import sweep
 from linreg_lora.sweeps.grid import Make
 
@@ -72,6 +73,16 @@ def with_lines(
         dimensions = tuple(fine if dimension == axis else dimension for dimension in whole[name].dims)
         dataset[names[name]] = (dimensions, _finite(whole[name].values), text)
     return dataset
+
+
+def with_best_ridge(dataset: "xr.Dataset", make: Callable[..., Problem], axis: str) -> "xr.Dataset":
+    """The dataset, and `fft_best_ridge`: the risk of FFT with its best ridge, as finely as the dataset has theory."""
+    from linreg_lora.theory.best_ridge import fft_best_ridge
+
+    place = f"{axis}_fine" if "risk_fine" in dataset else axis
+    risk = [fft_best_ridge(make(**{axis: value})).risk for value in dataset[place].values.tolist()]
+    text = {"long_name": "expected excess risk of FFT with its best ridge, theory", "units": RISK}
+    return dataset.assign(fft_best_ridge=(place, risk, text))
 
 
 def lines(dataset: "xr.Dataset", axis: str) -> Lines:

@@ -1,10 +1,10 @@
 """Expected excess risk by theory: of LoRA against rank, or of any method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import overload
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
-from linreg_lora.methods import registry, result
+from linreg_lora.methods import own_ridge, registry, result
 from linreg_lora.methods.method import Method, require_same_law
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Problem
@@ -14,12 +14,17 @@ from linreg_lora.theory import curve as theory
 
 @overload
 def expected_risk(
-    problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True
+    problem: Problem,
+    ranks: object = None,
+    *,
+    correction: bool = True,
+    flags: bool = True,
+    ridge: float | str | None = None,
 ) -> RiskCurve: ...
 
 
 @overload
-def expected_risk(problem: Problem, *, method: Method | str) -> MethodRisk: ...
+def expected_risk(problem: Problem, *, method: Method | str, ridge: float | str | None = None) -> MethodRisk: ...
 
 
 def expected_risk(
@@ -28,13 +33,15 @@ def expected_risk(
     *,
     correction: bool = True,
     flags: bool = True,
+    ridge: float | str | None = None,
     method: Method | str | None = None,
 ) -> RiskCurve | MethodRisk:
     """Expected excess risk by formula: LoRA at every rank, and FFT; or, with `method`, that of one method.
 
     Without `method` it is `theory.expected_risk`, whose arguments these are. `method` is a `Method` or its name, as in
-    bitfit, lora:4, frozen-a:4; then the result is a `MethodRisk`. Raises `InvalidInput` where theory does not know a
-    method's risk, or the method does not fit the problem.
+    bitfit, lora:4, frozen-a:4; then the result is a `MethodRisk`. `ridge`: a number instead of the problem's own, or
+    "auto": of each rank, of FFT, or of the method the ridge of least expected risk. Raises `InvalidInput` where theory
+    does not know a method's risk, or the method does not fit the problem.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -43,13 +50,19 @@ def expected_risk(
     >>> found = ll.expected_risk(problem, method="bitfit")
     >>> f"{found.parameters} parameters: {found.risk:.3f}"
     '20 parameters: 14.567'
+    >>> found = ll.expected_risk(problem, method="frozen-a:4", ridge="auto")
+    >>> without = ll.expected_risk(problem, method="frozen-a:4")
+    >>> f"{found.risk:.3f} with ridge {found.ridge:.1f}, {without.risk:.3f} without"
+    '12.808 with ridge 54.5, 13.980 without'
     """
     require_problem(problem)
     if method is None:
-        return theory.expected_risk(problem, ranks, correction=correction, flags=flags)
+        return theory.expected_risk(problem, ranks, correction=correction, flags=flags, ridge=ridge)
     if ranks is not None or not correction or not flags:
         raise InvalidInput("method", "no ranks, correction or flags beside it", method, "LoRA of rank 4 is lora:4")
-    return sensible(registry.of(method).expected_risk(problem))
+    chosen = registry.of(method)
+    problem, auto = own_ridge.of(problem, ridge)
+    return _asked(problem, [chosen], None, auto)(chosen) if auto else sensible(chosen.expected_risk(problem))
 
 
 def require_problem(problem: object) -> None:
@@ -68,12 +81,26 @@ def sensible(found: MethodRisk) -> MethodRisk:
     return found
 
 
-def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve | None = None) -> list[MethodRisk]:
+def expected_risks(
+    problem: Problem,
+    methods: Sequence[Method],
+    curve: RiskCurve | None = None,
+    ridge: float | str | None = None,
+) -> list[MethodRisk]:
     """The expected risk of each method; nan, with the reason in `notes`, where it has none.
 
     Methods that reduce to the same problem share one risk curve. `curve`, if it has their ranks, is used for those that
-    reduce to its problem.
+    reduce to its problem. `ridge` as in `expected_risk`.
     """
+    problem, auto = own_ridge.of(problem, ridge)
+    ask = _asked(problem, methods, curve, auto)
+    return [answered(method, problem, "theory", lambda method=method: ask(method)) for method in methods]
+
+
+def _asked(
+    problem: Problem, methods: Sequence[Method], curve: RiskCurve | None, auto: bool
+) -> Callable[[Method], MethodRisk]:
+    """What asks one of the methods for its risk; with `auto` at its best ridge."""
     curves = {} if curve is None else {curve.problem.fingerprint: curve}
     ranks: dict[str, set[int]] = {}
     reductions = {}
@@ -82,9 +109,10 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
             continue
         try:
             reduced = method.reduce(problem)
+            passed_on = not auto or own_ridge.passes_on(method, problem, reduced)
         except Exception:  # asked again below, where it is answered
             continue
-        if reduced is not None and (reduced.rank or 0) <= reduced.problem.max_rank:
+        if reduced is not None and passed_on and (reduced.rank or 0) <= reduced.problem.max_rank:
             reductions[method] = reduced
             wanted = ranks.setdefault(reduced.problem.fingerprint, set())
             wanted |= set() if reduced.rank is None else {reduced.rank}
@@ -94,14 +122,15 @@ def expected_risks(problem: Problem, methods: Sequence[Method], curve: RiskCurve
         if reduced is not None:
             require_same_law(method, problem, reduced.problem)
         if reduced is None:
-            return sensible(method.expected_risk(problem))
+            return own_ridge.searched(method, problem, sensible) if auto else sensible(method.expected_risk(problem))
         key = reduced.problem.fingerprint
         if key not in curves or not ranks[key] <= set(curves[key].ranks.tolist()):
-            curves[key] = theory.expected_risk(reduced.problem, sorted(ranks[key]) or [0])
+            ridge = own_ridge.AUTO if auto else None
+            curves[key] = theory.expected_risk(reduced.problem, sorted(ranks[key]) or [0], ridge=ridge)
         count = registry.parameters(method, problem)
         return result.of_curve(curves[key], reduced.rank, problem, method.name, count, reduced.constant)
 
-    return [answered(method, problem, "theory", lambda method=method: one(method)) for method in methods]
+    return one
 
 
 def answered(method: Method, problem: Problem, computed_by: ComputedBy, ask) -> MethodRisk:

@@ -23,6 +23,7 @@ class MethodRisk:
     | `moments`     | which moments of the risk exist; None: unknown                                             |
     | `formula`     | how the risk was obtained                                                                  |
     | `notes`       | what is missing or in doubt, and why; empty when nothing is                                |
+    | `ridge`       | its best ridge, where it has that; inf: no update; None: the problem's own                 |
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -43,6 +44,7 @@ class MethodRisk:
     notes: tuple[str, ...] = ()
     trials: int | None = None
     seed: int | None = None
+    ridge: float | None = None
 
 
 def _doubts(curve: RiskCurve, rank: int | None, flagged: bool) -> tuple[str, ...]:
@@ -60,11 +62,11 @@ def of_curve(
 ) -> MethodRisk:
     """The risk of a method that is LoRA of `rank` (None: FFT) on the problem of a curve, plus a constant."""
     if rank is None:
-        risk, stderr, flagged = curve.fft_risk, curve.fft_stderr, curve.fft_flagged
+        risk, stderr, flagged, ridge = curve.fft_risk, curve.fft_stderr, curve.fft_flagged, curve.fft_ridge
         formula = curve.fft_formula or curve.formula
     else:
         one = curve.at_rank(rank)
-        risk, stderr, flagged, formula = one.risk, one.stderr, one.flagged, curve.formula
+        risk, stderr, flagged, ridge, formula = one.risk, one.stderr, one.flagged, one.ridge, curve.formula
         if rank == 0:
             formula = "||Delta Sigma^{1/2}||_F^2, exact"
         elif curve.computed_by == "theory":
@@ -87,4 +89,5 @@ def of_curve(
         notes=notes,
         trials=curve.trials,
         seed=curve.seed,
+        ridge=ridge,
     )

@@ -1,20 +1,24 @@
 """Methods side by side on one problem, by theory and by simulation."""
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods import registry
+from linreg_lora.methods import own_ridge, registry
 from linreg_lora.methods.expected import expected_risks, require_problem
 from linreg_lora.methods.method import Method
 from linreg_lora.methods.result import MethodRisk
-from linreg_lora.problem import Problem
+from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import ComputedBy
 from linreg_lora.seeds import valid_seed
 from linreg_lora.simulation import methods as simulation
+from linreg_lora.theory.best_ridge import NO_UPDATE
 
 #: Both ways to compute a risk.
 BOTH: tuple[ComputedBy, ...] = ("theory", "monte-carlo")
+_NO_RIDGE = "simulated without a ridge: theory knows no best one"
 
 
 class Compared(NamedTuple):
@@ -34,12 +38,15 @@ def compare(
     trials: int = 400,
     seed: int = 0,
     progress: simulation.Progress | None = None,
+    ridge: float | str | None = None,
 ) -> list[Compared]:
     """The risk of each method of `adapt`, methods or their names, in that order.
 
     `computed_by` says how: theory, monte-carlo or both, the latter with `trials` draws from `seed`. All ranks of LoRA
-    and FFT share one risk curve each way. A method that cannot be evaluated has the risk nan, and `notes` say why; the
-    others are not touched. Raises `InvalidInput` for names that are none, before any work.
+    and FFT share one risk curve each way. `ridge`: a number instead of the problem's own, or "auto": each method has
+    the ridge of its least expected risk by theory, in simulation too. A method that cannot be evaluated has the risk
+    nan, and `notes` say why; the others are not touched. Raises `InvalidInput` for names that are none, before any
+    work.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -56,19 +63,66 @@ def compare(
         raise InvalidInput("computed_by", "any of theory, monte-carlo", list(computed_by))
     if "monte-carlo" in computed_by:
         trials, seed = simulation.enough_trials(trials), valid_seed(seed)
+    problem, auto = own_ridge.of(problem, ridge)
     theory: Sequence[MethodRisk | None] = [None] * len(methods)
     simulated: Sequence[MethodRisk | None] = [None] * len(methods)
-    if "theory" in computed_by:
-        theory = expected_risks(problem, methods)
-    if "monte-carlo" in computed_by:
+    if "theory" in computed_by or auto:
+        theory = expected_risks(problem, methods, ridge=own_ridge.AUTO if auto else None)
+    if "monte-carlo" in computed_by and auto:
+        ridges = [one.ridge if one is not None else None for one in theory]
+        simulated = _with_own_ridges(problem, methods, ridges, trials, seed, progress)
+    elif "monte-carlo" in computed_by:
         simulated = simulation.simulated_risks(problem, methods, trials=trials, seed=seed, progress=progress)
+    if "theory" not in computed_by:
+        theory = [None] * len(methods)
     return [
         Compared(method.name, (mine or its).parameters, mine, its)  # type: ignore[union-attr]
         for method, mine, its in zip(methods, theory, simulated, strict=True)
     ]
 
 
-def draws_of(problem: Problem, adapt: Sequence[Method], trials: int) -> int:
+def _with_own_ridges(
+    problem: Problem,
+    methods: Sequence[Method],
+    ridges: Sequence[float | None],
+    trials: int,
+    seed: int,
+    progress: simulation.Progress | None,
+) -> list[MethodRisk]:
+    """Each method simulated with its own ridge; without one where theory knows none."""
+    found: dict[Method, MethodRisk] = {}
+    for ridge in set(ridges):
+        alike = [method for method, own in zip(methods, ridges, strict=True) if own == ridge]
+        if ridge is not None and math.isinf(ridge):
+            found |= {method: _of_no_update(method, problem, trials, seed) for method in alike}
+            continue
+        said = (_NO_RIDGE,) if ridge is None else ()
+        at = problem.replace(ridge=ridge or 0.0)
+        drawn = simulation.simulated_risks(at, alike, trials=trials, seed=seed, progress=progress)
+        for method, one in zip(alike, drawn, strict=True):
+            found[method] = dataclasses.replace(one, problem=problem, ridge=ridge or 0.0, notes=(*one.notes, *said))
+    return [found[method] for method in methods]
+
+
+def _of_no_update(method: Method, problem: Problem, trials: int, seed: int) -> MethodRisk:
+    return MethodRisk(
+        problem=problem,
+        method=method.name,
+        parameters=registry.parameters(method, problem),
+        computed_by="monte-carlo",
+        risk=problem.pretrained_risk,
+        stderr=0.0,
+        moments=Moments.FINITE,
+        formula=NO_UPDATE,
+        trials=trials,
+        seed=seed,
+        ridge=math.inf,
+    )
+
+
+def draws_of(problem: Problem, adapt: Sequence[Method], trials: int, ridge: float | str | None = None) -> int:
     """How many draws `compare` makes at most: what its `progress` comes to."""
+    if ridge == own_ridge.AUTO:
+        return trials * len(adapt)
     fits = [method for method in adapt if not simulation.by_curve(method)]
     return trials * (len(fits) + (simulation.curve_ranks(problem, adapt) is not None))

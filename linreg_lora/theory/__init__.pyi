@@ -1,5 +1,6 @@
 """Exact and asymptotic results: a problem in, numbers out."""
 
+from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
@@ -26,6 +27,7 @@ from . import notes as notes
 from . import other_inputs as other_inputs
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
+from . import ridge_search as ridge_search
 from . import spiked as spiked
 from . import truncation as truncation
 from . import weighted as weighted
@@ -33,6 +35,7 @@ from . import weighted_contours as weighted_contours
 from . import weighted_curve as weighted_curve
 from . import weighted_fft as weighted_fft
 from . import wishart as wishart
+from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
@@ -77,6 +80,7 @@ __all__ = [
     "LoraBound",
     "Loss",
     "TheoremBound",
+    "TunedFFT",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",
@@ -93,6 +97,7 @@ __all__ = [
     "expected_gap_at_optimum",
     "expected_risk",
     "fft_benefit",
+    "fft_best_ridge",
     "fft_equivalent",
     "fft_functionals",
     "fft_risk",

@@ -8,13 +8,22 @@ from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory.fft import FFTRisk, fft_risk
 
 
-def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = True, flags: bool = True) -> RiskCurve:
+def expected_risk(
+    problem: Problem,
+    ranks: object = None,
+    *,
+    correction: bool = True,
+    flags: bool = True,
+    ridge: float | str | None = None,
+) -> RiskCurve:
     """Expected excess risk by formula: LoRA at every rank by its deterministic equivalent, FFT by the sharpest result.
 
     Rank 0 is exact and rank min(n, dx, dy) is FFT; in between see `theory.equivalent`, which `correction` is passed on
     to, also for `difference`, and `flags`: false leaves out which numbers may be off by more than 1 %. `fft_risk` is
     that of `theory.fft.fft_risk`. Where the mean is infinite the risk is inf. A rank whose equations were not solved,
-    or to which the theory does not reach, is nan. `notes` say all this.
+    or to which the theory does not reach, is nan. `notes` say all this. `ridge`: a number instead of the problem's own,
+    or "auto", the best of each rank and of FFT (`theory.best_ridge`); which ones, the curve's `ridge` and `fft_ridge`
+    say.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -23,7 +32,17 @@ def expected_risk(problem: Problem, ranks: object = None, *, correction: bool = 
     [14.0, 3.263, 13.714]
     >>> curve.fft_formula
     'Tr(Sigma_eps) dx / (n - dx - 1), exact'
+    >>> tuned = ll.expected_risk(problem, ranks=[2], ridge="auto")
+    >>> f"rank 2: {tuned.risk[0]:.3f}, FFT: {tuned.fft_risk:.3f} with ridge {tuned.fft_ridge:.1f}"
+    'rank 2: 2.884, FFT: 5.996 with ridge 34.3'
     """
+    if isinstance(ridge, str):
+        from linreg_lora.theory import best_ridge
+
+        best_ridge.require_auto(ridge)
+        return best_ridge.tuned_risk(problem, ranks, correction=correction, flags=flags)
+    if ridge is not None:
+        problem = problem.replace(ridge=ridge)
     if not problem.input_law.is_gaussian:
         from linreg_lora.theory import other_inputs
 
