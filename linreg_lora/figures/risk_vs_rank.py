@@ -63,11 +63,13 @@ def data(
 ) -> "xr.Dataset":
     """The figure's numbers: the fields of `Decomposition` and `theory`, the risk by formula, over (n, rank).
 
-    nan at ranks above min(n, dx, dy). `fft_best_ridge`, over n: the risk of FFT with its best ridge, by theory.
+    nan at ranks above min(n, dx, dy). `fft_best_ridge` and `best_weights`, over n: the risks of FFT with its
+    best ridge, and of the best weights on the directions of its fit, by theory.
     """
     import xarray as xr
 
     from linreg_lora.theory.best_ridge import fft_best_ridge
+    from linreg_lora.theory.spectral_weights import best_weights
 
     problems = [setting(n, dimension, shift_rank) for n in sample_sizes]
     attributes = datasets.provenance("Bias and variance against rank", problems, trials, seed)
@@ -84,6 +86,9 @@ def data(
     text = "expected excess risk of FFT with its best ridge, theory"
     best = [fft_best_ridge(problem).risk for problem in problems]
     variables["fft_best_ridge"] = datasets.variable("n", best, text, datasets.RISK)
+    weighted = [best_weights(problem).risk for problem in problems]
+    text = "expected excess risk of the best weights on directions, by theory"
+    variables["best_weights"] = datasets.variable("n", weighted, text, datasets.RISK)
     coordinates = {
         "n": datasets.variable("n", list(sample_sizes), "number of samples"),
         "rank": datasets.variable("rank", np.arange(dimension + 1), "rank of LoRA; min(n, dx, dy) is FFT"),
@@ -157,7 +162,16 @@ def caption(dataset: "xr.Dataset") -> str:
         "excess risk, against the rank; lines are theory for the sum, markers simulation with standard errors. Bias "
         "falls and variance rises with the rank; the best rank (star) is smaller than that of the shift, and far "
         "below full rank. All of these are without ridge; dashed, full fine-tuning with its best ridge, "
-        f"{_against_tuned(dataset)}."
+        f"{_against_tuned(dataset)}. Dotted: the best weights on the directions of the fit in place of LoRA's ones and "
+        f"zeros, {_beyond(dataset)}."
+    )
+
+
+def _beyond(dataset: "xr.Dataset") -> str:
+    """What LoRA of best rank loses to the best weights, an n at a time."""
+    share = (dataset["best_weights"] / dataset["theory"].min("rank")).values
+    return ", ".join(
+        f"{100 * (1 - x):.0f} % below it at n = {n}" for n, x in zip(dataset["n"].values, share, strict=True)
     )
 
 
@@ -196,6 +210,10 @@ def _panel(axes: "Axes", points: "xr.Dataset") -> None:
         axes.errorbar(rank, points[name], yerr=points[f"{name}_stderr"], fmt="none", ecolor=look.color)
     tuned = float(points["fft_best_ridge"])
     axes.axhline(tuned, color=style.TUNED.color, linestyle=style.TUNED.linestyle, linewidth=1, label="FFT, best ridge")
+    weighted = float(points["best_weights"])
+    axes.axhline(
+        weighted, color=style.ANNOTATION, linestyle=(0, (1, 1.5)), linewidth=1.2, label="best weights on directions"
+    )
     best = int(np.argmin(points["theory"].values))
     axes.axvline(rank[best], color=style.ANNOTATION, linewidth=0.8, linestyle=":")
     axes.plot(

@@ -28,6 +28,7 @@ from . import other_inputs as other_inputs
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import ridge_search as ridge_search
+from . import spectral_weights as spectral_weights
 from . import spiked as spiked
 from . import truncation as truncation
 from . import weighted as weighted
@@ -62,6 +63,7 @@ from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
+from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
 from .wishart import condition_number, gaussian_norm, inverse_moment
@@ -79,11 +81,13 @@ __all__ = [
     "IA3Risk",
     "LoraBound",
     "Loss",
+    "SpectralWeights",
     "TheoremBound",
     "TunedFFT",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",
+    "best_weights",
     "bitfit_risk",
     "condition_number",
     "crossover",
