@@ -66,7 +66,7 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __sklearn_clone__(self) -> "_FineTuned":
         """Unfitted, but for the pretrained map, which is what it was fitted to."""
-        found = super().__sklearn_clone__()
+        found: Any = super().__sklearn_clone__()
         if hasattr(self.base, "predict"):
             found.base = self.base
         return found
