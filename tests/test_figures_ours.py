@@ -52,10 +52,10 @@ SMALL = {
     "phase-diagram-best-ridge": functools.partial(
         phase_diagram_best_ridge.data,
         dimension=8,
-        sample_sizes=(5, 8, 24),
+        sample_sizes=(5, 24),
         noise_stds=(0.1, 1.0),
         simulated_sizes=(24,),
-        simulated_noise_stds=(0.1, 1.0),
+        simulated_noise_stds=(1.0,),
     ),
     "risk-vs-rank": functools.partial(risk_vs_rank.data, dimension=20, sample_sizes=(4, 40), shift_rank=3),
     "double-descent-by-rank": functools.partial(

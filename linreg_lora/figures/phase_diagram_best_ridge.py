@@ -259,17 +259,13 @@ def _panel(axes: "Axes", part: "xr.Dataset", name: str) -> None:
 
 def _fill(axes: "Axes", part: "xr.Dataset", name: str) -> None:
     """Colours of the ratio, and the line where LoRA and FFT are equal."""
-    from scipy.interpolate import RegularGridInterpolator
+    from scipy.interpolate import PchipInterpolator
 
     n, noise = part["n"].values / part.attrs["dx"], part["noise_std"].values
-    inside = RegularGridInterpolator((np.log(n), np.log(noise)), np.log1p(part[name].values), method="pchip")
     x, y = np.geomspace(n[0], n[-1], _FINE), np.geomspace(noise[0], noise[-1], _FINE)
-    points = np.clip(
-        np.stack(np.meshgrid(np.log(x), np.log(y)), axis=-1),
-        (np.log(n[0]), np.log(noise[0])),
-        (np.log(n[-1]), np.log(noise[-1])),
-    )
-    ratio = np.expm1(inside(points))
+    u, v = (np.clip(np.log(fine), np.log(ends[0]), np.log(ends[-1])) for fine, ends in ((x, n), (y, noise)))
+    along = PchipInterpolator(np.log(noise), np.log1p(part[name].values), axis=1)(v)
+    ratio = np.expm1(PchipInterpolator(np.log(n), along, axis=0)(u)).T
     axes.contourf(x, y, ratio, levels=(-1.0, *_BOUNDS, 1e9), colors=_COLORS, zorder=1)
     if name == "plain":
         axes.contour(x, y, ratio, levels=[0.0], colors="black", linewidths=1.1, zorder=2)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
-from linreg_lora.own_data.curve import TIE, LeaveOneOut, curve
+from linreg_lora.own_data.curve import TIE, LeaveOneOut, Losses, curve
 from linreg_lora.own_data.deletion import Design, deletions
 from linreg_lora.own_data.groups import left_out_groups
 from linreg_lora.own_data.samples import Samples
@@ -88,9 +88,10 @@ def fft_with_ridge(given: Samples, at: Design) -> FFTWithRidge:
     found = FFTWithRidge(0.0, np.inf, np.nan)
     for share in (0.0, *_FFT_SHARES):
         ridge = float(share * at.values[0] ** 2) if at.values.size else 0.0
-        lost = _fft_losses(given, at, ridge)
-        if np.mean(lost) < found.error * (1 - TIE):
-            found = FFTWithRidge(ridge, float(np.mean(lost)), float(np.std(lost, ddof=1) / np.sqrt(len(lost))))
+        lost = Losses(_fft_losses(given, at, ridge)[:, None], None, None, given.groups)
+        mean, stderr = lost.mean_and_error(np.ones((1, 1)))
+        if mean[0] < found.error * (1 - TIE):
+            found = FFTWithRidge(ridge, float(mean[0]), float(stderr[0]))
     return found
 
 

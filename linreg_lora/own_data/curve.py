@@ -87,7 +87,8 @@ class LeaveOneOut:
     @property
     def best_rank(self) -> int:
         """The rank of least error, the smallest of those that agree to rounding."""
-        return int(np.flatnonzero(self.error <= np.min(self.error) * (1 + TIE))[0])
+        least = np.min(self.error) * (1 + TIE) + ROUNDING * self.error[0]
+        return int(np.flatnonzero(self.error <= least)[0])
 
     @property
     def fft_error(self) -> float:
@@ -95,8 +96,8 @@ class LeaveOneOut:
         return float(self.error[-1])
 
 
-#: Errors that agree to this are one.
-TIE = 1e-9
+#: Errors that agree to this are one; and what is left of differences of sums as large as the error of rank 0.
+TIE, ROUNDING = 1e-9, 1e-13
 
 
 def leave_one_out(
@@ -153,6 +154,7 @@ def curve(
         frozen, left_out = _frozen(deleted, fit), losses(deleted, fit, rows)
         found = Losses(left_out.losses, frozen[rows], frozen, energies=np.mean(left_out.energies, axis=0))
     error, stderr = found.mean_and_error(np.eye(found.exact.shape[1]))
+    error = np.maximum(error, 0.0)
     return LeaveOneOut(np.arange(len(error)), error, stderr, ridge, at.intercept, len(found.exact), found)
 
 

@@ -9,6 +9,12 @@ Samples are rows: X is n x dx, R = Y - A0 X is n x dy. With an intercept both ar
 (11^T/n only with an intercept). Where C_ii = 0 a sample has leverage one: some direction of the inputs is its own.
 There both sides of the ratio vanish like eta, and the limit is e_i = [K^+ R]_i / [K^+]_ii with the kernel K = X X^T. It
 is taken sample by sample: duplicated rows and constant columns leave some with leverage one, and others without.
+
+Where C_ii is small and not zero the others barely know a direction of sample i: C_ii is the difference of numbers next
+to one and e_i is large. There the others are factorised, X' = U S W^T, centred with an intercept, and with z = W^T x',
+x' and R' the sample's deviations from their mean,
+
+    C_ii = 1 / (1 + |S^{-1} z|^2 + 1/(n - 1)),    e_i = R'_i - z^T S (S^2 + eta)^{-1} U^T R'.
 """
 
 from typing import NamedTuple
@@ -19,17 +25,26 @@ from jaxtyping import Float
 from linreg_lora.errors import InvalidInput
 
 _EPS = float(np.finfo(float).eps)
-#: Below this share of a sample that X does not reach it counts as none: it is what rounding leaves of 1 - leverage.
-_LEVERAGE_ONE = 1e-8
+#: Below this share of a sample that X does not reach, more than half of its digits are lost to those of 1.
+_NEARLY_ALONE = 1e-7
 #: Relative singular values above this are far from rank deficiency.
 _FAR_FROM_DEFICIENT = float(np.sqrt(_EPS))
+
+
+class Others(NamedTuple):
+    """All samples but one, `row`, factorised: `left` U (n - 1 m), `values` S (m), and `turned` z (m)."""
+
+    row: int
+    left: Float[np.ndarray, "others m"]
+    values: Float[np.ndarray, "m"]
+    turned: Float[np.ndarray, "m"]
 
 
 class Design(NamedTuple):
     """The inputs, centred with an intercept: X = V S W^T over singular values that are not rounding.
 
     `left` V (n k), `values` s (k), `right` W (dx k); `free`: C_ii, exactly 0 at samples of leverage one; `mean`: of the
-    inputs, 0 without an intercept.
+    inputs, 0 without an intercept; `nearly_alone`: the others of samples whose C_ii is small.
     """
 
     left: Float[np.ndarray, "n k"]
@@ -38,6 +53,7 @@ class Design(NamedTuple):
     free: Float[np.ndarray, "n"]
     mean: Float[np.ndarray, "dx"]
     intercept: bool
+    nearly_alone: tuple[Others, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -79,10 +95,31 @@ def design(inputs: Float[np.ndarray, "n dx"], *, intercept: bool) -> Design:
     _require_clear_rank(inputs, centred, int(np.sum(kept)))
     left, values, right = left[:, kept], values[kept], right[kept].T
     free = 1 - np.sum(left**2, axis=1) - (1 / n if intercept else 0.0)
-    free = np.where(free > _LEVERAGE_ONE, free, 0.0)
     if len(values) >= n - intercept:
-        free = np.zeros(n)
-    return Design(left, values, right, free, mean, intercept)
+        return Design(left, values, right, np.zeros(n), mean, intercept)
+    alone = []
+    for row in np.flatnonzero(free < _NEARLY_ALONE).tolist():
+        others = _others(centred, row, values, intercept)
+        free[row] = 0.0 if others is None else _free(others, 0.0, n, intercept)
+        alone += [] if others is None else [others]
+    return Design(left, values, right, free, mean, intercept, tuple(alone))
+
+
+def _others(centred: Float[np.ndarray, "n dx"], row: int, all_values: np.ndarray, intercept: bool) -> Others | None:
+    """All samples but one; None where these do not reach all that the samples do."""
+    rest = np.delete(centred, row, axis=0)
+    centre = np.mean(rest, axis=0) if intercept else np.zeros(rest.shape[1])
+    left, values, right = np.linalg.svd(rest - centre, full_matrices=False)
+    kept = values > max(centred.shape) * _EPS * all_values[0]
+    if np.sum(kept) < len(all_values):
+        return None
+    return Others(row, left[:, kept], values[kept], right[kept] @ (centred[row] - centre))
+
+
+def _free(others: Others, ridge: float, n: int, intercept: bool) -> float:
+    """C_ii, or what takes its place with a ridge: 1 less the sample's weight in its own fit."""
+    size = float(np.sum(others.turned**2 / (others.values**2 + ridge)))
+    return 1 / (1 + size + (1 / (n - 1) if intercept else 0.0))
 
 
 def deletions(at: Design, residual: Float[np.ndarray, "n dy"], ridge: float) -> Deletions:
@@ -105,6 +142,13 @@ def deletions(at: Design, residual: Float[np.ndarray, "n dy"], ridge: float) -> 
         missed[alone], weight[alone] = rows @ (inverse[:, None] * inside), rows**2 @ inverse
     missed = missed / weight[:, None]
     weight = np.where(alone, 0.0, weight)
+    # With a ridge the part of a direction that no other sample has is lost already, and known.
+    for others in at.nearly_alone:
+        rest = np.delete(target, others.row, axis=0)
+        centre = np.mean(rest, axis=0) if at.intercept else np.zeros(target.shape[1])
+        gain = others.turned * others.values / (others.values**2 + ridge)
+        missed[others.row] = target[others.row] - centre - gain @ (others.left.T @ (rest - centre))
+        weight[others.row] = _free(others, ridge, n, at.intercept)
     share = n / (n - 1) if at.intercept else 1.0
     return Deletions(target, share, np.sqrt(keep)[:, None] * inside, missed, weight)
 

@@ -5,9 +5,12 @@ symbols of `deletion`, M = (I - H - 11^T/n)_gg and G the deviations of the group
 
     E = M^{-1} [(I - H - 11^T/n) R]_g,      A_g = A - G^T (I - 11^T/n) G + E^T M E,
 
-and G - E is what FFT without the group predicts of it (11^T/n and the mean only with an intercept). Where directions of
-the inputs are the group's own, M vanishes on some of its combinations like eta, and E and E^T M E have limits.
+and G - E is what FFT without the group predicts of it (11^T/n and the mean only with an intercept). Where every sample
+is fitted M and its right-hand side vanish like eta, and E has a limit. Where only some direction of the inputs is the
+group's own, or nearly, the others are fitted anew.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,8 +19,18 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.own_data.deletion import Deletions, Design
 from linreg_lora.own_data.losses import Directions, LeftOut, gains
 
-#: Below this a combination of the group's samples counts as one that nothing else reaches.
-_OWN = 1e-8
+#: Where an eigenvalue of M is below this, more than half of the digits of E are lost to those of 1.
+_NEARLY_OWN = 1e-7
+
+
+class Left(NamedTuple):
+    """A group left out: G, E and, in closed form, M (`added`); where the others were fitted anew `factor`, with
+    A_g = factor^T factor."""
+
+    deviation: Float[np.ndarray, "m dy"]
+    missed: Float[np.ndarray, "m dy"]
+    added: Float[np.ndarray, "m m"] | None
+    factor: Float[np.ndarray, "p dy"] | None
 
 
 def group_losses(
@@ -34,13 +47,15 @@ def group_losses(
     found, energies = np.empty((at.samples, q + 1)), np.empty((at.samples, q))
     for group in range(count):
         rows = np.flatnonzero(groups == group)
-        target, missed, added = _without(at, deletions, rows, ridge)
-        m = len(rows)
-        removed = np.eye(m) - (1 / at.samples if at.intercept else 0.0)
-        basis = _basis(fit, np.vstack([target, missed]))
-        target, missed = target @ basis, missed @ basis
-        change = missed.T @ added @ missed - target.T @ removed @ target
-        change[np.arange(q), np.arange(q)] += fit.strengths
+        left = _without(at, deletions, rows, ridge)
+        basis = _basis(fit, np.vstack([left.deviation, left.missed]))
+        target, missed = left.deviation @ basis, left.missed @ basis
+        if left.factor is not None:
+            change = (left.factor @ basis).T @ (left.factor @ basis)
+        else:
+            removed = np.eye(len(rows)) - (1 / at.samples if at.intercept else 0.0)
+            change = missed.T @ left.added @ missed - target.T @ removed @ target
+            change[np.arange(q), np.arange(q)] += fit.strengths
         there = gains(change[None], target[None], missed[None], q)
         found[rows], energies[rows] = there.losses[0], there.energies[0]
     return LeftOut(found, energies)
@@ -53,32 +68,42 @@ def left_out_groups(
     found = np.empty_like(deletions.missed)
     for group in range(int(np.max(groups)) + 1):
         rows = np.flatnonzero(groups == group)
-        found[rows] = _without(at, deletions, rows, ridge)[1]
+        found[rows] = _without(at, deletions, rows, ridge).missed
     return found
 
 
-def _without(
-    at: Design, deletions: Deletions, rows: Int[np.ndarray, "m"], ridge: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """G, E and M of a group."""
+def _without(at: Design, deletions: Deletions, rows: Int[np.ndarray, "m"], ridge: float) -> Left:
     n, m = at.samples, len(rows)
     left, target, inside = at.left[rows], deletions.target[rows], at.left.T @ deletions.target
-    free = np.eye(m) - left @ left.T - (1 / n if at.intercept else 0.0)
-    values, turn = np.linalg.eigh(free)
-    reached, alone, values = turn[:, values >= _OWN], turn[:, values < _OWN], values[values >= _OWN]
+    deviation = target + np.sum(target, axis=0) / (n - m) if at.intercept else target
     # Of order eta, but for this factor where there is no ridge.
     lost = ridge / (at.values**2 + ridge) if ridge > 0 else 1 / at.values**2
     kernel, shares = (left * lost) @ left.T, left @ (lost[:, None] * inside)
-    ours, outside = reached.T @ kernel @ alone, reached.T @ (target - left @ inside)
-    core, right = np.diag(values), outside
+    if len(at.values) >= n - at.intercept:
+        missed = np.linalg.solve(kernel, shares)
+        return Left(deviation, missed, kernel if ridge > 0 else np.zeros((m, m)), None)
+    core = np.eye(m) - left @ left.T - (1 / n if at.intercept else 0.0)
+    if np.linalg.eigvalsh(core)[0] < _NEARLY_OWN:
+        return _fitted_anew(at, deletions, rows, ridge, deviation)
+    right = target - left @ inside
     if ridge > 0:
-        core, right = core + reached.T @ kernel @ reached, outside + reached.T @ shares
-    solved = np.linalg.solve(core, np.hstack([right, ours if ridge > 0 else 0 * ours]))
-    missed, felt = solved[:, : right.shape[1]], solved[:, right.shape[1] :]
-    rest = np.linalg.solve(alone.T @ kernel @ alone - ours.T @ felt, alone.T @ shares - ours.T @ missed)
-    added = reached * values @ reached.T + (kernel if ridge > 0 else 0.0)
-    deviation = target + np.sum(target, axis=0) / (n - m) if at.intercept else target
-    return deviation, reached @ (missed - felt @ rest) + alone @ rest, added
+        core, right = core + kernel, right + shares
+    return Left(deviation, np.linalg.solve(core, right), core, None)
+
+
+def _fitted_anew(
+    at: Design, deletions: Deletions, rows: Int[np.ndarray, "m"], ridge: float, deviation: Float[np.ndarray, "m dy"]
+) -> Left:
+    inputs, outputs = (at.left * at.values) @ at.right.T, deletions.target
+    rest, targets = np.delete(inputs, rows, axis=0), np.delete(outputs, rows, axis=0)
+    centre = np.mean(rest, axis=0) if at.intercept else np.zeros(rest.shape[1])
+    targets = targets - np.mean(targets, axis=0) if at.intercept else targets
+    left, values, right = np.linalg.svd(rest - centre, full_matrices=False)
+    kept = values > max(inputs.shape) * np.finfo(float).eps * at.values[0]
+    left, values, right = left[:, kept], values[kept], right[kept]
+    along, filtered = left.T @ targets, values / (values**2 + ridge)
+    predicted = ((inputs[rows] - centre) @ right.T * filtered) @ along
+    return Left(deviation, deviation - predicted, None, np.sqrt(values * filtered)[:, None] * along)
 
 
 def _basis(fit: Directions, vectors: Float[np.ndarray, "m dy"]) -> Float[np.ndarray, "dy p"]:

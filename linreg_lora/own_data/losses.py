@@ -78,7 +78,9 @@ def gains(
     predicted = (target - missed) @ vectors
     gain = predicted * (predicted - 2 * (target @ vectors))
     nothing = np.sum(target**2, axis=-1, keepdims=True)
-    return LeftOut(np.concatenate([nothing, nothing + np.cumsum(gain, axis=-1)], axis=-1), predicted**2)
+    found = np.concatenate([nothing, nothing + np.cumsum(gain, axis=-1)], axis=-1)
+    # Squares: below zero only by rounding.
+    return LeftOut(np.maximum(found, 0.0), predicted**2)
 
 
 def _coordinates(fit: Directions, target: np.ndarray, missed: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

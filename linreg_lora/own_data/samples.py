@@ -56,6 +56,9 @@ def table(field: str, value: Any) -> Float[np.ndarray, "n columns"]:
         row, column = wrong[0].tolist()
         place = f"{array[row, column]} in row {row}, column {_name(value, column)}"
         raise InvalidInput(field, f"finite numbers up to {LARGEST:g}", place, "leave out the rows that miss a value")
+    largest = float(np.max(np.abs(array)))
+    if 0 < largest < 1 / LARGEST:
+        raise InvalidInput(field, f"numbers of {1 / LARGEST:g} or more, or zeros", f"{largest:g} at most", "rescale")
     return array
 
 
@@ -85,6 +88,8 @@ def _labels(groups: Any, rows: int) -> Int[np.ndarray, "n"]:
     labels = np.asarray(groups)
     if labels.shape != (rows,):
         raise InvalidInput("groups", f"{rows} labels, one a row", f"shape {labels.shape}")
+    if labels.dtype.kind == "f" and np.any(np.isnan(labels)):
+        raise InvalidInput("groups", "a label in every row", f"nan in row {int(np.argmax(np.isnan(labels)))}")
     numbers = np.unique(labels.astype(str), return_inverse=True)[1]
     if np.max(numbers) == 0:
         raise InvalidInput("groups", "at least 2 different ones", "1", "leave them out")
