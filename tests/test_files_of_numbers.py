@@ -32,6 +32,7 @@ EXPECTED = [[1.5, 2.0], [-3.0, 4.25]]
         b"a,b\n1.5,2\n-3,4.25\n",
         b"\xef\xbb\xbfa,b\r\n1.5,2\r\n-3,4.25\r\n",
         b"a;b\n1,5;2\n-3;4,25\n",
+        b"a;b\n1,5;2\n-3;4,25\n\n",
         b"a;b\n1.5;2\n-3;4.25\n",
         b"a\tb\n1.5\t2\n-3\t4.25\n",
         b'"a", "b"\n1.5, 2\n-3, 4.25\n',
@@ -44,6 +45,21 @@ def test_dialects_of_csv(content, tmp_path):
     frame = tables.read_table(path)
     assert list(frame.columns) == ["a", "b"]
     assert tables.numbers(frame, "data.csv").tolist() == EXPECTED
+
+
+def test_a_matrix_has_no_names(tmp_path):
+    """A map of numbers alone, repeated ones too; with names of inputs, in their order; as pandas numbers columns."""
+    path, eye = tmp_path / "map.csv", np.eye(3, 4)
+    for form in ("%d", "%.1f", "%.18e"):
+        np.savetxt(path, eye, delimiter=",", fmt=form)
+        np.testing.assert_array_equal(tables.matrix(path, ["x0", "x1", "x2", "x3"]), eye)
+    path.write_bytes(b"1,5;0\n0;2,5\n")
+    np.testing.assert_array_equal(tables.matrix(path, ["a", "b"]), [[1.5, 0], [0, 2.5]])
+    pandas.DataFrame(eye, columns=["d", "c", "b", "a"]).to_csv(path, index=False)
+    np.testing.assert_array_equal(tables.matrix(path, ["a", "b", "c", "d"]), eye[:, ::-1])
+    pandas.DataFrame(eye, columns=["d", "c", "b", "a"], index=["y2", "y1", "y0"]).to_csv(path)
+    refused(lambda: tables.matrix(path, ["a", "b", "c", "d"]), "names of rows")
+    refused(lambda: tables.matrix(path, ["p", "q"]), "a first column of names")
 
 
 def test_parquet_and_nullable_integers(tmp_path):
@@ -61,7 +77,10 @@ def test_parquet_and_nullable_integers(tmp_path):
         ("a.csv", b"a,b\n1,high\n", ["high in column b, row 0", "leave the column out"]),
         ("a.csv", b"", ["a.csv", "column names"]),
         ("a.csv", b"a,b\n", ["0 rows"]),
-        ("a.csv", b"a,b\n1,2\n1,2,3,4\n", ["a.csv"]),
+        ("a.csv", b"a,b\n1,2\n1,2,3,4\n", ["as many columns as names, 2", "4 numbers in line 3"]),
+        ("a.csv", b"a,b\n1,2,3\n4,5,6\n", ["as many columns as names, 2", "3 numbers in line 2"]),
+        ("a.csv", b"a,b,a\n1,2,3\n", ["a twice"]),
+        ("a.csv", b"a;b\n1,234;2.5\n", ["commas and points"]),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), ["UTF-8"]),
         ("a.parquet", b"not parquet", ["a parquet file"]),
         ("none.csv", None, ["a file"]),
@@ -112,6 +131,11 @@ def test_bad_archives(tmp_path, monkeypatch):
     whole = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     refused(lambda: read_array(tmp_path / "cut.npz", "X"), "a NumPy file")
+    monkeypatch.setattr(arrays, "_LARGE", 2**16)
+    np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros(10**6))
+    refused(lambda: read_array(tmp_path / "bomb.npz", "X"), "not all alike", "GiB in")
+    np.savez(tmp_path / "zeros.npz", X=np.zeros(10**6))
+    assert not np.any(read_array(tmp_path / "zeros.npz", "X"))
     monkeypatch.setattr(arrays, "LARGEST_ARRAY", 16)
     refused(lambda: read_array(tmp_path / "a.npz", "X"), "GiB at most", "sample of the rows")
 

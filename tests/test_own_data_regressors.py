@@ -97,6 +97,18 @@ def test_a_fitted_base_stays_fitted_in_clones():
     np.testing.assert_allclose(cross_val_predict(model, x, y, cv=LeaveOneOut())[:2], by_hand)
 
 
+def test_what_is_fitted_does_not_follow_the_base():
+    """Predictions stay those of the coefficients when the matrix changes; the user's own estimator is not reached."""
+    x, y = rows()
+    matrix = np.ones((6, 8))
+    model = LoRARegressor(base=matrix, ridge=0.0).fit(x, y)
+    matrix[:] = 7.0
+    np.testing.assert_allclose(model.predict(x), x @ model.coef_.T + model.intercept_)
+    known = LinearRegression().fit(x, y)
+    with pytest.raises(ValueError, match="base"):
+        clone(LoRARegressor(base=known)).set_params(base__fit_intercept=False)
+
+
 def test_frames_keep_their_names():
     pandas = pytest.importorskip("pandas")
     x, y = rows()

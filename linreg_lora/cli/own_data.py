@@ -1,13 +1,17 @@
 """Commands about the user's own data: `fit`, and of their own weights: `weights`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from linreg_lora import console
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 _AUTO = "auto"
 
@@ -36,27 +40,21 @@ def fit(
     save: Annotated[Path | None, typer.Option(help="Folder to write the update to, as an adapter of PEFT.")] = None,
 ) -> None:
     """Full fine-tuning or LoRA on your own data: which rank, which ridge, and how sure."""
-    from linreg_lora.cli import fit_report
+    from linreg_lora.cli import fit_report, grammar
     from linreg_lora.own_data import RIDGES, advise
     from linreg_lora.own_data.reading import read_data, read_known
 
     if not 0 < level < 1:
         raise InvalidInput("level", "a number between 0 and 1", level)
+    picture = grammar.picture_path(picture)
     given = read_data(data, x_columns, y_columns, groups)
     known = read_known(given, base, base_data, key)
     with console.progress("leaving out", RIDGES if ridge == _AUTO else 1) as step:
+        inputs, outputs = _named(given.inputs, given.input_names), _named(given.outputs, given.output_names)
         found = advise(
-            given.inputs, given.outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
+            inputs, outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
             intercept=intercept, groups=given.groups, progress=step,
         )  # fmt: skip
-    if output is TableFormat.JSON:
-        fit_report.fit_json(found, level)
-    else:
-        fit_report.fit_table(found, level)
-    if picture is not None:
-        from linreg_lora.figures import pictures
-
-        pictures.save(pictures.of_fit(found), picture)
     if save is not None:
         from linreg_lora.own_data.adapter import write_adapter
 
@@ -64,6 +62,14 @@ def fit(
             typer.echo(path, err=True)
         if intercept:
             typer.echo("linreg-lora: an adapter has no place for the offset: it is in the JSON output", err=True)
+    if picture is not None:
+        from linreg_lora.figures import pictures
+
+        pictures.save(pictures.of_fit(found), picture)
+    if output is TableFormat.JSON:
+        fit_report.fit_json(found, level)
+    else:
+        fit_report.fit_table(found, level)
 
 
 @app.command()
@@ -116,6 +122,13 @@ def weights(
         weights_report.weights_json(found, share, kept)
     else:
         weights_report.weights_table(found, share, kept)
+
+
+def _named(values: "np.ndarray", names: list[str]) -> "pd.DataFrame":
+    """Rows whose columns have names, for what is said of them."""
+    import pandas as pd
+
+    return pd.DataFrame(values, columns=names)
 
 
 def _number(field: str, text: str, kind: type) -> object:

@@ -126,6 +126,6 @@ def save(figure: Figure, path: Path) -> None:
         ".pdf": ("CreationDate", "Creator", "Producer"),
         ".png": ("Software",),
         ".svg": ("Date", "Creator"),
-    }[path.suffix]
+    }[path.suffix.lower()]
     with applied():
         figure.savefig(path, dpi=RESOLUTION, metadata=dict.fromkeys(unwanted))

@@ -14,8 +14,8 @@ _DAMAGED = (
     zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, KeyError, TypeError, SyntaxError,
     NotImplementedError, RuntimeError,
 )  # fmt: skip
-#: Bytes of one array, and of a compressed entry when it is taken apart.
-LARGEST_ARRAY = 2 * 2**30
+#: Bytes of one array, and of an archive's when they are taken out; how many times smaller a large one is compressed.
+LARGEST_ARRAY, _SMALLER, _LARGE = 2 * 2**30, 200, 2**28
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
@@ -33,8 +33,12 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
         raise InvalidInput(path.name, f"a key among {', '.join(names) or 'none'}", key or "several", "name one")
     with _opened(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
         shape, _, kind = header = _header(file, path)
-        if archive.getinfo(f"{key}.npy").file_size > LARGEST_ARRAY:
-            raise _too_large(path, key, archive.getinfo(f"{key}.npy").file_size)
+        entry = archive.getinfo(f"{key}.npy")
+        if entry.file_size > LARGEST_ARRAY:
+            raise _too_large(path, key, entry.file_size)
+        if entry.file_size > max(_LARGE, _SMALLER * entry.compress_size):
+            size = f"{entry.file_size / 2**30:.2g} GiB in {entry.compress_size / 2**20:.2g} MiB"
+            raise InvalidInput(path.name, "numbers that are not all alike", size, "save it without compression")
         size = int(np.prod(shape, dtype=object)) * kind.itemsize
         data = file.read(size + 1)
         if len(data) != size:

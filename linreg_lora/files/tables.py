@@ -1,5 +1,6 @@
 """Tables of numbers with named columns: csv and parquet, columns chosen by name, pattern or range."""
 
+import csv
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 LARGEST_TABLE = 2 * 2**30
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _DELIMITERS = ",;\t|"
+#: Lines that are looked at before a large file is read.
+_LOOKED_AT = 100
 
 
 def is_table(path: Path) -> bool:
@@ -54,6 +57,25 @@ def numbers(frame: "pd.DataFrame", name: str) -> np.ndarray:
     return found
 
 
+def matrix(path: Path, names: Sequence[str]) -> np.ndarray:
+    """A matrix of numbers in text or parquet. A first line that is no numbers names columns: these are taken in the
+    order of `names` where all of them are there. Raises `InvalidInput` for rows that have names."""
+    if path.suffix.lower() != ".parquet" and _is_headless(path):
+        return numbers(_text(path, named=False), path.name)
+    frame = read_table(path)
+    first = frame.iloc[:, 0]
+    if not (set(names) <= set(frame.columns)) and not all(_is_number(value) for value in first):
+        raise InvalidInput(path.name, "numbers alone", f"a first column of names, {first.iloc[0]}", "leave it out")
+    if set(names) <= set(frame.columns):
+        rest = [name for name in frame.columns if name not in names]
+        if rest and not all(_is_number(value) for value in frame[rest[0]]):
+            raise InvalidInput(
+                path.name, "numbers alone", f"names of rows in {rest[0]}", "order the rows, leave it out"
+            )
+        frame = frame.loc[:, list(names)]
+    return numbers(frame, path.name)
+
+
 def columns(frame: "pd.DataFrame", field: str, wanted: str) -> list[str]:
     """The columns that a text names: names, patterns as in x*, and ranges as in x1:x9 (by place), with commas between.
 
@@ -82,7 +104,7 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
-def _text(path: Path) -> "pd.DataFrame":
+def _text(path: Path, *, named: bool = True) -> "pd.DataFrame":
     import pandas as pd
 
     with path.open("rb") as file:
@@ -91,13 +113,48 @@ def _text(path: Path) -> "pd.DataFrame":
         first = head.decode("utf-8-sig", errors="strict" if len(head) < 2**16 else "ignore")
     except UnicodeDecodeError:
         raise InvalidInput(path.name, "text in UTF-8", "other bytes", "save it as UTF-8") from None
-    lines = first.splitlines() or [""]
-    delimiter = max(_DELIMITERS, key=lambda mark: (lines[0].count(mark), -_DELIMITERS.index(mark)))
-    decimal = "," if delimiter != "," and any("," in line for line in lines[1:3]) else "."
+    lines = [line for line in first.splitlines() if line.strip()] or [""]
+    delimiter = max(_DELIMITERS, key=lambda mark: (lines[0].count(mark), _DELIMITERS.index(mark)))
+    names, *rows = csv.reader(lines[: _LOOKED_AT if len(head) == 2**16 else None], delimiter=delimiter)
+    if named:
+        _require_names(path, [name.strip() for name in names], rows)
+    cells = [cell for row in ([] if named else [names]) + rows for cell in row]
+    commas = delimiter != "," and any("," in cell for cell in cells)
+    if commas and any("." in cell for cell in cells):
+        received = "commas and points in numbers"
+        raise InvalidInput(path.name, "decimal points, or decimal commas", received, "write thousands without marks")
     try:
-        return pd.read_csv(path, sep=delimiter, decimal=decimal, encoding="utf-8-sig", skipinitialspace=True)
+        return pd.read_csv(
+            path, sep=delimiter, decimal="," if commas else ".", encoding="utf-8-sig", skipinitialspace=True,
+            index_col=False, header=0 if named else None,
+        )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
         raise InvalidInput(path.name, "a table with a line of column names", str(error)) from None
+
+
+def _require_names(path: Path, names: list[str], rows: list[list[str]]) -> None:
+    """Refuses a first line that does not name the columns, each once."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice and not all(_is_number(name) for name in names):
+        raise InvalidInput(path.name, "columns of different names", f"{twice[0]} twice", "rename one")
+    for place, row in enumerate(rows, start=2):
+        if len(row) > len(names):
+            received = f"{len(row)} numbers in line {place}"
+            raise InvalidInput(path.name, f"as many columns as names, {len(names)}", received, "name every column")
+
+
+def _is_headless(path: Path) -> bool:
+    """Whether the first line is one of numbers."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(2**20).decode("utf-8-sig", errors="replace").strip()
+    for delimiter in _DELIMITERS:
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        cells = [cell if delimiter == "," else cell.replace(",", ".") for cell in cells]
+        if (len(cells) > 1 or delimiter == _DELIMITERS[-1]) and all(_is_number(cell) for cell in cells):
+            return True
+    return False
 
 
 def _parquet(path: Path) -> "pd.DataFrame":

@@ -123,22 +123,11 @@ def _of_archive(path: Path, x_columns: str | None, y_columns: str | None, groups
 
 
 def _matrix_of_table(path: Path, data: UserData) -> Float[np.ndarray, "dy dx"]:
-    frame = tables.read_table(path)
-    names = list(frame.columns)
-    if all(_is_number(name) for name in names):
-        first = np.array([[float(name) for name in names]])
-        return np.vstack([first, tables.numbers(frame, path.name)])
-    if set(data.input_names) <= set(names):
-        frame = frame.loc[:, data.input_names]
-    return tables.numbers(frame, path.name)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
+    found, outputs = tables.matrix(path, data.input_names), data.outputs.shape[1] if data.outputs.ndim == 2 else 1
+    # Columns that were numbered, as pandas does, are no row of the map.
+    if len(found) == outputs + 1 and np.array_equal(found[0], np.arange(found.shape[1])):
+        return found[1:]
+    return found
 
 
 def _numbered(letter: str, array: Any) -> list[str]:

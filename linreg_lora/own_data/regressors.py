@@ -37,7 +37,10 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, dtype=np.float64, ensure_min_samples=_LEAST_ROWS
         )
+        if not isinstance(self.fit_intercept, (bool, np.bool_)):
+            raise InvalidInput("fit_intercept", "True or False", self.fit_intercept)
         self._single = y.ndim == 1
+        self.base_ = self.base if self.base is None or hasattr(self.base, "predict") else np.array(self.base)
         y = np.asarray(y, dtype=float)
         y = y[:, None] if self._single else y
         residual = y - self._base(X, y.shape[1], given)
@@ -71,9 +74,24 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
             found.base = self.base
         return found
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Its own parameters; those of the pretrained map are not to be changed."""
+        return super().get_params(deep=False)
+
+    def set_params(self, **params: Any) -> "_FineTuned":
+        """Set parameters of its own."""
+        nested = next((name for name in params if "__" in name), None)
+        if nested is not None:
+            raise ValueError(
+                f"{nested}: the pretrained map of {type(self).__name__} is fitted and stays as it is: set base"
+            )
+        return super().set_params(**params)
+
     def risk_interval(self, level: float = 0.9) -> tuple[float, float]:
         """An interval of the test error (`Advice.interval`)."""
         check_is_fitted(self)
+        if not 0 < level < 1:
+            raise InvalidInput("level", "a number between 0 and 1", level)
         return self.advice_.interval(level)
 
     @property
@@ -86,22 +104,22 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
         raise NotImplementedError
 
     def _base(self, X: np.ndarray, outputs: int, given: Any) -> np.ndarray:
-        if hasattr(self.base, "predict") and hasattr(self.base, "feature_names_in_"):
-            return predicted(self.base, X, outputs, given)
+        if hasattr(self.base_, "predict") and hasattr(self.base_, "feature_names_in_"):
+            return predicted(self.base_, X, outputs, given)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="X has feature names")
-            return predicted(self.base, X, outputs, X)
+            return predicted(self.base_, X, outputs, X)
 
     def _set_coefficients(self, outputs: int, inputs: int) -> None:
         """`coef_` and `intercept_` of the whole map, where it is linear."""
         map_, offset = np.zeros((outputs, inputs)), np.zeros(outputs)
-        if hasattr(self.base, "predict"):
-            if not (hasattr(self.base, "coef_") and hasattr(self.base, "intercept_")):
+        if hasattr(self.base_, "predict"):
+            if not (hasattr(self.base_, "coef_") and hasattr(self.base_, "intercept_")):
                 return
-            map_ = np.asarray(self.base.coef_, dtype=float).reshape(outputs, inputs)
-            offset = np.broadcast_to(np.asarray(self.base.intercept_, dtype=float), (outputs,))
-        elif self.base is not None:
-            map_ = np.asarray(self.base, dtype=float).reshape(outputs, inputs)
+            map_ = np.asarray(self.base_.coef_, dtype=float).reshape(outputs, inputs)
+            offset = np.broadcast_to(np.asarray(self.base_.intercept_, dtype=float), (outputs,))
+        elif self.base_ is not None:
+            map_ = np.asarray(self.base_, dtype=float).reshape(outputs, inputs)
         coef, intercept = map_ + self.update_, offset + self.offset_
         self.coef_ = coef[0] if self._single else coef
         self.intercept_ = intercept[0] if self._single else intercept
@@ -115,7 +133,8 @@ class LoRARegressor(_FineTuned):
     rank : "auto" or int, default "auto"
         Of the update; larger than min(rank X, outputs) is full fine-tuning.
     base : None, array of shape (n_targets, n_features) or fitted estimator, default None
-        The pretrained map. Of an estimator only `predict` is used; clones share it, fitted as it is.
+        The pretrained map. Of an estimator only `predict` is used; clones share it, fitted as it is. To search over
+        several, wrap each in `sklearn.frozen.FrozenEstimator`: a search clones what it tries.
     ridge : "auto" or float, default "auto"
         Penalty ridge ||D||_F^2 on the update.
     fit_intercept : bool, default True
