@@ -196,9 +196,9 @@ def test_data_are_those_of_the_splits(small):
     assert np.all(np.isnan(here["predicted"][11:]))
     middle = here["measured_quartiles"].sel(quartile=0.5)[:11]
     np.testing.assert_allclose(middle, np.median(found.measured, axis=0), rtol=1e-12)
-    bootstrap, normal = figure.coverage(here)
+    said, normal = figure.coverage(here)
     error = found.errors[:, 3]
-    assert float(bootstrap) == np.mean(
+    assert float(said) == np.mean(
         [low <= e <= high for low, e, high in zip(found.low, error, found.high, strict=True)]
     )
     assert float(normal) == np.mean(np.abs(error - found.promised[:, 3]) <= 1.6448536 * found.stderr)

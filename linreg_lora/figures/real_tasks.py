@@ -142,7 +142,7 @@ def ridge_share(dataset: "xr.Dataset") -> "xr.DataArray":
 
 def coverage(dataset: "xr.Dataset") -> "tuple[xr.DataArray, xr.DataArray]":
     """How often intervals of nominal `LEVEL` hold the test error of LoRA with rank and ridge chosen, by task and size:
-    the bootstrap's, and those of standard errors."""
+    those of `Advice.interval`, and those of standard errors alone."""
     from scipy.special import ndtri
 
     error, said = (dataset[name].sel(fit="lora-ridge") for name in ("errors", "promised"))
@@ -159,7 +159,7 @@ def caption(dataset: "xr.Dataset") -> str:
     share = ridge_share(dataset)
     regret = dataset["errors"].sel(fit="fft-ridge") / dataset["best"].sel(hindsight="rank and ridge")
     ratio = (dataset["promised"] / dataset["errors"]).sel(fit="lora-ridge").median("split")
-    bootstrap, normal = coverage(dataset)
+    said, normal = coverage(dataset)
     return (
         f"Five real tasks on data of scikit-learn, medians over {dataset.sizes['split']} random splits. Top: test "
         "error at every rank without ridge (lines) and what leave-one-out predicts of it (markers, with quartiles), "
@@ -170,8 +170,8 @@ def caption(dataset: "xr.Dataset") -> str:
         f"within {_percent(regret.quantile(0.9) - 1)} of the best rank and ridge in hindsight in nine of ten splits. "
         f"Predicted over measured error, rank and ridge chosen, is {float(ratio.min()):.2f} to "
         f"{float(ratio.max()):.2f}. These data are not Gaussian: of intervals of nominal "
-        f"{_percent(dataset.attrs['level'])} the bootstrap's hold the test error in {_percent(bootstrap.mean())} of "
-        f"splits, those of standard errors in {_percent(normal.mean())}."
+        f"{_percent(dataset.attrs['level'])} those of `Advice.interval` hold the test error in {_percent(said.mean())} "
+        f"of splits, those of standard errors alone in {_percent(normal.mean())}."
     )
 
 
