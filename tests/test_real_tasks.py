@@ -198,9 +198,7 @@ def test_data_are_those_of_the_splits(small):
     np.testing.assert_allclose(middle, np.median(found.measured, axis=0), rtol=1e-12)
     said, normal = figure.coverage(here)
     error = found.errors[:, 3]
-    assert float(said) == np.mean(
-        [low <= e <= high for low, e, high in zip(found.low, error, found.high, strict=True)]
-    )
+    assert float(said) == np.mean([low <= e <= high for low, e, high in zip(found.low, error, found.high, strict=True)])
     assert float(normal) == np.mean(np.abs(error - found.promised[:, 3]) <= 1.6448536 * found.stderr)
     assert "4 random splits" in figure.caption(small)
 
