@@ -10,8 +10,9 @@ whose non-centrality n m times a Beta variable is what the other inputs leave of
 is dx / (n - dx - 1) at m = 0 and a little less for m > 0.
 
 Everything else: the equivalent of the problem of mean zero with the second moment Sigma + mu mu^T in place of Sigma. x is
-not Gaussian about zero, so it is right to first order only. Against simulation of nine problems with n, dx and dy of 12
-to 60 and |mu| of 1 to 4 it was off by up to 1 % where it is not flagged (tests/test_input_mean.py).
+not Gaussian about zero, so it is right to first order only, and flagged. Against simulation of nine problems with dx and
+dy of 8 to 60, n of 16 to 120 and |mu| of 1 and 4, LoRA was off by up to 2 %, and by up to 6 % at ranks that the centred
+equivalent would flag as well; smallest problems are worst (tests/test_input_mean.py).
 
 A bias makes the mean immaterial (`methods.WithBias`). Source: derived here.
 """
@@ -30,9 +31,14 @@ from linreg_lora.theory.fft import fft_risk as centred_fft_risk
 WITH_MEAN = "Tr(Sigma_eps) (dx - 1 + (1 + m) 1F1(1; n/2; -n m/2)) / (n - dx - 1), m = mu' Sigma^-1 mu, exact"
 SECOND_MOMENT = "with Sigma + mu mu' for Sigma, right to first order: "
 #: What is said of risks by the second moment.
-FIRST_ORDER = "by the second moment Sigma + mu mu', for inputs with a mean: off by up to 1 % as measured, more if flagged"
+FIRST_ORDER = (
+    "by the second moment Sigma + mu mu', for inputs with a mean: right to first order, off by up to 2 % as measured, and "
+    "more near a threshold or a spectral edge"
+)
 #: The largest share of the smallest variance that rounding may take in the second moment.
 _LOST = 1e-6
+#: From this m on 1F1 is its asymptotic series, which so many terms sum to rounding.
+_LONG, _TERMS = 100.0, 12
 
 
 def fft_risk(problem: Problem) -> FFTRisk:
@@ -51,11 +57,8 @@ def fft_risk(problem: Problem) -> FFTRisk:
         found = centred_fft_risk(_with_second_moment(problem))
         note = "; ".join(filter(None, [found.note, f"FFT {FIRST_ORDER}"]))
         return found._replace(formula=SECOND_MOMENT + found.formula, flagged=True, exact=False, note=note)
-    from scipy.special import hyp1f1
-
     n, dx, m = problem.n, problem.input_rank, mean_energy(problem)
-    share = (1 + m) * float(hyp1f1(1, n / 2, -n * m / 2))
-    return FFTRisk(0.0, problem.noise_trace * (dx - 1 + share) / (n - dx - 1), WITH_MEAN)
+    return FFTRisk(0.0, problem.noise_trace * (dx - 1 + (1 + m) * _kummer(n, m)) / (n - dx - 1), WITH_MEAN)
 
 
 def mean_energy(problem: Problem) -> float:
@@ -78,7 +81,7 @@ def mean_energy(problem: Problem) -> float:
 def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: bool) -> RiskCurve:
     """`theory.expected_risk` of a problem whose inputs have a mean; `flags` false leaves out what is flagged.
 
-    Rank 0 is exact, full rank is FFT, ranks between them are LoRA of the second moment.
+    Rank 0 is exact, full rank is FFT, ranks between them are LoRA of the second moment, all flagged.
     """
     problem.centred().require_gaussian("inputs with a mean by theory")
     chosen = valid_ranks(ranks, problem)
@@ -100,8 +103,7 @@ def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: b
         formula = f"LoRA: {SECOND_MOMENT}deterministic equivalent; FFT: {full.formula}"
         try:
             found = centred_curve.expected_risk(_with_second_moment(problem), chosen[inside], correction=correction)
-            assert found.flagged is not None
-            risk[inside], flagged[inside] = found.risk, found.flagged
+            risk[inside], flagged[inside] = found.risk, True
             said += [*(note for note in found.notes if not note.startswith("FFT")), f"LoRA {FIRST_ORDER}"]
         except LinregLoraError as failure:
             said.append(str(failure))
@@ -122,6 +124,20 @@ def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: b
         fft_flagged=full.flagged and flags,
         fft_formula=full.formula,
     )
+
+
+def _kummer(n: int, m: float) -> float:
+    """1F1(1; n/2; -n m/2), n > 2; for long means by its asymptotic series, (n/2 - 1) sum_k (2 - n/2)_k / z^(k+1).
+
+    Terms of the series fall as 1/m^k, and what it leaves out is of the size of exp(-z), z = n m/2.
+    """
+    b, z = n / 2, n * m / 2
+    if m <= _LONG:
+        from scipy.special import hyp1f1
+
+        return float(hyp1f1(1, b, -z))
+    terms = np.cumprod(np.concatenate([[1.0], (2 - b + np.arange(_TERMS)) / z]))
+    return (b - 1) / z * float(np.sum(terms))
 
 
 def _with_second_moment(problem: Problem) -> Problem:
