@@ -17,6 +17,7 @@ import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import BitFit, FrozenA, LoRA, WithBias, named
 from linreg_lora.problem import Moments
+from linreg_lora.simulation import statistic
 from linreg_lora.simulation.methods import fitted_risks
 from linreg_lora.theory import input_mean
 
@@ -71,7 +72,7 @@ ROWS = {
     "ia3+bias": (named("ia3+bias"), 11.3368, None),
     "frozen-a+bias": (WithBias(FIRST_ROWS), 11.4899, None),
     "fft+bias": (named("fft+bias"), 3.9846, None),
-    "fft": (named("fft"), 3.5473, [8 * 12 / (40 - 12 - 1) * 1.0]),
+    "fft": (named("fft"), 3.5473, []),
 }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def test_a_bias_costs_one_sample_and_one_nth_at_every_rank(regime):
     problem = general(**REGIMES[regime])
     centred = ll.theory.without_mean(problem)
     trials, n = 8000, problem.n
-    for name in ("lora:0", "lora:1", "lora:3", "fft", "frozen-a:4", *([] if problem.ridge else ["ia3"])):
+    for name in ("lora:1", "lora:3", "fft", *([] if problem.ridge else ["frozen-a:4", "ia3"])):
         with_bias, stderr = mean_of(problem, f"{name}+bias", trials, 21)
         alone, other = mean_of(centred, name, trials, 22)
         sure((1 + 1 / n) * alone + problem.noise_trace / n, with_bias, np.hypot(stderr, (1 + 1 / n) * other))
@@ -243,7 +244,6 @@ def test_what_offsets_need_is_said():
         named("fft+bias").fit(np.ones((4, 1)), np.ones((9, 1)))
     with pytest.raises(InvalidInput, match=r"n - 1 = 9"):
         ll.expected_risk(problem.replace(dx=30, dy=30), method="lora:10+bias")
-    assert "below rank" not in named("prompt:2").name
 
 
 # -- full fine-tuning without a bias ------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_thresholds_without_a_bias_stay_and_ridge_and_few_samples_are_flagged():
     base = ll.Problem(n=12, dx=8, dy=4, spectrum=(2.0,), noise_std=1.0, input_mean=1.0)
     assert base.moments is base.centred().moments
     assert np.isinf(ll.theory.fft_risk(base.replace(n=9)).risk)
-    for changed in (base.replace(ridge=2.0, n=30), base.replace(n=16, dx=60)):
+    for changed in (base.replace(ridge=2.0, n=30), base.replace(n=16, dx=60, input_mean=0.3)):
         found = ll.theory.fft_risk(changed)
         drawn = ll.monte_carlo(changed, trials=4000, seed=3)
         assert found.flagged
@@ -389,7 +389,7 @@ def test_with_a_mean_a_bias_pays_below_the_rank_that_the_mean_needs_and_not_from
         drawn = [fitted_risks(problem, named(f"lora:{rank}{bias}"), trials=400, seed=5) for bias in ("", "+bias")]
         gain = drawn[0] - drawn[1]
         gains[rank] = np.mean(gain) / (np.std(gain) / 20)
-        assert (gains[rank] > 6) == (least[0] < least[1] * (1 - 1e-9)), rank
+        assert (gains[rank] > 6) == (least[1] - least[0] > 1e-9 * problem.pretrained_risk), rank
         assert abs(gains[rank]) > 6
     assert gains[1] > 0 > gains[5]
     bitfit = ll.expected_risk(problem, method="bitfit").risk
@@ -452,9 +452,9 @@ def test_explicit_samplers_draw_the_mean():
     problem = ll.Problem(n=50, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0, input_mean=[1.0, -2.0, 0.0], input_covariance=[1, 4, 9])
     for law in ("gaussian", "t:20", "ar1:0.5", "laplace"):
         one = problem.replace(input_law=law)
-        found = ll.mean_of(lambda x, y: x.mean(axis=1), one, trials=2000, seed=0)
+        found = statistic.mean_of(lambda x, y: x.mean(axis=1), one, trials=2000, seed=0)
         sure(np.array([1.0, -2.0, 0.0]), found.mean, found.stderr)
-        outputs = ll.mean_of(lambda x, y: y.mean(axis=1), one, trials=2000, seed=0)
+        outputs = statistic.mean_of(lambda x, y: y.mean(axis=1), one, trials=2000, seed=0)
         sure(problem.shifted_mean, outputs.mean, outputs.stderr)
 
 

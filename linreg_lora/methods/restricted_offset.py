@@ -37,7 +37,7 @@ class RestrictedOffset(Method):
         x, _, a0 = arrays.data(inputs, outputs, pretrained)
         left, values, _ = jnp.linalg.svd(self.directions(a0), full_matrices=False)
         kept = values > _rounding(left.shape[-2], values.shape[-1]) * values[..., :1]
-        basis = left * kept[..., None, :]
+        basis = jnp.where(kept[..., None, :], left, 0.0)
         offset = fit_bitfit(inputs, outputs, pretrained)
         restricted = (basis @ (basis.mT @ offset[..., None]))[..., 0]
         return Update(jnp.zeros((*restricted.shape, x.shape[-2])), restricted)
