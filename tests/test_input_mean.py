@@ -139,7 +139,11 @@ def test_a_bias_costs_one_sample_and_one_nth_at_every_rank(regime):
 def test_rivals_of_the_rule_of_the_bias_are_rejected():
     problem = ll.Problem(n=14, dx=6, dy=5, spectrum=(2.0, 1.0), noise_std=1.0, input_mean=1.0)
     mean, stderr = mean_of(problem, "fft+bias", 20_000, 4)
-    n, noise, at = problem.n, problem.noise_trace, lambda n: ll.theory.fft_risk(problem.replace(n=n, input_mean=None)).risk
+    n, noise, at = (
+        problem.n,
+        problem.noise_trace,
+        lambda n: ll.theory.fft_risk(problem.replace(n=n, input_mean=None)).risk,
+    )
     sure(ll.expected_risk(problem, method="fft+bias").risk, mean, stderr)
     for rival in ((1 + 1 / n) * at(n) + noise / n, at(n - 1) + noise / n, (1 + 1 / n) * at(n - 1)):
         assert abs(rival - mean) > 6 * stderr
@@ -157,7 +161,9 @@ def test_the_fit_is_least_squares_with_an_intercept():
         found = named("fft+bias").fit(x, y, problem.pretrained, ridge or None)
         np.testing.assert_allclose(found.map, wanted, atol=1e-11)
         np.testing.assert_allclose(found.offset, residual.mean(1) - wanted @ x.mean(1), atol=1e-10)
-    batched = named("lora:1+bias").fit(RNG.standard_normal((4, 5, 9)), RNG.standard_normal((4, 3, 9)), problem.pretrained)
+    batched = named("lora:1+bias").fit(
+        RNG.standard_normal((4, 5, 9)), RNG.standard_normal((4, 3, 9)), problem.pretrained
+    )
     assert batched.map.shape == (4, 3, 5)
     assert batched.offset.shape == (4, 3)
 
@@ -252,7 +258,9 @@ def test_what_offsets_need_is_said():
 def inverse_noncentral(n: int, m: float) -> float:
     """(1 + m) 1F1(1; n/2; -n m/2) by 1F1's integral, (b - 1) int_0^1 exp(-z t) (1 - t)^(b - 2) dt."""
     b, z = n / 2, n * m / 2
-    value, _ = scipy.integrate.quad(lambda s: np.exp(-z * (1 - s ** (1 / (b - 1)))), 0, 1, epsabs=0, epsrel=1e-11, limit=500)
+    value, _ = scipy.integrate.quad(
+        lambda s: np.exp(-z * (1 - s ** (1 / (b - 1)))), 0, 1, epsabs=0, epsrel=1e-11, limit=500
+    )
     return (1 + m) * value
 
 
@@ -269,7 +277,9 @@ def test_the_exact_risk_is_the_mean_of_an_inverse_noncentral_chi_square():
     n, m = 7, 2.5
     k = np.arange(400)
     mean = np.sum(scipy.stats.poisson.pmf(k, n * m / 2) / (n + 2 * k - 2))
-    problem = ll.Problem(n=n, dx=1, dy=1, spectrum=(1.0,), noise_std=1.0, input_mean=2 * np.sqrt(m), input_covariance=[4.0])
+    problem = ll.Problem(
+        n=n, dx=1, dy=1, spectrum=(1.0,), noise_std=1.0, input_mean=2 * np.sqrt(m), input_covariance=[4.0]
+    )
     assert ll.theory.fft_risk(problem).risk == pytest.approx((1 + m) * mean, rel=1e-12)
 
 
@@ -279,7 +289,11 @@ def test_the_exact_risk_is_the_mean_of_an_inverse_noncentral_chi_square():
 def test_the_exact_risk_against_draws_and_the_centred_formula_rejected(sizes):
     dx = sizes["dx"]
     problem = ll.Problem(
-        **sizes, spectrum=(1.0,), noise_std=1.0, input_covariance=np.linspace(1, 2, dx), input_mean=np.linspace(1, 2, dx)
+        **sizes,
+        spectrum=(1.0,),
+        noise_std=1.0,
+        input_covariance=np.linspace(1, 2, dx),
+        input_mean=np.linspace(1, 2, dx),
     )
     found = ll.theory.fft_risk(problem)
     drawn = ll.monte_carlo(problem, trials=40_000, seed=6)
@@ -322,7 +336,11 @@ def test_thresholds_without_a_bias_stay_and_ridge_and_few_samples_are_flagged():
 
 # -- LoRA without a bias ------------------------------------------------------------------------------------------
 
-MEASURED = {"n > dx": {"n": 60, "dx": 20, "dy": 12}, "n >> dx": {"n": 120, "dx": 30, "dy": 20}, "n < dx": {"n": 24, "dx": 40, "dy": 12}}
+MEASURED = {
+    "n > dx": {"n": 60, "dx": 20, "dy": 12},
+    "n >> dx": {"n": 120, "dx": 30, "dy": 20},
+    "n < dx": {"n": 24, "dx": 40, "dy": 12},
+}
 
 
 @pytest.mark.parametrize("sizes", MEASURED.values(), ids=MEASURED)
@@ -357,7 +375,9 @@ def test_with_centred_inputs_and_many_samples_a_bias_never_pays():
             alone, hybrid = (ll.expected_risk(problem, method=one).risk for one in (name, f"{name}+bias"))
             assert hybrid > alone
     problem = base.replace(n=20)
-    gain = fitted_risks(problem, LoRA(2), trials=4000, seed=1) - fitted_risks(problem, named("lora:2+bias"), trials=4000, seed=1)
+    gain = fitted_risks(problem, LoRA(2), trials=4000, seed=1) - fitted_risks(
+        problem, named("lora:2+bias"), trials=4000, seed=1
+    )
     assert np.mean(gain) < -6 * np.std(gain) / np.sqrt(4000)
 
 
@@ -373,7 +393,9 @@ def test_with_centred_inputs_and_fewer_samples_than_inputs_a_bias_that_represent
     trials = 4000
     for rank in (1, 2, 4):
         lora = named(f"lora:{rank}")
-        gain = fitted_risks(problem, lora, trials=trials, seed=2) - fitted_risks(problem, WithBias(lora), trials=trials, seed=2)
+        gain = fitted_risks(problem, lora, trials=trials, seed=2) - fitted_risks(
+            problem, WithBias(lora), trials=trials, seed=2
+        )
         assert np.mean(gain) > 5 * np.std(gain) / np.sqrt(trials)
 
 
@@ -382,7 +404,9 @@ def test_with_a_mean_a_bias_pays_below_the_rank_that_the_mean_needs_and_not_from
     rng = np.random.default_rng(4)
     shift = rng.standard_normal((12, 2)) @ np.diag([1.0, 0.7]) @ rng.standard_normal((2, 20)) / 4
     mean = rng.standard_normal(20)
-    problem = ll.Problem(n=2000, dx=20, dy=12, task_shift=shift, noise_std=1.0, input_mean=3.3 * mean / np.linalg.norm(mean))
+    problem = ll.Problem(
+        n=2000, dx=20, dy=12, task_shift=shift, noise_std=1.0, input_mean=3.3 * mean / np.linalg.norm(mean)
+    )
     gains = {}
     for rank in (1, 2, 5):
         least = [ll.theory.least_risk(one, rank) for one in (problem.centred(), problem)]
@@ -432,7 +456,9 @@ def test_least_sizes_have_a_number_or_a_reason(n, sizes):
 def test_a_singular_sigma_keeps_the_mean_in_its_range():
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 3)))[0]
     base = ll.Problem(n=20, dx=6, dy=3, spectrum=(2.0, 1.0), noise_std=1.0)
-    problem = base.replace(input_covariance=basis @ np.diag([1.0, 2.0, 3.0]) @ basis.T, input_mean=basis @ [1.0, 1.0, 0.5])
+    problem = base.replace(
+        input_covariance=basis @ np.diag([1.0, 2.0, 3.0]) @ basis.T, input_mean=basis @ [1.0, 1.0, 0.5]
+    )
     reduced = problem.without_null_inputs()
     assert np.linalg.norm(reduced.input_mean) == pytest.approx(1.5)
     assert problem.pretrained_risk == pytest.approx(
@@ -449,7 +475,9 @@ def test_a_singular_sigma_keeps_the_mean_in_its_range():
 
 
 def test_explicit_samplers_draw_the_mean():
-    problem = ll.Problem(n=50, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0, input_mean=[1.0, -2.0, 0.0], input_covariance=[1, 4, 9])
+    problem = ll.Problem(
+        n=50, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0, input_mean=[1.0, -2.0, 0.0], input_covariance=[1, 4, 9]
+    )
     for law in ("gaussian", "t:20", "ar1:0.5", "laplace"):
         one = problem.replace(input_law=law)
         found = statistic.mean_of(lambda x, y: x.mean(axis=1), one, trials=2000, seed=0)
@@ -460,8 +488,12 @@ def test_explicit_samplers_draw_the_mean():
 
 def test_the_mean_energy_is_free_of_coordinates():
     rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((4, 4)))[0]
-    problem = ll.Problem(n=9, dx=4, dy=2, spectrum=(1.0,), noise_std=1.0, input_mean=[1, 2, 0, 1], input_covariance=[1, 2, 3, 4])
-    rotated = problem.replace(input_covariance=rotation @ problem.sigma @ rotation.T, input_mean=rotation @ problem.input_mean)
+    problem = ll.Problem(
+        n=9, dx=4, dy=2, spectrum=(1.0,), noise_std=1.0, input_mean=[1, 2, 0, 1], input_covariance=[1, 2, 3, 4]
+    )
+    rotated = problem.replace(
+        input_covariance=rotation @ problem.sigma @ rotation.T, input_mean=rotation @ problem.input_mean
+    )
     assert input_mean.mean_energy(problem) == pytest.approx(3.25)
     assert input_mean.mean_energy(rotated) == pytest.approx(3.25)
     assert input_mean.mean_energy(problem.centred()) == 0

@@ -1,7 +1,7 @@
 """Fine-tuning methods: data in, update out."""
 
 from .bitfit import fit_bitfit
-from .centred import centred
+from .centring import centred
 from .fft import fit_fft
 from .frozen import fit_frozen_a, fit_frozen_b
 from .ia3 import fit_ia3

@@ -25,7 +25,7 @@ class PrefixTuning(RestrictedOffset):
     >>> problem = ll.Problem(n=60, dx=3, dy=2, spectrum=(3.0,), noise_std=1.0, pretrained=np.eye(2, 3), input_mean=1.0)
     >>> found = [ll.expected_risk(problem, method=name) for name in ("prefix:1", "prefix:2", "bitfit")]
     >>> [f"{one.parameters} parameters: {one.risk:.4f}" for one in found]
-    ['1 parameters: 12.5131', '2 parameters: 9.1833', '2 parameters: 9.1833']
+    ['1 parameters: 13.9133', '2 parameters: 9.1833', '2 parameters: 9.1833']
     """
 
     prompts: int

@@ -15,7 +15,7 @@ BIAS = "bias"
 
 @dataclasses.dataclass(frozen=True)
 class WithBias(Method):
-    """`method` fitted to centred samples (`estimators.centred`), and the offset b = R 1 / n - D xbar; dy numbers more.
+    """`method` fitted to centred samples (`estimators.centring`), and the offset b = R 1 / n - D xbar; dy numbers more.
 
     Written lora:3+bias. Its risk is exact if that of the method is, for every mean of the inputs:
 
@@ -59,7 +59,7 @@ class WithBias(Method):
         import jax.numpy as jnp
 
         from linreg_lora.estimators import arrays, fft
-        from linreg_lora.estimators.centred import centred
+        from linreg_lora.estimators.centring import centred
 
         x, y, a0 = arrays.data(inputs, outputs, pretrained)
         if x.shape[-1] < 2:
