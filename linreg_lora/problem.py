@@ -387,10 +387,10 @@ class Problem:
         ...     problem.require_centred("this bound")
         ... except ll.InvalidInput as error:
         ...     print(error)
-        input_mean: expected 0 for this bound, received a mean of norm 2.45; train a bias (as in lora:3+bias), or simulate
+        input_mean: expected 0 for this bound, received a mean of norm 2.45; train a bias (lora:3+bias), or simulate
         """
         if self.input_mean is not None:
-            remedy = "train a bias (as in lora:3+bias), or simulate"
+            remedy = "train a bias (lora:3+bias), or simulate"
             raise InvalidInput(
                 "input_mean", f"0 for {what}", f"a mean of norm {np.linalg.norm(self.input_mean):.3g}", remedy
             )

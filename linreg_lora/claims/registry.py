@@ -67,8 +67,8 @@ class Sample:
 class RegisteredExperiment(NamedTuple):
     """`case`: what it runs on. `pathwise`: it states a tolerance for every draw; otherwise it measures columns of
     numbers whose means are tested. `bounded`: all moments of the statistic exist wherever it is measured. `settings`:
-    names of its settings, all of them needed. `any_inputs`: it draws what the problem's `input_law` says; `any_mean`: what
-    its `input_mean` says.
+    names of its settings, all of them needed. `any_inputs`: it draws what the problem's `input_law` says; `any_mean`:
+    what its `input_mean` says.
     """
 
     run: Callable[..., Sample]
@@ -135,8 +135,8 @@ def register_experiment(
 ) -> Callable[[_Function], _Function]:
     """Decorator: make an experiment available to claims files as `name`.
 
-    Only one with `any_inputs` is run on problems whose inputs are not Gaussian: it draws what `input_law` says; only one
-    with `any_mean` on problems whose inputs have a mean.
+    Only one with `any_inputs` is run on problems whose inputs are not Gaussian: it draws what `input_law` says; only
+    one with `any_mean` on problems whose inputs have a mean.
 
     >>> import linreg_lora as ll
     >>> @ll.claims.register_experiment("risk-of-fft")

@@ -37,5 +37,5 @@ def bias_risk(
     shift: Float[Array, "... dy dx"],
     sigma_sqrt: Float[Array, "dx dx"] | None = None,
 ) -> Float[Array, "..."]:
-    """||b||^2 + ||Delta Sigma^{1/2}||_F^2 on inputs of mean zero, in squared units of y; `sigma_sqrt` None means Sigma = I."""
+    """||b||^2 + ||Delta Sigma^{1/2}||_F^2, inputs of mean zero, in squared units of y; `sigma_sqrt` None: Sigma = I."""
     return jnp.sum(bias**2, axis=-1) + excess_risk(jnp.zeros_like(shift), shift, sigma_sqrt)

@@ -134,7 +134,7 @@ class Method(abc.ABC):
 
 
 def in_size(problem: Problem) -> Problem:
-    """The problem with Gaussian inputs of mean zero, which has the same moments; one of sparse entries keeps its law."""
+    """The problem with Gaussian inputs of mean zero, which has the same moments; sparse entries keep their law."""
     law, problem = problem.input_law, problem.centred()
     sparse = isinstance(law, IidEntries) and law.kind == "sparse"
     return problem if law.is_gaussian or sparse else problem.replace(input_law="gaussian")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
+_FORMULA = "||Delta Sigma^{1/2}||^2 + ||(I - W W') Delta mu||^2 + Tr(W' (Delta Sigma Delta' + Sigma_eps) W) / n"
+
+
 class RestrictedOffset(Method):
     """b = W W^T R 1 / n, W an orthonormal basis of the span of what `directions` makes of A0.
 
@@ -45,7 +48,9 @@ class RestrictedOffset(Method):
     def basis(self, problem: Problem) -> np.ndarray:
         """W, dy x w. Raises `InvalidInput` without A0, and where it reaches no offset."""
         self._require(problem.pretrained)
-        left, values, _ = np.linalg.svd(np.asarray(self.directions(problem.pretrained)), full_matrices=False)  # type: ignore[arg-type]  # noqa: E501
+        assert problem.pretrained is not None
+        directions = np.asarray(self.directions(problem.pretrained))  # type: ignore[arg-type]
+        left, values, _ = np.linalg.svd(directions, full_matrices=False)
         kept = values > _rounding(left.shape[0], len(values)) * values[0]
         if not values[0] > 0:
             raise InvalidInput("pretrained", f"an A0 that is not zero, for {self.name}", "zero")
@@ -65,8 +70,7 @@ class RestrictedOffset(Method):
             computed_by="theory",
             risk=offset_risk(problem, basis).risk,
             moments=Moments.FINITE,
-            formula="||Delta Sigma^{1/2}||^2 + ||(I - W W') Delta mu||^2 + Tr(W' (Delta Sigma Delta' + Sigma_eps) W) / n, "
-            f"exact; W of {basis.shape[1]} dimensions",
+            formula=f"{_FORMULA}, exact; W of {basis.shape[1]} dimensions",
         )
 
     def _require(self, pretrained: Any) -> None:

@@ -83,8 +83,8 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     """The layout and parameters that sample `problem`.
 
     `sampler`: "explicit" draws all data; "sufficient" draws sufficient statistics and refuses where none are known
-    (n < dx with anisotropic inputs, inputs that are not Gaussian or have a mean); "auto" takes sufficient statistics where they
-    exist.
+    (n < dx with anisotropic inputs, inputs that are not Gaussian or have a mean); "auto" takes sufficient statistics
+    where they exist.
     """
     if sampler not in WHOLE_DRAWS:
         raise InvalidInput("sampler", f"one of {', '.join(WHOLE_DRAWS)}", sampler)

@@ -286,7 +286,10 @@ def _sample(law: InputLaw, n: int, arrays: dict[str, Any], key: Key[Array, ""]) 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Float[Array, "draws"]:
-    """||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2 of each data set. Raises `InvalidInput` where a fit returns none."""
+    """||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2 of each data set.
+
+    Raises `InvalidInput` where a fit returns no update.
+    """
 
     def fitted(inputs: Array, outputs: Array) -> Update:
         update = method.fit(inputs, outputs, arrays["pretrained"], arrays["ridge"])

@@ -53,7 +53,7 @@ def mean_of(statistic: Statistic, problem: Problem, *, trials: int, seed: int) -
 
 
 def _arrays(problem: Problem) -> tuple[Array, Array | None, Array, Array | None]:
-    """A0 + Delta, Sigma^{1/2} (None: identity), Sigma_eps^{1/2}, or sigma where the noise is isotropic, mu (None: 0)."""
+    """A0 + Delta, Sigma^{1/2} (None: identity), Sigma_eps^{1/2}, or sigma of isotropic noise, and mu (None: 0)."""
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     scale = problem.isotropic_noise_scale
     noise = problem.sigma_eps_sqrt if scale is None else problem.noise_std * np.sqrt(scale)

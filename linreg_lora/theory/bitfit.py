@@ -3,7 +3,7 @@
     E risk = ||Delta Sigma^{1/2}||_F^2 + ( ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ) / n
 
 The bias is the mean of n residuals Delta x + eps, so it is off their mean Delta mu by their variance over n; the shift
-itself is out of reach. The mean mu of the inputs is fitted, whatever it is: without a bias it would cost ||Delta mu||^2.
+itself is out of reach. The mean mu of the inputs is fitted, whatever it is: without a bias it costs ||Delta mu||^2.
 Only finite variances and uncorrelated samples are used. Source: derived here.
 """
 

@@ -5,14 +5,14 @@ FFT, ridgeless, n > dx + 1, with m = mu^T Sigma^{-1} mu:
     E risk = Tr(Sigma_eps) / (n - dx - 1)  [ dx - 1 + (1 + m) 1F1(1; n/2; -n m/2) ],      exact
 
 In coordinates with Sigma = I and mu along the first input X X^T is Wishart of rank-one non-centrality. Its inverse has
-the mean 1 / (n - dx - 1) on the other dx - 1 inputs, and on the first that of 1 / chi'^2: n - dx + 1 degrees of freedom,
-whose non-centrality n m times a Beta variable is what the other inputs leave of the mean. Their mixture sums to 1F1. It
-is dx / (n - dx - 1) at m = 0 and a little less for m > 0.
+the mean 1 / (n - dx - 1) on the other dx - 1 inputs, and on the first that of 1 / chi'^2, with n - dx + 1 degrees of
+freedom, whose non-centrality n m times a Beta variable is what the other inputs leave of the mean. Their mixture sums
+to 1F1. It is dx / (n - dx - 1) at m = 0 and a little less for m > 0.
 
-Everything else: the equivalent of the problem of mean zero with the second moment Sigma + mu mu^T in place of Sigma. x is
-not Gaussian about zero, so it is right to first order only, and flagged. Against simulation of nine problems with dx and
-dy of 8 to 60, n of 16 to 120 and |mu| of 1 and 4, LoRA was off by up to 2 %, and by up to 6 % at ranks that the centred
-equivalent would flag as well; smallest problems are worst (tests/test_input_mean.py).
+Everything else: the equivalent of the problem of mean zero with the second moment Sigma + mu mu^T in place of Sigma. x
+is not Gaussian about zero, so it is right to first order only, and flagged. Against simulation of nine problems with dx
+and dy of 8 to 60, n of 16 to 120 and |mu| of 1 and 4, LoRA was off by up to 2 %, and by up to 6 % at ranks that the
+centred equivalent would flag as well; smallest problems are worst (tests/test_input_mean.py).
 
 A bias makes the mean immaterial (`methods.WithBias`). Source: derived here.
 """
@@ -32,8 +32,8 @@ WITH_MEAN = "Tr(Sigma_eps) (dx - 1 + (1 + m) 1F1(1; n/2; -n m/2)) / (n - dx - 1)
 SECOND_MOMENT = "with Sigma + mu mu' for Sigma, right to first order: "
 #: What is said of risks by the second moment.
 FIRST_ORDER = (
-    "by the second moment Sigma + mu mu', for inputs with a mean: right to first order, off by up to 2 % as measured, and "
-    "more near a threshold or a spectral edge"
+    "by the second moment Sigma + mu mu', for inputs with a mean: right to first order, off by up to 2 % as measured, "
+    "and more near a threshold or a spectral edge"
 )
 #: The largest share of the smallest variance that rounding may take in the second moment.
 _LOST = 1e-6
@@ -141,7 +141,7 @@ def _kummer(n: int, m: float) -> float:
 
 
 def _with_second_moment(problem: Problem) -> Problem:
-    """The problem of mean zero with Sigma + mu mu^T. Raises `InvalidInput` where rounding loses Sigma beside mu mu^T."""
+    """The problem of mean zero with Sigma + mu mu^T. Raises `InvalidInput` where rounding loses Sigma beside it."""
     reduced = problem.without_null_inputs()
     assert reduced.input_mean is not None
     length = float(np.linalg.norm(reduced.input_mean))

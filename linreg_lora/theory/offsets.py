@@ -6,15 +6,14 @@ Restricted offset, b in span(W), W dy x w with orthonormal columns, exact for ev
 
 b = W W^T R 1 / n is the projected mean of the residuals Delta x + eps. W = I is BitFit (`theory.bitfit`).
 
-A bias beside a method whose update D is fitted to centred data, exact for every mean, and for every n, ridge and rank of
-the method:
+A bias beside a method whose update D is fitted to centred data, exact for every mean, n, ridge and rank of the method:
 
     risk(method + bias; n, mu) = (1 + 1/n) risk(method; n - 1, mu = 0) + Tr(Sigma_eps) / n
 
-Rotating the samples so that one is sqrt(n) times their mean leaves n - 1 samples of mean zero, which D is fitted to, and
-xbar - mu ~ N(0, Sigma / n), ebar ~ N(0, Sigma_eps / n), independent of them. The bias makes the error at mu
-(D - Delta) mu + b = -(D - Delta)(xbar - mu) + ebar, which is the second and third term. One sample is spent on the mean:
-the interpolation threshold, and every moment, is that of n - 1 samples.
+Rotating the samples so that one is sqrt(n) times their mean leaves n - 1 samples of mean zero, which D is fitted to,
+and xbar - mu ~ N(0, Sigma / n), ebar ~ N(0, Sigma_eps / n), independent of them. The bias makes the error at mu
+(D - Delta) mu + b = -(D - Delta)(xbar - mu) + ebar, which is the second and third term. One sample is spent on the
+mean: the interpolation threshold, and every moment, is that of n - 1 samples.
 Source: derived here.
 """
 
