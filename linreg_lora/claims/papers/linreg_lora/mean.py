@@ -48,25 +48,25 @@ def only_costs(problem: Problem, sample: Sample) -> float:
     return (_alone(problem.centred(), sample) + problem.noise_trace) / problem.n
 
 
-@register_prediction("offset.every-mean")
+@register_prediction("bias-alone.every-mean")
 def every_mean(problem: Problem, sample: Sample) -> float:
     """BitFit's, ||Delta Sigma^{1/2}||^2 (1 + 1/n) + Tr(Sigma_eps) / n (`theory.bitfit`)."""
     return bitfit_risk(problem).risk
 
 
-@register_prediction("offset.mean-is-lost")
+@register_prediction("bias-alone.mean-is-lost")
 def mean_is_lost(problem: Problem, sample: Sample) -> float:
     """The mean of the missed outputs is taken to be out of reach."""
     return bitfit_risk(problem).risk + float(np.sum(problem.shifted_mean**2))
 
 
-@register_prediction("offset.mean-is-noise")
+@register_prediction("bias-alone.mean-is-noise")
 def mean_is_noise(problem: Problem, sample: Sample) -> float:
     """The mean square of the missed outputs stands for their variance."""
     return bitfit_risk(problem).risk + float(np.sum(problem.shifted_mean**2)) / problem.n
 
 
-@register_prediction("offset.one-direction")
+@register_prediction("bias-alone.one-direction")
 def one_direction(problem: Problem, sample: Sample) -> float:
     """A token is taken to move the outputs in one direction, that of the first column of A0."""
     assert problem.pretrained is not None, "the claim is about a map that prompts act through"
