@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from refusals import refused
 
@@ -472,6 +473,18 @@ def test_explicit_samplers_draw_the_mean():
         sure(np.array([1.0, -2.0, 0.0]), found.mean, found.stderr)
         outputs = statistic.mean_of(lambda x, y: y.mean(axis=1), one, trials=2000, seed=0)
         sure(problem.shifted_mean, outputs.mean, outputs.stderr)
+
+
+def test_the_rise_on_perturbed_inputs_is_simulated_with_the_mean_and_no_formula_for_centred_ones_answers():
+    """Sigma = I: E ||A0 + D_FFT||^2 = ||A0 + Delta||^2 + Tr(Sigma_eps) (dx - 1 + 1F1) / (n - dx - 1), 1F1 as for risk."""
+    problem = ll.Problem(n=12, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0, pretrained=np.ones((2, 3)), input_mean=1.5)
+    m, target = 3 * 1.5**2, np.sum((problem.pretrained + problem.shift) ** 2)
+    wanted = target + 2 * (2 + scipy.special.hyp1f1(1, 6, -6 * m)) / 8
+    drawn = ll.simulate_rise(problem, trials=20_000, seed=0)
+    sure(wanted, drawn.fft_rise, drawn.fft_stderr)
+    assert abs(target + 2 * 3 / 8 - drawn.fft_rise) > 6 * drawn.fft_stderr
+    with refused("input_mean"):
+        ll.theory.expected_fft_rise(problem)
 
 
 def test_the_mean_energy_is_free_of_coordinates():

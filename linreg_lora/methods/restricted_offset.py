@@ -38,6 +38,7 @@ class RestrictedOffset(Method):
 
         self._require(pretrained)
         x, _, a0 = arrays.data(inputs, outputs, pretrained)
+        assert a0 is not None
         left, values, _ = jnp.linalg.svd(self.directions(a0), full_matrices=False)
         kept = values > _rounding(left.shape[-2], values.shape[-1]) * values[..., :1]
         basis = jnp.where(kept[..., None, :], left, 0.0)
