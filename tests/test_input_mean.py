@@ -476,7 +476,7 @@ def test_explicit_samplers_draw_the_mean():
 
 
 def test_the_rise_on_perturbed_inputs_is_simulated_with_the_mean_and_no_formula_for_centred_ones_answers():
-    """Sigma = I: E ||A0 + D_FFT||^2 = ||A0 + Delta||^2 + Tr(Sigma_eps) (dx - 1 + 1F1) / (n - dx - 1), 1F1 as for risk."""
+    """Sigma = I: ||A0 + Delta||^2 + Tr(Sigma_eps) (dx - 1 + 1F1) / (n - dx - 1), with the 1F1 of the risk."""
     problem = ll.Problem(n=12, dx=3, dy=2, spectrum=(1.0,), noise_std=1.0, pretrained=np.ones((2, 3)), input_mean=1.5)
     m, target = 3 * 1.5**2, np.sum((problem.pretrained + problem.shift) ** 2)
     wanted = target + 2 * (2 + scipy.special.hyp1f1(1, 6, -6 * m)) / 8
