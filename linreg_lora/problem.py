@@ -1,6 +1,10 @@
 """The problem: a linear map, pretrained and shifted, to be recovered from n noisy samples.
 
-    y = (A0 + Delta) x + eps,    x ~ N(0, Sigma) in R^dx,    eps ~ N(0, Sigma_eps) in R^dy,    n samples
+    y = (A0 + Delta) x + eps,    x ~ N(mu, Sigma) in R^dx,    eps ~ N(0, Sigma_eps) in R^dy,    n samples
+
+mu = 0 unless `input_mean` says otherwise. The excess risk of x -> (A0 + D) x + b is
+
+    risk(D, b) = ||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2
 
 Other laws of x and eps with these covariances: `input_law`.
 A `Problem` only describes: it validates, names its regime and says which moments of the risk exist. It holds
@@ -38,6 +42,10 @@ class Moments(StrEnum):
     NO_MEAN = "the mean is infinite"
 
 
+#: Means of more standard deviations leave fewer than half of the digits of the inputs.
+_LARGEST_MEAN = 1e8
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """Multivariate linear regression from a pretrained map, with a planted task shift.
@@ -54,13 +62,15 @@ class Problem:
     | `task_shift`       | Delta              | explicit dy x dx matrix, instead of `spectrum`                    |
     | `pretrained`       | A0                 | dy x dx; no excess risk of an additive method depends on it       |
     | `input_law`        | law of x and eps   | an `input_law`, or its text: gaussian, t:6, ar1:0.6, rademacher   |
+    | `input_mean`       | mu                 | None: 0; a number: the mean of every input; length-dx vector      |
 
     The noise covariance is Sigma_eps = sigma^2 * `noise_covariance`, so that a sweep over `noise_std` scales it.
     An input covariance given as a vector is diagonal in the coordinates of Delta's columns, in any order: with
     `spectrum`, entry i is the variance of the input direction that s_i acts on. Singular covariances are allowed;
     directions without variance carry no risk, and the interpolation threshold is then at n = rank(Sigma). Variances
     have units: of a diagonal Sigma every positive one counts, however small beside the others. The rank of another
-    matrix is numerical: eigenvalues up to dx eps times the largest are rounding.
+    matrix is numerical: eigenvalues up to dx eps times the largest are rounding. A mean lies in the range of Sigma: an
+    input that is constant is an offset, which methods with a bias train (lora:3+bias).
 
     Instances are immutable and compare by value; `sampling.plan` turns them into JAX pytrees (`Parameters`). Raises
     `InvalidInput` with field, expected and received.
@@ -84,6 +94,7 @@ class Problem:
     task_shift: np.ndarray | None = None
     pretrained: np.ndarray | None = None
     input_law: InputLaw = GAUSSIAN
+    input_mean: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
@@ -103,6 +114,8 @@ class Problem:
         put("input_law", GAUSSIAN if law.is_gaussian else law)
         if isinstance(law, IidEntries) and self._variances is None and self.input_rank < self.dx:
             raise InvalidInput("input_law", "gaussian or weighted samples where a matrix Sigma is singular", law.text)
+        put("input_mean", validation.mean("input_mean", self.input_mean, self.dx))
+        self._require_mean_that_fits()
 
     def _samples(self) -> int | float:
         return validation.positive_integer("n", self.n)
@@ -123,6 +136,37 @@ class Problem:
                 raise InvalidInput("spectrum", "the singular values of task_shift", stated,
                                    "leave spectrum out when task_shift is given")  # fmt: skip
         return tuple(values.tolist())
+
+    def _require_mean_that_fits(self) -> None:
+        mean = self.input_mean
+        if mean is None:
+            return
+        length, spread = float(np.linalg.norm(mean)), math.sqrt(self.smallest_variance)
+        if length > _LARGEST_MEAN * spread:
+            raise InvalidInput(
+                "input_mean", f"a norm of at most {_LARGEST_MEAN:g} times the inputs' least standard deviation",
+                f"{length:.3g} beside {spread:.3g}", "take it off the inputs: float64 loses them beside it",
+            )  # fmt: skip
+        if self.input_rank == self.dx:
+            return
+        if self._variances is not None:
+            outside = float(np.linalg.norm(mean[self._variances == 0]))
+        else:
+            variances, basis = self._modes
+            outside = float(np.linalg.norm(mean - basis @ (basis.T @ mean)))
+            outside = outside if outside > 10 * self.dx * np.finfo(float).eps * length else 0.0
+            # Centred samples keep rounding of eps |mu| where Sigma has no variance, which must count as none.
+            largest = math.sqrt(self.dx * float(np.max(variances)))
+            if outside == 0 and length > largest:
+                raise InvalidInput(
+                    "input_mean", f"a norm of at most {largest:.3g} where a matrix Sigma is singular", f"{length:.3g}",
+                    "rotate the inputs, so that Sigma is diagonal",
+                )  # fmt: skip
+        if outside > 0:
+            raise InvalidInput(
+                "input_mean", "a mean in the range of Sigma", f"{outside:.3g} outside of it",
+                "a constant input is an offset: leave it out and train a bias, as in lora:3+bias",
+            )  # fmt: skip
 
     # -- the matrices ---------------------------------------------------------------------------------------
 
@@ -160,6 +204,13 @@ class Problem:
         return validation.frozen(_symmetric_sqrt(self.sigma_eps))
 
     @functools.cached_property
+    def risk_root(self) -> np.ndarray:
+        """C with risk(D, 0) = ||(D - Delta) C||_F^2: Sigma^{1/2}, and mu as one more column where there is a mean."""
+        if self.input_mean is None:
+            return self.sigma_sqrt
+        return validation.frozen(np.column_stack([self.sigma_sqrt, self.input_mean]))
+
+    @functools.cached_property
     def noise_trace(self) -> float:
         """Tr(Sigma_eps), the noise power over all outputs."""
         shape = self.noise_covariance
@@ -169,9 +220,26 @@ class Problem:
 
     @functools.cached_property
     def pretrained_risk(self) -> float:
-        """Excess risk of not adapting, ||Delta Sigma^{1/2}||_F^2: the risk at rank 0."""
+        """Excess risk of not adapting, ||Delta Sigma^{1/2}||_F^2 + ||Delta mu||^2: the risk at rank 0."""
         if self.input_rank < self.dx:
             return self.without_null_inputs().pretrained_risk
+        return self._risk_of_centred + (0.0 if self.input_mean is None else float(np.sum(self.shifted_mean**2)))
+
+    @functools.cached_property
+    def shifted_mean(self) -> np.ndarray:
+        """Delta mu, the mean of the outputs that the pretrained map misses."""
+        if self.input_mean is None:
+            return validation.frozen(np.zeros(self.dy))
+        if self.task_shift is not None:
+            return validation.frozen(self.task_shift @ self.input_mean)
+        values = np.asarray(self.spectrum)
+        moved = np.zeros(self.dy)
+        moved[: len(values)] = values * self.input_mean[: len(values)]
+        return validation.frozen(moved)
+
+    @property
+    def _risk_of_centred(self) -> float:
+        """||Delta Sigma^{1/2}||_F^2, Sigma of full rank."""
         covariance = self.input_covariance
         if self.task_shift is None and (covariance is None or covariance.ndim == 1):
             values = np.asarray(self.spectrum)
@@ -182,10 +250,14 @@ class Problem:
 
     @functools.cached_property
     def whitened_spectrum(self) -> np.ndarray:
-        """Singular values of Delta Sigma^{1/2}, largest first: what the excess risk sees of the shift."""
-        if self.isotropic_scale is not None:
+        """Singular values of Delta Sigma^{1/2}, largest first: what the excess risk sees of the shift.
+
+        With a mean those of Delta (Sigma + mu mu^T)^{1/2}.
+        """
+        if self.isotropic_scale is not None and self.input_mean is None:
             return validation.frozen(math.sqrt(self.isotropic_scale) * np.asarray(self.spectrum))
-        return validation.frozen(np.linalg.svd(self.shift @ self.sigma_sqrt, compute_uv=False))
+        values = np.linalg.svd(self.shift @ self.risk_root, compute_uv=False)
+        return validation.frozen(values[: min(self.dx, self.dy)])
 
     @functools.cached_property
     def isotropic_scale(self) -> float | None:
@@ -255,6 +327,7 @@ class Problem:
 
         Without noise the ridgeless update is a projection of Delta, with ridge X^+ is bounded: all moments exist. Other
         input laws have the same index: weights are positive, with moments of 1/w, and densities of entries are bounded.
+        A mean leaves it as it is, for the density of X stays bounded.
         Sparse entries have 1/2: a row of X may have one entry that is not 0, of any size. (Entries of +-1 have all
         moments, but those that Gaussian inputs lack are made in draws too rare to be seen.)
         """
@@ -290,7 +363,7 @@ class Problem:
         return isinstance(self.input_law, IidEntries) and self.input_law.kind == "sparse"
 
     def require_gaussian(self, what: str) -> None:
-        """Raise `InvalidInput` where the inputs are not Gaussian, iid samples with iid noise; `what` needs them to be.
+        """Raise `InvalidInput` where the inputs are not Gaussian, iid samples with iid noise, or have a mean.
 
         >>> import linreg_lora as ll
         >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0,), noise_std=1.0, input_law="t:6")
@@ -303,6 +376,24 @@ class Problem:
         if not self.input_law.is_gaussian:
             remedy = "simulate it (monte_carlo), or leave input_law out"
             raise InvalidInput("input_law", f"gaussian for {what}", self.input_law.text, remedy)
+        self.require_centred(what)
+
+    def require_centred(self, what: str) -> None:
+        """Raise `InvalidInput` where the inputs have a mean; `what` knows inputs of mean zero only.
+
+        >>> import linreg_lora as ll
+        >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0,), noise_std=1.0, input_mean=0.5)
+        >>> try:
+        ...     problem.require_centred("this bound")
+        ... except ll.InvalidInput as error:
+        ...     print(error)
+        input_mean: expected 0 for this bound, received a mean of norm 2.45; train a bias (lora:3+bias), or simulate
+        """
+        if self.input_mean is not None:
+            remedy = "train a bias (lora:3+bias), or simulate"
+            raise InvalidInput(
+                "input_mean", f"0 for {what}", f"a mean of norm {np.linalg.norm(self.input_mean):.3g}", remedy
+            )
 
     # -- values ---------------------------------------------------------------------------------------------
 
@@ -329,9 +420,10 @@ class Problem:
             kept = np.flatnonzero(self._variances)
             variances, shift = self._variances[kept], self._shift_on(kept)
             pretrained = None if self.pretrained is None else self.pretrained[:, kept]
+            mean = None if self.input_mean is None else self.input_mean[kept]
         else:
-            values, vectors = np.linalg.eigh(self.sigma)
-            variances, basis = values[-self.input_rank :], vectors[:, -self.input_rank :]
+            variances, basis = self._modes
+            mean = None if self.input_mean is None else basis.T @ self.input_mean
             shift = {"task_shift": self.shift @ basis}
             pretrained = None if self.pretrained is None else self.pretrained @ basis
         return type(self)(
@@ -344,8 +436,25 @@ class Problem:
             ridge=self.ridge,
             pretrained=pretrained,
             input_law=self.input_law,
+            input_mean=mean,
             **shift,
         )
+
+    @property
+    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The positive eigenvalues of Sigma and their eigenvectors, as columns."""
+        values, vectors = np.linalg.eigh(self.sigma)
+        return values[-self.input_rank :], vectors[:, -self.input_rank :]
+
+    def centred(self) -> "Problem":
+        """The same problem with inputs of mean zero: what a method with a bias makes of it."""
+        return self if self.input_mean is None else self.replace(input_mean=None)
+
+    def with_second_moment(self) -> "Problem":
+        """The problem of mean zero whose Sigma is the second moment of this one's inputs, Sigma + mu mu^T."""
+        if self.input_mean is None:
+            return self
+        return self.replace(input_mean=None, input_covariance=self.sigma + np.outer(self.input_mean, self.input_mean))
 
     def _shift_on(self, kept: np.ndarray) -> dict[str, Any]:
         """Delta on some of the inputs, in order: by its `spectrum` where every s_i > 0 keeps its place."""

@@ -135,6 +135,17 @@ def input_covariance(field: str, value: object, size: int) -> np.ndarray | None:
     return array
 
 
+def mean(field: str, value: object, size: int) -> np.ndarray | None:
+    """A vector of the mean of each input; None where all are 0."""
+    if value is None:
+        return None
+    expected = f"a number or {size} of them"
+    array = real_array(field, value, expected)
+    if array.shape not in ((), (size,)):
+        raise InvalidInput(field, expected, f"shape {array.shape}")
+    return frozen(np.full(size, array) if array.ndim == 0 else array) if np.any(array) else None
+
+
 def frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array

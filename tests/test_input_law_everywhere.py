@@ -10,10 +10,13 @@ import pytest
 
 import linreg_lora as ll
 from linreg_lora.claims import registry
+from linreg_lora.input_law import parse
 from linreg_lora.methods import registry as methods
 from linreg_lora.methods.bitfit import BitFit
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import guaranteed
+from linreg_lora.theory.fft import FFTRisk
+from linreg_lora.theory.hessian import TangentSpace
 
 GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=np.ones((4, 5)))
 LAWS = ("t:6", "ar1:0.6", "laplace", "two-point-noise:0.5")
@@ -22,6 +25,9 @@ ROOMS = ("theory", "sampling", "methods", "simulation", "sweeps")
 
 #: Functions that say the same of every law, and why.
 LAW_FREE = {
+    "theory.input_mean.mean_energy": "mu and Sigma",
+    "theory.offsets.without_mean": "a problem of the same law",
+    "theory.offsets.risk_with_bias": "Sigma_eps and n",
     "theory.effective.input_variances": "eigenvalues of Sigma",
     "theory.effective.shift_energies": "Delta and Sigma",
     "theory.effective.effective_regularisation": "numbers",
@@ -66,6 +72,7 @@ LAW_FREE = {
 }
 #: Functions whose answer follows the law. Tests of their numbers: test_theory_weighted, test_input_law.
 HONOURED = {
+    "theory.offsets.offset_risk",
     "theory.best_ridge.fft_best_ridge",
     "theory.best_ridge.tuned_risk",
     "methods.own_ridge.searched",
@@ -108,7 +115,11 @@ HONOURED = {
 ARGUMENTS = {
     "rank": 2, "ranks": None, "trials": 4, "draws": 4, "seed": 0, "correction": True, "flags": True,
     "input_factor": np.eye(2, 5), "output_factor": np.eye(4, 2), "extremes": guaranteed(GAUSSIAN), "ridge": 0.5,
-    "samples": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None,
+    "samples": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None, "basis": np.eye(4, 2),
+    "risk": 1.0, "full": FFTRisk(0.0, 1.0, "none"), "gaussian": FFTRisk(0.0, 1.0, "none"), "inverse_moment": 2.0,
+    "loss": "mse", "perturbation_std": 0.1, "update": np.eye(4, 5), "first": np.eye(4, 5), "second": np.zeros((4, 5)),
+    "tangent": TangentSpace(np.eye(4, 1), np.eye(5, 1)), "perturbation": np.eye(4, 5),
+    "scales": parse("two-point:0.5").scales(12),
 }  # fmt: skip
 
 
@@ -175,13 +186,14 @@ def test_no_function_of_the_front_door_is_forgotten(name):
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", OWN_METHODS)
 def test_methods_by_theory_have_a_number_for_the_law_or_none(name, law):
-    """Bitfit's formula is that of any uncorrelated samples; LoRA and FFT have the curve; the rest is Gaussian."""
+    """Formulas of offsets are those of any uncorrelated samples; LoRA and FFT have the curve; the rest is Gaussian."""
     problem = GAUSSIAN.replace(input_law=law)
-    method = {"lora": "lora:2", "frozen-a": "frozen-a:2", "frozen-b": "frozen-b:2"}.get(name, name)
+    settings = [p for p in inspect.signature(methods.table()[name]).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    method = f"{name}:2" if settings else name
     if name in ("lora", "fft"):
         assert ll.expected_risk(problem, method=method).problem == problem
-    elif name == "bitfit" and law != "ar1:0.6":
-        assert ll.expected_risk(problem, method=method).risk == ll.expected_risk(GAUSSIAN, method=BitFit()).risk
+    elif name in ("bitfit", "prompt", "prefix") and law != "ar1:0.6":
+        assert ll.expected_risk(problem, method=method).risk == ll.expected_risk(GAUSSIAN, method=method).risk
     else:
         with pytest.raises(ll.InvalidInput, match="input_law"):
             ll.expected_risk(problem, method=method)

@@ -158,7 +158,9 @@ def _measure(
         measured = []
         for case in at:
             if isinstance(case, Problem) and not experiment.any_inputs:
-                case.require_gaussian(f"the experiment {claim.experiment.name}")
+                case.centred().require_gaussian(f"the experiment {claim.experiment.name}")
+            if isinstance(case, Problem) and not experiment.any_mean:
+                case.require_centred(f"the experiment {claim.experiment.name}")
             sample = experiment.run(case, trials, seed_of(case, own_seed), **claim.experiment.settings)
             _require_sample(sample, pathwise=claim.kind is Kind.PATHWISE)
             measured.append(Measured(case, sample, _predictions(names, case, sample)))

@@ -16,7 +16,7 @@ from linreg_lora.problem import Problem
 #: Seeds of the matrices that a neighbour has, which no claim chooses.
 _A0_SEED, _PADDING_SEED = 3, 3
 #: How far a neighbour's numbers are from the case's.
-_MORE_NOISE, _MORE_SHIFT, _A0 = 1.3, 1.6, 1.7
+_MORE_NOISE, _MORE_SHIFT, _MORE_MEAN, _A0 = 1.3, 1.6, 1.5, 1.7
 #: Of Sigma and Sigma_eps: the mean variance, times; the condition number, times; the seed of the basis.
 _INPUTS_VARY, _NOISE_VARIES = (1.4, 2.5, 4), (0.85, 2.0, 5)
 #: Strengths of the directions more, beside the weakest; inputs and outputs more.
@@ -118,6 +118,13 @@ def _noise_otherwise(case: Problem) -> Problem:
     return case.replace(noise_covariance=_another(case.noise_covariance, case.dy, *_NOISE_VARIES))
 
 
+def _of_another_mean(case: Problem) -> Problem:
+    """The mean of the inputs further from zero; none stays none."""
+    if case.input_mean is None:
+        return case
+    return case.replace(input_mean=_MORE_MEAN * case.input_mean)
+
+
 def _with_more_ridge(case: Problem) -> Problem:
     if case.ridge:
         return case.replace(ridge=1.5 * case.ridge)
@@ -131,6 +138,7 @@ MOVES: dict[str, Callable[[Problem], Problem]] = {
     "shift_rank": _of_higher_rank,
     "input_covariance": _inputs_otherwise,
     "noise_covariance": _noise_otherwise,
+    "input_mean": _of_another_mean,
     "ridge": _with_more_ridge,
     "pretrained": _pretrained_otherwise,
     "n": _further,
@@ -213,8 +221,13 @@ def _extended(covariance: np.ndarray, more: int) -> np.ndarray:
 
 
 def _padded(case: Problem, more: tuple[int, int]) -> dict[str, Any]:
-    """A0 with random rows or columns more, so that none of them is special, and an explicit shift with none there."""
+    """A0 with random rows or columns more, so that none of them is special, and an explicit shift with none there.
+
+    Inputs more have the mean of the others.
+    """
     padded: dict[str, Any] = {}
+    if case.input_mean is not None:
+        padded["input_mean"] = np.append(case.input_mean, np.full(more[1], np.mean(case.input_mean)))
     if case.task_shift is not None:
         padded["task_shift"] = np.pad(case.task_shift, ((0, more[0]), (0, more[1])))
     if case.pretrained is not None:

@@ -67,7 +67,8 @@ class Sample:
 class RegisteredExperiment(NamedTuple):
     """`case`: what it runs on. `pathwise`: it states a tolerance for every draw; otherwise it measures columns of
     numbers whose means are tested. `bounded`: all moments of the statistic exist wherever it is measured. `settings`:
-    names of its settings, all of them needed. `any_inputs`: it draws what the problem's `input_law` says.
+    names of its settings, all of them needed. `any_inputs`: it draws what the problem's `input_law` says; `any_mean`:
+    what its `input_mean` says.
     """
 
     run: Callable[..., Sample]
@@ -76,6 +77,7 @@ class RegisteredExperiment(NamedTuple):
     bounded: bool
     settings: tuple[str, ...]
     any_inputs: bool = False
+    any_mean: bool = False
 
 
 class RegisteredPrediction(NamedTuple):
@@ -129,11 +131,12 @@ def register_prediction(name: str) -> Callable[[_Function], _Function]:
 
 
 def register_experiment(
-    name: str, *, pathwise: bool = False, bounded: bool = False, any_inputs: bool = False
+    name: str, *, pathwise: bool = False, bounded: bool = False, any_inputs: bool = False, any_mean: bool = False
 ) -> Callable[[_Function], _Function]:
     """Decorator: make an experiment available to claims files as `name`.
 
-    Only one with `any_inputs` is run on problems whose inputs are not Gaussian: it draws what `input_law` says.
+    Only one with `any_inputs` is run on problems whose inputs are not Gaussian: it draws what `input_law` says; only
+    one with `any_mean` on problems whose inputs have a mean.
 
     >>> import linreg_lora as ll
     >>> @ll.claims.register_experiment("risk-of-fft")
@@ -149,7 +152,7 @@ def register_experiment(
     def register(function: _Function) -> _Function:
         settings = signatures.settings(function, signatures.EXPERIMENT)
         case = signatures.case_type(function, signatures.EXPERIMENT)
-        registered = RegisteredExperiment(function, case, pathwise, bounded, settings, any_inputs)
+        registered = RegisteredExperiment(function, case, pathwise, bounded, settings, any_inputs, any_mean)
         _add("experiment", name, registered, _experiments)
         return function
 

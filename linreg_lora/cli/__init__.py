@@ -21,6 +21,7 @@ _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if
 _OPTIONS = {
     "input_covariance": "input-spectrum",
     "input_law": "input-law",
+    "input_mean": "input-mean",
     "noise_covariance": "noise-spectrum",
     "pretraining_covariance": "pretraining-spectrum",
 }

@@ -38,6 +38,7 @@ def problem(
     input_spectrum: str | None,
     noise_spectrum: str | None,
     input_law: str | None = None,
+    input_mean: str | None = None,
     pretrained_seed: int | None = None,
 ) -> "Problem":
     """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1)."""
@@ -56,6 +57,7 @@ def problem(
         noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
         pretrained=None if pretrained_seed is None else _pretrained(pretrained_seed, dy, dx),
         input_law=GAUSSIAN if input_law is None else parse(input_law),
+        input_mean=None if input_mean is None else mean(input_mean, dx),
     )
 
 
@@ -89,6 +91,27 @@ def variances(field: str, text: str | None, size: int) -> "np.ndarray | None":
     import numpy as np
 
     return None if text is None else np.array(values(field, text, size))
+
+
+def mean(text: str, size: int) -> "np.ndarray":
+    """The mean of each input: one number for all, the first few as in 3,-2,1, the others 0, or a .npz or .npy file.
+
+    Of an archive it is the array input_mean, or the only one.
+    """
+    import numpy as np
+
+    if text.endswith((".npz", ".npy")):
+        from linreg_lora.files import arrays
+
+        path = Path(text)
+        named = path.is_file() and path.suffix == ".npz" and "input_mean" in arrays.keys(path)
+        return arrays.read_array(path, "input_mean" if named else None)
+    given = _numbers("input-mean", text, "a number, comma-separated numbers as in 3,-2,1, or a .npz file")
+    if len(given) == 1:
+        return np.full(size, given[0])
+    if not 1 <= len(given) <= size:
+        raise InvalidInput("input-mean", f"a number, or up to dx = {size} of them", f"{len(given)} numbers")
+    return np.array([*given, *[0.0] * (size - len(given))])
 
 
 def ridge(text: str) -> float | str:

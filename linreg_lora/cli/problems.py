@@ -57,6 +57,10 @@ _InputLaw = Annotated[
         "uniform, laplace, iid-t:DOF or sparse:DENSITY."
     ),
 ]
+_InputMean = Annotated[
+    str | None,
+    typer.Option(help="Mean of the inputs: one number for all, the first few as in 3,-2,1, or a .npz or .npy file."),
+]
 _Picture = Annotated[Path | None, typer.Option(help="Draw it too, into a .png, .pdf or .svg file.")]
 
 
@@ -72,6 +76,7 @@ def risk(
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     input_law: _InputLaw = None,
+    input_mean: _InputMean = None,
     forgetting: Annotated[
         bool, typer.Option("--forgetting", help="Also how far the update moves pretraining inputs, by theory.")
     ] = False,
@@ -100,6 +105,7 @@ def risk(
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
         input_law=input_law,
+        input_mean=input_mean,
     )
     if ranks is None and problem.max_rank > _LONGEST_TABLE:
         raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
@@ -163,6 +169,7 @@ def compare(
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     input_law: _InputLaw = None,
+    input_mean: _InputMean = None,
     pretrained_seed: Annotated[
         int | None, typer.Option(help="Draw A0, which ia3 needs, iid N(0, 1) from this seed.")
     ] = None,
@@ -192,6 +199,7 @@ def compare(
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
         input_law=input_law,
+        input_mean=input_mean,
         pretrained_seed=pretrained_seed,
     )
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
@@ -222,6 +230,7 @@ def crossover(
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
     input_law: _InputLaw = None,
+    input_mean: _InputMean = None,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
     picture: _Picture = None,
 ) -> None:
@@ -240,6 +249,7 @@ def crossover(
         input_spectrum=input_spectrum,
         noise_spectrum=noise_spectrum,
         input_law=input_law,
+        input_mean=input_mean,
     )
     found = crossings.crossover(problem, rank, over.replace("-", "_"), low, high)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text

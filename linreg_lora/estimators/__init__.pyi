@@ -1,6 +1,7 @@
 """Fine-tuning methods: data in, update out."""
 
 from .bitfit import fit_bitfit
+from .centring import centred
 from .fft import fit_fft
 from .frozen import fit_frozen_a, fit_frozen_b
 from .ia3 import fit_ia3
@@ -8,6 +9,7 @@ from .lora import fit_lora
 from .risk import excess_risk, excess_risk_path
 
 __all__ = [
+    "centred",
     "excess_risk",
     "excess_risk_path",
     "fit_bitfit",

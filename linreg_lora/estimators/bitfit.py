@@ -2,7 +2,8 @@
 
     b = R 1 / n,      the mean residual, which minimises ||R - b 1^T||_F^2
 
-Its excess risk is ||b||^2 + ||Delta Sigma^{1/2}||_F^2: inputs have mean zero, so a bias cannot stand in for a shift.
+Its excess risk is ||b - Delta mu||^2 + ||Delta Sigma^{1/2}||_F^2: where the inputs' mean mu is zero, as `bias_risk` has
+it, a bias cannot stand in for a shift.
 Source: the method is that of Ben Zaken et al. 2022; the minimiser was derived here.
 """
 
@@ -36,5 +37,5 @@ def bias_risk(
     shift: Float[Array, "... dy dx"],
     sigma_sqrt: Float[Array, "dx dx"] | None = None,
 ) -> Float[Array, "..."]:
-    """||b||^2 + ||Delta Sigma^{1/2}||_F^2, in squared units of y; `sigma_sqrt` None means Sigma = I."""
+    """||b||^2 + ||Delta Sigma^{1/2}||_F^2, inputs of mean zero, in squared units of y; `sigma_sqrt` None: Sigma = I."""
     return jnp.sum(bias**2, axis=-1) + excess_risk(jnp.zeros_like(shift), shift, sigma_sqrt)

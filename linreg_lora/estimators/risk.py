@@ -1,6 +1,6 @@
 """Excess risk of an update against the planted shift: population risk, not training error.
 
-risk(D) = ||(D - Delta) Sigma^{1/2}||_F^2
+risk(D) = ||(D - Delta) Sigma^{1/2}||_F^2,      with a mean ||(D - Delta) [Sigma^{1/2}, mu]||_F^2 (`Problem.risk_root`)
 """
 
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 def excess_risk(
     update: Float[Array, "... dy dx"],
     shift: Float[Array, "... dy dx"],
-    sigma_sqrt: Float[Array, "dx dx"] | None = None,
+    sigma_sqrt: Float[Array, "dx c"] | None = None,
 ) -> Float[Array, "..."]:
     """||(D - Delta) Sigma^{1/2}||_F^2, in squared units of y; `sigma_sqrt` None means Sigma = I.
 
@@ -27,7 +27,7 @@ def excess_risk_path(
     basis: Float[Array, "... dy q"],
     update: Float[Array, "... dy dx"],
     shift: Float[Array, "... dy dx"] | Float[Array, "k"],
-    sigma_sqrt: Float[Array, "dx dx"] | None = None,
+    sigma_sqrt: Float[Array, "dx c"] | None = None,
 ) -> Float[Array, "... ranks"]:
     """Excess risk of D_r = U_r U_r^T D for r = 0..q, without forming any D_r.
 
@@ -65,5 +65,5 @@ def excess_risk_path(
     return learned + unlearned + (jnp.sum(outside**2, axis=(-2, -1)) + beyond)[..., None]
 
 
-def _scaled(matrix: Float[Array, "... dy dx"], sigma_sqrt: Float[Array, "dx dx"] | None) -> Float[Array, "... dy dx"]:
+def _scaled(matrix: Float[Array, "... dy dx"], sigma_sqrt: Float[Array, "dx c"] | None) -> Float[Array, "... dy c"]:
     return matrix if sigma_sqrt is None else matrix @ sigma_sqrt

@@ -130,8 +130,16 @@ _Law = Annotated[
 ]
 
 
+_Mean = Annotated[
+    Annotated[Number, Tag("<number>")] | Annotated[_Vector, Tag("<vector>")],
+    Discriminator(lambda value: "<vector>" if isinstance(value, list) else "<number>"),
+]
+
+
 class ProblemSpec(Strict):
     """The fields of a `Problem`. A covariance is c for c I, a list for a diagonal, a matrix, or a family's diagonal.
+
+    `input_mean` is one number for all inputs, or a list.
 
     `input_law` is its text, as in t:6, or a mapping, as in {law: ar1, rho: 0.6} (`input_law.InputLaw.to_dict`).
     """
@@ -147,6 +155,7 @@ class ProblemSpec(Strict):
     task_shift: _Matrix | None = None
     pretrained: _Matrix | None = None
     input_law: _Law | None = None
+    input_mean: _Mean | None = None
 
     def problem(self) -> Problem:
         """The Problem. Raises `InvalidInput` for one that makes no sense."""
@@ -158,9 +167,14 @@ class ProblemSpec(Strict):
         }
         isotropic = self.input_covariance is None and self.noise_covariance is None
         law = GAUSSIAN if self.input_law is None else parse(self.input_law)
-        isotropic &= not isinstance(law, IidEntries)
+        isotropic &= not isinstance(law, IidEntries) and self.input_mean is None
         return Problem(
-            **sizes, **covariances, **self._shift(isotropic), pretrained=_rows(self.pretrained), input_law=law
+            **sizes,
+            **covariances,
+            **self._shift(isotropic),
+            pretrained=_rows(self.pretrained),
+            input_law=law,
+            input_mean=_rows(self.input_mean),
         )  # type: ignore[arg-type]
 
     def _shift(self, isotropic: bool) -> dict[str, Any]:
@@ -175,7 +189,7 @@ class ProblemSpec(Strict):
         assert given.seed is not None
         matrix, values = _gaussian(self.dx, self.dy, given.rank, given.seed)
         # Where both covariances are multiples of the identity no risk depends on more than the singular values, unless
-        # the inputs have a law that rotations change.
+        # the inputs have a law or a mean that rotations change.
         if isotropic:
             return {"spectrum": tuple((given.scale * values).tolist())}
         return {"task_shift": given.scale * matrix}
@@ -204,7 +218,7 @@ def family_values(field: str, family: Family, size: int) -> np.ndarray:
     return np.concatenate([values, np.zeros(size - len(values))])
 
 
-def _rows(given: list | None) -> Any:
+def _rows(given: list | float | None) -> Any:
     """The list as an array where it is one, else as it is, for Problem to refuse."""
     if given is None:
         return None

@@ -8,8 +8,12 @@ from .full import FullFineTuning
 from .ia3 import IA3
 from .lora import LoRA
 from .method import Method, Reduction, Update
+from .prefix import PrefixTuning
+from .prompt import PromptTuning
 from .registry import named, names, register_method
+from .restricted_offset import RestrictedOffset
 from .result import MethodRisk
+from .with_bias import WithBias
 
 __all__ = [
     "IA3",
@@ -20,8 +24,12 @@ __all__ = [
     "LoRA",
     "Method",
     "MethodRisk",
+    "PrefixTuning",
+    "PromptTuning",
     "Reduction",
+    "RestrictedOffset",
     "Update",
+    "WithBias",
     "expected_risk",
     "named",
     "names",

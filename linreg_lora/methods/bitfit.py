@@ -14,7 +14,7 @@ from linreg_lora.problem import Moments, Problem
 class BitFit(Method):
     """b = R 1 / n (`estimators.fit_bitfit`); dy parameters. A ridge penalises no bias.
 
-    Its risk is exact (`theory.bitfit_risk`) and all its moments exist: b is Gaussian.
+    Its risk is exact for every mean of the inputs (`theory.bitfit_risk`) and all its moments exist: b is Gaussian.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -25,6 +25,7 @@ class BitFit(Method):
 
     name = "bitfit"
     broadcasts = True
+    has_offset = True
 
     def parameters(self, problem: Problem) -> int:
         return problem.dy

@@ -60,7 +60,7 @@ class Frozen:
             return self.factor if self._side == "frozen-a" else self.factor.T
         if self.size > length:
             raise InvalidInput("rank", f"an integer in 1..{length} for {self._side}", self.size)
-        return _directions(self.size, length, self._side)
+        return directions(self.size, length, self._side)
 
     def _key(self) -> tuple[Any, ...]:
         given = None if self.factor is None else (self.factor.shape, self.factor.tobytes())
@@ -86,7 +86,7 @@ def require_matrices(problem: Problem) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def _directions(count: int, length: int, side: str) -> np.ndarray:
+def directions(count: int, length: int, side: str) -> np.ndarray:
     """The first rows of an orthogonal matrix with the Haar law, by QR of a Gaussian one, its signs those of R > 0."""
     rng = np.random.default_rng(derived_seed(FACTOR_SEED, side))
     q, r = np.linalg.qr(rng.standard_normal((count, length)).T)

@@ -1,6 +1,6 @@
 """What a fine-tuning method is: its name, its size, its fit, and the problem whose risk it has.
 
-    y ~ (A0 + D) x + b,      risk(D, b) = ||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2      (inputs have mean zero)
+    y ~ (A0 + D) x + b,      risk(D, b) = ||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2
 
 A user's method is a frozen dataclass that derives from `Method`, with a `name`, `parameters` and `fit`; where theory
 knows its risk, also `reduce` or `expected_risk`. `register_method` gives it a name on the command line.
@@ -83,7 +83,9 @@ class Method(abc.ABC):
     #: Text, a class attribute or a property: its name with its settings, as in frozen-a:4, which no other method has.
     name: Any
     #: Whether `fit` takes leading dimensions; otherwise it sees one data set at a time, under `jax.vmap`.
-    broadcasts = False
+    broadcasts: Any = False
+    #: Whether it trains an offset: then no bias can be added to it.
+    has_offset: Any = False
 
     @abc.abstractmethod
     def parameters(self, problem: Problem) -> int:
@@ -116,13 +118,24 @@ class Method(abc.ABC):
         curve = expected_risk(reduced.problem, [reduced.rank or 0])
         return result.of_curve(curve, reduced.rank, problem, self.name, self.parameters(problem), reduced.constant)
 
+    def note_on_moments(self, problem: Problem) -> str:
+        """One line on the moments of its risk, at any law of the inputs; empty where mean and variance exist."""
+        moments = self.moments(problem)
+        if moments is Moments.FINITE:
+            return ""
+        reduced = self.reduce(in_size(problem))
+        if reduced is None or reduced.problem.moments is not moments:
+            return f"{self.name}: {moments} at n = {problem.n}"
+        where = "" if reduced.problem == in_size(problem) else f"of the problem that {self.name} reduces to: "
+        return f"{where}{reduced.problem.moments_note}"
+
     def __str__(self) -> str:
         return str(self.name)
 
 
 def in_size(problem: Problem) -> Problem:
-    """The problem with Gaussian inputs, which has the same moments; one of sparse entries as it is."""
-    law = problem.input_law
+    """The problem with Gaussian inputs of mean zero, which has the same moments; sparse entries keep their law."""
+    law, problem = problem.input_law, problem.centred()
     sparse = isinstance(law, IidEntries) and law.kind == "sparse"
     return problem if law.is_gaussian or sparse else problem.replace(input_law="gaussian")
 
@@ -147,11 +160,4 @@ def reduction_of(method: Method, problem: Problem) -> Reduction:
 
 def moments_note(method: Method, problem: Problem) -> str:
     """One line on the moments of a method's risk; empty where mean and variance exist."""
-    moments = method.moments(problem)
-    if moments is Moments.FINITE:
-        return ""
-    reduced = method.reduce(in_size(problem))
-    if reduced is None or reduced.problem.moments is not moments:
-        return f"{method.name}: {moments} at n = {problem.n}"
-    where = "" if reduced.problem == in_size(problem) else f"of the problem that {method.name} reduces to: "
-    return f"{where}{reduced.problem.moments_note}"
+    return method.note_on_moments(problem)

@@ -12,7 +12,7 @@ from linreg_lora.methods.method import Method
 
 _Make = TypeVar("_Make", bound=Callable[..., Method])
 
-_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3")
+_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "prompt", "prefix")
 _PACKAGE = __name__.rpartition(".")[0]
 _makes: dict[str, Callable[..., Method]] = {}
 
@@ -58,7 +58,7 @@ def named(text: str) -> Method:
     """The method of a name: lora:4, frozen-a:4, frozen-b:4, bitfit, ia3, fft, and what is registered beside.
 
     - and _ are one letter. Raises `InvalidInput` for a name that nobody registered, with those that are near, and for
-    settings that do not fit.
+    settings that do not fit. +bias after a name adds a bias to the method (`WithBias`).
 
     >>> import linreg_lora as ll
     >>> ll.methods.named("frozen_a:4")
@@ -67,6 +67,9 @@ def named(text: str) -> Method:
     _load()
     if not isinstance(text, str):
         raise InvalidInput("method", "a Method or its name, as in lora:4", text)
+    head, plus, tail = text.rpartition("+")
+    if plus and _normal(tail) == "bias":
+        return _with_bias(head)
     name, *settings = (part.strip() for part in text.split(":"))
     make = _makes.get(_normal(name))
     if make is None:
@@ -89,6 +92,15 @@ def named(text: str) -> Method:
     if not isinstance(made, Method):
         raise InvalidInput("method", f"a Method from {_place(make)}", type(made).__name__)
     return made
+
+
+def _with_bias(text: str) -> Method:
+    from linreg_lora.methods.with_bias import WithBias
+
+    try:
+        return WithBias(named(text))
+    except InvalidInput as error:
+        raise InvalidInput(error.field, error.expected, f"{text}+bias", error.remedy) from None
 
 
 def names() -> list[str]:

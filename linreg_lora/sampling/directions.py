@@ -82,7 +82,8 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
     reduced = problem.without_null_inputs()
     scale, k = reduced.isotropic_scale, min(reduced.n, reduced.dx)
     overdetermined = reduced.n >= reduced.dx
-    if not problem.input_law.is_gaussian or reduced.ridge > 0 or (scale is None and not overdetermined):
+    known = problem.input_law.is_gaussian and problem.input_mean is None and reduced.ridge == 0
+    if not known or (scale is None and not overdetermined):
         return None
     left, values = _spectral(reduced, scale)
     rank = int(np.sum(values > reduced.dy * np.finfo(float).eps * np.max(values, initial=0.0)))

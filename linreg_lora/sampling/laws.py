@@ -1,6 +1,6 @@
 """Explicit data of every input law: scales of the samples first, then inputs and noise.
 
-    X = Sigma^{1/2} Z diag(w)^{1/2},   E = Sigma_eps^{1/2} G diag(v)^{1/2},   Y = (A0 + Delta) X + E
+    X = mu 1^T + Sigma^{1/2} Z diag(w)^{1/2},   E = Sigma_eps^{1/2} G diag(v)^{1/2},   Y = (A0 + Delta) X + E
 
 Correlated samples are drawn as the sequence they are, X = Sigma^{1/2} Z L^T with L L^T = T, not as weights.
 """
@@ -31,16 +31,17 @@ def sample(
     target: Float[Array, "dy dx"],
     sigma_sqrt: Float[Array, "dx dx"] | None,
     noise_root: Float[Array, ""] | Float[Array, "dy dy"],
+    mean: Float[Array, "dx"] | None = None,
 ) -> Dataset:
     """One dataset of a law; arguments as in `gaussian.sample`, whose draws are those of Gaussian inputs."""
     if law.is_gaussian:
-        return gaussian.sample(key, n, target, sigma_sqrt, noise_root)
+        return gaussian.sample(key, n, target, sigma_sqrt, noise_root, mean)
     dy, dx = target.shape
     key_scale, key_inputs, key_noise = jax.random.split(key, 3)
     w, v = _scales(law, key_scale, n)
     latent = _latent(law, key_inputs, (dx, n))
     latent = latent if w is None else latent * jnp.sqrt(w)[None, :]
-    inputs = latent if sigma_sqrt is None else sigma_sqrt @ latent
+    inputs = gaussian.around(mean, latent if sigma_sqrt is None else sigma_sqrt @ latent)
     noise = gaussian.noise(key_noise, (dy, n), noise_root)
     noise = noise if v is None else noise * jnp.sqrt(v)[None, :]
     return Dataset(inputs, target @ inputs + noise, v)

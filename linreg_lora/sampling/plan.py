@@ -60,6 +60,10 @@ class Parameters(NamedTuple):
     """Degrees of freedom of the Bartlett factor."""
     pretrained: Array | None
     """A0, only where outputs are drawn explicitly."""
+    mean: Array | None = None
+    """mu, only where inputs are drawn explicitly; None: 0."""
+    risk_root: Array | None = None
+    """C with risk(D) = ||(D - Delta) C||_F^2 where it is not `sigma_sqrt`: with a mean."""
 
 
 class Draw(NamedTuple):
@@ -79,8 +83,8 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     """The layout and parameters that sample `problem`.
 
     `sampler`: "explicit" draws all data; "sufficient" draws sufficient statistics and refuses where none are known
-    (n < dx with anisotropic inputs, and inputs that are not Gaussian); "auto" takes sufficient statistics where they
-    exist.
+    (n < dx with anisotropic inputs, inputs that are not Gaussian or have a mean); "auto" takes sufficient statistics
+    where they exist.
     """
     if sampler not in WHOLE_DRAWS:
         raise InvalidInput("sampler", f"one of {', '.join(WHOLE_DRAWS)}", sampler)
@@ -88,7 +92,8 @@ def plan(problem: Problem, sampler: str = "auto") -> tuple[Layout, Parameters]:
     overdetermined = reduced.n >= reduced.dx
     if sampler == "sufficient":
         problem.require_gaussian("sufficient statistics")
-    exists = reduced.input_law.is_gaussian and (overdetermined or reduced.isotropic_scale is not None)
+    centred_gaussian = reduced.input_law.is_gaussian and reduced.input_mean is None
+    exists = centred_gaussian and (overdetermined or reduced.isotropic_scale is not None)
     if sampler == "sufficient" and not exists:
         raise InvalidInput("sampler", "auto or explicit for n < dx with anisotropic inputs", sampler,
                            "no sufficient statistic smaller than the data is known there")  # fmt: skip
@@ -111,7 +116,7 @@ def sample(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Reduc
     if layout.design == "explicit":
         pretrained = parameters.pretrained
         target = shift if pretrained is None else pretrained + shift
-        data = laws.sample(layout.law, key, layout.n, target, root, parameters.noise_root)
+        data = laws.sample(layout.law, key, layout.n, target, root, parameters.noise_root, parameters.mean)
         return Reduced(data.inputs, fft.residual(data.inputs, data.outputs, pretrained), data.noise_scale)
     key_design, key_noise = jax.random.split(key)
     if layout.design == "overdetermined":
@@ -147,7 +152,10 @@ def draw(layout: Layout, parameters: Parameters, key: Key[Array, ""]) -> Draw:
 def _explicit(problem: Problem) -> tuple[Layout, Parameters]:
     sigma_sqrt = None if problem.input_covariance is None else problem.sigma_sqrt
     layout = Layout("explicit", problem.n, 0, squared_is_safe(problem), problem.input_law)
-    return layout, _parameters(problem, problem.shift, sigma_sqrt, problem.ridge, pretrained=problem.pretrained)
+    parameters = _parameters(problem, problem.shift, sigma_sqrt, problem.ridge, pretrained=problem.pretrained)
+    if problem.input_mean is None:
+        return layout, parameters
+    return layout, parameters._replace(mean=jnp.asarray(problem.input_mean), risk_root=jnp.asarray(problem.risk_root))
 
 
 def _overdetermined(problem: Problem) -> tuple[Layout, Parameters]:

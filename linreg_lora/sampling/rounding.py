@@ -88,8 +88,11 @@ def _limit(problem: Problem) -> float:
 
 
 def _resolved_rank(problem: Problem) -> int:
-    """How many singular values of Delta Sigma^{1/2} stand out of rounding as noise would have to."""
-    values = np.linalg.svd(problem.shift @ problem.sigma_sqrt, compute_uv=False)
+    """How many singular values of Delta Sigma^{1/2} stand out of rounding as noise would have to.
+
+    With a mean those of Delta [Sigma^{1/2}, mu].
+    """
+    values = np.linalg.svd(problem.shift @ problem.risk_root, compute_uv=False)
     return min(int(np.sum(values > _limit(problem) * np.sqrt(problem.pretrained_risk))), problem.max_rank)
 
 

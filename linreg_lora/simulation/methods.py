@@ -23,8 +23,9 @@ from linreg_lora.methods import registry, result
 from linreg_lora.methods.expected import answered, require_problem
 from linreg_lora.methods.full import FullFineTuning
 from linreg_lora.methods.lora import LoRA
-from linreg_lora.methods.method import Method, Update, in_size, moments_note
+from linreg_lora.methods.method import Method, Reduction, Update, in_size, moments_note
 from linreg_lora.methods.result import MethodRisk
+from linreg_lora.methods.with_bias import WithBias
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.sampling import gaussian, laws
@@ -33,6 +34,7 @@ from linreg_lora.simulation import curve as curves
 from linreg_lora.simulation import draws
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import heavy_tails
+from linreg_lora.theory.offsets import without_mean
 
 Progress = Callable[[int], None]
 
@@ -208,7 +210,7 @@ def _fitted(
         if progress is not None:
             progress(len(rows))
     assert total is not None
-    reduced = method.reduce(in_size(problem))
+    reduced = _decided_by(method, in_size(problem))
     missing = f"no standard error exists: {note}" if note else ""
     if not missing and reduced is not None and reduced.rank != 0:
         missing = heavy_tails.unfelt_floor(reduced.problem, trials)
@@ -219,6 +221,13 @@ def _fitted(
         formula="mean over fits to explicit data",
         notes=(missing,) if missing else (),
     )
+
+
+def _decided_by(method: Method, problem: Problem) -> Reduction | None:
+    """The reduction whose rare draws are the method's; that of a method with a bias has one sample less."""
+    if isinstance(method, WithBias):
+        return method.method.reduce(without_mean(problem))
+    return method.reduce(problem)
 
 
 def _chunks(
@@ -256,6 +265,7 @@ def _arrays(problem: Problem) -> dict[str, Any]:
         "pretrained": None if pretrained is None else jnp.asarray(pretrained),
         "root": None if problem.input_covariance is None else jnp.asarray(_root(problem)),
         "noise": jnp.asarray(noise),
+        "mean": None if problem.input_mean is None else jnp.asarray(problem.input_mean),
         "ridge": jnp.asarray(problem.ridge) if problem.ridge > 0 else None,
     }
 
@@ -271,12 +281,15 @@ def _root(problem: Problem) -> np.ndarray:
 
 def _sample(law: InputLaw, n: int, arrays: dict[str, Any], key: Key[Array, ""]) -> gaussian.Dataset:
     target = arrays["shift"] if arrays["pretrained"] is None else arrays["pretrained"] + arrays["shift"]
-    return laws.sample(law, key, n, target, arrays["root"], arrays["noise"])
+    return laws.sample(law, key, n, target, arrays["root"], arrays["noise"], arrays["mean"])
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Float[Array, "draws"]:
-    """||(D - Delta) Sigma^{1/2}||_F^2 + ||b||^2 of each data set. Raises `InvalidInput` where a fit returns none."""
+    """||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2 of each data set.
+
+    Raises `InvalidInput` where a fit returns no update.
+    """
 
     def fitted(inputs: Array, outputs: Array) -> Update:
         update = method.fit(inputs, outputs, arrays["pretrained"], arrays["ridge"])
@@ -285,7 +298,8 @@ def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Fl
 
     update = (fitted if method.broadcasts else jax.vmap(fitted))(data.inputs, data.outputs)
     shift = jnp.broadcast_to(arrays["shift"], update.map.shape)
-    return excess_risk(update.map, shift, arrays["root"]) + jnp.sum(update.offset**2, axis=-1)
+    offset = update.offset if arrays["mean"] is None else update.offset + (update.map - shift) @ arrays["mean"]
+    return excess_risk(update.map, shift, arrays["root"]) + jnp.sum(offset**2, axis=-1)
 
 
 def _require_update(method: Method, update: object, shape: tuple[int, ...]) -> None:

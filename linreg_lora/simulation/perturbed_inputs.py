@@ -132,7 +132,9 @@ def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
     pretrained = required_pretrained(reduced)
     scale, noise = reduced.isotropic_scale, reduced.isotropic_noise_scale
     whitens = reduced.ridge == 0 and reduced.regime is not Regime.UNDERDETERMINED
-    if sampler != "explicit" and reduced.input_law.is_gaussian and noise is not None and (scale is not None or whitens):
+    known = reduced.input_law.is_gaussian and reduced.input_mean is None and noise is not None
+    if sampler != "explicit" and known and (scale is not None or whitens):
+        assert noise is not None
         root = np.eye(reduced.dx) if scale is not None else reduced.sigma_sqrt
         unit = 1.0 if scale is None else scale
         u, s, vt = np.linalg.svd(reduced.shift @ root)
@@ -153,7 +155,8 @@ def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
         metric = None if scale is not None else jnp.asarray(back)
     elif sampler == "sufficient":
         expected = (
-            "auto or explicit where noise is anisotropic, inputs are and n < dx or ridge > 0, or are not Gaussian"
+            "auto or explicit where noise is anisotropic, inputs are and n < dx or ridge > 0, are not Gaussian or have "
+            "a mean"
         )
         raise InvalidInput("sampler", expected, sampler)
     else:

@@ -93,9 +93,14 @@ def _risks_of_draw(
     sampled = draw(layout, parameters, key)
     path = lora.lora_path(sampled.inverse, sampled.whitened, squared=layout.squared)
     shift = parameters.shift if parameters.diagonal is None else parameters.diagonal
-    risks = excess_risk_path(path.basis, path.update, shift, parameters.sigma_sqrt)
+    risks = excess_risk_path(path.basis, path.update, shift, _risk_root(parameters))
     unbiased = layout.design == "overdetermined" and parameters.ridge is None
     return risks, _fft_risk_given_design(sampled, parameters, unbiased=unbiased)
+
+
+def _risk_root(parameters: Parameters) -> Array | None:
+    """C with risk(D) = ||(D - Delta) C||_F^2; None: identity."""
+    return parameters.sigma_sqrt if parameters.risk_root is None else parameters.risk_root
 
 
 def _fft_risk_given_design(sampled: Draw, parameters: Parameters, *, unbiased: bool) -> Float[Array, ""]:
@@ -103,7 +108,7 @@ def _fft_risk_given_design(sampled: Draw, parameters: Parameters, *, unbiased: b
 
     V = diag(v), the scales of the samples' noise, mostly 1. Ridgeless with n >= dx X X^+ = I: `unbiased`.
     """
-    inverse, root = sampled.inverse, parameters.sigma_sqrt
+    inverse, root = sampled.inverse, _risk_root(parameters)
     spread = inverse.whitening if root is None else inverse.whitening @ root
     if inverse.coordinates is not None:
         spread = inverse.coordinates @ spread

@@ -52,17 +52,22 @@ def mean_of(statistic: Statistic, problem: Problem, *, trials: int, seed: int) -
     return Mean(moments.mean.reshape(shape), moments.stderr.reshape(shape))
 
 
-def _arrays(problem: Problem) -> tuple[Array, Array | None, Array]:
-    """A0 + Delta, Sigma^{1/2} (None: identity) and Sigma_eps^{1/2}, or sigma where the noise is isotropic."""
+def _arrays(problem: Problem) -> tuple[Array, Array | None, Array, Array | None]:
+    """A0 + Delta, Sigma^{1/2} (None: identity), Sigma_eps^{1/2}, or sigma of isotropic noise, and mu (None: 0)."""
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     scale = problem.isotropic_noise_scale
     noise = problem.sigma_eps_sqrt if scale is None else problem.noise_std * np.sqrt(scale)
     root = None if problem.input_covariance is None else jnp.asarray(problem.sigma_sqrt)
-    return jnp.asarray(target), root, jnp.asarray(noise)
+    mean = None if problem.input_mean is None else jnp.asarray(problem.input_mean)
+    return jnp.asarray(target), root, jnp.asarray(noise), mean
 
 
 def _of_data_set(
-    statistic: Statistic, law: InputLaw, n: int, arrays: tuple[Array, Array | None, Array], key: Key[Array, ""]
+    statistic: Statistic,
+    law: InputLaw,
+    n: int,
+    arrays: tuple[Array, Array | None, Array, Array | None],
+    key: Key[Array, ""],
 ) -> Array:
     drawn = laws.sample(law, key, n, *arrays)
     return statistic(drawn.inputs, drawn.outputs)

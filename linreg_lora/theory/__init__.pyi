@@ -21,9 +21,11 @@ from . import heavy_tails as heavy_tails
 from . import hessian as hessian
 from . import ia3 as ia3
 from . import iid_entries as iid_entries
+from . import input_mean as input_mean
 from . import input_perturbation as input_perturbation
 from . import marchenko_pastur as marchenko_pastur
 from . import notes as notes
+from . import offsets as offsets
 from . import other_inputs as other_inputs
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
@@ -62,7 +64,9 @@ from .forgetting import Forgetting, expected_forgetting
 from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
+from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
+from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
@@ -81,6 +85,7 @@ __all__ = [
     "IA3Risk",
     "LoraBound",
     "Loss",
+    "OffsetRisk",
     "SpectralWeights",
     "TheoremBound",
     "TunedFFT",
@@ -119,11 +124,14 @@ __all__ = [
     "lora_bound",
     "lora_equivalent",
     "low_rank_truncation_error",
+    "mean_energy",
+    "offset_risk",
     "output_gap",
     "output_gap_bound",
     "parameter_count",
     "ranks_that_beat_fft",
     "rise",
+    "risk_with_bias",
     "small_noise_risk",
     "spiked_risk",
     "spikes",
@@ -134,4 +142,5 @@ __all__ = [
     "theorem_4",
     "truncation_error",
     "truncation_norm",
+    "without_mean",
 ]

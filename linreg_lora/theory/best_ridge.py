@@ -66,6 +66,7 @@ def fft_best_ridge(problem: Problem) -> TunedFFT:
     >>> f"ridge {best.ridge:.3f} = 24 * 20 / 14: {best.risk:.3f}; no ridge: {ll.theory.fft_risk(problem).risk:.3f}"
     'ridge 34.286 = 24 * 20 / 14: 5.996; no ridge: 13.714'
     """
+    problem.require_centred("a best ridge by theory")
     found: dict[float, fft.FFTRisk] = {}
 
     def at(ridge: float) -> Float[np.ndarray, "1"]:
@@ -113,6 +114,7 @@ def tuned_risk(
     >>> f"rank 2: {curve.risk[0]:.2f}, FFT: {curve.fft_risk:.2f}"
     'rank 2: 2.88, FFT: 6.00'
     """
+    problem.require_centred("a best ridge by theory")
     chosen = valid_ranks(ranks, problem)
     said: list[str] = []
     try:

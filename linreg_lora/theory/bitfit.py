@@ -1,9 +1,10 @@
-"""Expected excess risk of BitFit, which trains biases only: exact for every n, Sigma and Sigma_eps.
+"""Expected excess risk of BitFit, which trains biases only: exact for every n, mean, Sigma and Sigma_eps.
 
     E risk = ||Delta Sigma^{1/2}||_F^2 + ( ||Delta Sigma^{1/2}||_F^2 + Tr(Sigma_eps) ) / n
 
-The bias is the mean of n residuals Delta x + eps with mean zero, so its energy is their variance over n; the shift
-itself is out of reach. Only mean zero, finite variances and uncorrelated samples are used. Source: derived here.
+The bias is the mean of n residuals Delta x + eps, so it is off their mean Delta mu by their variance over n; the shift
+itself is out of reach. The mean mu of the inputs is fitted, whatever it is: without a bias it costs ||Delta mu||^2.
+Only finite variances and uncorrelated samples are used. Source: derived here.
 """
 
 from typing import NamedTuple
@@ -38,5 +39,5 @@ def bitfit_risk(problem: Problem) -> BitFitRisk:
         raise InvalidInput(
             "input_law", "uncorrelated samples for BitFit by theory", problem.input_law.text, "simulate it"
         )
-    shift = problem.pretrained_risk
+    shift = problem.centred().pretrained_risk
     return BitFitRisk(shift, (shift + problem.noise_trace) / problem.n)

@@ -83,7 +83,7 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     grid = np.geomspace(low, high, _GRID)
     values = np.unique(np.round(grid)) if whole else grid
     known = [(float(v), d) for v in values if not math.isnan(d := difference(float(v)))]
-    if problem.input_law.is_gaussian:
+    if problem.input_law.is_gaussian and problem.input_mean is None:
         known = _with_turns(known, difference, lambda value: _slope(problem, rank, over, value), whole=whole)
     if not known and refused:
         raise NumericalFailure(next(iter(refused.values())))

@@ -47,6 +47,10 @@ def expected_risk(
         from linreg_lora.theory import other_inputs
 
         return other_inputs.expected_risk(problem, ranks, correction=correction, flags=flags)
+    if problem.input_mean is not None:
+        from linreg_lora.theory import input_mean
+
+        return input_mean.expected_risk(problem, ranks, correction=correction, flags=flags)
     chosen = valid_ranks(ranks, problem)
     notes: list[str] = []
     fft, fft_formula, fft_flagged, full = np.nan, "none", False, None

@@ -70,7 +70,7 @@ def fft_risk(problem: Problem) -> FFTRisk:
     `underdetermined`, exact. With ridge, Sigma = c I and u < 60: `isotropic_ridge`, exact. Otherwise `fft_equivalent`,
     whose relative error is some 1/u^2, u the distance from a threshold; it is flagged for u below 14. The risk is inf
     where the mean does not exist. Raises `NumericalFailure` for u < 3, where the equivalent says nothing. Inputs that
-    are not Gaussian: `other_inputs`.
+    are not Gaussian: `other_inputs`; with a mean: `input_mean`.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -82,6 +82,10 @@ def fft_risk(problem: Problem) -> FFTRisk:
         from linreg_lora.theory import other_inputs
 
         return other_inputs.fft_risk(problem)
+    if problem.input_mean is not None:
+        from linreg_lora.theory import input_mean
+
+        return input_mean.fft_risk(problem)
     if problem.moments is Moments.NO_MEAN:
         return FFTRisk(math.nan, math.inf, problem.moments_note)
     problem = without_negligible_ridge(problem)

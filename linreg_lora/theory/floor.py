@@ -7,7 +7,7 @@ from linreg_lora.theory.truncation import require_rank, tail_energy
 def least_risk(problem: Problem, rank: int) -> float:
     """The least excess risk of any update of rank r in 0..min(dx, dy), on any data.
 
-        sum_{i>r} s_i(Delta Sigma^{1/2})^2
+        sum_{i>r} s_i(Delta Sigma^{1/2})^2,      with a mean s_i(Delta (Sigma + mu mu^T)^{1/2})^2
 
     The truncation of Delta Sigma^{1/2} attains it (Eckart and Young).
 

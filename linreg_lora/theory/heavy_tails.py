@@ -66,8 +66,9 @@ def rarest(problem: Problem) -> EffectiveThreshold | None:
     Splits k below the rank count where something separates them, floor k < l_k; the rank itself where a ridge is its
     floor. Ridgeless with n >= rank(Sigma) no split counts: X^+ whitens, the law of the risk depends on Sigma through
     its rank alone, and `Problem.moments` says all there is. What is amplified is noise, and the part of the shift that
-    acts on unresolved inputs, which is noise to the others.
+    acts on unresolved inputs, which is noise to the others. A mean is one more input of large variance.
     """
+    problem = problem.with_second_moment()
     if problem.ridge == 0 and problem.regime is not Regime.UNDERDETERMINED:
         return None
     values, energy = _modes(problem)

@@ -96,6 +96,7 @@ def hessian(problem: Problem, *, loss: Loss | str) -> Float[np.ndarray, "size si
     Entries of A are in row-major order (NumPy's and JAX's), so that H is block diagonal with dy blocks h Sigma;
     stacking columns gives Sigma (x) I in the usual Kronecker notation. FFT's and LoRA's solutions share it.
     """
+    problem.require_centred("the Hessian of the loss")
     return curvature_of(loss) * np.kron(np.eye(problem.dy), problem.sigma)
 
 
@@ -106,6 +107,7 @@ def expected_rise(problem: Problem, *, perturbation_std: float | int, loss: Loss
 
     `perturbation_std` is tau, in units of A. Any e of mean 0 and covariance tau^2 I will do, if independent of A.
     """
+    problem.require_centred("the Hessian of the loss")
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     return curvature_of(loss) / 2 * tau**2 * problem.dy * float(np.trace(problem.sigma))
 
@@ -125,6 +127,7 @@ def gap_without_retraining(
     `first` D1 (LoRA's, say), `second` D2 (FFT's), `perturbation_std` tau. The quadratic terms cancel on every draw, so
     the mean is 0 whatever the updates; where they differ, a single draw favours either with probability 1/2.
     """
+    problem.require_centred("the Hessian of the loss")
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     difference = _update("first", first, problem) - _update("second", second, problem)
     return Gap(0.0, curvature_of(loss) * tau * float(np.linalg.norm(difference @ problem.sigma)))
@@ -187,6 +190,7 @@ def hessian_gap(
     >>> f"{ll.theory.hessian_gap(problem, tangent, np.ones((3, 4)), loss=ll.theory.Loss.SQUARED):.3f}"
     '2.000'
     """
+    problem.require_centred("the Hessian of the loss")
     e = _update("perturbation", perturbation, problem)
     return curvature_of(loss) / 2 * float(np.sum(_outside(problem, tangent, e) ** 2))
 
@@ -207,6 +211,7 @@ def expected_gap(problem: Problem, tangent: TangentSpace, *, perturbation_std: f
     >>> f"{gap:.3f} = 0.1^2 * {tangent.codimension}"
     '0.020 = 0.1^2 * 2'
     """
+    problem.require_centred("the Hessian of the loss")
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     _require_shape(problem, tangent)
     dy, b = tangent.columns.shape
@@ -231,6 +236,7 @@ def cone_gap(
     values of what the tangent space cannot reach. Sigma > 0 is needed. At most the gap at any factors B A = D, whose
     tangent space lies in the cone. `update` D, `rank` r, `perturbation` e.
     """
+    problem.require_centred("the Hessian of the loss")
     left, right = _bases("update", _update("update", update, problem))
     if validation.nonnegative_integer("rank", rank) < left.shape[1]:
         raise InvalidInput("rank", f"r >= rank(update) = {left.shape[1]}", rank)
@@ -261,6 +267,7 @@ def expected_gap_at_optimum(problem: Problem, rank: int, *, perturbation_std: fl
     >>> f"{gap:.4f} = {0.1**2 * ((3 - 1) * (4 - 1) - 2 / (4 - 1)):.4f}"
     '0.0533 = 0.0533'
     """
+    problem.require_centred("the Hessian of the loss")
     tau = validation.nonnegative_number("perturbation_std", perturbation_std)
     r = validation.nonnegative_integer("rank", rank)
     _, values, right = np.linalg.svd(problem.shift @ problem.sigma_sqrt)

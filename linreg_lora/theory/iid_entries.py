@@ -52,6 +52,7 @@ def entries_fft_risk(problem: Problem, gaussian: FFTRisk) -> FFTRisk:
 
     What is left is of the order of its square, and of what is left in the risk of Gaussian inputs.
     """
+    problem.require_centred("iid entries by theory")
     law = problem.input_law
     assert isinstance(law, IidEntries)
     error = relative_error(problem)

@@ -20,7 +20,8 @@ _AT_MOST = 2.0
 
 
 def fft_risk(problem: Problem) -> fft.FFTRisk:
-    """`theory.fft_risk` of a problem whose inputs are not Gaussian."""
+    """`theory.fft_risk` of a problem whose inputs are not Gaussian. Refuses a mean."""
+    problem.require_centred("inputs that are not Gaussian, by theory")
     if problem.moments is Moments.NO_MEAN:
         return fft.FFTRisk(np.nan, np.inf, problem.moments_note)
     if isinstance(problem.input_law, IidEntries):
@@ -33,6 +34,7 @@ def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: b
 
     `flags` False leaves out what is flagged, though not the notes.
     """
+    problem.require_centred("inputs that are not Gaussian, by theory")
     chosen = valid_ranks(ranks, problem)
     said: list[str] = []
     try:

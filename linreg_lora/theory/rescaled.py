@@ -101,6 +101,7 @@ def in_units_of_the_inputs(problem: Problem) -> Problem:
     if k == 0:
         return problem
     covariance, ridge = np.ldexp(covariance, -2 * k), math.ldexp(problem.ridge, -2 * k)
+    problem = problem if problem.input_mean is None else problem.replace(input_mean=np.ldexp(problem.input_mean, -k))
     if problem.task_shift is not None:
         return problem.replace(input_covariance=covariance, ridge=ridge, task_shift=np.ldexp(problem.task_shift, k))
     spectrum = tuple(math.ldexp(s, k) for s in problem.spectrum or ())

@@ -59,6 +59,7 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
     Raises `InvalidInput` where Delta, Sigma and Sigma_eps do not share their bases, `NumericalFailure` where the
     equations are not solved.
     """
+    problem.require_centred("weighted samples by theory")
     reduced = problem.without_null_inputs()
     top = problem.max_rank - 1
     around = np.unique(np.clip(np.add.outer(ranks, np.arange(-_BESIDE_EDGE - 1, 2)), 1, top))
@@ -112,6 +113,7 @@ def weighted_fft_risk(problem: Problem, *, correction: bool = True) -> FFTRisk:
     exact. Ridgeless, n > dx, E[v | w] = 1: closed, corrected. Else the equivalent of LoRA at full rank, corrected.
     Flagged where the correction is more than 7 %. Raises `NumericalFailure` where it is more than a third.
     """
+    problem.require_centred("weighted samples by theory")
     law = problem.input_law
     assert isinstance(law, Weighted)
     scales = law.scales(problem.n)

@@ -71,6 +71,7 @@ def inverse_trace(n: int, dx: int, scales: Scales, *, correction: bool = True) -
 
 def overdetermined(problem: Problem, scales: Scales, *, correction: bool = True) -> FFTRisk:
     """n > dx + 1, ridgeless, any Sigma, noise whose scale has mean 1 whatever the weight is (v = 1)."""
+    problem.require_centred("weighted samples by theory")
     if problem.noise_trace == 0:
         return FFTRisk(0.0, 0.0, OVERDETERMINED)
     q = inverse_trace(problem.n, problem.input_rank, scales, correction=correction)
@@ -79,6 +80,7 @@ def overdetermined(problem: Problem, scales: Scales, *, correction: bool = True)
 
 def underdetermined(problem: Problem, inverse_moment: float) -> FFTRisk:
     """n < dx - 1, ridgeless, Sigma = c I: weights leave the projector on the inputs alone, X^+ has them inverted."""
+    problem.require_centred("weighted samples by theory")
     n, dx = problem.n, problem.input_rank
     bias = problem.pretrained_risk * (1 - n / dx)
     variance = 0.0 if problem.noise_trace == 0 else inverse_moment * problem.noise_trace * n / (dx - n - 1)

@@ -1,4 +1,4 @@
-"""Inputs that are not Gaussian: designs with an input law, and LoRA's risk on their explicit data."""
+"""Inputs that are not Gaussian, or have a mean: such designs, and LoRA's risk on their explicit data."""
 
 import functools
 
@@ -8,6 +8,7 @@ from pydantic import field_validator
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.claims.domains import register_domain
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.files.models import Number
 from linreg_lora.input_law import parse
 from linreg_lora.problem import Problem
 
@@ -28,6 +29,19 @@ class DesignOfInputs(GaussianDesign):
 
     def describe(self) -> str:
         return f"{super().describe()}; inputs {self.input_law}"
+
+
+@register_domain("design-of-mean")
+class DesignOfMean(GaussianDesign):
+    """A Gaussian design whose inputs have a mean: every one of them `input_mean`."""
+
+    input_mean: Number
+
+    def cases(self) -> list[Problem]:
+        return [case.replace(input_mean=self.input_mean) for case in super().cases()]
+
+    def describe(self) -> str:
+        return f"{super().describe()}; mean of every input {self.input_mean:g}"
 
 
 @register_experiment("lora-risk-of-inputs", any_inputs=True)

@@ -1,0 +1,102 @@
+"""Any method of centred data with a bias beside it: lora:3+bias."""
+
+import dataclasses
+from typing import Any
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.methods import registry
+from linreg_lora.methods.method import Method, Update, moments_note
+from linreg_lora.methods.result import MethodRisk
+from linreg_lora.problem import Moments, Problem
+
+#: What is added to the name of a method.
+BIAS = "bias"
+
+
+@dataclasses.dataclass(frozen=True)
+class WithBias(Method):
+    """`method` fitted to centred samples (`estimators.centring`), and the offset b = R 1 / n - D xbar; dy numbers more.
+
+    Written lora:3+bias. Its risk is exact if that of the method is, for every mean of the inputs:
+
+        risk(method + bias; n, mu) = (1 + 1/n) risk(method; n - 1, mu = 0) + Tr(Sigma_eps) / n
+
+    and its moments are those of the method at n - 1 samples (`theory.offsets`). A ridge penalises no bias. Raises
+    `InvalidInput` for a method that trains an offset of its own.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, input_mean=2.0)
+    >>> found = ll.expected_risk(problem, method=ll.methods.WithBias(ll.methods.FullFineTuning()))
+    >>> f"{found.method}: {found.parameters} parameters, risk {found.risk:.3f}"
+    'fft+bias: 500 parameters, risk 14.686'
+    >>> ll.methods.named("frozen-a:4+bias").name
+    'frozen-a:4+bias'
+    """
+
+    method: Method
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", registry.of(self.method))
+        if self.method.has_offset:
+            raise InvalidInput("method", "one without an offset of its own beside +bias", self.method.name)
+
+    @property
+    def name(self) -> str:
+        return f"{self.method.name}+{BIAS}"
+
+    @property
+    def broadcasts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.method.broadcasts
+
+    @property
+    def has_offset(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return True
+
+    def parameters(self, problem: Problem) -> int:
+        return registry.parameters(self.method, problem) + problem.dy
+
+    def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
+        import jax.numpy as jnp
+
+        from linreg_lora.estimators import arrays, fft
+        from linreg_lora.estimators.centring import centred
+
+        x, y, a0 = arrays.data(inputs, outputs, pretrained)
+        if x.shape[-1] < 2:
+            raise InvalidInput("n", f"at least 2 for {self.name}, whose bias takes one", x.shape[-1])
+        update = self.method.fit(centred(x), centred(y), pretrained, ridge)
+        residual = jnp.mean(fft.residual(x, y, a0), axis=-1)
+        moved = (update.map @ jnp.mean(x, axis=-1)[..., None])[..., 0]
+        return Update(update.map, residual - moved)
+
+    def moments(self, problem: Problem) -> Moments:
+        from linreg_lora.theory.offsets import without_mean
+
+        return self.method.moments(without_mean(problem))
+
+    def expected_risk(self, problem: Problem) -> MethodRisk:
+        from linreg_lora.theory.offsets import risk_with_bias, without_mean
+
+        inner = without_mean(problem)
+        try:
+            found = self.method.expected_risk(inner)
+        except InvalidInput as error:
+            field = error.field
+            raise InvalidInput(field, f"{error.expected} (of n - 1 = {inner.n} samples)", error.received, error.remedy) from None  # fmt: skip  # noqa: E501
+        return dataclasses.replace(
+            found,
+            problem=problem,
+            method=self.name,
+            parameters=self.parameters(problem),
+            risk=risk_with_bias(problem, found.risk),
+            moments=self.moments(problem),
+            formula=f"(1 + 1/n) risk + Tr(Sigma_eps) / n; risk of {self.method.name} at n - 1: {found.formula}",
+            notes=tuple(f"at n - 1 = {inner.n} samples: {note}" for note in found.notes),
+        )
+
+    def note_on_moments(self, problem: Problem) -> str:
+        from linreg_lora.theory.offsets import without_mean
+
+        inner = without_mean(problem)
+        note = moments_note(self.method, inner)
+        return f"at n - 1 = {inner.n} samples: {note}" if note else ""
