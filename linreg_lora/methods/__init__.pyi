@@ -1,6 +1,8 @@
 """Fine-tuning methods as objects, and how to add one."""
 
 from .bitfit import BitFit
+from .chain import Chain
+from .displaced import DisplacedBase
 from .expected import expected_risk
 from .frozen_a import FrozenA
 from .frozen_b import FrozenB
@@ -8,18 +10,26 @@ from .full import FullFineTuning
 from .ia3 import IA3
 from .lora import LoRA
 from .method import Method, Reduction, Update
+from .pissa import PiSSA, QPiSSA
+from .qlora import LoftQ, QLoRA
 from .registry import named, names, register_method
 from .result import MethodRisk
 
 __all__ = [
     "IA3",
     "BitFit",
+    "Chain",
+    "DisplacedBase",
     "FrozenA",
     "FrozenB",
     "FullFineTuning",
     "LoRA",
+    "LoftQ",
     "Method",
     "MethodRisk",
+    "PiSSA",
+    "QLoRA",
+    "QPiSSA",
     "Reduction",
     "Update",
     "expected_risk",

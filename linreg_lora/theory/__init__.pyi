@@ -25,6 +25,8 @@ from . import input_perturbation as input_perturbation
 from . import marchenko_pastur as marchenko_pastur
 from . import notes as notes
 from . import other_inputs as other_inputs
+from . import quantisation as quantisation
+from . import quantised_base as quantised_base
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import ridge_search as ridge_search
@@ -62,6 +64,8 @@ from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
+from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
+from .quantised_base import qlora_risk
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
 from .wishart import condition_number, gaussian_norm, inverse_moment
@@ -79,6 +83,7 @@ __all__ = [
     "IA3Risk",
     "LoraBound",
     "Loss",
+    "QuantisationError",
     "TheoremBound",
     "TunedFFT",
     "benefit_ratio",
@@ -89,6 +94,7 @@ __all__ = [
     "crossover",
     "detection_threshold",
     "distance_from_threshold",
+    "dynamic_levels",
     "effective_regularisation",
     "excess_rise_of_fft",
     "expected_fft_rise",
@@ -115,9 +121,13 @@ __all__ = [
     "lora_bound",
     "lora_equivalent",
     "low_rank_truncation_error",
+    "nf4_levels",
     "output_gap",
     "output_gap_bound",
     "parameter_count",
+    "qlora_risk",
+    "quantisation_error",
+    "quantised",
     "ranks_that_beat_fft",
     "rise",
     "small_noise_risk",
