@@ -9,6 +9,7 @@ from .frozen_b import FrozenB
 from .full import FullFineTuning
 from .ia3 import IA3
 from .lora import LoRA
+from .lora_ga import LoRAGA
 from .method import Method, Reduction, Update
 from .pissa import PiSSA, QPiSSA
 from .qlora import LoftQ, QLoRA
@@ -24,6 +25,7 @@ __all__ = [
     "FrozenB",
     "FullFineTuning",
     "LoRA",
+    "LoRAGA",
     "LoftQ",
     "Method",
     "MethodRisk",

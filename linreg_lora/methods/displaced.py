@@ -44,8 +44,8 @@ class Displaced(Method):
 
         if pretrained is None:
             raise _without_pretrained(self.name)
-        if not self.starts_at_zero and ridge is None and _sees_too_little(inputs):
-            raise self._not_what_training_reaches("n < dx")
+        if not self.starts_at_zero and ridge is None and sees_too_little(inputs):
+            raise not_what_training_reaches(self.name, "n < dx")
         base = pretrained if isinstance(pretrained, jax.core.Tracer) else np.asarray(pretrained, dtype=float)
         shift = self.displacement(base)
         return Update.linear(fit_lora(inputs, outputs, self.rank, base - shift, ridge) - shift)
@@ -56,15 +56,18 @@ class Displaced(Method):
         require_matrices(problem)
         LoRA(self.rank).reduce(problem)
         if not self.starts_at_zero and problem.ridge == 0 and problem.n < problem.input_rank:
-            raise self._not_what_training_reaches(f"n = {problem.n} and rank(Sigma) = {problem.input_rank}")
+            received = f"n = {problem.n} and rank(Sigma) = {problem.input_rank}"
+            raise not_what_training_reaches(self.name, received)
         shift = self.displacement(problem.pretrained)
         moved = problem.replace(task_shift=problem.shift + shift, pretrained=problem.pretrained - shift)
         return Reduction(moved, 0.0, self.rank)
 
-    def _not_what_training_reaches(self, received: str) -> InvalidInput:
-        expected = f"n >= dx or a ridge > 0 for {self.name}, whose factors start away from zero: with fewer samples "
-        expected += "training keeps what of their start the data do not see, and that risk is not known"
-        return InvalidInput("n", expected, received, "raise n, set a ridge, or take a method that starts at zero")
+
+def not_what_training_reaches(name: str, received: str) -> InvalidInput:
+    """Why a method whose factors start away from zero has no risk below the threshold."""
+    expected = f"n >= dx or a ridge > 0 for {name}, whose factors start away from zero: with fewer samples "
+    expected += "training keeps what of their start the data do not see, and that risk is not known"
+    return InvalidInput("n", expected, received, "raise n, set a ridge, or take a method that starts at zero")
 
 
 def namespace(array: Any) -> Any:
@@ -83,7 +86,7 @@ def _without_pretrained(name: str) -> InvalidInput:
                         "give the problem pretrained=A0")  # fmt: skip
 
 
-def _sees_too_little(inputs: Any) -> bool:
+def sees_too_little(inputs: Any) -> bool:
     """Whether fewer samples than inputs are all that X lacks: known inputs without variance need no samples."""
     if isinstance(inputs, jax.core.Tracer):
         return False

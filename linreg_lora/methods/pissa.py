@@ -18,7 +18,7 @@ class PiSSA(Displaced):
 
     >>> import linreg_lora as ll
     >>> import numpy as np
-    >>> A0 = 30 * np.eye(20, 24)[::-1]
+    >>> A0 = np.pad(np.diag(np.arange(20.0)), ((0, 0), (0, 4)))
     >>> problem = ll.Problem(n=200, dx=24, dy=20, spectrum=(3.0, 2.0), noise_std=0.1, pretrained=A0)
     >>> each = [ll.expected_risk(problem, method=name).risk for name in ("lora:2", "pissa:2")]
     >>> "{:.3f} {:.3f}".format(*each)

@@ -12,7 +12,7 @@ from linreg_lora.methods.method import Method
 
 _Make = TypeVar("_Make", bound=Callable[..., Method])
 
-_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "chain", "qlora", "pissa")
+_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "chain", "qlora", "pissa", "lora_ga")
 _PACKAGE = __name__.rpartition(".")[0]
 _makes: dict[str, Callable[..., Method]] = {}
 

@@ -111,7 +111,7 @@ class QuantisationError(NamedTuple):
 
 @functools.cache
 def quantisation_error(block: int = BLOCK) -> QuantisationError:
-    """Moments of the error A - Q(A) of NF4, for iid N(0, 1) entries in blocks of `block`, by quadrature over the maximum.
+    """Moments of NF4's error A - Q(A), for iid N(0, 1) entries in blocks of `block`, by quadrature over the maximum.
 
         E e^k = (1 - 1/block) E_m [ E[ (x - m l(x/m))^k | |x| < m ] ],      m the largest of `block` values |x_i|
 

@@ -58,7 +58,7 @@ def spectrum_with_errors(
 
 
 def _slice_means(size: int, other: int) -> Float[np.ndarray, "m"]:
-    """The mean eigenvalue of each of `size` equal slices of the Marchenko-Pastur law of ratio size/other, largest first."""
+    """The mean eigenvalue of each of `size` equal slices of a Marchenko-Pastur law, largest first; ratio size/other."""
     ratio = size / other
     theta = np.linspace(0, np.pi, _GRID)
     x = 1 + ratio + 2 * math.sqrt(ratio) * np.cos(theta)
