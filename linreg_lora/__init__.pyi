@@ -36,6 +36,7 @@ from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
 from .theory.crossings import crossover
 from .theory.decisions import best_rank, ranks_that_beat_fft
+from .theory.expected_update import MeanUpdate, mean_update
 from .theory.forgetting import expected_forgetting
 from .theory.sensitivity import Sensitivity, Slope, sensitivity
 
@@ -47,6 +48,7 @@ __all__ = [
     "InvalidInput",
     "LinregLoraError",
     "LoRARegressor",
+    "MeanUpdate",
     "Method",
     "MethodRisk",
     "Moments",
@@ -74,6 +76,7 @@ __all__ = [
     "input_law",
     "load_claims",
     "local_processes",
+    "mean_update",
     "methods",
     "monte_carlo",
     "own_data",

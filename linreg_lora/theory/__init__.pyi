@@ -4,6 +4,8 @@ from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
+from . import composition as composition
+from . import continual as continual
 from . import continued as continued
 from . import crossings as crossings
 from . import curve as curve
@@ -12,6 +14,7 @@ from . import decisions as decisions
 from . import depth as depth
 from . import effective as effective
 from . import equivalent as equivalent
+from . import expected_update as expected_update
 from . import extreme_eigenvalues as extreme_eigenvalues
 from . import fft as fft
 from . import floor as floor
@@ -41,6 +44,8 @@ from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .composition import Composed, distilled_risk, task_arithmetic
+from .continual import after_merging, sequential_fft
 from .contours.functionals import fft_functionals
 from .crossings import Crossing, crossover
 from .curve import expected_risk
@@ -57,6 +62,7 @@ from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
 from .depth import output_gap, output_gap_bound
 from .effective import distance_from_threshold, effective_regularisation
 from .equivalent import Equivalent, lora_equivalent
+from .expected_update import MeanUpdate, mean_update
 from .fft import FFTRisk, fft_equivalent, fft_risk
 from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
@@ -75,6 +81,7 @@ __all__ = [
     "Benefit",
     "BestRank",
     "BitFitRisk",
+    "Composed",
     "Crossing",
     "Equivalent",
     "FFTRisk",
@@ -83,9 +90,11 @@ __all__ = [
     "IA3Risk",
     "LoraBound",
     "Loss",
+    "MeanUpdate",
     "QuantisationError",
     "TheoremBound",
     "TunedFFT",
+    "after_merging",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",
@@ -94,6 +103,7 @@ __all__ = [
     "crossover",
     "detection_threshold",
     "distance_from_threshold",
+    "distilled_risk",
     "dynamic_levels",
     "effective_regularisation",
     "excess_rise_of_fft",
@@ -121,6 +131,7 @@ __all__ = [
     "lora_bound",
     "lora_equivalent",
     "low_rank_truncation_error",
+    "mean_update",
     "nf4_levels",
     "output_gap",
     "output_gap_bound",
@@ -130,12 +141,14 @@ __all__ = [
     "quantised",
     "ranks_that_beat_fft",
     "rise",
+    "sequential_fft",
     "small_noise_risk",
     "spiked_risk",
     "spikes",
     "squared_truncation_norm",
     "tangent_dimension",
     "tangent_space",
+    "task_arithmetic",
     "theorem_2",
     "theorem_4",
     "truncation_error",
