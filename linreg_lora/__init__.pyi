@@ -20,6 +20,7 @@ from . import (
 from .claims.check import check_claims
 from .claims.file import load_claims
 from .errors import InvalidInput, LinregLoraError, NumericalFailure
+from .methods.choices import BestUnderBudget, SamplesNeeded, best_under_budget, samples_needed
 from .methods.expected import expected_risk
 from .methods.method import Method
 from .methods.result import MethodRisk
@@ -31,6 +32,8 @@ from .simulation.comparison import Compared, compare
 from .simulation.curve import Risks, draw_risks
 from .simulation.methods import monte_carlo
 from .simulation.perturbed_inputs import simulate_rise
+from .simulation.sequences import SequenceRisk, simulate_sequence
+from .simulation.spread import Spread, risk_spread
 from .sweeps.curves import sweep
 from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
@@ -43,6 +46,7 @@ from .theory.sensitivity import Sensitivity, Slope, sensitivity
 __version__: str
 
 __all__ = [
+    "BestUnderBudget",
     "Compared",
     "FullFineTuningRegressor",
     "InvalidInput",
@@ -58,9 +62,13 @@ __all__ = [
     "Regime",
     "RiskCurve",
     "Risks",
+    "SamplesNeeded",
     "Sensitivity",
+    "SequenceRisk",
     "Slope",
+    "Spread",
     "best_rank",
+    "best_under_budget",
     "check_claims",
     "checkpoints",
     "claims",
@@ -84,9 +92,12 @@ __all__ = [
     "proofs",
     "prove",
     "ranks_that_beat_fft",
+    "risk_spread",
+    "samples_needed",
     "sampling",
     "sensitivity",
     "simulate_rise",
+    "simulate_sequence",
     "simulation",
     "spectra",
     "sweep",

@@ -66,7 +66,7 @@ def task_arithmetic(
     >>> best.weights.round(3).tolist(), best.risks.round(2).tolist()
     ([0.446, 0.446], [7.22, 7.22])
     >>> ll.theory.task_arithmetic([one, other], 2, weights=(1, 1)).risks.round(2).tolist()
-    [15.06, 15.06]
+    [16.15, 16.15]
     """
     tasks = related(problems)
     each = [ranks] * len(tasks) if isinstance(ranks, (int, np.integer)) else list(ranks)

@@ -4,7 +4,7 @@ Stage t starts from the map that stage t - 1 left, and has fresh data of task t.
 the inputs that were seen, the total update is D_t = D_{t-1} (I - P) + Delta_t P + E X^+, so
 
     E D_t = (1 - p_t) E D_{t-1} + p_t Delta_t,      E ||D_t||^2 = (1 - p_t) E ||D_{t-1}||^2 + p_t ||Delta_t||^2 + nu_t
-    p = min(1, n/dx),   nu = Tr Sigma_eps dx / (n - dx - 1) for n > dx + 1,  Tr Sigma_eps n / (dx - n - 1) for n < dx - 1
+    p = min(1, n/dx),   nu = Tr Sigma_eps dx / (n - dx - 1) for n > dx + 1, Tr Sigma_eps n / (dx - n - 1) for n < dx - 1
 
 in the metric of Sigma = c I; for stages that all have n > dx + 1, of any Sigma. Exact, for tasks in any number.
 """

@@ -3,7 +3,7 @@
 The block G_01 of the resolvent of `contours.pencil` is that of D_FFT^T (F F^T - z)^{-1}, so with the cut x_r that keeps
 r directions
 
-    E D_r ~ [ (1/pi) Im integral of G_01 dz ]^T     from x_r around the spectrum above it,   Tr(E D_r Sigma Delta^T) = T2
+    E D_r ~ [ (1/pi) Im integral of G_01 dz ]^T     from x_r around the spectrum above it,  Tr(E D_r Sigma Delta^T) = T2
 
 Without ridge, below the threshold, G_01^T -> -beta Z Delta Sigma (Sigma + kappa)^{-1} (`contours.ridgeless`). At full
 rank E D = Delta for n > dx + 1, Delta n / dx for n < dx - 1 and Sigma = c I, and Delta Sigma (Sigma + kappa)^{-1} for
