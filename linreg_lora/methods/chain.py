@@ -42,12 +42,14 @@ class Chain(Method):
         return self.links * self.rank * (problem.dx + problem.dy)
 
     def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
+        from linreg_lora.estimators import arrays
         from linreg_lora.estimators.lora import fit_lora
 
-        merged = fit_lora(inputs, outputs, self.rank, pretrained, ridge)
+        x, y, a0 = arrays.data(inputs, outputs, pretrained)
+        merged = fit_lora(x, y, self.rank, a0, ridge)
         for _ in range(self.links - 1):
-            base = merged if pretrained is None else pretrained + merged
-            merged = merged + fit_lora(inputs, outputs, self.rank, base, ridge)
+            left = y - merged @ x
+            merged = merged + fit_lora(x, left, self.rank, a0, ridge)
         return Update.linear(merged)
 
     def reduce(self, problem: Problem) -> Reduction | None:

@@ -39,8 +39,8 @@ def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] 
     """The method, and its rank, of least expected excess risk that trains at most so many `parameters`, by theory.
 
     `methods`: names without settings, as in lora, frozen-a, bitfit, each at every rank that fits. Default: all that are
-    registered with at most a rank (lora:0 is no update), but those that change the base (qlora, pissa and others), which
-    cost what LoRA does: name them. Methods that do not apply, or have no mean, are left out. Ties go to fewer
+    registered with at most a rank (lora:0 is no update), but those that change the base (qlora, pissa and others), for
+    these cost what LoRA does: name them. Methods that do not apply, or have no mean, are left out. Ties go to fewer
     parameters. Raises `InvalidInput` where nothing fits.
 
     >>> import linreg_lora as ll

@@ -48,7 +48,8 @@ class Displaced(Method):
             raise not_what_training_reaches(self.name, "n < dx")
         base = pretrained if isinstance(pretrained, jax.core.Tracer) else np.asarray(pretrained, dtype=float)
         shift = self.displacement(base)
-        return Update.linear(fit_lora(inputs, outputs, self.rank, base - shift, ridge) - shift)
+        trained = fit_lora(inputs, outputs, self.rank, base - shift, ridge)
+        return Update.linear(trained - jnp.broadcast_to(shift, trained.shape))
 
     def reduce(self, problem: Problem) -> Reduction:
         if problem.pretrained is None:
@@ -78,7 +79,7 @@ def namespace(array: Any) -> Any:
 def truncated(matrix: Any, rank: int) -> Any:
     """trunc_r: the nearest matrix of rank r."""
     u, s, vt = namespace(matrix).linalg.svd(matrix, full_matrices=False)
-    return (u[:, :rank] * s[:rank]) @ vt[:rank]
+    return (u[:, :rank] * s[None, :rank]) @ vt[:rank]
 
 
 def _without_pretrained(name: str) -> InvalidInput:
