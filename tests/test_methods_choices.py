@@ -1,5 +1,6 @@
 """Which method within a budget, how many samples, and how far single data sets lie from the mean."""
 
+import itertools
 import json
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_no_method_in_the_budget_is_better(budget):
 
 def test_more_parameters_do_no_worse():
     risks = [ll.best_under_budget(PROBLEM, budget).risk for budget in range(0, 140, 20)]
-    assert all(b <= a for a, b in zip(risks, risks[1:], strict=False))
+    assert all(b <= a for a, b in itertools.pairwise(risks))
 
 
 def test_methods_that_change_the_base_are_searched_where_they_are_named():

@@ -9,6 +9,7 @@ with M_i = E D_i (`expected_update`) and T1_i = E ||D_i Sigma^{1/2}||^2. A mixtu
 that sum.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -89,6 +90,7 @@ def task_arithmetic(
     return Composed(a, risks, any(one.flagged for one in moves), "; ".join(notes))
 
 
+@functools.lru_cache(maxsize=64)
 def moves_of(problem: Problem, rank: int) -> Moves:
     """What a sum of updates needs of one of them; LoRA's energy and overlap with their finite-size correction."""
     mean = mean_update(problem, rank)
