@@ -6,7 +6,6 @@ from typing import Any
 from linreg_lora import validation
 from linreg_lora.methods.displaced import Displaced, namespace, truncated
 from linreg_lora.methods.registry import register_method
-from linreg_lora.problem import Problem
 from linreg_lora.theory import quantisation
 
 
@@ -95,9 +94,3 @@ class LoftQ(Quantised):
             stored = self.stored(pretrained - low)
             low = truncated(pretrained - stored, self.rank)
         return pretrained - stored
-
-
-def bits(method: Quantised, problem: Problem) -> float:
-    """Bits that an entry of the base takes: 4, and its share of a scale, of 32 bits or, if `double`, of 8."""
-    scale = 8 + 32 / quantisation.BLOCK_OF_SCALES if method.double else 32
-    return 4 + scale / min(method.block, problem.dx * problem.dy)
