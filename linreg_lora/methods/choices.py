@@ -58,8 +58,8 @@ def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] 
     found = expected_risks(problem, candidates)
     known = [one for one in found if math.isfinite(one.risk)]
     if not known:
-        reasons = dict.fromkeys(note for one in found for note in one.notes)
-        received = f"{parameters} parameters" + (f"; {next(iter(reasons))}" if reasons else "")
+        why = next((note for one in found for note in one.notes), "")
+        received = f"{parameters} parameters" + (f"; {why}" if why else "")
         raise InvalidInput("parameters", "a budget that some method fits whose risk has a mean", received)
     known.sort(key=lambda one: (one.risk, one.parameters))
     best = known[0]

@@ -10,9 +10,9 @@ import abc
 import hashlib
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
@@ -46,7 +46,7 @@ class Displaced(Method):
             raise _without_pretrained(self.name)
         if not self.starts_at_zero and ridge is None and sees_too_little(inputs):
             raise not_what_training_reaches(self.name, "n < dx")
-        base = pretrained if isinstance(pretrained, jax.core.Tracer) else np.asarray(pretrained, dtype=float)
+        base = pretrained if isinstance(pretrained, Tracer) else np.asarray(pretrained, dtype=float)
         shift = self.displacement(base)
         trained = fit_lora(inputs, outputs, self.rank, base - shift, ridge)
         return Update.linear(trained - jnp.broadcast_to(shift, trained.shape))
@@ -73,7 +73,7 @@ def not_what_training_reaches(name: str, received: str) -> InvalidInput:
 
 def namespace(array: Any) -> Any:
     """`jax.numpy` for what is traced, NumPy for the rest."""
-    return jnp if isinstance(array, jax.core.Tracer) else np
+    return jnp if isinstance(array, Tracer) else np
 
 
 def truncated(matrix: Any, rank: int) -> Any:
@@ -89,7 +89,7 @@ def _without_pretrained(name: str) -> InvalidInput:
 
 def sees_too_little(inputs: Any) -> bool:
     """Whether fewer samples than inputs are all that X lacks: known inputs without variance need no samples."""
-    if isinstance(inputs, jax.core.Tracer):
+    if isinstance(inputs, Tracer):
         return False
     x = np.asarray(inputs, dtype=float)
     samples, size = x.shape[-1], x.shape[-2]

@@ -122,7 +122,7 @@ def related(problems: Sequence[Problem]) -> list[Problem]:
     for place, other in enumerate(tasks[1:], start=1):
         same = (first.dx, first.dy) == (other.dx, other.dy) and np.array_equal(first.sigma, other.sigma)
         bases = [0.0 if problem.pretrained is None else problem.pretrained for problem in (first, other)]
-        if not same or not np.array_equal(*np.broadcast_arrays(*bases)):
+        if not same or bool(np.any(np.not_equal(bases[0], bases[1]))):
             raise InvalidInput("problems", "tasks with one Sigma and one A0", f"others at problem {place}")
     return tasks
 
