@@ -120,7 +120,7 @@ def _settings(name: str) -> int | None:
 
 
 class SamplesNeeded(NamedTuple):
-    """The least n with expected risk at most the one asked for, such that more samples keep it; and the risk there.
+    """The number of samples from which on the expected risk is at most the one asked for, and the risk there.
 
     `flagged`: the risk there may be off by more than 1 %, so that n may be.
     """
@@ -135,8 +135,8 @@ def samples_needed(problem: Problem, risk: float, method: Method | str) -> Sampl
     """How many samples a method needs for an expected excess risk of at most `risk`, by theory.
 
     `problem` with any n, which is replaced. The answer n has a risk of at most `risk`, n - 1 has more (or none, next to
-    an interpolation threshold), and every doubling of n has at most `risk` too: where risks rise towards the threshold,
-    fewer samples may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives,
+    an interpolation threshold), and many samples do too. Where risks rise towards the threshold, fewer
+    samples than n may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives,
     saying what many do.
 
     >>> import linreg_lora as ll
@@ -164,7 +164,10 @@ def samples_needed(problem: Problem, risk: float, method: Method | str) -> Sampl
         last = expected_risk(problem.replace(n=_MOST_SAMPLES), method=chosen)
         received = f"{target:g}; many samples leave {last.risk:.6g}"
         raise InvalidInput("risk", f"one that {chosen.name} reaches with enough samples", received)
-    low, high = _MOST_SAMPLES // 2, _MOST_SAMPLES
+    high = 2 * max(problem.dx, problem.dy)
+    while not (enough(high) and enough(2 * high)):
+        high *= 2
+    low = high // 2
     while low >= 1 and enough(low):
         low, high = low // 2, low
     while high - low > 1:
