@@ -135,9 +135,9 @@ def samples_needed(problem: Problem, risk: float, method: Method | str) -> Sampl
     """How many samples a method needs for an expected excess risk of at most `risk`, by theory.
 
     `problem` with any n, which is replaced. The answer n has a risk of at most `risk`, n - 1 has more (or none, next to
-    an interpolation threshold), and many samples do too. Where risks rise towards the threshold, fewer
-    samples than n may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives,
-    saying what many do.
+    an interpolation threshold), and very many have at most `risk`. Where risks rise towards the threshold, fewer than n
+    may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives, saying what many
+    do.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -165,8 +165,8 @@ def samples_needed(problem: Problem, risk: float, method: Method | str) -> Sampl
         received = f"{target:g}; many samples leave {last.risk:.6g}"
         raise InvalidInput("risk", f"one that {chosen.name} reaches with enough samples", received)
     high = 2 * max(problem.dx, problem.dy)
-    while not (enough(high) and enough(2 * high)):
-        high *= 2
+    while high < _MOST_SAMPLES and not (enough(high) and enough(2 * high)):
+        high = min(2 * high, _MOST_SAMPLES)
     low = high // 2
     while low >= 1 and enough(low):
         low, high = low // 2, low
