@@ -1,5 +1,7 @@
 """Methods on a base that is not A0, and chains: their quantiser, reductions, traps and corners, against plain NumPy."""
 
+import pickle
+
 import numpy as np
 import pytest
 from comparisons import critical_z
@@ -459,6 +461,11 @@ def test_a_given_displacement_is_the_problem_with_a_shifted_task():
     theory = ll.expected_risk(problem, method=method)
     assert abs(theory.risk - mean) < critical_z(1) * stderr + SLACK * mean
     assert method == ll.methods.DisplacedBase(2, given) != ll.methods.DisplacedBase(2, -given)
+    assert pickle.loads(pickle.dumps(method)) == method != ll.methods.DisplacedBase(2, given, starts_at_zero=True)
+    few = problem.replace(n=6)
+    with refused("n", "factors start away from zero"):
+        ll.expected_risk(few, method=method)
+    assert ll.expected_risk(few, method=ll.methods.DisplacedBase(2, given, starts_at_zero=True)).risk > 0
     with refused("displacement_of_base", "shape (9, 12)", "(12, 9)"):
         ll.expected_risk(problem, method=ll.methods.DisplacedBase(2, given.T))
 

@@ -99,8 +99,9 @@ def sees_too_little(inputs: Any) -> bool:
 class DisplacedBase(Displaced):
     """LoRA of `rank` on a base A0 - N with N given: any start that is taken off the base, such as MiLoRA's.
 
-    `displacement_of_base` is N, dy x dx. Where N comes from the same data as the fit, as LoRA-GA's gradient may, the
-    risk is not that of this reduction: give N of other data, or of the population (-Delta Sigma is its gradient).
+    `displacement_of_base` is N, dy x dx; `starts_at_zero`: whether the factors' product does, as on a base that was only
+    stored in another way. Where N comes from the same data as the fit, as LoRA-GA's gradient may, the risk is not that
+    of this reduction: give N of other data, or of the population (-Delta Sigma is its gradient).
 
     >>> import linreg_lora as ll
     >>> import numpy as np
@@ -112,8 +113,9 @@ class DisplacedBase(Displaced):
 
     starts_at_zero = False
 
-    def __init__(self, rank: int, displacement_of_base: object) -> None:
-        object.__setattr__(self, "rank", validation.nonnegative_integer("rank", rank))
+    def __init__(self, rank: int, displacement_of_base: object, *, starts_at_zero: bool = False) -> None:
+        self.rank = validation.nonnegative_integer("rank", rank)
+        object.__setattr__(self, "starts_at_zero", validation.zero_or_one("starts_at_zero", starts_at_zero))
         array = validation.real_array("displacement_of_base", displacement_of_base, "a matrix of finite numbers")
         if array.ndim != 2:
             raise InvalidInput("displacement_of_base", "a dy x dx matrix", f"shape {array.shape}")
@@ -121,8 +123,9 @@ class DisplacedBase(Displaced):
 
     @property
     def name(self) -> str:
-        """The rank, and the start of the SHA-256 of N."""
-        return f"displaced:{self.rank}@{hashlib.sha256(self._given.tobytes()).hexdigest()[:8]}"
+        """The rank, the start of the SHA-256 of N, and 0 where the factors start there."""
+        start = ":0" if self.starts_at_zero else ""
+        return f"displaced:{self.rank}@{hashlib.sha256(self._given.tobytes()).hexdigest()[:8]}{start}"
 
     def displacement(self, pretrained: Any) -> Any:
         if self._given.shape != pretrained.shape:
@@ -130,7 +133,10 @@ class DisplacedBase(Displaced):
         return self._given
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DisplacedBase) and self.name == other.name and self._given.shape == other._given.shape
+        return isinstance(other, DisplacedBase) and self._key() == other._key()
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.rank, self.starts_at_zero, self._given.shape, self._given.tobytes()
 
     def __hash__(self) -> int:
-        return hash(self.name)
+        return hash(self._key())
