@@ -20,6 +20,7 @@ from . import (
 from .claims.check import check_claims
 from .claims.file import load_claims
 from .errors import InvalidInput, LinregLoraError, NumericalFailure
+from .methods.choices import BestUnderBudget, SamplesNeeded, best_under_budget, samples_needed
 from .methods.expected import expected_risk
 from .methods.method import Method
 from .methods.result import MethodRisk
@@ -31,22 +32,27 @@ from .simulation.comparison import Compared, compare
 from .simulation.curve import Risks, draw_risks
 from .simulation.methods import monte_carlo
 from .simulation.perturbed_inputs import simulate_rise
+from .simulation.sequences import SequenceRisk, simulate_sequence
+from .simulation.spread import Spread, risk_spread
 from .sweeps.curves import sweep
 from .sweeps.executors import local_processes
 from .sweeps.phase import phase_grid
 from .theory.crossings import crossover
 from .theory.decisions import best_rank, ranks_that_beat_fft
+from .theory.expected_update import MeanUpdate, mean_update
 from .theory.forgetting import expected_forgetting
 from .theory.sensitivity import Sensitivity, Slope, sensitivity
 
 __version__: str
 
 __all__ = [
+    "BestUnderBudget",
     "Compared",
     "FullFineTuningRegressor",
     "InvalidInput",
     "LinregLoraError",
     "LoRARegressor",
+    "MeanUpdate",
     "Method",
     "MethodRisk",
     "Moments",
@@ -56,9 +62,13 @@ __all__ = [
     "Regime",
     "RiskCurve",
     "Risks",
+    "SamplesNeeded",
     "Sensitivity",
+    "SequenceRisk",
     "Slope",
+    "Spread",
     "best_rank",
+    "best_under_budget",
     "check_claims",
     "checkpoints",
     "claims",
@@ -74,6 +84,7 @@ __all__ = [
     "input_law",
     "load_claims",
     "local_processes",
+    "mean_update",
     "methods",
     "monte_carlo",
     "own_data",
@@ -81,9 +92,12 @@ __all__ = [
     "proofs",
     "prove",
     "ranks_that_beat_fft",
+    "risk_spread",
+    "samples_needed",
     "sampling",
     "sensitivity",
     "simulate_rise",
+    "simulate_sequence",
     "simulation",
     "spectra",
     "sweep",

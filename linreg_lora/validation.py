@@ -39,6 +39,13 @@ def _integer(field: str, value: object, least: int, most: int = _LARGEST_INTEGER
     return int(value)
 
 
+def zero_or_one(field: str, value: object) -> bool:
+    """A switch, as settings of methods write it: 0 or 1."""
+    if not isinstance(value, (int, np.integer)) or value not in (0, 1):
+        raise InvalidInput(field, "0 or 1", value)
+    return bool(value)
+
+
 def nonnegative_number(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidInput(field, "a finite number >= 0", value)

@@ -66,7 +66,7 @@ def test_one_way_alone(run):
         (["--adapt=fft", "--trials=1"], "trials: expected at least 2"),
         (["--adapt=ia3", "--pretrained-seed=-1"], "pretrained-seed: expected an integer in 0"),
         (["--adapt=fft", "--picture=x.gif"], "picture: expected a file that ends in"),
-        ([], "Missing option '--adapt'"),
+        ([], "adapt: expected methods, .*or a --budget instead, received neither"),
     ],
 )
 def test_what_cannot_run_is_one_line(run, words, message):

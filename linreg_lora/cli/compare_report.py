@@ -5,19 +5,36 @@ from collections.abc import Sequence
 
 from linreg_lora.cli.risk_report import MARK, marked, number, value
 from linreg_lora.console import print_table
+from linreg_lora.methods.choices import BestUnderBudget
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Problem
 from linreg_lora.simulation.comparison import Compared
+from linreg_lora.simulation.spread import Spread
 
 
-def compare_json(problem: Problem, compared: Sequence[Compared], pretrained_seed: int | None) -> None:
+def compare_json(
+    problem: Problem,
+    compared: Sequence[Compared],
+    pretrained_seed: int | None,
+    best: BestUnderBudget | None = None,
+    spreads: Sequence[Spread | str] | None = None,
+) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
     described = {name: kept for name, kept in problem.to_dict().items() if name != "pretrained"}
     out: dict[str, object] = {"problem": {**described, "regime": str(problem.regime), "moments": str(problem.moments)}}
     if pretrained_seed is not None:
         out["pretrained_seed"] = pretrained_seed
+    if best is not None:
+        out["best"] = {
+            "method": best.method,
+            "parameters": best.parameters,
+            "risk": value(best.risk),
+            "flagged": best.flagged,
+            "note": best.note,
+            "left_out": list(best.left_out),
+        }
     rows = []
-    for one in compared:
+    for place, one in enumerate(compared):
         row: dict[str, object] = {"method": one.method, "parameters": one.parameters}
         if one.theory is not None:
             row["theory"] = {
@@ -37,12 +54,20 @@ def compare_json(problem: Problem, compared: Sequence[Compared], pretrained_seed
             }
         if _tuned(compared):
             row["best_ridge"] = value(_ridge(one))
+        if spreads is not None:
+            row["spread"] = _spread_json(spreads[place])
         rows.append(row)
     out["methods"] = rows
     print(json.dumps(out, indent=2, allow_nan=False))
 
 
-def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_seed: int | None) -> None:
+def compare_table(
+    problem: Problem,
+    compared: Sequence[Compared],
+    pretrained_seed: int | None,
+    best: BestUnderBudget | None = None,
+    spreads: Sequence[Spread | str] | None = None,
+) -> None:
     """Print a table, one line a method."""
     from rich.table import Table
 
@@ -62,10 +87,12 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
     if simulated is not None:
         table.add_column(f"simulated ({simulated.trials} draws)", justify="right")
         table.add_column("standard error", justify="right")
+    if spreads is not None:
+        table.add_column("5 % to 95 % of data sets", justify="right")
     told = any(_notes(one) for one in compared)
     if told:
         table.add_column("missing or in doubt", overflow="fold")
-    for one in compared:
+    for place, one in enumerate(compared):
         row = [one.method, "-" if one.parameters is None else str(one.parameters)]
         if _tuned(compared):
             row.append("none" if (ridge := _ridge(one)) is None else number(ridge))
@@ -73,15 +100,38 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
             row.append(marked(one.theory.risk, one.theory.flagged))
         if one.simulated is not None:
             row += [number(one.simulated.risk), _stderr(one.simulated)]
+        if spreads is not None:
+            row.append(_between(spreads[place]))
         table.add_row(*row, *(["; ".join(_notes(one))] if told else []))
     lines = (
         [f"{MARK} may be off by more than 1 %"] if any(one.theory and one.theory.flagged for one in compared) else []
     )
     if pretrained_seed is not None:
         lines.append(f"A0 iid N(0, 1) from seed {pretrained_seed}")
+    if best is not None:
+        lines += [f"least risk: {best.method}, {best.parameters} parameters" + (f" ({best.note})" if best.note else "")]
+        lines += [f"left out: {reason}" for reason in best.left_out]
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     print_table(table)
+
+
+def _spread_json(spread: Spread | str) -> dict[str, object]:
+    if isinstance(spread, str):
+        return {"note": spread}
+    quantiles = {f"{share:g}": value(level) for share, level in spread.quantiles.items()}
+    return {
+        "quantiles": quantiles,
+        "std": value(spread.std),
+        "median_interval": list(spread.median_interval),
+        "note": spread.note,
+    }
+
+
+def _between(spread: Spread | str) -> str:
+    if isinstance(spread, str):
+        return "none"
+    return f"{number(spread.quantiles[0.05])} to {number(spread.quantiles[0.95])}"
 
 
 def _ridge(one: Compared) -> float | None:

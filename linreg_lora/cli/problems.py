@@ -164,7 +164,16 @@ def compare(
     dy: _Outputs,
     noise_std: _Noise,
     spectrum: _Spectrum,
-    adapt: Annotated[str, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")],
+    adapt: Annotated[
+        str | None, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Instead: the best rank of each method, by theory, that trains at most so many parameters; with "
+            "--adapt, of these alone, named without rank."
+        ),
+    ] = None,
     ridge: _RidgeOrAuto = 0.0,
     input_spectrum: _InputSpectrum = None,
     noise_spectrum: _NoiseSpectrum = None,
@@ -177,6 +186,9 @@ def compare(
     trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Also quantiles of the risk over data sets, each method fitted to them.")
+    ] = False,
     picture: _Picture = None,
     plugin: Plugins = None,
 ) -> None:
@@ -188,7 +200,10 @@ def compare(
 
     load_plugins(plugin)
     picture = grammar.picture_path(picture)
-    methods = registry.each([name.strip() for name in adapt.split(",")])
+    if adapt is None and budget is None:
+        raise InvalidInput("adapt", "methods, as in bitfit,lora:4, or a --budget instead", "neither")
+    names = None if adapt is None else [name.strip() for name in adapt.split(",")]
+    methods = registry.each(names) if budget is None else ()
     problem = grammar.problem(
         n=n,
         dx=dx,
@@ -202,13 +217,27 @@ def compare(
         input_mean=input_mean,
         pretrained_seed=pretrained_seed,
     )
+    best = None
+    if budget is not None:
+        from linreg_lora.methods.choices import best_under_budget
+
+        if ridge == grammar.AUTO:
+            raise InvalidInput("ridge", "a number with --budget", ridge, "leave out one of them")
+        best = best_under_budget(problem, budget, names)
+        methods = registry.each([one.method for one in best.each])
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
     with progress("drawing", comparison.draws_of(problem, methods, trials, ridge)) as advance:
         compared = comparison.compare(
             problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance, ridge=ridge
         )
+    spreads = None
+    if spread:
+        from linreg_lora.simulation.spread import spreads_of
+
+        with progress("fitting", trials * len(methods)) as advance:
+            spreads = spreads_of(problem, methods, trials=trials, seed=seed, progress=advance)
     render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
-    render(problem, compared, pretrained_seed)
+    render(problem, compared, pretrained_seed, best, spreads)
     if picture is not None:
         from linreg_lora.figures import method_map, pictures
 

@@ -12,7 +12,9 @@ from linreg_lora.methods.method import Method
 
 _Make = TypeVar("_Make", bound=Callable[..., Method])
 
-_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "prompt", "prefix")
+_BUILT_IN = (
+    "full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "prompt", "prefix", "chain", "qlora", "pissa", "lora_ga",
+)  # fmt: skip
 _PACKAGE = __name__.rpartition(".")[0]
 _makes: dict[str, Callable[..., Method]] = {}
 

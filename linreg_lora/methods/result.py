@@ -74,7 +74,8 @@ def of_curve(
     known = math.isfinite(risk) and (stderr is None or math.isfinite(stderr))
     notes = _doubts(curve, rank, flagged) if known else curve.notes
     if curve.problem != problem:
-        formula = f"misspecification {constant:.6g} + the reduced problem's {formula}"
+        lost = f"misspecification {constant:.6g} + " if constant else ""
+        formula = f"{lost}the reduced problem's {formula}"
         notes = tuple(f"of the problem that {method} reduces to: {note}" for note in notes)
     return MethodRisk(
         problem=problem,

@@ -4,6 +4,8 @@ from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
+from . import composition as composition
+from . import continual as continual
 from . import continued as continued
 from . import crossings as crossings
 from . import curve as curve
@@ -12,6 +14,7 @@ from . import decisions as decisions
 from . import depth as depth
 from . import effective as effective
 from . import equivalent as equivalent
+from . import expected_update as expected_update
 from . import extreme_eigenvalues as extreme_eigenvalues
 from . import fft as fft
 from . import floor as floor
@@ -27,6 +30,8 @@ from . import marchenko_pastur as marchenko_pastur
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
+from . import quantisation as quantisation
+from . import quantised_base as quantised_base
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import ridge_search as ridge_search
@@ -42,6 +47,8 @@ from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .composition import Composed, distilled_risk, task_arithmetic
+from .continual import after_merging, sequential_fft
 from .contours.functionals import fft_functionals
 from .crossings import Crossing, crossover
 from .curve import expected_risk
@@ -58,6 +65,7 @@ from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
 from .depth import output_gap, output_gap_bound
 from .effective import distance_from_threshold, effective_regularisation
 from .equivalent import Equivalent, lora_equivalent
+from .expected_update import MeanUpdate, mean_update
 from .fft import FFTRisk, fft_equivalent, fft_risk
 from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
@@ -67,6 +75,8 @@ from .ia3 import IA3Risk, ia3_risk
 from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
+from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
+from .quantised_base import qlora_risk
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
@@ -77,6 +87,7 @@ __all__ = [
     "Benefit",
     "BestRank",
     "BitFitRisk",
+    "Composed",
     "Crossing",
     "Equivalent",
     "FFTRisk",
@@ -85,10 +96,13 @@ __all__ = [
     "IA3Risk",
     "LoraBound",
     "Loss",
+    "MeanUpdate",
     "OffsetRisk",
+    "QuantisationError",
     "SpectralWeights",
     "TheoremBound",
     "TunedFFT",
+    "after_merging",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",
@@ -98,6 +112,8 @@ __all__ = [
     "crossover",
     "detection_threshold",
     "distance_from_threshold",
+    "distilled_risk",
+    "dynamic_levels",
     "effective_regularisation",
     "excess_rise_of_fft",
     "expected_fft_rise",
@@ -125,19 +141,26 @@ __all__ = [
     "lora_equivalent",
     "low_rank_truncation_error",
     "mean_energy",
+    "mean_update",
+    "nf4_levels",
     "offset_risk",
     "output_gap",
     "output_gap_bound",
     "parameter_count",
+    "qlora_risk",
+    "quantisation_error",
+    "quantised",
     "ranks_that_beat_fft",
     "rise",
     "risk_with_bias",
+    "sequential_fft",
     "small_noise_risk",
     "spiked_risk",
     "spikes",
     "squared_truncation_norm",
     "tangent_dimension",
     "tangent_space",
+    "task_arithmetic",
     "theorem_2",
     "theorem_4",
     "truncation_error",

@@ -1,0 +1,187 @@
+"""Which method within a budget, and how many samples: answers by theory over methods, their ranks and n."""
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
+from linreg_lora.methods import registry
+from linreg_lora.methods.displaced import Displaced
+from linreg_lora.methods.expected import expected_risk, expected_risks, require_problem
+from linreg_lora.methods.method import Method
+from linreg_lora.methods.result import MethodRisk
+from linreg_lora.problem import Moments, Problem
+from linreg_lora.theory.notes import FLAGGED
+
+#: Samples beyond which no more are tried.
+_MOST_SAMPLES = 2**40
+
+
+class BestUnderBudget(NamedTuple):
+    """The method of least expected risk among those that fit a budget, and the best of each kind, best first.
+
+    `flagged`: its risk may be off by more than 1 %, or another may be better; `note` says why. `left_out`: why methods
+    that fit the budget were not considered, a line a kind.
+    """
+
+    method: str
+    parameters: int
+    risk: float
+    each: tuple[MethodRisk, ...]
+    flagged: bool = False
+    note: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] | None = None) -> BestUnderBudget:
+    """The method, and its rank, of least expected excess risk that trains at most so many `parameters`, by theory.
+
+    `methods`: names without settings, as in lora, frozen-a, bitfit, each at every rank that fits. Default: all that are
+    registered with at most a rank (lora:0 is no update), but those that change the base (qlora, pissa and others), for
+    these cost what LoRA does: name them. Methods that do not apply, or have no mean, are left out. Ties go to fewer
+    parameters. Raises `InvalidInput` where nothing fits.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> best = ll.best_under_budget(problem, 100)
+    >>> f"{best.method}: {best.parameters} parameters, risk {best.risk:.3f}"
+    'lora:2: 88 parameters, risk 3.263'
+    >>> best = ll.best_under_budget(problem, 43)
+    >>> f"{best.method}: {best.parameters} parameters, risk {best.risk:.3f}"
+    'frozen-a:1: 20 parameters, risk 13.559'
+    """
+    require_problem(problem)
+    parameters = validation.nonnegative_integer("parameters", parameters)
+    candidates = list(_within(problem, parameters, methods))
+    found = expected_risks(problem, candidates)
+    known = [one for one in found if math.isfinite(one.risk)]
+    if not known:
+        why = next((note for one in found for note in one.notes), "")
+        received = f"{parameters} parameters" + (f"; {why}" if why else "")
+        raise InvalidInput("parameters", "a budget that some method fits whose risk has a mean", received)
+    known.sort(key=lambda one: (one.risk, one.parameters))
+    best = known[0]
+    kinds: dict[str, MethodRisk] = {}
+    for one in known:
+        kinds.setdefault(one.method.partition(":")[0], one)
+    rivals = [one.method for one in known[1:] if one.flagged and one.risk * (1 - FLAGGED) < best.risk]
+    note = "; ".join(best.notes) if best.flagged else f"{rivals[0]} may be better" if rivals else ""
+    reasons: dict[str, str] = {}
+    for one in found:
+        kind = one.method.partition(":")[0]
+        if kind not in kinds and one.notes:
+            reasons.setdefault(kind, f"{one.method}: {one.notes[0]}")
+    assert best.parameters is not None
+    each = tuple(kinds.values())
+    return BestUnderBudget(best.method, best.parameters, best.risk, each, bool(note), note, tuple(reasons.values()))
+
+
+def _within(problem: Problem, parameters: int, methods: Sequence[str] | None) -> Iterable[Method]:
+    """Every method of these names, at every rank that the problem and the budget leave."""
+    table = registry.table()
+    if methods is not None and (isinstance(methods, str) or not methods):
+        raise InvalidInput("methods", "a list of names without settings, as in [lora, bitfit]", methods)
+    for name in sorted(table) if methods is None else [str(name).strip() for name in methods]:
+        settings = _settings(name)
+        if settings is None:
+            if methods is not None:
+                raise InvalidInput("methods", f"names with at most a rank, of {', '.join(registry.names())}", name)
+            continue
+        least = 0 if name == "lora" else 1
+        for rank in range(least, max(problem.dx, problem.dy) + 1) if settings else [0]:
+            method = registry.named(f"{name}:{rank}" if settings else name)
+            if methods is None and isinstance(method, Displaced):
+                break
+            try:
+                size = registry.parameters(method, problem)
+                applies = size <= parameters
+                if applies:
+                    method.reduce(problem)
+            except LinregLoraError:
+                break
+            if not applies:
+                break
+            yield method
+
+
+def _settings(name: str) -> int | None:
+    """0 for a method without settings that are needed, 1 for one with a rank; None: others, or no such name."""
+    make = registry.table().get(name.lower().replace("_", "-"))
+    if make is None:
+        return None
+    wanted = inspect.signature(make).parameters.values()
+    needed = [p for p in wanted if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    ranked = needed or [p for p in wanted if p.name == "rank"]
+    if not ranked:
+        return 0
+    return 1 if len(ranked) == 1 and ranked[0].name in ("rank", "r") else None
+
+
+class SamplesNeeded(NamedTuple):
+    """The number of samples from which on the expected risk is at most the one asked for, and the risk there.
+
+    `flagged`: the risk there may be off by more than 1 %, so that n may be.
+    """
+
+    n: int
+    risk: float
+    flagged: bool = False
+    note: str = ""
+
+
+def samples_needed(problem: Problem, risk: float, method: Method | str) -> SamplesNeeded:
+    """How many samples a method needs for an expected excess risk of at most `risk`, by theory.
+
+    `problem` with any n, which is replaced. The answer n has a risk of at most `risk`, n - 1 has more (or none, next to
+    an interpolation threshold), and very many have at most `risk`. Where risks rise towards the threshold, fewer than n
+    may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives, saying what many
+    do.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.samples_needed(problem, 2.0, "fft")
+    >>> found.n, f"{20 * 24 / (found.n - 25):.3f}"
+    (265, '2.000')
+    >>> ll.samples_needed(problem, 2.0, "lora:3").n
+    89
+    """
+    require_problem(problem)
+    chosen, target = registry.of(method), validation.nonnegative_number("risk", risk)
+    seen: dict[int, MethodRisk | None] = {}
+
+    def at(n: int) -> MethodRisk | None:
+        if n not in seen:
+            seen[n] = _risk_at(problem, chosen, n)
+        return seen[n]
+
+    def enough(n: int) -> bool:
+        found = at(n)
+        return found is not None and found.risk <= target
+
+    if not enough(_MOST_SAMPLES):
+        last = expected_risk(problem.replace(n=_MOST_SAMPLES), method=chosen)
+        received = f"{target:g}; many samples leave {last.risk:.6g}"
+        raise InvalidInput("risk", f"one that {chosen.name} reaches with enough samples", received)
+    high = 2 * max(problem.dx, problem.dy)
+    while high < _MOST_SAMPLES and not (enough(high) and enough(2 * high)):
+        high = min(2 * high, _MOST_SAMPLES)
+    low = high // 2
+    while low >= 1 and enough(low):
+        low, high = low // 2, low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    found = at(high)
+    assert found is not None
+    return SamplesNeeded(high, found.risk, found.flagged, "; ".join(found.notes) if found.flagged else "")
+
+
+def _risk_at(problem: Problem, method: Method, n: int) -> MethodRisk | None:
+    """The risk with n samples; None where it has none."""
+    try:
+        found = expected_risk(problem.replace(n=n), method=method)
+    except (InvalidInput, NumericalFailure):
+        return None
+    return found if math.isfinite(found.risk) and found.moments is not Moments.NO_MEAN else None

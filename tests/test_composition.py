@@ -1,0 +1,292 @@
+"""Adapters that are added, and tasks one after another: theory against plain NumPy, both sides of the threshold."""
+
+import numpy as np
+import pytest
+from comparisons import critical_z
+from refusals import refused
+
+import linreg_lora as ll
+from linreg_lora.theory.functionals import functionals
+
+DX, DY, DRAWS = 20, 14, 1200
+
+
+def covariance(rng, size):
+    root = rng.standard_normal((size, 2 * size)) / np.sqrt(2 * size)
+    return root @ root.T
+
+
+def tasks_of(sizes, seed=0, isotropic=False, **more):
+    """Problems whose shifts of rank two overlap, with one Sigma."""
+    rng = np.random.default_rng(seed)
+    sigma = np.full(DX, 1.5) if isotropic else covariance(rng, DX)
+    shared = rng.standard_normal((DY, 1)) @ rng.standard_normal((1, DX)) / 4
+    found = []
+    for n in sizes:
+        shift = shared + rng.standard_normal((DY, 1)) @ rng.standard_normal((1, DX)) / 3
+        settings = {"task_shift": shift, "input_covariance": sigma, "noise_covariance": covariance(rng, DY), **more}
+        found.append(ll.Problem(n=n, dx=DX, dy=DY, noise_std=0.8, **settings))
+    return found
+
+
+def lora(x, residual, rank, ridge=0.0):
+    if ridge:
+        x, residual = np.hstack([x, np.sqrt(ridge) * np.eye(DX)]), np.hstack([residual, np.zeros((DY, DX))])
+    full = residual @ np.linalg.pinv(x)
+    u = np.linalg.svd(full @ x, full_matrices=False)[0][:, :rank]
+    return u @ (u.T @ full)
+
+
+def residuals(problem, rng, moved=0.0):
+    x = np.linalg.cholesky(problem.sigma) @ rng.standard_normal((DX, problem.n))
+    noise = np.linalg.cholesky(problem.sigma_eps) @ rng.standard_normal((DY, problem.n))
+    return x, (problem.shift - moved) @ x + noise
+
+
+def risk(update, problem):
+    error = update - problem.shift
+    return np.sum((error @ problem.sigma) * error)
+
+
+# -- the mean of the update ---------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "overdetermined": (tasks_of([60])[0], 2),
+    "underdetermined": (tasks_of([10], seed=1)[0], 2),
+    "ridge at the threshold": (tasks_of([DX], seed=2, ridge=4.0)[0], 1),
+    "isotropic": (ll.Problem(n=60, dx=DX, dy=DY, spectrum=(3.0, 2.0, 1.0), noise_std=1.0), 3),
+    "underdetermined, isotropic": (ll.Problem(n=9, dx=DX, dy=DY, spectrum=(4.0, 3.0), noise_std=0.5), 2),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_mean_update_is_that_of_plain_fits(name):
+    """Along Delta and along four directions at random: 1e-6 false alarms over all, and 3 % for equivalents."""
+    problem, rank = SETTINGS[name]
+    rng, seen = np.random.default_rng(3), []
+    directions = np.stack([problem.shift, *rng.standard_normal((4, DY, DX))])
+    for _ in range(DRAWS):
+        seen.append(np.sum(lora(*residuals(problem, rng), rank, problem.ridge) * directions, axis=(1, 2)))
+    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    found = ll.mean_update(problem, rank)
+    expected = np.sum(found.update * directions, axis=(1, 2))
+    size = np.linalg.norm(found.update) * np.linalg.norm(directions, axis=(1, 2))
+    slack = 0.03 * size * np.array([1, 0.2, 0.2, 0.2, 0.2])
+    assert np.all(np.abs(expected - mean) < critical_z(25) * stderr + slack), (expected, mean, stderr)
+    rival = np.sum(problem.shift * directions, axis=(1, 2))
+    if problem.n < DX or problem.ridge:
+        assert abs(rival[0] - mean[0]) > critical_z(25) * stderr[0] + slack[0], "no shrinkage would be seen"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_its_overlap_with_the_shift_is_that_of_the_risk(name):
+    """Two ways to T2: a matrix integrated here, a trace by the sweep over bands or its contours."""
+    problem, rank = SETTINGS[name]
+    found = ll.mean_update(problem, rank)
+    overlap = np.sum((found.update @ problem.sigma) * problem.shift)
+    parts = functionals(problem, np.array([float(rank)]), correction=True)
+    assert overlap == pytest.approx(parts.raw[0, 2], rel=1e-8)
+    assert found.flagged == (abs(parts.correction[0, 2]) > 0.01 * abs(overlap))
+
+
+def test_isotropic_means_are_diagonal_and_full_ranks_are_those_of_fft():
+    problem, _ = SETTINGS["isotropic"]
+    found = ll.mean_update(problem, 2).update
+    np.testing.assert_allclose(found, np.diag(np.diagonal(found)) @ np.eye(DY, DX), atol=1e-10)
+    assert np.array_equal(ll.mean_update(problem, DY).update, problem.shift)
+    assert not ll.mean_update(problem, 0).update.any()
+    few, _ = SETTINGS["underdetermined, isotropic"]
+    np.testing.assert_allclose(ll.mean_update(few, 9).update, few.shift * 9 / DX)
+    general, _ = SETTINGS["underdetermined"]
+    rng, seen = np.random.default_rng(4), []
+    for _ in range(DRAWS):
+        x, r = residuals(general, rng)
+        seen.append(np.sum((r @ np.linalg.pinv(x)) * general.shift))
+    expected = np.sum(ll.mean_update(general, 10).update * general.shift)
+    assert abs(np.mean(seen) - expected) < critical_z(1) * np.std(seen) / np.sqrt(DRAWS) + 0.02 * expected
+
+
+def test_a_singular_sigma_moves_nothing_that_has_no_variance():
+    rng = np.random.default_rng(5)
+    root = rng.standard_normal((DX, 8))
+    problem = tasks_of([30])[0].replace(input_covariance=root @ root.T)
+    found = ll.mean_update(problem, 2).update
+    null = np.eye(DX) - root @ np.linalg.pinv(root)
+    np.testing.assert_allclose(found @ null, 0, atol=1e-9 * np.linalg.norm(found))
+
+
+def test_refusals_of_the_mean():
+    problem = tasks_of([60])[0]
+    with refused("ranks", "integers in 0..14"):
+        ll.mean_update(problem, 15)
+    with refused("problem", "a mean that exists"):
+        ll.mean_update(problem.replace(n=DX), 2)
+    with refused("input_law", "gaussian for the mean of the update"):
+        ll.mean_update(problem.replace(input_law="t:8"), 2)
+
+
+# -- task arithmetic ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(60, 45), (10, 60)])
+def test_task_arithmetic_is_the_mean_of_plain_sums(sizes):
+    """Three weightings, both tasks: 1e-6 false alarms over all, and 1.5 %; the rival has no cross term."""
+    tasks = tasks_of(sizes, seed=6)
+    best = ll.theory.task_arithmetic(tasks, (2, 1))
+    weightings = [best.weights, np.array([1.0, 1.0]), np.array([0.5, 0.0])]
+    rng, seen = np.random.default_rng(7), []
+    for _ in range(DRAWS):
+        fits = [lora(*residuals(task, rng), rank) for task, rank in zip(tasks, (2, 1), strict=True)]
+        seen.append([[risk(a * fits[0] + b * fits[1], task) for task in tasks] for a, b in weightings])
+    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    found = np.array([ll.theory.task_arithmetic(tasks, (2, 1), weights=a).risks for a in weightings])
+    bound = critical_z(12) * stderr + 0.015 * mean
+    assert np.all(np.abs(found - mean) < bound), (found, mean, stderr)
+    np.testing.assert_allclose(best.risks, found[0], rtol=1e-12)
+    moves = [ll.mean_update(task, rank).update for task, rank in zip(tasks, (2, 1), strict=True)]
+    cross = 2 * np.sum((moves[0] @ tasks[0].sigma) * moves[1])
+    assert np.all(np.abs(found[1] - cross - mean[1]) > bound[1]), "without the cross term it would be seen"
+
+
+def test_no_other_weights_are_better():
+    tasks = tasks_of((60, 45, 80), seed=8, isotropic=True, noise_covariance=None)
+    best = ll.theory.task_arithmetic(tasks, 2)
+    for step in 0.05 * np.vstack([np.eye(3), -np.eye(3)]):
+        near = ll.theory.task_arithmetic(tasks, 2, weights=best.weights + step)
+        assert near.risks.sum() > best.risks.sum()
+    alone = ll.theory.task_arithmetic(tasks, 2, weights=(1, 0, 0))
+    assert alone.risks[0] == pytest.approx(ll.expected_risk(tasks[0], [2]).risk[0], rel=1e-9)
+
+
+def test_fft_of_two_tasks_is_exact():
+    tasks = tasks_of((60, 45), seed=9)
+    found = ll.theory.task_arithmetic(tasks, DY, weights=(1, 1)).risks
+    sigma = tasks[0].sigma
+    noise = sum(ll.theory.fft_risk(task).risk for task in tasks)
+    for own, other in ((0, 1), (1, 0)):
+        shift = tasks[other].shift
+        assert found[own] == pytest.approx(noise + np.sum((shift @ sigma) * shift), rel=1e-12)
+
+
+def test_what_is_no_family_of_tasks_is_refused():
+    tasks = tasks_of((60, 45))
+    with refused("problems", "one Sigma and one A0", "problem 1"):
+        ll.theory.task_arithmetic([tasks[0], tasks[1].replace(input_covariance=None)], 2)
+    with refused("problems", "one Sigma and one A0"):
+        ll.theory.task_arithmetic([tasks[0], tasks[1].replace(pretrained=np.ones((DY, DX)))], 2)
+    with refused("problems", "a list of problems"):
+        ll.theory.task_arithmetic([], 2)
+    with refused("problems", "whose risk has a mean"):
+        ll.theory.task_arithmetic([tasks[0].replace(n=DX)], 2)
+    with refused("ranks", "one for each of 2"):
+        ll.theory.task_arithmetic(tasks, [2])
+    with refused("weights", "2 numbers", "shape (3,)"):
+        ll.theory.task_arithmetic(tasks, 2, weights=(1, 1, 1))
+
+
+# -- distillation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [60, 9])
+def test_a_student_learns_the_teachers_error(n):
+    """1e-6 false alarms and 1.5 %; the rival is the risk on the student's own problem."""
+    (problem,) = tasks_of([n], seed=10)
+    error = np.random.default_rng(11).standard_normal((DY, DX)) / 5
+    student, ranks = problem.replace(task_shift=problem.shift + error), (2, problem.max_rank)
+    rng, seen = np.random.default_rng(12), []
+    for _ in range(DRAWS):
+        data = residuals(student, rng)
+        seen.append([risk(lora(*data, rank), problem) for rank in ranks])
+    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    found = np.array([ll.theory.distilled_risk(problem, error, rank).risks[0] for rank in ranks])
+    bound = critical_z(4) * stderr + 0.015 * mean
+    assert np.all(np.abs(found - mean) < bound), (found, mean, stderr)
+    assert abs(ll.expected_risk(student, [2]).risk[0] - mean[0]) > bound[0]
+    with refused("teacher_error", "dy x dx = 14 x 20"):
+        ll.theory.distilled_risk(problem, np.zeros((DX, DY)), 2)
+
+
+# -- one after another --------------------------------------------------------------------------------------------
+
+SEQUENCES = {
+    "forgets all": (tasks_of((40, 60), seed=13), False),
+    "keeps a share": (tasks_of((60, 8), seed=14, isotropic=True), True),
+    "few, then fewer": (tasks_of((12, 9), seed=15, isotropic=True), True),
+    "few, then many": (tasks_of((8, 40), seed=16, isotropic=True), False),
+    "three tasks": (tasks_of((50, 10, 14), seed=17, isotropic=True), True),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequential_fft_is_the_mean_of_plain_fits(name):
+    """Exact: 1e-6 false alarms over all stages and tasks; what overwrites everything would be seen."""
+    tasks, some_is_left = SEQUENCES[name]
+    rng, seen = np.random.default_rng(18), []
+    for _ in range(DRAWS):
+        moved, row = np.zeros((DY, DX)), []
+        for task in tasks:
+            x, residual = residuals(task, rng, moved)
+            moved = moved + residual @ np.linalg.pinv(x)
+            row.append([risk(moved, each) for each in tasks])
+        seen.append(row)
+    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    found = ll.theory.sequential_fft(tasks)
+    z = np.abs(found[1:] - mean) / stderr
+    assert np.all(z < critical_z(5 * 9)), z
+    np.testing.assert_allclose(found[0], [task.pretrained_risk for task in tasks])
+    fresh = ll.theory.sequential_fft(tasks[-1:])[1, 0]
+    assert (abs(fresh - mean[-1, -1]) > critical_z(45) * stderr[-1, -1]) == some_is_left
+
+
+def test_sequential_fft_on_one_task_is_fft_and_again_is_more_data_on_neither_side():
+    (first,) = tasks_of((50,), seed=19)
+    found = ll.theory.sequential_fft([first])
+    assert found[1, 0] == pytest.approx(ll.theory.fft_risk(first).risk, rel=1e-12)
+    few = tasks_of((8,), seed=19, isotropic=True)[0]
+    twice = ll.theory.sequential_fft([few, few])
+    assert twice[1, 0] == pytest.approx(ll.theory.fft_risk(few).risk, rel=1e-12)
+
+
+def test_sequences_that_are_not_exact_are_refused():
+    tasks = tasks_of((60, 8), seed=20)
+    with refused("input_covariance", "a multiple of the identity, or n > dx at every stage"):
+        ll.theory.sequential_fft(tasks)
+    with refused("ridge", "0 for full fine-tuning", "2.0"):
+        ll.theory.sequential_fft(tasks_of((60, 50), ridge=2.0))
+    with refused("problems", "whose risk has a mean"):
+        ll.theory.sequential_fft(tasks_of((60, DX), isotropic=True))
+    with refused("update", "dy x dx"):
+        ll.theory.after_merging(tasks[0], np.zeros((2, 2)))
+
+
+def test_given_the_first_update_a_second_lora_is_lora_on_what_is_left():
+    """Theory given D_1, averaged over 40 of them, against plain fits: 1e-6 and 1.5 %; a fresh LoRA would be seen."""
+    tasks = tasks_of((60, 50), seed=21, isotropic=True)
+    tasks = [task.replace(noise_covariance=None) for task in tasks]
+    rng, given, seen = np.random.default_rng(22), [], []
+    for draw in range(DRAWS):
+        moved = lora(*residuals(tasks[0], rng), 1)
+        if draw < 40:
+            given.append(ll.expected_risk(ll.theory.after_merging(tasks[1], moved), [2]).risk[0])
+        after = moved + lora(*residuals(tasks[1], rng, moved), 2)
+        seen.append(risk(after, tasks[1]))
+    stderr = np.hypot(np.std(given) / np.sqrt(40), np.std(seen) / np.sqrt(DRAWS))
+    bound = critical_z(2) * stderr + 0.015 * np.mean(seen)
+    assert abs(np.mean(given) - np.mean(seen)) < bound
+    assert abs(ll.expected_risk(tasks[1], [2]).risk[0] - np.mean(seen)) > bound
+    drawn = ll.simulate_sequence(tasks, ["lora:1", "lora:2"], trials=DRAWS, seed=3)
+    assert abs(drawn.risks[2, 1] - np.mean(seen)) < critical_z(2) * np.hypot(drawn.stderr[2, 1], stderr)
+    assert drawn.risks[2, 0] > drawn.risks[1, 0], "task 1 is forgotten"
+
+
+def test_simulated_sequences_take_any_method_and_say_what_has_no_mean():
+    tasks = tasks_of((40, 60), seed=23, pretrained=np.ones((DY, DX)))
+    mixed = ll.simulate_sequence(tasks, ["bitfit", "qlora:2"], trials=64, seed=0)
+    one = ll.monte_carlo(tasks[0], trials=2000, seed=1, method="bitfit")
+    assert abs(mixed.risks[1, 0] - one.risk) < critical_z(1) * np.hypot(mixed.stderr[1, 0], one.stderr)
+    with refused("problems", "stages whose risk has a mean", "ia3 at n = 2"):
+        ll.simulate_sequence([tasks[0].replace(n=2)], "ia3", trials=4, seed=0)
+    with refused("methods", "one for each of 2 problems"):
+        ll.simulate_sequence(tasks, ["fft"], trials=4, seed=0)
+    short = [task.replace(n=DX + 3) for task in tasks]
+    assert np.all(np.isnan(ll.simulate_sequence(short, "fft", trials=4, seed=0).stderr[1:]))

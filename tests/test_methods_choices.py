@@ -1,0 +1,147 @@
+"""Which method within a budget, how many samples, and how far single data sets lie from the mean."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from comparisons import critical_z
+from refusals import refused
+
+import linreg_lora as ll
+from linreg_lora.errors import InvalidInput
+
+PROBLEM = ll.Problem(n=40, dx=14, dy=9, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+SIZES = ["--n=40", "--dx=14", "--dy=9", "--spectrum=3,2,1", "--noise-std=1"]
+
+
+@pytest.mark.parametrize("budget", [0, 9, 23, 50, 100, 126, 10**6])
+def test_no_method_in_the_budget_is_better(budget):
+    """Against a search written out: every rank of four methods, and those without one."""
+    names = [f"lora:{r}" for r in range(10)] + [f"frozen-a:{r}" for r in range(1, 15)]
+    names += [f"frozen-b:{r}" for r in range(1, 10)] + ["bitfit", "fft"]
+    each = [ll.expected_risk(PROBLEM, method=name) for name in names]
+    within = [one for one in each if one.parameters <= budget]
+    least = min(within, key=lambda one: (one.risk, one.parameters))
+    found = ll.best_under_budget(PROBLEM, budget, ["lora", "frozen-a", "frozen-b", "bitfit", "fft"])
+    assert (found.method, found.parameters) == (least.method, least.parameters)
+    assert found.risk == pytest.approx(least.risk, rel=1e-9)
+    assert ll.best_under_budget(PROBLEM, budget).risk <= found.risk * (1 + 1e-9)
+    assert [one.risk for one in found.each] == sorted(one.risk for one in found.each)
+
+
+def test_more_parameters_do_no_worse():
+    risks = [ll.best_under_budget(PROBLEM, budget).risk for budget in range(0, 140, 20)]
+    assert all(b <= a for a, b in itertools.pairwise(risks))
+
+
+def test_methods_that_change_the_base_are_searched_where_they_are_named():
+    a0 = np.random.default_rng(0).standard_normal((9, 14))
+    known = PROBLEM.replace(pretrained=a0)
+    found = ll.best_under_budget(known, 60, ["qlora", "pissa"])
+    each = [ll.expected_risk(known, method=f"{name}:{r}").risk for name in ("qlora", "pissa") for r in (1, 2)]
+    assert found.risk == pytest.approx(min(each))
+    everything = ll.best_under_budget(known, 60)
+    assert not any(one.method.startswith(("qlora", "pissa")) for one in everything.each)
+    with refused("parameters", "a budget that some method fits", "60 parameters"):
+        ll.best_under_budget(PROBLEM, 60, ["qlora"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "methods", "field"),
+    [(-1, None, "parameters"), (2.5, None, "parameters"), (5, ["fft"], "parameters"), (5, [], "methods"),
+     (5, "lora", "methods"), (5, ["chain"], "methods"), (5, ["lora:2"], "methods")],
+)  # fmt: skip
+def test_budgets_that_are_none_are_refused(budget, methods, field):
+    with refused(field):
+        ll.best_under_budget(PROBLEM, budget, methods)
+
+
+@pytest.mark.parametrize("method", ["fft", "lora:3", "frozen-b:3", "chain:1:3"])
+def test_one_sample_less_does_not_do(method):
+    reached = ll.expected_risk(PROBLEM.replace(n=10**6), method=method).risk
+    for target in (reached + 0.5, reached + 2.0):
+        found = ll.samples_needed(PROBLEM, target, method)
+        at, before = (ll.expected_risk(PROBLEM.replace(n=n), method=method).risk for n in (found.n, found.n - 1))
+        assert at <= target < before
+        assert found.risk == at
+
+
+def test_samples_of_fft_are_those_of_its_formula():
+    """Tr(Sigma_eps) dx / (n - dx - 1) <= risk, solved for n."""
+    for target in (0.1, 1.0, 7.0):
+        assert ll.samples_needed(PROBLEM, target, "fft").n == int(np.ceil(9 * 14 / target)) + 15
+
+
+def test_a_risk_out_of_reach_says_what_many_samples_leave():
+    with refused("risk", "one that lora:1 reaches", "many samples leave 5"):
+        ll.samples_needed(PROBLEM, 1.0, "lora:1")
+    with refused("risk", "a finite number >= 0"):
+        ll.samples_needed(PROBLEM, -1.0, "lora:1")
+    with pytest.raises(InvalidInput, match="whose expected risk theory knows, received lora-ga:1"):
+        ll.samples_needed(PROBLEM, 1.0, "lora-ga:1")
+    assert ll.samples_needed(PROBLEM, 14.0, "lora:0").n == 1
+
+
+def test_the_spread_is_that_of_plain_fits():
+    """Quantiles of 2000 draws against 2000 of plain NumPy: shares below each, 1e-6 false alarms over five."""
+    found = ll.risk_spread(PROBLEM, "lora:2", trials=2000, seed=1)
+    rng, risks = np.random.default_rng(2), []
+    for _ in range(2000):
+        x = rng.standard_normal((14, 40))
+        full = (PROBLEM.shift @ x + rng.standard_normal((9, 40))) @ np.linalg.pinv(x)
+        u = np.linalg.svd(full @ x)[0][:, :2]
+        risks.append(np.sum((u @ (u.T @ full) - PROBLEM.shift) ** 2))
+    for share, level in found.quantiles.items():
+        below = np.mean(np.array(risks) <= level)
+        assert abs(below - share) < critical_z(5) * np.sqrt(2 * share * (1 - share) / 2000)
+    assert found.std == pytest.approx(np.std(risks), rel=0.15)
+    low, high = found.median_interval
+    assert low < found.quantiles[0.5] < high
+
+
+def test_where_no_variance_exists_quantiles_do():
+    found = ll.risk_spread(PROBLEM.replace(n=17), "fft", trials=64, seed=0)
+    assert np.isnan(found.std)
+    assert "variance is infinite" in found.note
+    assert np.isinf(ll.risk_spread(PROBLEM.replace(n=14), "fft", trials=64, seed=0).mean)
+    assert np.isfinite(list(found.quantiles.values())).all()
+
+
+def test_compare_searches_a_budget(run):
+    code, out, err = run("compare", *SIZES, "--budget=50", "--method=theory", "--format=json")
+    assert (code, err) == (0, "")
+    said, found = json.loads(out), ll.best_under_budget(PROBLEM, 50)
+    assert (said["best"]["method"], said["best"]["parameters"]) == (found.method, found.parameters)
+    assert [row["method"] for row in said["methods"]] == [one.method for one in found.each]
+    assert said["methods"][0]["theory"]["risk"] == pytest.approx(found.risk)
+    assert any(line.startswith("ia3: pretrained") for line in said["best"]["left_out"])
+    code, out, err = run("compare", *SIZES, "--budget=50", "--adapt=bitfit,frozen-b", "--trials=8", "--spread")
+    assert (code, err) == (0, "")
+    assert "least risk: frozen-b" in out
+    assert "5 % to 95 % of data sets" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["--budget=-1"], "parameters"),
+        (["--budget=50", "--adapt=lora:2"], "methods"),
+        (["--budget=50", "--ridge=auto"], "ridge"),
+        (["--budget=3", "--adapt=fft"], "parameters"),
+    ],
+)
+def test_budgets_on_the_command_line_are_refused_in_one_line(run, words, field):
+    code, out, err = run("compare", *SIZES, *words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert f"{field}: expected" in err
+
+
+def test_spread_in_json(run):
+    code, out, _ = run("compare", *SIZES, "--adapt=lora:2,ia3", "--trials=40", "--spread", "--format=json")
+    assert code == 0
+    rows = {row["method"]: row["spread"] for row in json.loads(out)["methods"]}
+    direct = ll.risk_spread(PROBLEM, "lora:2", trials=40, seed=0)
+    assert rows["lora:2"]["quantiles"]["0.5"] == pytest.approx(direct.quantiles[0.5])
+    assert rows["ia3"]["note"].startswith("pretrained: expected A0")
