@@ -12,7 +12,12 @@ from linreg_lora.methods.method import Method
 
 _Make = TypeVar("_Make", bound=Callable[..., Method])
 
-_BUILT_IN = ("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3")
+_BUILT_IN = (
+    *("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "ia3_in", "features", "adapter", "lora_xs", "mica"),
+    *("svf", "mask", "tangent", "vera", "dora"),
+)
+#: Settings that may be given otherwise in Python, and are numbers in a name.
+_SETTINGS = ("rank", "count", "every")
 _PACKAGE = __name__.rpartition(".")[0]
 _makes: dict[str, Callable[..., Method]] = {}
 
@@ -67,6 +72,10 @@ def named(text: str) -> Method:
     _load()
     if not isinstance(text, str):
         raise InvalidInput("method", "a Method or its name, as in lora:4", text)
+    if "+" in text:
+        from linreg_lora.methods.sums import FrozenSum
+
+        return FrozenSum(tuple(named(part) for part in text.split("+")))
     name, *settings = (part.strip() for part in text.split(":"))
     make = _makes.get(_normal(name))
     if make is None:
@@ -164,7 +173,7 @@ def _written(name: str) -> str:
     """The name with its settings: frozen-a:rank."""
     wanted = inspect.signature(_makes[name]).parameters.values()
     needed = [p.name for p in wanted if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    optional = [p.name for p in wanted if p.name == "rank" and p.default is not p.empty]
+    optional = [p.name for p in wanted if p.name in _SETTINGS and p.default is not p.empty]
     return ":".join([name, *needed, *optional])
 
 
