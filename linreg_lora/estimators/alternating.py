@@ -3,9 +3,9 @@
     VeRA:  D = diag(b) B diag(d) A,   B and A frozen:      b given d, d given b, until neither moves
     DoRA:  D = diag(g) A0 + L,        rank(L) <= r:        g given L, L given g, |g_j| <= `bound`
 
-Both are stopped after a number of turns; the objective falls at each. Several starts, of which the best is kept: the
-problems are not convex. DoRA's class is not closed: with g_j without bound, a map of rank one beside it comes as near as
-one likes to some of rank two, so the magnitudes are bounded. Source: derived here.
+Both are stopped after a number of turns; the objective falls at each. They are not convex: DoRA has two starts, and the
+better one is kept. Its class is not closed: with g_j without bound, a map of rank one beside diag(g) A0 comes as near
+as one likes to some of rank two, so the magnitudes are bounded. Source: derived here.
 """
 
 import functools
@@ -68,8 +68,8 @@ def fit_dora(
 ) -> Float[Array, "... dy dx"]:
     """The update D = diag(g) A0 + L, |g_j| <= `bound`, after `turns` turns, the better of two starts: g = 0 and L = 0.
 
-    `inputs` X (... dx n), `outputs` Y (... dy n), `rank` r of L, `pretrained` A0 (... dy dx), without zero rows in A0 X.
-    L is of minimum norm. Arrays as in `fft.fit_fft`.
+    `inputs` X (... dx n), `outputs` Y (... dy n), `rank` r of L, `pretrained` A0 (... dy dx), without zero
+    rows in A0 X. L is of minimum norm. Arrays as in `fft.fit_fft`.
 
     >>> import linreg_lora as ll
     >>> inputs, outputs = [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [[3.0, 3.0, 6.0], [5.0, 0.0, 5.0]]

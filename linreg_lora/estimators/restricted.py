@@ -46,7 +46,8 @@ def fit_restricted(
     x, y, a0 = arrays.data(inputs, outputs, pretrained)
     target, eta = fft.residual(x, y, a0), arrays.ridge_or_none(ridge)
     u = None if output_factor is None else _outputs(output_factor, y.shape[-2])
-    b = None if input_factor is None else _features(input_factor, x.shape[-2])
+    outputs_of_u = y.shape[-2] if u is None else u.shape[1]
+    b = None if input_factor is None else _features(input_factor, x.shape[-2], outputs_of_u)
     if u is not None:
         x = x + 0.0 * u[:1, :1]  # factorisations that overlap can hang: see `fft.PseudoInverse.whiten`
         target = u.mT @ target
@@ -95,9 +96,9 @@ def _outputs(factor: ArrayLike, dy: int) -> Float[Array, "dy q"]:
     return u
 
 
-def _features(factor: ArrayLike, dx: int) -> Float[Array, "... k dx"]:
-    expected = f"B, k x {dx}, or one for each output"
+def _features(factor: ArrayLike, dx: int, q: int) -> Float[Array, "... k dx"]:
+    expected = f"B, k x {dx}, or {q} of them, one for each output"
     b = arrays.real_array("input_factor", factor, expected)
-    if b.ndim > 3 or b.shape[-1] != dx:
+    if b.shape[-1] != dx or b.shape[:-2] not in ((), (q,)):
         raise InvalidInput("input_factor", expected, f"shape {b.shape}")
     return b

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods import factors
+from linreg_lora.methods import factors, restricted
 from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -49,8 +49,8 @@ class Decoupled(Method):
         from linreg_lora.estimators import arrays
         from linreg_lora.estimators.restricted import fit_restricted
 
-        x, y, a0 = arrays.data(inputs, outputs, pretrained)
-        pieces = self.pieces(pretrained if a0 is None else a0, x.shape[-2], y.shape[-2])
+        x, y, _ = arrays.data(inputs, outputs, pretrained)
+        pieces = self.pieces(restricted.known(pretrained), x.shape[-2], y.shape[-2])
         fits = [fit_restricted(inputs, outputs, u, b, None, pretrained, ridge) for u, b in pieces]
         return Update.linear(sum(fits[1:], fits[0]))
 

@@ -16,8 +16,8 @@ from linreg_lora.problem import Problem
 class DoRA(restricted.NeedsPretrained, Method):
     """D = diag(g) A0 + L, rank(L) <= `rank`, |g_j| <= `bound`, ridgeless; rank (dx + dy) + dy parameters.
 
-    Magnitudes m_j (A0 + B A)_j / ||(A0 + B A)_j|| reach just these maps: DoRA is LoRA with IA3 on the outputs, rank 0 is
-    IA3. Without a bound the class is not closed, and a fit can run away. Fitted by turns from two starts
+    Magnitudes m_j (A0 + B A)_j / ||(A0 + B A)_j|| reach just these maps: DoRA is LoRA with IA3 on the outputs, and
+    rank 0 is IA3. Without a bound the class is not closed, and a fit can run away. Fitted by turns from two starts
     (`estimators.fit_dora`); theory knows no risk.
 
     >>> import linreg_lora as ll

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods import factors
+from linreg_lora.methods import factors, restricted
 from linreg_lora.methods.method import Method, Update, in_size
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -42,8 +42,8 @@ class InputScaling(Method):
 
         if arrays.ridge_or_none(ridge) is not None:
             raise InvalidInput("ridge", f"0 for {self.name}", ridge)
-        x, y, a0 = arrays.data(inputs, outputs, pretrained)
-        left, right = self.scaled(pretrained if a0 is None else a0, x.shape[-2], y.shape[-2])
+        x, y, _ = arrays.data(inputs, outputs, pretrained)
+        left, right = self.scaled(restricted.known(pretrained), x.shape[-2], y.shape[-2])
         return Update.linear(fit_input_scales(inputs, outputs, left, right, pretrained))
 
     def risk_of(self, problem: Problem) -> "DecoupledRisk | LinearClassRisk":

@@ -13,7 +13,7 @@ from linreg_lora.methods.registry import register_method
 class MiCA(restricted.NeedsPretrained, restricted.Restricted):
     """D = U C, U the last `directions` left singular vectors of A0, of all dy; directions dx parameters.
 
-    With `inner_rank` r, C has rank at most r. Beside outputs at random it wins where the shift moves these outputs most.
+    With `inner_rank` r, C has rank at most r. It beats random outputs where the shift moves these most.
 
     >>> import linreg_lora as ll
     >>> import numpy as np

@@ -71,8 +71,8 @@ class Restricted(Method):
         from linreg_lora.estimators import arrays
         from linreg_lora.estimators.restricted import fit_restricted
 
-        x, y, a0 = arrays.data(inputs, outputs, pretrained)
-        u, b = self.factors(pretrained if a0 is None else a0, x.shape[-2], y.shape[-2])
+        x, y, _ = arrays.data(inputs, outputs, pretrained)
+        u, b = self.factors(known(pretrained), x.shape[-2], y.shape[-2])
         return Update.linear(fit_restricted(inputs, outputs, u, b, self.inner_rank, pretrained, ridge))
 
     def reduce(self, problem: Problem) -> Reduction:
@@ -89,10 +89,23 @@ class Restricted(Method):
     def hessian_gap(self, problem: Problem) -> float | None:
         from linreg_lora.theory.decoupled import Piece, decoupled_risk
 
-        if self.inner_rank is not None:
+        reduced = self.reduce(problem).problem
+        if self.inner_rank is not None and self.inner_rank < min(reduced.input_rank, reduced.dy):
             return None
         u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
         return decoupled_risk(problem, [Piece(u, b)]).gap
+
+
+def known(pretrained: Any) -> Any:
+    """A0 as one real matrix, or nothing: its singular vectors are those of all draws."""
+    from linreg_lora.estimators import arrays
+
+    if pretrained is None:
+        return None
+    a0 = arrays.real_array("pretrained", pretrained, "A0, dy x dx")
+    if a0.ndim != 2:
+        raise InvalidInput("pretrained", "one A0 for all data, dy x dx", f"shape {a0.shape}")
+    return a0
 
 
 def left_singular(pretrained: Any, *, full: bool = False) -> Any:

@@ -38,8 +38,8 @@ EXACT = "sum_j [ (v_j + b_j) (n - 1) / (n - k_j - 1) - v_j ], exact"
 class Piece(NamedTuple):
     """Outputs that see the same features, or each its own.
 
-    `outputs` is U, dy x q with orthonormal columns (None: all outputs, as they are); `features` B, k x dx, or q x k x dx
-    with one for every output of U, in which rows of zeros count for nothing (None: all inputs).
+    `outputs` is U, dy x q with orthonormal columns (None: all outputs, as they are). `features` is B, k x dx, or
+    q x k x dx with one for every output of U, in which rows of zeros count for nothing (None: all inputs).
 
     >>> import linreg_lora as ll
     >>> import numpy as np
@@ -178,6 +178,4 @@ def _require_orthogonal(bases: Sequence[np.ndarray]) -> None:
     together = np.hstack(bases)
     error = float(np.max(np.abs(together.T @ together - np.eye(together.shape[1]))))
     if error > restricted.ORTHONORMAL:
-        raise InvalidInput(
-            "pieces", "outputs that are orthogonal to those of the others", f"ones that are {error:.2g} off"
-        )
+        raise InvalidInput("pieces", "outputs orthogonal to those of the others", f"ones that are {error:.2g} off")

@@ -6,8 +6,8 @@ th* = H^{-1} h is the best of the class, P = Delta - sum_a th*_a L_a what it mis
     J_ab = Tr L_a Sigma L_b^T Sigma_eps + 2 Tr S_a Sigma S_b Sigma,      S_a = sym(L_a^T P)
 
 Proof. Least squares solves Hhat (th - th*) = g, with Hhat = H in the mean and g_a the mean over samples of
-(L_a x)^T (P x + eps), which has mean 0. Its covariance is J / n, by Isserlis' theorem, and risk - ||P Sigma^{1/2}||^2 is
-(th - th*)^T H (th - th*).
+(L_a x)^T (P x + eps), which has mean 0. Its covariance is J / n, by Isserlis' theorem, and the excess over
+||P Sigma^{1/2}||^2 is (th - th*)^T H (th - th*).
 
 Where P = 0 and Sigma_eps = sigma^2 I, g given the inputs has the covariance sigma^2 Hhat / n, so the excess is exactly
 (sigma^2/n) E Tr H Hhat^{-1}, and to the second order
@@ -15,8 +15,8 @@ Where P = 0 and Sigma_eps = sigma^2 I, g given the inputs has the covariance sig
     risk = (sigma^2 p / n) (1 + c_2 / (p n)) + ... = sigma^2 p / (n - c_2 / p) + ...,
     c_2 = n E Tr [ H^{-1} (Hhat - H) H^{-1} (Hhat - H) ] = 2 sum_abcd H^{-1}_da H^{-1}_bc Tr G_ab Sigma G_cd Sigma,
 
-G_ab = sym(L_a^T L_b). The last form is exact for scales of independent outputs, where c_2 = 2 p, and for one scale of an
-isotropic map. With misfit the second order is not known here.
+G_ab = sym(L_a^T L_b). The last form is exact for scales of independent outputs, where c_2 = 2 p, and for one scale
+of an isotropic map. With misfit the second order is not known here.
 
 `InputScales` are classes D = M diag(l) A, which scale the features A x before a frozen M: IA3 on the inputs (A = I,
 M = A0), VeRA with its output scales frozen. With Z = A Sigma A^T, G = M^T M, T = M^T P Sigma A^T,
@@ -54,8 +54,8 @@ class LinearClassRisk(NamedTuple):
     """`misspecification` + `excess` = `risk`, in squared units of y, by an expansion in 1/n; `formula` says which.
 
     `limit`: of n (risk - misspecification). `second_order`: c_2, nan where it is not known. `dimension`: of the class.
-    `gap`: what retraining leaves of a perturbation of A0 with tau = 1. `error`: the next term, where one knows its size,
-    as a share of the risk; nan elsewhere.
+    `gap`: what retraining leaves of a perturbation of A0 with tau = 1. `error`: the size of the next term as a share of
+    the risk, where one knows it; nan elsewhere.
     """
 
     misspecification: float
