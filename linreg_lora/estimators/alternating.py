@@ -9,6 +9,7 @@ as one likes to some of rank two, so the magnitudes are bounded. Source: derived
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,7 @@ def fit_vera(
     b, a = arrays.real_array("left", left, "B, dy x r"), arrays.real_array("right", right, "A, r x dx")
     if b.shape != (y.shape[-2], a.shape[-2]) or a.shape[-1] != x.shape[-2]:
         raise InvalidInput("left, right", "B, dy x r, and A, r x dx", f"shapes {b.shape} and {a.shape}")
+    b, a = arrays.lifted(b, x.ndim), arrays.lifted(a, x.ndim)
     z, residual = a @ x, fft.residual(x, y, a0)
     gram, moment = z @ z.mT, residual @ z.mT
 
@@ -50,7 +52,7 @@ def fit_vera(
         energy = jnp.sum((rows @ gram) * rows, axis=-1)
         return jnp.where(energy > 0, jnp.sum(rows * moment, axis=-1) / jnp.where(energy > 0, energy, 1.0), 0.0)
 
-    def turn(_: int, d: Array) -> Array:
+    def turn(_: Any, d: Array) -> Array:
         return input_scales.solved(b * outputs_of(d)[..., None], gram, moment)
 
     d = jax.lax.fori_loop(0, turns, turn, jnp.ones((*gram.shape[:-2], b.shape[-1])))
@@ -108,7 +110,7 @@ def _by_turns(
         u = jnp.linalg.eigh(left @ left.mT)[1][..., left.shape[-2] - rank :]
         return u @ (u.mT @ left)
 
-    def turn(_: int, g: Array) -> Array:
+    def turn(_: Any, g: Array) -> Array:
         return jnp.clip(jnp.sum((target - low_of(g)) * known, axis=-1) / energy, -bound, bound)
 
     g = jax.lax.fori_loop(0, turns, turn, start)

@@ -37,9 +37,11 @@ def fit_input_scales(
         a = arrays.real_array("right", right, "A, p x dx")
         if a.shape != (m.shape[-1], x.shape[-2]):
             raise InvalidInput("right", f"A, {m.shape[-1]} x {x.shape[-2]}", f"shape {a.shape}")
+        a = arrays.lifted(a, x.ndim)
         z = a @ x
     if m.shape[-2:] != (y.shape[-2], z.shape[-2]):
         raise InvalidInput("left", f"M, {y.shape[-2]} x {z.shape[-2]}", f"shape {m.shape}")
+    m = arrays.lifted(m, x.ndim)
     scales = solved(m, z @ z.mT, fft.residual(x, y, a0) @ z.mT)
     scaled = m * scales[..., None, :]
     return arrays.finite(scaled if right is None else scaled @ a)

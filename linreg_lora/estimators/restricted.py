@@ -45,15 +45,16 @@ def fit_restricted(
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)
     target, eta = fft.residual(x, y, a0), arrays.ridge_or_none(ridge)
-    u = None if output_factor is None else _outputs(output_factor, y.shape[-2])
-    outputs_of_u = y.shape[-2] if u is None else u.shape[1]
+    u = None if output_factor is None else arrays.lifted(_outputs(output_factor, y.shape[-2]), x.ndim)
+    outputs_of_u = y.shape[-2] if u is None else u.shape[-1]
     b = None if input_factor is None else _features(input_factor, x.shape[-2], outputs_of_u)
     if u is not None:
-        x = x + 0.0 * u[:1, :1]  # factorisations that overlap can hang: see `fft.PseudoInverse.whiten`
+        x = x + 0.0 * u[..., :1, :1]  # factorisations that overlap can hang: see `fft.PseudoInverse.whiten`
         target = u.mT @ target
     if b is not None and b.ndim == 3:
-        update = _one_by_one(x, target, b, eta)
+        update = _one_by_one(x, target, arrays.lifted(b, x.ndim + 1), eta)
     else:
+        b = None if b is None else arrays.lifted(b, x.ndim)
         seen, magnitude = (x, None) if b is None else (b @ x, jnp.abs(b) @ jnp.abs(x))
         update = _trained(seen, target, rank, eta, magnitude)
         update = update if b is None else update @ b
@@ -76,7 +77,10 @@ def _trained(
 
 
 def _one_by_one(
-    x: Float[Array, "... dx n"], target: Float[Array, "... q n"], b: Float[Array, "q k dx"], ridge: float | Array | None
+    x: Float[Array, "... dx n"],
+    target: Float[Array, "... q n"],
+    b: Float[Array, "... q k dx"],
+    ridge: float | Array | None,
 ) -> Float[Array, "... q dx"]:
     """Every output on features of its own: rows c_j B_j."""
     seen, magnitude = b @ x[..., None, :, :], jnp.abs(b) @ jnp.abs(x[..., None, :, :])
