@@ -9,6 +9,13 @@ from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Problem
 from linreg_lora.simulation.comparison import Compared
 
+#: What the columns beside the risk are.
+_SAID = {
+    "dimension": "dimension: of the set of maps that it reaches",
+    "benefit": "benefit: worth of a sample in units of its worth to fft, for many samples",
+    "gap": "gap: what retraining leaves of the loss after e ~ N(0, I) on A0",
+}
+
 
 def compare_json(problem: Problem, compared: Sequence[Compared], pretrained_seed: int | None) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
@@ -18,7 +25,13 @@ def compare_json(problem: Problem, compared: Sequence[Compared], pretrained_seed
         out["pretrained_seed"] = pretrained_seed
     rows = []
     for one in compared:
-        row: dict[str, object] = {"method": one.method, "parameters": one.parameters}
+        row: dict[str, object] = {
+            "method": one.method,
+            "parameters": one.parameters,
+            "dimension": one.dimension,
+            "benefit": one.benefit,
+            "hessian_gap": one.hessian_gap,
+        }
         if one.theory is not None:
             row["theory"] = {
                 "risk": value(one.theory.risk),
@@ -55,6 +68,11 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
     theory, simulated = compared[0].theory is not None, compared[0].simulated
     table.add_column("method")
     table.add_column("parameters", justify="right")
+    beside = [
+        name for name in ("dimension", "benefit", "gap") if any(_beside(one)[name] is not None for one in compared)
+    ]
+    for name in beside:
+        table.add_column(name, justify="right")
     if _tuned(compared):
         table.add_column("best ridge", justify="right")
     if theory:
@@ -67,6 +85,7 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
         table.add_column("missing or in doubt", overflow="fold")
     for one in compared:
         row = [one.method, "-" if one.parameters is None else str(one.parameters)]
+        row += ["-" if (known := _beside(one)[name]) is None else number(known) for name in beside]
         if _tuned(compared):
             row.append("none" if (ridge := _ridge(one)) is None else number(ridge))
         if one.theory is not None:
@@ -79,9 +98,15 @@ def compare_table(problem: Problem, compared: Sequence[Compared], pretrained_see
     )
     if pretrained_seed is not None:
         lines.append(f"A0 iid N(0, 1) from seed {pretrained_seed}")
+    lines += [_SAID[name] for name in beside]
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     print_table(table)
+
+
+def _beside(one: Compared) -> dict[str, float | None]:
+    """What is known of a method beside its risk."""
+    return {"dimension": one.dimension, "benefit": one.benefit, "gap": one.hessian_gap}
 
 
 def _ridge(one: Compared) -> float | None:

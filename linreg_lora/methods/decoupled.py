@@ -1,6 +1,7 @@
 """Methods whose class decouples by output, into pieces U C B: each names its pieces, and the rest follows."""
 
 import abc
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,10 +57,7 @@ class Decoupled(Method):
 
     def risk_of(self, problem: Problem) -> "DecoupledRisk":
         """`theory.decoupled_risk` of the pieces."""
-        from linreg_lora.theory.decoupled import decoupled_risk
-
-        factors.require_matrices(problem)
-        return decoupled_risk(problem, self.pieces(problem.pretrained, problem.dx, problem.dy))
+        return _risk_of(self, problem)
 
     def moments(self, problem: Problem) -> Moments:
         index = self.risk_of(in_size(problem)).tail_index
@@ -90,6 +88,14 @@ class Decoupled(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return self.risk_of(problem).gap
+
+
+@functools.lru_cache(maxsize=64)
+def _risk_of(method: Decoupled, problem: Problem) -> "DecoupledRisk":
+    from linreg_lora.theory.decoupled import decoupled_risk
+
+    factors.require_matrices(problem)
+    return decoupled_risk(problem, method.pieces(problem.pretrained, problem.dx, problem.dy))
 
 
 def _entries(piece: "Piece", problem: Problem) -> int:

@@ -23,7 +23,7 @@ class IA3Inputs(restricted.NeedsPretrained, input_scales.InputScaling):
     >>> problem = ll.Problem(n=12, dx=2, dy=2, spectrum=(1.0, 1.0), noise_std=1.0, pretrained=pretrained)
     >>> found = ll.expected_risk(problem, method=ll.methods.IA3Inputs())
     >>> f"{found.parameters} parameters, about {found.risk:.2f}: {found.formula}"
-    '2 parameters, about 0.83: ||P Sigma^{1/2}||^2 + Tr(H^{-1} J) / n, to first order in 1/n'
+    '2 parameters, about 0.69: ||P Sigma^{1/2}||^2 + Tr(H^{-1} J) / n, to first order in 1/n'
     """
 
     name = "ia3-in"

@@ -1,6 +1,7 @@
 """Methods whose class is D = U C B, U and B frozen: each names its factors, and the rest follows."""
 
 import abc
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,11 +77,7 @@ class Restricted(Method):
         return Update.linear(fit_restricted(inputs, outputs, u, b, self.inner_rank, pretrained, ridge))
 
     def reduce(self, problem: Problem) -> Reduction:
-        from linreg_lora.theory.restricted import restricted_reduction
-
-        factors.require_matrices(problem)
-        u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
-        reduced, missed = restricted_reduction(problem, u, b)
+        reduced, missed = _reduced(self, problem)
         if (self.inner_rank or 0) > reduced.max_rank:
             expected = f"an integer in 0..{reduced.max_rank}, min(n, outputs, features that vary), for {self.name}"
             raise InvalidInput("rank", expected, self.inner_rank)
@@ -94,6 +91,14 @@ class Restricted(Method):
             return None
         u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
         return decoupled_risk(problem, [Piece(u, b)]).gap
+
+
+@functools.lru_cache(maxsize=64)
+def _reduced(method: Restricted, problem: Problem) -> tuple[Problem, float]:
+    from linreg_lora.theory.restricted import restricted_reduction
+
+    factors.require_matrices(problem)
+    return restricted_reduction(problem, *method.factors(problem.pretrained, problem.dx, problem.dy))
 
 
 def known(pretrained: Any) -> Any:

@@ -82,7 +82,7 @@ def input_scales_risk(problem: Problem, scales: InputScales) -> LinearClassRisk:
     >>> problem = ll.Problem(n=50, dx=2, dy=2, task_shift=shift, noise_std=1.0)
     >>> found = ll.theory.input_scales_risk(problem, ll.theory.InputScales([[1.0, 0.0], [1.0, 1.0]]))
     >>> f"{found.dimension} scales, {found.limit:.1f} / n, c_2 = {found.second_order:.2f}, risk {found.risk:.4f}"
-    '2 scales, 2.0 / n, c_2 = 4.00, risk 0.0417'
+    '2 scales, 2.0 / n, c_2 = 5.00, risk 0.0421'
     """
     problem.require_gaussian("scales of inputs by theory")
     if problem.ridge > 0:
