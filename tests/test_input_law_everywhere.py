@@ -15,7 +15,7 @@ from linreg_lora.methods.bitfit import BitFit
 from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import guaranteed
 
-GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=np.ones((4, 5)))
+GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.eye(4, 5))
 LAWS = ("t:6", "ar1:0.6", "laplace", "two-point-noise:0.5")
 #: Rooms whose functions take problems of users. Figures and the explorer make their own, which are Gaussian.
 ROOMS = ("theory", "sampling", "methods", "simulation", "sweeps")
@@ -109,6 +109,8 @@ ARGUMENTS = {
     "rank": 2, "ranks": None, "trials": 4, "draws": 4, "seed": 0, "correction": True, "flags": True,
     "input_factor": np.eye(2, 5), "output_factor": np.eye(4, 2), "extremes": guaranteed(GAUSSIAN), "ridge": 0.5,
     "samples": None, "over": "noise_std", "low": 0.1, "high": 1.0, "pretraining": None,
+    "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
+    "scales": ll.theory.InputScales(np.ones((4, 5))),
 }  # fmt: skip
 
 
@@ -177,13 +179,15 @@ def test_no_function_of_the_front_door_is_forgotten(name):
 def test_methods_by_theory_have_a_number_for_the_law_or_none(name, law):
     """Bitfit's formula is that of any uncorrelated samples; LoRA and FFT have the curve; the rest is Gaussian."""
     problem = GAUSSIAN.replace(input_law=law)
-    method = {"lora": "lora:2", "frozen-a": "frozen-a:2", "frozen-b": "frozen-b:2"}.get(name, name)
+    method = next(written for written in methods.names() if written.split(":")[0] == name).replace(":rank", ":2")
+    method = method.replace(":count", ":2").replace(":directions", ":2").replace(":every", ":2")
     if name in ("lora", "fft"):
         assert ll.expected_risk(problem, method=method).problem == problem
     elif name == "bitfit" and law != "ar1:0.6":
         assert ll.expected_risk(problem, method=method).risk == ll.expected_risk(GAUSSIAN, method=BitFit()).risk
     else:
-        with pytest.raises(ll.InvalidInput, match="input_law"):
+        reason = "theory knows, received" if name in ("dora", "vera") else "input_law"
+        with pytest.raises(ll.InvalidInput, match=reason):
             ll.expected_risk(problem, method=method)
         (compared,) = ll.compare(problem, [method], trials=8)
         assert np.isnan(compared.theory.risk)

@@ -70,17 +70,14 @@ def misspecification_covariance(problem: Problem, input_factor: object) -> np.nd
 
     Its diagonal holds the b_j. Zero, exactly, where A represents Delta to rounding.
     """
-    problem.require_gaussian("frozen factors by theory")
     return restricted.features(problem, restricted.orthonormal("input_factor", input_factor, problem.dx))[2]
 
 
 def frozen_a_reduction(problem: Problem, input_factor: object) -> Reduction:
     """The FFT problem of regressing the residual on the features A x, and Tr M."""
-    problem.require_gaussian("frozen factors by theory")
     return restricted.of_features(problem, restricted.orthonormal("input_factor", input_factor, problem.dx))
 
 
 def frozen_b_reduction(problem: Problem, output_factor: object) -> Reduction:
     """The FFT problem of the outputs B^T y, and ||(I - B B^T) Delta Sigma^{1/2}||_F^2."""
-    problem.require_gaussian("frozen factors by theory")
     return restricted.of_outputs(problem, restricted.orthonormal("output_factor", output_factor, problem.dy).T)

@@ -115,6 +115,7 @@ def of_reduction(reduction: Reduction, size: str) -> FrozenRisk:
 
 def of_outputs(problem: Problem, columns: np.ndarray) -> Reduction:
     """The problem of the outputs U^T y, U orthonormal columns, and c_U."""
+    problem.require_gaussian("frozen factors by theory")
     scale = problem.isotropic_noise_scale
     if scale is not None:
         noise_std, noise_covariance = problem.noise_std * math.sqrt(scale), None
@@ -159,6 +160,7 @@ def of_features(problem: Problem, rows: np.ndarray) -> Reduction:
 
 def features(problem: Problem, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The variances of the principal axes of B x, Delta' on them, and M, from B Sigma^{1/2} = U diag(d) V^T."""
+    problem.require_gaussian("frozen factors by theory")
     root = problem.sigma_sqrt
     values, right = principal_axes(rows @ root)
     if not len(values):
