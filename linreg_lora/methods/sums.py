@@ -15,7 +15,7 @@ class FrozenSum(decoupled.Decoupled):
     """D = U C_1 + C_2 A: frozen outputs U, and frozen features A on the outputs beside them. Exact.
 
     `parts` are one method that trains outputs (frozen-b, mica) and one that trains features (frozen-a, features, and
-    adapter at full rank), in any order. Outputs in U see all inputs, the others A x, so C_2 counts there alone.
+    adapter-full), in any order. Outputs in U see all inputs, the others A x, so C_2 counts there alone.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(), noise_std=1.0)
@@ -58,8 +58,8 @@ def _factors(part: Method, pretrained: Any, dx: int, dy: int) -> tuple[Any, Any]
     if isinstance(part, frozen_b.FrozenB):
         return part.output_factor(dy), None
     assert isinstance(part, restricted.Restricted)
-    if part.inner_rank is not None and part.inner_rank < min(pretrained.shape):
-        expected = f"parts without a rank below {min(pretrained.shape)} of what they train"
+    if part.inner_rank is not None:
+        expected = "parts of which any map is trained, not one of low rank"
         raise InvalidInput("method", expected, part.name, "their sum does not decouple by output")
     return part.factors(pretrained, dx, dy)
 

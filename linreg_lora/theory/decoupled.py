@@ -51,11 +51,27 @@ class Piece(NamedTuple):
     features: np.ndarray | None = None
 
 
+class Outputs(NamedTuple):
+    """Outputs that see as many features: sums over them of b_j (`missed`) and v_j (`noise`), k_j each (`size`), and how
+    many they are (`count`); bias and variance.
+    """
+
+    missed: float
+    noise: float
+    size: int
+    count: int
+    bias: float
+    variance: float
+    exact: bool
+    flagged: bool
+
+
 class DecoupledRisk(NamedTuple):
     """`misspecification` + `bias` + `variance` = `risk`, in squared units of y; the first four as in `FrozenRisk`.
 
-    `dimension`: of the class where inputs vary, sum_j k_j. `limit`: of n (risk - misspecification). `gap`: what
-    retraining leaves of a perturbation, with tau = 1. `tail_index`: E risk^m is finite iff m < it.
+    `outputs`: what it is the sum of. `dimension`: of the class where inputs vary, sum_j k_j. `limit`: of
+    n (risk - misspecification). `gap`: what retraining leaves of a perturbation, with tau = 1. `tail_index`: E risk^m
+    is finite iff m < it.
     """
 
     misspecification: float
@@ -67,23 +83,11 @@ class DecoupledRisk(NamedTuple):
     limit: float
     gap: float
     tail_index: float
+    outputs: tuple[Outputs, ...]
 
     @property
     def risk(self) -> float:
         return math.inf if math.isinf(self.variance) else self.misspecification + self.bias + self.variance
-
-
-class _Fit(NamedTuple):
-    """Outputs with as many features each: what they miss, their noise, how many features; bias and variance."""
-
-    missed: float
-    noise: float
-    size: int
-    outputs: int
-    bias: float
-    variance: float
-    exact: bool
-    flagged: bool
 
 
 def decoupled_risk(problem: Problem, pieces: Sequence[Piece]) -> DecoupledRisk:
@@ -107,7 +111,7 @@ def decoupled_risk(problem: Problem, pieces: Sequence[Piece]) -> DecoupledRisk:
     _require_orthogonal(bases)
     captured = sum((u @ (u.T @ target) for u in bases), np.zeros_like(target))
     untouched = float(np.sum(restricted.without_rounding(target - captured, target) ** 2))
-    fits: list[_Fit] = []
+    fits: list[Outputs] = []
     kept_energy = 0.0
     for piece, basis in zip(pieces, bases, strict=True):
         for rows, columns in _families(problem, piece, basis):
@@ -123,14 +127,17 @@ def decoupled_risk(problem: Problem, pieces: Sequence[Piece]) -> DecoupledRisk:
         variance=sum(fit.variance for fit in fits),
         formula=_formula(problem, fits),
         flagged=any(fit.flagged for fit in fits),
-        dimension=sum(fit.size * fit.outputs for fit in fits),
+        dimension=sum(fit.size * fit.count for fit in fits),
         limit=sum((fit.missed + fit.noise) * fit.size for fit in fits),
         gap=problem.dy * float(np.trace(problem.sigma)) - kept_energy,
         tail_index=min((_tail(problem, fit) for fit in fits), default=math.inf),
+        outputs=tuple(fits),
     )
 
 
-def _fit(problem: Problem, columns: np.ndarray, rows: np.ndarray | None, right: np.ndarray, target: np.ndarray) -> _Fit:
+def _fit(
+    problem: Problem, columns: np.ndarray, rows: np.ndarray | None, right: np.ndarray, target: np.ndarray
+) -> Outputs:
     """Outputs `columns` on features whose row space in the metric of Sigma is that of `right`."""
     own = columns.T @ target
     miss = np.zeros_like(own) if rows is None else restricted.without_rounding(own - (own @ right.T) @ right, target)
@@ -138,21 +145,21 @@ def _fit(problem: Problem, columns: np.ndarray, rows: np.ndarray | None, right: 
     size = problem.input_rank if rows is None else len(right)
     if problem.ridge == 0 and problem.n > size + 1:
         variance = (noise + missed) * size / (problem.n - size - 1)
-        return _Fit(missed, noise, size, columns.shape[1], 0.0, variance, True, False)
+        return Outputs(missed, noise, size, columns.shape[1], 0.0, variance, True, False)
     reduced = restricted.of_outputs(problem, columns).problem
     reduction = restricted.Reduction(reduced, 0.0) if rows is None else restricted.of_features(reduced, rows)
     found = restricted.of_reduction(reduction, "k_j")
     exact = found.formula.endswith("exact")
-    return _Fit(missed, noise, size, columns.shape[1], found.bias, found.variance, exact, found.flagged)
+    return Outputs(missed, noise, size, columns.shape[1], found.bias, found.variance, exact, found.flagged)
 
 
-def _formula(problem: Problem, fits: Sequence[_Fit]) -> str:
+def _formula(problem: Problem, fits: Sequence[Outputs]) -> str:
     if problem.ridge == 0 and all(problem.n > fit.size + 1 for fit in fits):
         return EXACT
     return OF_EACH + (", exact" if all(fit.exact for fit in fits) else ", of which some is an equivalent")
 
 
-def _tail(problem: Problem, fit: _Fit) -> float:
+def _tail(problem: Problem, fit: Outputs) -> float:
     if problem.ridge > 0 or fit.missed + fit.noise == 0:
         return math.inf
     return (abs(problem.n - fit.size) + 1) / 2
