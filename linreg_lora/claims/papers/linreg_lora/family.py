@@ -44,13 +44,6 @@ def one_sample_more(problem: Problem, sample: Sample) -> float:
     return found.misspecification + sum(excess)
 
 
-@register_prediction("family.many-samples")
-def many_samples(problem: Problem, sample: Sample) -> float:
-    """sum_j [ b_j + (v_j + b_j) k_j / n ]: the limit of many samples, by degrees of freedom over samples."""
-    found = _of(problem, sample)
-    return found.misspecification + found.limit / problem.n
-
-
 @register_prediction("family.nothing-is-lost")
 def nothing_is_lost(problem: Problem, sample: Sample) -> float:
     """The variance alone, of the noise: the class is taken to hold the shift."""
