@@ -28,7 +28,7 @@ DECOUPLED = tuple(name for name in LINEAR if name not in ("ia3-in", "vera-d:3"))
 PROBLEMS = {
     "dx > dy": drawn(40, 9, 5, seed=1),
     "dx < dy": drawn(24, 6, 8, seed=4),
-    "n < dx": drawn(22, 26, 7, seed=7, input_covariance=None),
+    "n < dx": drawn(22, 34, 7, seed=7, input_covariance=None),
 }
 TRIALS = 1500
 
@@ -142,9 +142,10 @@ def test_a_ridge_on_the_trained_map():
 @pytest.mark.parametrize("name", ["features:4", "mask:3", "tangent:2", "lora-xs:3", "frozen-b:2+frozen-a:4"])
 def test_rivals_are_rejected(name):
     """n for n - 1, misfit that is no noise, and one degree of freedom more: the draws that agree with theory reject
-    each at the same level, 1e-6 over all. They lie 9 to 200 standard errors off.
+    each at the same level, 1e-6 over all. They lie 15 to 170 standard errors off.
     """
-    problem, method = reference(16), named(name)
+    method = named(name)
+    problem = reference(30 if name in ("tangent:2", "frozen-b:2+frozen-a:4") else 16)  # 8 moments of the risk
     drawn_ = ll.monte_carlo(problem, trials=20000, seed=5, method=name)
     bound = critical_z(20)
     pieces = _outputs(method, problem)
@@ -155,7 +156,7 @@ def test_rivals_are_rejected(name):
     rivals = {
         "n for n - 1": sum(b + (v + b) * k / (n - k) for v, b, k in pieces),
         "misfit is no noise": sum(b + v * k / (n - k - 1) for v, b, k in pieces),
-        "one more": sum(b + (v + b) * (k + 1) / (n - k - 2) for v, b, k in pieces if k),
+        "one more": sum(b + (v + b) * (k + 1) / (n - k - 2) if k else b for v, b, k in pieces),
     }
     for said, wrong in rivals.items():
         assert abs(wrong - drawn_.risk) > 2 * bound * drawn_.stderr, (said, wrong, drawn_.risk, drawn_.stderr)
