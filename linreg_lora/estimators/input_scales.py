@@ -32,7 +32,7 @@ def fit_input_scales(
     """
     x, y, a0 = arrays.data(inputs, outputs, pretrained)
     m = arrays.real_array("left", left, "M, dy x p")
-    z = x
+    a, z = None, x
     if right is not None:
         a = arrays.real_array("right", right, "A, p x dx")
         if a.shape != (m.shape[-1], x.shape[-2]):
@@ -44,7 +44,7 @@ def fit_input_scales(
     m = arrays.lifted(m, x.ndim)
     scales = solved(m, z @ z.mT, fft.residual(x, y, a0) @ z.mT)
     scaled = m * scales[..., None, :]
-    return arrays.finite(scaled if right is None else scaled @ a)
+    return arrays.finite(scaled if a is None else scaled @ a)
 
 
 def solved(

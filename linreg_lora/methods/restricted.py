@@ -53,7 +53,8 @@ class Restricted(Method):
     """
 
     broadcasts = True
-    inner_rank: int | None = None
+    #: None or r, a field or a property.
+    inner_rank: Any = None
 
     @abc.abstractmethod
     def factors(self, pretrained: Any, dx: int, dy: int) -> tuple[Any, Any]:

@@ -59,7 +59,7 @@ class Outputs(NamedTuple):
     missed: float
     noise: float
     size: int
-    count: int
+    number: int
     bias: float
     variance: float
     exact: bool
@@ -127,7 +127,7 @@ def decoupled_risk(problem: Problem, pieces: Sequence[Piece]) -> DecoupledRisk:
         variance=sum(fit.variance for fit in fits),
         formula=_formula(problem, fits),
         flagged=any(fit.flagged for fit in fits),
-        dimension=sum(fit.size * fit.count for fit in fits),
+        dimension=sum(fit.size * fit.number for fit in fits),
         limit=sum((fit.missed + fit.noise) * fit.size for fit in fits),
         gap=problem.dy * float(np.trace(problem.sigma)) - kept_energy,
         tail_index=min((_tail(problem, fit) for fit in fits), default=math.inf),

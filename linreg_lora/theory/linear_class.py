@@ -28,6 +28,7 @@ Generators that are redundant give a pseudo-inverse. Source: derived here.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -147,7 +148,9 @@ def linear_class_risk(problem: Problem, generators: object) -> LinearClassRisk:
     return _expanded(problem, float(np.sum(missed**2)), float(np.sum(inverse * j)), count, gap, c2)
 
 
-def _expanded(problem: Problem, missed: float, limit: float, count: int, gap: float, c2) -> LinearClassRisk:
+def _expanded(
+    problem: Problem, missed: float, limit: float, count: int, gap: float, c2: Callable[[], float]
+) -> LinearClassRisk:
     n = problem.n
     if missed > 0 or problem.isotropic_noise_scale is None:
         return LinearClassRisk(missed, limit / n, limit, math.nan, count, gap, math.nan, FIRST)
