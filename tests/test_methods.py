@@ -263,7 +263,7 @@ def test_given_factors_are_told_apart():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("lroa:4", "method: expected one of bitfit, .*received lroa:4; did you mean lora:rank"),
+        ("lroa:4", "method: expected one of adapter:rank, .*received lroa:4; did you mean lora:rank"),
         ("lora", "method: expected lora:rank, the settings being numbers, received lora$"),
         ("lora:two", "expected lora:rank, the settings"),
         ("lora:-1", "method: expected rank: an integer >= 0, received lora:-1"),

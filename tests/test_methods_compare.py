@@ -60,7 +60,7 @@ def test_one_way_alone(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--adapt=bitfti"], "method: expected one of bitfit, .*received bitfti; did you mean bitfit"),
+        (["--adapt=bitfti"], "method: expected one of adapter:rank, .*received bitfti; did you mean bitfit"),
         (["--adapt="], "method: expected one of"),
         (["--adapt=fft,fft"], "adapt: expected each method once, received fft"),
         (["--adapt=fft", "--trials=1"], "trials: expected at least 2"),

@@ -103,7 +103,7 @@ def test_inputs_without_variance_do_not_count():
     result = frozen.frozen_a_risk(problem, np.eye(3, 5))
     missed = 3 * np.sum(delta[:, 3] ** 2) + np.sum(delta[:, 4] ** 2)
     np.testing.assert_allclose(result[:3], [missed, 0.0, (3 + missed) * 2 / 9], rtol=1e-12)
-    with pytest.raises(InvalidInput, match="input_factor: expected features A x with some variance"):
+    with pytest.raises(InvalidInput, match="input_factor: expected features B x with some variance"):
         frozen.frozen_a_risk(problem, np.eye(5)[2:3])
 
 

@@ -11,6 +11,13 @@ from linreg_lora.problem import Problem
 from linreg_lora.simulation.comparison import Compared
 from linreg_lora.simulation.spread import Spread
 
+#: What the columns beside the risk are.
+_SAID = {
+    "dimension": "dimension: of the set of maps that it reaches",
+    "benefit": "benefit: worth of a sample in units of its worth to fft, for many samples",
+    "gap": "gap: what retraining leaves of the loss after e ~ N(0, I) on A0",
+}
+
 
 def compare_json(
     problem: Problem,
@@ -35,7 +42,13 @@ def compare_json(
         }
     rows = []
     for place, one in enumerate(compared):
-        row: dict[str, object] = {"method": one.method, "parameters": one.parameters}
+        row: dict[str, object] = {
+            "method": one.method,
+            "parameters": one.parameters,
+            "dimension": one.dimension,
+            "benefit": one.benefit,
+            "hessian_gap": one.hessian_gap,
+        }
         if one.theory is not None:
             row["theory"] = {
                 "risk": value(one.theory.risk),
@@ -80,6 +93,11 @@ def compare_table(
     theory, simulated = compared[0].theory is not None, compared[0].simulated
     table.add_column("method")
     table.add_column("parameters", justify="right")
+    beside = [
+        name for name in ("dimension", "benefit", "gap") if any(_beside(one)[name] is not None for one in compared)
+    ]
+    for name in beside:
+        table.add_column(name, justify="right")
     if _tuned(compared):
         table.add_column("best ridge", justify="right")
     if theory:
@@ -94,6 +112,7 @@ def compare_table(
         table.add_column("missing or in doubt", overflow="fold")
     for place, one in enumerate(compared):
         row = [one.method, "-" if one.parameters is None else str(one.parameters)]
+        row += ["-" if (known := _beside(one)[name]) is None else number(known) for name in beside]
         if _tuned(compared):
             row.append("none" if (ridge := _ridge(one)) is None else number(ridge))
         if one.theory is not None:
@@ -111,6 +130,7 @@ def compare_table(
     if best is not None:
         lines += [f"least risk: {best.method}, {best.parameters} parameters" + (f" ({best.note})" if best.note else "")]
         lines += [f"left out: {reason}" for reason in best.left_out]
+    lines += [_SAID[name] for name in beside]
     table.caption = "\n".join(lines)
     table.caption_justify = "left"
     print_table(table)
@@ -132,6 +152,11 @@ def _between(spread: Spread | str) -> str:
     if isinstance(spread, str):
         return "none"
     return f"{number(spread.quantiles[0.05])} to {number(spread.quantiles[0.95])}"
+
+
+def _beside(one: Compared) -> dict[str, float | None]:
+    """What is known of a method beside its risk."""
+    return {"dimension": one.dimension, "benefit": one.benefit, "gap": one.hessian_gap}
 
 
 def _ridge(one: Compared) -> float | None:

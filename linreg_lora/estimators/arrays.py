@@ -55,7 +55,12 @@ def aligned(**arrays: Array) -> list[Array]:
         shapes = ", ".join(str(a.shape[:-2]) for a in arrays.values())
         raise InvalidInput(", ".join(arrays), "leading dimensions that broadcast", shapes) from None
     most = max(a.ndim for a in arrays.values())
-    return [a.reshape((1,) * (most - a.ndim) + a.shape) for a in arrays.values()]
+    return [lifted(a, most) for a in arrays.values()]
+
+
+def lifted(array: Array, ndim: int) -> Array:
+    """`array` with leading dimensions of size 1, `ndim` in all."""
+    return array.reshape((1,) * (ndim - array.ndim) + array.shape)
 
 
 def real_array(field: str, value: ArrayLike, expected: str) -> Float[Array, "... rows columns"]:

@@ -40,6 +40,16 @@ class BitFit(Method):
         offset = fit_bitfit(inputs, outputs, pretrained)
         return Update(jnp.zeros((*offset.shape, x.shape[-2])), offset)
 
+    def dimension(self, problem: Problem) -> int | None:
+        return problem.dy
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        return problem.pretrained_risk + problem.noise_trace
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        """That of doing nothing: the offset undoes no perturbation of A0."""
+        return problem.dy * float(problem.sigma.trace())
+
     def expected_risk(self, problem: Problem) -> MethodRisk:
         from linreg_lora.theory.bitfit import bitfit_risk
 

@@ -49,6 +49,11 @@ class FrozenA(factors.Frozen, Method):
         x, _, _ = arrays.data(inputs, outputs, pretrained)
         return Update.linear(fit_frozen_a(inputs, outputs, self.input_factor(x.shape[-2]), pretrained, ridge))
 
+    def hessian_gap(self, problem: Problem) -> float | None:
+        from linreg_lora.theory.decoupled import Piece, decoupled_risk
+
+        return decoupled_risk(problem, [Piece(None, self.input_factor(problem.dx))]).gap
+
     def reduce(self, problem: Problem) -> Reduction:
         from linreg_lora.theory.frozen import frozen_a_reduction
 

@@ -47,6 +47,11 @@ class FrozenB(factors.Frozen, Method):
         _, y, _ = arrays.data(inputs, outputs, pretrained)
         return Update.linear(fit_frozen_b(inputs, outputs, self.output_factor(y.shape[-2]), pretrained, ridge))
 
+    def hessian_gap(self, problem: Problem) -> float | None:
+        from linreg_lora.theory.decoupled import Piece, decoupled_risk
+
+        return decoupled_risk(problem, [Piece(self.output_factor(problem.dy))]).gap
+
     def reduce(self, problem: Problem) -> Reduction:
         from linreg_lora.theory.frozen import frozen_b_reduction
 

@@ -31,5 +31,8 @@ class FullFineTuning(Method):
 
         return Update.linear(fit_fft(inputs, outputs, pretrained, ridge))
 
+    def hessian_gap(self, problem: Problem) -> float | None:
+        return 0.0
+
     def reduce(self, problem: Problem) -> Reduction:
         return Reduction(problem, 0.0)

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.registry import register_method
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
+
+if TYPE_CHECKING:
+    from linreg_lora.theory.decoupled import DecoupledRisk
 
 
 @register_method("ia3")
@@ -49,6 +52,24 @@ class IA3(Method):
         if ia3_risk(in_size(problem)).misspecification + problem.noise_trace == 0 or problem.n > 4:
             return Moments.FINITE
         return Moments.NO_VARIANCE if problem.n > 2 else Moments.NO_MEAN
+
+    def dimension(self, problem: Problem) -> int | None:
+        return self._class(problem).dimension
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        return self._class(problem).limit
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        return self._class(problem).gap
+
+    def _class(self, problem: Problem) -> "DecoupledRisk":
+        """Output j sees row j of A0, and no other feature."""
+        from linreg_lora.theory.decoupled import Piece, decoupled_risk
+        from linreg_lora.theory.ia3 import ia3_risk
+
+        ia3_risk(problem)
+        assert problem.pretrained is not None
+        return decoupled_risk(problem, [Piece(None, problem.pretrained[:, None, :])])
 
     def expected_risk(self, problem: Problem) -> MethodRisk:
         from linreg_lora.theory.ia3 import ia3_risk

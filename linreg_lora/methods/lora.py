@@ -42,6 +42,11 @@ class LoRA(Method):
 
         return Update.linear(fit_lora(inputs, outputs, self.rank, pretrained, ridge))
 
+    def hessian_gap(self, problem: Problem) -> float | None:
+        from linreg_lora.theory.hessian import expected_gap_at_optimum
+
+        return expected_gap_at_optimum(problem, self.rank, perturbation_std=1.0, loss="squared")
+
     def reduce(self, problem: Problem) -> Reduction:
         if self.rank > problem.max_rank:
             expected = f"an integer in 0..{problem.max_rank} (the largest is min(n, dx, dy), where LoRA is FFT)"

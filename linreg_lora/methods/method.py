@@ -9,6 +9,8 @@ knows its risk, also `reduce` or `expected_risk`. `register_method` gives it a n
 import abc
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from linreg_lora.errors import InvalidInput
 from linreg_lora.input_law import IidEntries
 from linreg_lora.methods import result
@@ -109,6 +111,38 @@ class Method(abc.ABC):
         """
         reduced = self.reduce(in_size(problem))
         return Moments.FINITE if reduced is None or reduced.rank == 0 else reduced.problem.moments
+
+    def dimension(self, problem: Problem) -> int | None:
+        """Of the set of maps that it reaches; None: not known. Of a reduction, that of LoRA or FFT there."""
+        reduced = self.reduce(problem)
+        if reduced is None:
+            return None
+        dx, dy = reduced.problem.input_rank, reduced.problem.dy
+        return dx * dy if reduced.rank is None else reduced.rank * (dx + dy - reduced.rank)
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        """V, the limit of n (risk - least risk of the class) for n -> infinity; None: not known.
+
+        Of a reduction, that of LoRA (`theory.large_sample_limit`) or FFT there; not where it would have to be drawn.
+        V / (dx Tr Sigma_eps) is what a sample is worth to the method, in units of what it is worth to FFT, where
+        samples are many.
+        """
+        from linreg_lora.theory.capacity import large_sample_limit
+
+        reduced = self.reduce(problem)
+        if reduced is None:
+            return None
+        other, rank = reduced.problem, reduced.rank
+        full = min(other.input_rank, other.dy)
+        if rank is None or rank == full:
+            return other.noise_trace * other.input_rank
+        values = other.whitened_spectrum
+        planted = int(sum(values > max(other.dx, other.dy) * float(np.finfo(float).eps) * values[0]))
+        return large_sample_limit(other, rank).limit if rank <= planted else None
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        """Rise of the least population loss E||y - A x||^2 after e ~ N(0, I) on A0 and retraining; None: not known."""
+        return None
 
     def expected_risk(self, problem: Problem) -> result.MethodRisk:
         """The expected excess risk by theory. Raises `InvalidInput` where theory knows none."""

@@ -13,8 +13,11 @@ from linreg_lora.methods.method import Method
 _Make = TypeVar("_Make", bound=Callable[..., Method])
 
 _BUILT_IN = (
-    "full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "prompt", "prefix", "chain", "qlora", "pissa", "lora_ga",
-)  # fmt: skip
+    *("full", "lora", "frozen_a", "frozen_b", "bitfit", "ia3", "ia3_in", "features", "adapter", "lora_xs", "mica"),
+    *("svf", "mask", "tangent", "vera", "dora", "prompt", "prefix", "chain", "qlora", "pissa", "lora_ga"),
+)
+#: Settings that may be given otherwise in Python, and are numbers in a name.
+_SETTINGS = ("rank", "count", "every")
 _PACKAGE = __name__.rpartition(".")[0]
 _makes: dict[str, Callable[..., Method]] = {}
 
@@ -72,6 +75,10 @@ def named(text: str) -> Method:
     head, plus, tail = text.rpartition("+")
     if plus and _normal(tail) == "bias":
         return _with_bias(head)
+    if plus:
+        from linreg_lora.methods.sums import FrozenSum
+
+        return FrozenSum(tuple(named(part) for part in text.split("+")))
     name, *settings = (part.strip() for part in text.split(":"))
     make = _makes.get(_normal(name))
     if make is None:
@@ -178,7 +185,7 @@ def _written(name: str) -> str:
     """The name with its settings: frozen-a:rank."""
     wanted = inspect.signature(_makes[name]).parameters.values()
     needed = [p.name for p in wanted if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    optional = [p.name for p in wanted if p.name == "rank" and p.default is not p.empty]
+    optional = [p.name for p in wanted if p.name in _SETTINGS and p.default is not p.empty]
     return ":".join([name, *needed, *optional])
 
 

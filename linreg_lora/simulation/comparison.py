@@ -22,12 +22,20 @@ _NO_RIDGE = "simulated without a ridge: theory knows no best one"
 
 
 class Compared(NamedTuple):
-    """One method: its name, how many numbers it trains (None: it could not say), and its risks as far as wanted."""
+    """One method: its name, how many numbers it trains (None: it could not say), and its risks as far as wanted.
+
+    Then what is known of it beside its risk (None: not known): `dimension`, that of the set of maps it reaches;
+    `benefit`, V / (dx Tr Sigma_eps), the worth of a sample in units of its worth to FFT, for n -> infinity; and
+    `hessian_gap`, what retraining leaves of the loss after e ~ N(0, I) on A0 (`Method.hessian_gap`).
+    """
 
     method: str
     parameters: int | None
     theory: MethodRisk | None
     simulated: MethodRisk | None
+    dimension: int | None = None
+    benefit: float | None = None
+    hessian_gap: float | None = None
 
 
 def compare(
@@ -76,9 +84,26 @@ def compare(
     if "theory" not in computed_by:
         theory = [None] * len(methods)
     return [
-        Compared(method.name, (mine or its).parameters, mine, its)  # type: ignore[union-attr]
+        Compared(method.name, (mine or its).parameters, mine, its, *_beside_risk(method, problem))  # type: ignore[union-attr]
         for method, mine, its in zip(methods, theory, simulated, strict=True)
     ]
+
+
+def _beside_risk(method: Method, problem: Problem) -> tuple[int | None, float | None, float | None]:
+    """Dimension, benefit and Hessian gap of a method; None where one is not known, or the method raises."""
+    if not problem.input_law.is_gaussian:
+        problem = problem.replace(input_law="gaussian")
+    found: list[float | None] = []
+    for ask in (method.dimension, method.variance_limit, method.hessian_gap):
+        try:
+            value = ask(problem)
+        except Exception:  # a user's method may raise anything; its risk says why
+            value = None
+        found.append(None if value is None or not math.isfinite(value) else value)
+    dimension, limit, gap = found
+    full = problem.input_rank * problem.noise_trace
+    benefit = limit / full if limit is not None and full > 0 else None
+    return None if dimension is None else int(dimension), benefit, gap
 
 
 def _with_own_ridges(

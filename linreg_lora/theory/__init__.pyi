@@ -11,6 +11,7 @@ from . import crossings as crossings
 from . import curve as curve
 from . import data_benefit as data_benefit
 from . import decisions as decisions
+from . import decoupled as decoupled
 from . import depth as depth
 from . import effective as effective
 from . import equivalent as equivalent
@@ -20,12 +21,14 @@ from . import fft as fft
 from . import floor as floor
 from . import forgetting as forgetting
 from . import frozen as frozen
+from . import haar as haar
 from . import heavy_tails as heavy_tails
 from . import hessian as hessian
 from . import ia3 as ia3
 from . import iid_entries as iid_entries
 from . import input_mean as input_mean
 from . import input_perturbation as input_perturbation
+from . import linear_class as linear_class
 from . import marchenko_pastur as marchenko_pastur
 from . import notes as notes
 from . import offsets as offsets
@@ -34,6 +37,7 @@ from . import quantisation as quantisation
 from . import quantised_base as quantised_base
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
+from . import restricted as restricted
 from . import ridge_search as ridge_search
 from . import spectral_weights as spectral_weights
 from . import spiked as spiked
@@ -62,6 +66,7 @@ from .data_benefit import (
     lora_benefit,
 )
 from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
+from .decoupled import DecoupledRisk, Piece, decoupled_risk
 from .depth import output_gap, output_gap_bound
 from .effective import distance_from_threshold, effective_regularisation
 from .equivalent import Equivalent, lora_equivalent
@@ -69,14 +74,17 @@ from .expected_update import MeanUpdate, mean_update
 from .fft import FFTRisk, fft_equivalent, fft_risk
 from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
-from .frozen import FrozenRisk, frozen_a_risk, frozen_b_risk
+from .frozen import frozen_a_risk, frozen_b_risk
+from .haar import haar_frozen_a_risk, haar_frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
 from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
+from .linear_class import InputScales, LinearClassRisk, input_scales_risk, linear_class_risk
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
 from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
 from .quantised_base import qlora_risk
+from .restricted import FrozenRisk, restricted_reduction, restricted_risk
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
@@ -89,15 +97,19 @@ __all__ = [
     "BitFitRisk",
     "Composed",
     "Crossing",
+    "DecoupledRisk",
     "Equivalent",
     "FFTRisk",
     "Forgetting",
     "FrozenRisk",
     "IA3Risk",
+    "InputScales",
+    "LinearClassRisk",
     "LoraBound",
     "Loss",
     "MeanUpdate",
     "OffsetRisk",
+    "Piece",
     "QuantisationError",
     "SpectralWeights",
     "TheoremBound",
@@ -110,6 +122,7 @@ __all__ = [
     "bitfit_risk",
     "condition_number",
     "crossover",
+    "decoupled_risk",
     "detection_threshold",
     "distance_from_threshold",
     "distilled_risk",
@@ -131,11 +144,15 @@ __all__ = [
     "frozen_b_benefit",
     "frozen_b_risk",
     "gaussian_norm",
+    "haar_frozen_a_risk",
+    "haar_frozen_b_risk",
     "hessian_gap",
     "ia3_risk",
+    "input_scales_risk",
     "inverse_moment",
     "large_sample_limit",
     "least_risk",
+    "linear_class_risk",
     "lora_benefit",
     "lora_bound",
     "lora_equivalent",
@@ -151,6 +168,8 @@ __all__ = [
     "quantisation_error",
     "quantised",
     "ranks_that_beat_fft",
+    "restricted_reduction",
+    "restricted_risk",
     "rise",
     "risk_with_bias",
     "sequential_fft",

@@ -1,0 +1,107 @@
+"""Methods whose class is D = M diag(l) A: each names M and A, and the rest follows."""
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.methods import factors, restricted
+from linreg_lora.methods.method import Method, Update, in_size
+from linreg_lora.methods.result import MethodRisk
+from linreg_lora.problem import Moments, Problem
+
+if TYPE_CHECKING:
+    from linreg_lora.theory.decoupled import DecoupledRisk
+    from linreg_lora.theory.linear_class import LinearClassRisk
+
+#: The next term of an expansion, as a share of the risk, above which a number is flagged.
+_DOUBT = 0.01
+_EXPANDED = "an expansion in 1/n: it may be off by more than 1 %"
+
+
+class InputScaling(Method):
+    """D = M diag(l) A, l by least squares, ridgeless (`theory.linear_class`); exact where it decouples by output."""
+
+    broadcasts = True
+
+    @abc.abstractmethod
+    def scaled(self, pretrained: Any, dx: int, dy: int) -> tuple[Any, Any]:
+        """M, dy x p, and A, p x dx (None: the identity)."""
+
+    def decoupled(self, left: np.ndarray, right: np.ndarray | None) -> list[Any] | None:
+        """The pieces of the class where it decouples by output (`theory.Piece`), else None."""
+        return None
+
+    def parameters(self, problem: Problem) -> int:
+        return self.scaled(problem.pretrained, problem.dx, problem.dy)[0].shape[1]
+
+    def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
+        from linreg_lora.estimators import arrays
+        from linreg_lora.estimators.input_scales import fit_input_scales
+
+        if arrays.ridge_or_none(ridge) is not None:
+            raise InvalidInput("ridge", f"0 for {self.name}", ridge)
+        x, y, _ = arrays.data(inputs, outputs, pretrained)
+        left, right = self.scaled(restricted.known(pretrained), x.shape[-2], y.shape[-2])
+        return Update.linear(fit_input_scales(inputs, outputs, left, right, pretrained))
+
+    def risk_of(self, problem: Problem) -> "DecoupledRisk | LinearClassRisk":
+        """By the exact risk of `theory.decoupled` where the class decouples, else by `theory.linear_class`."""
+        from linreg_lora.theory.decoupled import decoupled_risk
+        from linreg_lora.theory.linear_class import InputScales, input_scales_risk
+
+        factors.require_matrices(problem)
+        if problem.ridge > 0:
+            raise InvalidInput("ridge", "0", problem.ridge)
+        left, right = self.scaled(problem.pretrained, problem.dx, problem.dy)
+        pieces = self.decoupled(left, right)
+        return (
+            input_scales_risk(problem, InputScales(left, right)) if pieces is None else decoupled_risk(problem, pieces)
+        )
+
+    def moments(self, problem: Problem) -> Moments:
+        """Those of m = min(n, n dy - p + 1): E risk^k exists where m > 2 k; M and A in general position.
+
+        All scales but s of them are 0 on a set of s - 1 dimensions, where n min(s, dy) equations must fail together for
+        the normal equations to be singular; s = 1 and s = p are the extremes.
+        """
+        left, right = self.scaled(problem.pretrained, problem.dx, problem.dy)
+        pieces = self.decoupled(left, right)
+        if problem.noise_trace == 0 and getattr(self.risk_of(in_size(problem)), "misspecification", 1.0) == 0:
+            return Moments.FINITE
+        p = left.shape[1]
+        apart = problem.n if pieces is not None else min(problem.n, problem.n * problem.dy - p + 1)
+        return Moments.NO_MEAN if apart <= 2 else Moments.NO_VARIANCE if apart <= 4 else Moments.FINITE
+
+    def expected_risk(self, problem: Problem) -> MethodRisk:
+        from linreg_lora.theory.linear_class import LinearClassRisk
+
+        if not problem.input_law.is_gaussian:
+            remedy = "simulate it (monte_carlo)"
+            raise InvalidInput("input_law", f"gaussian for {self.name} by theory", problem.input_law.text, remedy)
+        found, moments = self.risk_of(problem), self.moments(problem)
+        expanded = isinstance(found, LinearClassRisk)
+        doubtful = expanded and not found.error <= _DOUBT
+        absent = moments is Moments.NO_MEAN
+        notes = (f"{self.name}: {moments} at n = {problem.n}",) if absent else (_EXPANDED,) if doubtful else ()
+        return MethodRisk(
+            problem=problem,
+            method=self.name,
+            parameters=self.parameters(problem),
+            computed_by="theory",
+            risk=float("inf") if absent else found.risk,
+            flagged=doubtful,
+            moments=moments,
+            formula=found.formula,
+            notes=notes,
+        )
+
+    def dimension(self, problem: Problem) -> int | None:
+        return self.risk_of(problem).dimension
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        return self.risk_of(problem).limit
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        return self.risk_of(problem).gap
