@@ -99,6 +99,17 @@ def test_compare_takes_methods_with_a_bias_and_a_mean_from_a_file(tmp_path):
         assert [row["method"] for row in said["methods"]] == methods.split(",")
 
 
+def test_tables_say_that_there_is_a_mean():
+    for command in (["risk"], ["compare", "--adapt", "lora:1,bitfit"]):
+        for mean, said in (([], False), (["--input-mean", "3"], True)):
+            found = run(*command, *SIZES, *mean, "--trials", "16")
+            assert found.exit_code == 0, found.output
+            assert ("inputs with a mean of norm 6" in found.stdout.replace("\n", " ")) == said
+    said = ll.expected_risk(ll.Problem(**BASE, input_mean=1.0), method="lora:1")
+    assert "Sigma + mu mu'" in said.formula
+    assert any("second moment" in note for note in said.notes)
+
+
 @pytest.mark.parametrize("text", ["a", "1,2,3,4,5", "", "nowhere.npz", "1e40"])
 def test_a_mean_that_is_none_is_one_line(text):
     found = run("risk", *SIZES, "--input-mean", text)

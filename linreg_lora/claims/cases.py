@@ -15,7 +15,8 @@ def cases(domain: Domain) -> list[Any]:
 def describe(case: Problem | Case) -> str:
     """One short line that tells a claim's cases apart."""
     if isinstance(case, Problem):
-        return f"n={case.n} dx={case.dx} dy={case.dy} sigma={case.noise_std:g}"
+        mean = "" if case.input_mean is None else f" |mu|={float((case.input_mean**2).sum()) ** 0.5:.3g}"
+        return f"n={case.n} dx={case.dx} dy={case.dy} sigma={case.noise_std:g}{mean}"
     return case.description
 
 

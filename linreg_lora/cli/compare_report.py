@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from linreg_lora.cli import grammar
 from linreg_lora.cli.risk_report import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.methods.choices import BestUnderBudget
@@ -86,7 +87,7 @@ def compare_table(
 
     table = Table(
         title=f"Excess risk, {problem.regime}: n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, "
-        f"noise std {problem.noise_std:g}, "
+        f"noise std {problem.noise_std:g}, {grammar.said_mean(problem)}"
         + ("each method with its best ridge" if _tuned(compared) else f"ridge {problem.ridge:g}"),
         title_justify="left",
     )

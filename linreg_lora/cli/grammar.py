@@ -114,6 +114,13 @@ def mean(text: str, size: int) -> "np.ndarray":
     return np.array([*given, *[0.0] * (size - len(given))])
 
 
+def said_mean(problem: "Problem") -> str:
+    """What titles say of the mean of the inputs: nothing where there is none."""
+    if problem.input_mean is None:
+        return ""
+    return f"inputs with a mean of norm {float((problem.input_mean**2).sum()) ** 0.5:.3g}, "
+
+
 def ridge(text: str) -> float | str:
     """A ridge: a number, or auto."""
     if text == AUTO:

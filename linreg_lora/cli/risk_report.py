@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linreg_lora.cli import grammar
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
@@ -93,7 +94,7 @@ def risk_table(
 
     table = Table(
         title=f"Excess risk, {problem.regime}: n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, "
-        f"noise std {problem.noise_std:g}, {_ridge_of(problem, computed or simulated)}",
+        f"noise std {problem.noise_std:g}, {grammar.said_mean(problem)}{_ridge_of(problem, computed or simulated)}",
         title_justify="left",
     )
     table.add_column("method")

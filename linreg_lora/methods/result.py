@@ -54,7 +54,12 @@ def _doubts(curve: RiskCurve, rank: int | None, flagged: bool) -> tuple[str, ...
     if rank is None or rank == curve.problem.max_rank:
         return tuple(note for note in curve.notes if note.startswith("FFT")) if flagged else ()
     said = [words.of_flagged([rank])] if flagged else []
-    return (*said, *(note for note in curve.notes if note == words.UNCORRECTED))
+    return (*said, *(note for note in curve.notes if note in (words.UNCORRECTED, f"LoRA {words.FIRST_ORDER}")))
+
+
+def _equivalent(curve: RiskCurve) -> str:
+    second = "" if curve.problem.input_mean is None else " with Sigma + mu mu' for Sigma"
+    return f"deterministic equivalent{second}"
 
 
 def of_curve(
@@ -70,7 +75,7 @@ def of_curve(
         if rank == 0:
             formula = "||Delta Sigma^{1/2}||_F^2, exact"
         elif curve.computed_by == "theory":
-            formula = curve.fft_formula if rank == curve.problem.max_rank else "deterministic equivalent"
+            formula = curve.fft_formula if rank == curve.problem.max_rank else _equivalent(curve)
     known = math.isfinite(risk) and (stderr is None or math.isfinite(stderr))
     notes = _doubts(curve, rank, flagged) if known else curve.notes
     if curve.problem != problem:

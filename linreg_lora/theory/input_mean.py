@@ -25,16 +25,12 @@ from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory import curve as centred_curve
+from linreg_lora.theory import notes
 from linreg_lora.theory.fft import FFTRisk
 from linreg_lora.theory.fft import fft_risk as centred_fft_risk
 
 WITH_MEAN = "Tr(Sigma_eps) (dx - 1 + (1 + m) 1F1(1; n/2; -n m/2)) / (n - dx - 1), m = mu' Sigma^-1 mu, exact"
 SECOND_MOMENT = "with Sigma + mu mu' for Sigma, right to first order: "
-#: What is said of risks by the second moment.
-FIRST_ORDER = (
-    "by the second moment Sigma + mu mu', for inputs with a mean: right to first order, off by up to 2 % as measured, "
-    "and more near a threshold or a spectral edge"
-)
 #: The largest share of the smallest variance that rounding may take in the second moment.
 _LOST = 1e-6
 #: From this m on 1F1 is its asymptotic series, which so many terms sum to rounding.
@@ -55,7 +51,7 @@ def fft_risk(problem: Problem) -> FFTRisk:
         return FFTRisk(math.nan, math.inf, problem.moments_note)
     if problem.ridge > 0 or problem.regime is not Regime.OVERDETERMINED:
         found = centred_fft_risk(_with_second_moment(problem))
-        note = "; ".join(filter(None, [found.note, f"FFT {FIRST_ORDER}"]))
+        note = "; ".join(filter(None, [found.note, f"FFT {notes.FIRST_ORDER}"]))
         return found._replace(formula=SECOND_MOMENT + found.formula, flagged=True, exact=False, note=note)
     n, dx, m = problem.n, problem.input_rank, mean_energy(problem)
     return FFTRisk(0.0, problem.noise_trace * (dx - 1 + (1 + m) * _kummer(n, m)) / (n - dx - 1), WITH_MEAN)
@@ -104,7 +100,7 @@ def expected_risk(problem: Problem, ranks: object, *, correction: bool, flags: b
         try:
             found = centred_curve.expected_risk(_with_second_moment(problem), chosen[inside], correction=correction)
             risk[inside], flagged[inside] = found.risk, True
-            said += [*(note for note in found.notes if not note.startswith("FFT")), f"LoRA {FIRST_ORDER}"]
+            said += [*(note for note in found.notes if not note.startswith("FFT")), f"LoRA {notes.FIRST_ORDER}"]
         except LinregLoraError as failure:
             said.append(str(failure))
     return RiskCurve(

@@ -9,6 +9,12 @@ FLAGGED = 0.1
 #: Said of a whole curve.
 UNCORRECTED = "LoRA by formula comes without its finite-size correction: Delta couples too many directions"
 
+#: Said of the equivalent with the second moment, of FFT or LoRA.
+FIRST_ORDER = (
+    "by the second moment Sigma + mu mu', for inputs with a mean: right to first order, off by up to 2 % as measured, "
+    "and more near a threshold or a spectral edge"
+)
+
 
 def of_flagged(flagged: Sequence[int]) -> str:
     """One line that names the flagged ranks; empty where there are none."""
