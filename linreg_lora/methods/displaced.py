@@ -99,9 +99,9 @@ def sees_too_little(inputs: Any) -> bool:
 class DisplacedBase(Displaced):
     """LoRA of `rank` on a base A0 - N with N given: any start that is taken off the base, such as MiLoRA's.
 
-    `displacement_of_base` is N, dy x dx; `starts_at_zero`: whether the factors' product does, as on a base only
-    stored in another way. Where N comes from the same data as the fit, as LoRA-GA's gradient may, the risk is not that
-    of this reduction: give N of other data, or of the population (-Delta Sigma is its gradient).
+    `displacement_of_base` is N, dy x dx; `starts_at_zero`: whether the factors' product does, as on a base that was
+    only stored in another way. Where N comes from the same data as the fit, as LoRA-GA's gradient may, the risk is not
+    that of this reduction: give N of other data, or of the population (-Delta Sigma is its gradient).
 
     >>> import linreg_lora as ll
     >>> import numpy as np
