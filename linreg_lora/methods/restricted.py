@@ -35,7 +35,7 @@ class NeedsPretrained:
             raise InvalidInput(field, f"an integer in 1..{largest}, {of}, for {self.name}", value)
 
     def separate(self, pretrained: Any, cuts: Sequence[int], size: int) -> None:
-        """Raise `InvalidInput` where s_c = s_{c+1} for one of `cuts`, s_i = 0 up to `size`: no direction is singled out.
+        """Raise `InvalidInput` where s_c = s_{c+1} for one of `cuts`, s_i = 0 up to `size`: directions are not unique.
 
         Two singular value decompositions would then answer for two methods. Only where A0 has values.
         """
