@@ -542,6 +542,15 @@ def test_refusals(method, field, expected):
         ll.expected_risk(problem, method=method)
 
 
+@pytest.mark.parametrize("name", ["lora-xs:1", "svf", "mica:2", "tangent:1"])
+def test_directions_that_are_not_singled_out_are_refused(name):
+    """Singular values that are equal: two decompositions would be two methods."""
+    problem = ll.Problem(n=20, dx=7, dy=5, spectrum=(2.0,), noise_std=1.0, pretrained=np.eye(5, 7))
+    with refused("pretrained", "so that", "1 and 1"):
+        ll.expected_risk(problem, method=name)
+    assert np.isnan(ll.compare(problem, [name], trials=4)[0].simulated.risk)
+
+
 def test_a_zero_column_and_a_ridge_are_refused():
     problem = drawn(20, 7, 5, seed=1)
     a0 = np.array(problem.pretrained)

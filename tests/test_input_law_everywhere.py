@@ -19,7 +19,7 @@ from linreg_lora.theory.extreme_eigenvalues import guaranteed
 from linreg_lora.theory.fft import FFTRisk
 from linreg_lora.theory.hessian import TangentSpace
 
-GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.eye(4, 5))
+GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.diag([1.0, 2, 3, 4, 0])[:4])
 LAWS = ("t:6", "ar1:0.6", "laplace", "two-point-noise:0.5")
 #: Rooms whose functions take problems of users. Figures and the explorer make their own, which are Gaussian.
 ROOMS = ("theory", "sampling", "methods", "simulation", "sweeps")

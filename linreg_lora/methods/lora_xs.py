@@ -15,7 +15,8 @@ class LoRAXS(restricted.NeedsPretrained, restricted.Restricted):
 
     >>> import linreg_lora as ll
     >>> import numpy as np
-    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0), noise_std=1.0, pretrained=np.eye(20, 24))
+    >>> a0 = np.eye(20, 24) * np.arange(24, 0, -1)
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0), noise_std=1.0, pretrained=a0)
     >>> found = ll.expected_risk(problem, method=ll.methods.LoRAXS(2))
     >>> f"{found.parameters} parameters, risk {found.risk:.4f} = {2 * 2 / 57:.4f}"
     '4 parameters, risk 0.0702 = 0.0702'
@@ -34,4 +35,5 @@ class LoRAXS(restricted.NeedsPretrained, restricted.Restricted):
     def factors(self, pretrained: Any, dx: int, dy: int) -> tuple[Any, Any]:
         self.at_most("rank", self.rank, min(dx, dy), "min(dx, dy)")
         a0 = self.given(pretrained)
+        self.separate(a0, [self.rank], max(dx, dy))
         return restricted.left_singular(a0)[:, : self.rank], restricted.right_singular(a0)[: self.rank]

@@ -38,4 +38,6 @@ class MiCA(restricted.NeedsPretrained, restricted.Restricted):
 
     def factors(self, pretrained: Any, dx: int, dy: int) -> tuple[Any, Any]:
         self.at_most("directions", self.directions, dy, "the outputs")
-        return restricted.left_singular(self.given(pretrained), full=True)[:, dy - self.directions :], None
+        a0 = self.given(pretrained)
+        self.separate(a0, [dy - self.directions], dy)
+        return restricted.left_singular(a0, full=True)[:, dy - self.directions :], None

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,9 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import factors
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.problem import Problem
+
+#: Singular values of A0 that differ by less, in units of the largest, are equal.
+_TIED = 1e-10
 
 
 class NeedsPretrained:
@@ -29,6 +33,21 @@ class NeedsPretrained:
         """Raise `InvalidInput` for more of something than A0 has."""
         if value > largest:
             raise InvalidInput(field, f"an integer in 1..{largest}, {of}, for {self.name}", value)
+
+    def separate(self, pretrained: Any, cuts: Sequence[int], size: int) -> None:
+        """Raise `InvalidInput` where s_c = s_{c+1} for one of `cuts`, s_i = 0 up to `size`: directions are not unique.
+
+        Two singular value decompositions would then answer for two methods. Only where A0 has values.
+        """
+        if not isinstance(pretrained, np.ndarray):
+            return
+        values = np.zeros(size)
+        found = np.linalg.svd(pretrained, compute_uv=False)
+        values[: len(found)] = found
+        for cut in cuts:
+            if 0 < cut < size and values[cut - 1] - values[cut] <= _TIED * values[0]:
+                expected = f"A0 with s_{cut} > s_{cut + 1}, so that {self.name} has its directions"
+                raise InvalidInput("pretrained", expected, f"{values[cut - 1]:.6g} and {values[cut]:.6g}")
 
 
 class Restricted(Method):

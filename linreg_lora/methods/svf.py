@@ -14,7 +14,7 @@ class SVF(restricted.NeedsPretrained, decoupled.Decoupled):
 
     >>> import linreg_lora as ll
     >>> import numpy as np
-    >>> problem = ll.Problem(n=9, dx=3, dy=2, spectrum=(5.0, 2.0), noise_std=1.0, pretrained=np.eye(2, 3))
+    >>> problem = ll.Problem(n=9, dx=3, dy=2, spectrum=(5.0, 2.0), noise_std=1.0, pretrained=np.diag([2.0, 1, 0])[:2])
     >>> f"{ll.expected_risk(problem, method=ll.methods.SVF()).risk:.4f} = 2 / (9 - 2)"
     '0.2857 = 2 / (9 - 2)'
     """
@@ -26,4 +26,5 @@ class SVF(restricted.NeedsPretrained, decoupled.Decoupled):
         from linreg_lora.theory.decoupled import Piece
 
         a0 = self.given(pretrained)
+        self.separate(a0, range(1, min(dx, dy) + 1), max(dx, dy))
         return [Piece(restricted.left_singular(a0), restricted.right_singular(a0)[:, None, :])]

@@ -38,6 +38,7 @@ class TangentLoRA(restricted.NeedsPretrained, decoupled.Decoupled):
 
         self.at_most("rank", self.rank, min(dx, dy), "min(dx, dy)")
         a0 = self.given(pretrained)
+        self.separate(a0, [self.rank], max(dx, dy))
         u, v = restricted.left_singular(a0, full=True), restricted.right_singular(a0)
         rest = [Piece(u[:, self.rank :], v[: self.rank])] if self.rank < dy else []
         return [Piece(u[:, : self.rank]), *rest]
