@@ -1,6 +1,5 @@
 """Which method within a budget, and how many samples: answers by theory over methods, their ranks and n."""
 
-import inspect
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,6 +16,8 @@ from linreg_lora.theory.notes import FLAGGED
 
 #: Samples beyond which no more are tried.
 _MOST_SAMPLES = 2**40
+#: Settings of which more is more parameters.
+_COUNTS = ("rank", "count", "directions", "tokens", "prompts")
 
 
 class BestUnderBudget(NamedTuple):
@@ -45,10 +46,11 @@ def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] 
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
-    >>> best = ll.best_under_budget(problem, 100)
+    >>> some = ["lora", "frozen-a", "frozen-b", "bitfit", "fft"]
+    >>> best = ll.best_under_budget(problem, 100, some)
     >>> f"{best.method}: {best.parameters} parameters, risk {best.risk:.3f}"
     'lora:2: 88 parameters, risk 3.263'
-    >>> best = ll.best_under_budget(problem, 43)
+    >>> best = ll.best_under_budget(problem, 43, some)
     >>> f"{best.method}: {best.parameters} parameters, risk {best.risk:.3f}"
     'frozen-a:1: 20 parameters, risk 13.559'
     """
@@ -107,16 +109,14 @@ def _within(problem: Problem, parameters: int, methods: Sequence[str] | None) ->
 
 
 def _settings(name: str) -> int | None:
-    """0 for a method without settings that are needed, 1 for one with a rank; None: others, or no such name."""
-    make = registry.table().get(name.lower().replace("_", "-"))
-    if make is None:
+    """0 for a method without settings, 1 for one with a size that counts up; None: others, or no such name."""
+    written = next((one for one in registry.names() if one.partition(":")[0] == name.lower().replace("_", "-")), None)
+    if written is None:
         return None
-    wanted = inspect.signature(make).parameters.values()
-    needed = [p for p in wanted if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    ranked = needed or [p for p in wanted if p.name == "rank"]
-    if not ranked:
+    settings = written.split(":")[1:]
+    if not settings:
         return 0
-    return 1 if len(ranked) == 1 and ranked[0].name in ("rank", "r") else None
+    return 1 if len(settings) == 1 and settings[0] in _COUNTS else None
 
 
 class SamplesNeeded(NamedTuple):

@@ -101,8 +101,8 @@ def method_beside(problem: Problem, trials: int, seed: int, *, method: str, othe
     return Sample(one, {"other": two})
 
 
-@register_experiment("method-difference")
-def method_difference(problem: Problem, trials: int, seed: int, *, method: str, other: str) -> Sample:
+@register_experiment("method-gain")
+def method_gain(problem: Problem, trials: int, seed: int, *, method: str, other: str) -> Sample:
     """Excess risk of `method` minus that of `other`, fitted to the same data; context: the latter, to measure by."""
     sample = method_beside(problem, trials, seed, method=method, other=other)
     other_risk = sample.context["other"]
@@ -121,7 +121,7 @@ def half(problem: Problem, sample: Sample) -> np.ndarray:
     return sample.context["other"] / 2
 
 
-@register_prediction("method-difference.half")
+@register_prediction("method-gain.half")
 def half_less(problem: Problem, sample: Sample) -> np.ndarray:
     """Half of the other method's risk less."""
     return -sample.context["other"] / 2
