@@ -193,8 +193,8 @@ def test_descending_the_ridge_loss_on_the_factors_ends_at_ridge_lora(shape, rank
     assert_same_update(loss, found, gradient, expected)
 
 
-@pytest.mark.parametrize("shape", [(30, 6, 5), (40, 5, 6)])
-@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("shape", [(30, 6, 5), pytest.param((40, 5, 6), marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("rank", [pytest.param(1, marks=pytest.mark.heavy), 3])
 def test_descending_the_ridgeless_loss_on_the_factors_ends_at_lora(shape, rank):
     x, y, _, _ = map(jnp.asarray, dataset(*shape))
     expected = lora.fit_lora(x, y, rank)

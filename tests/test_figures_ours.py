@@ -179,7 +179,7 @@ def test_ratios_to_ffts_best_are_those_of_all_ranks():
     assert np.all(np.isfinite(stored["tuned"].sel(n=8)))
 
 
-@pytest.mark.parametrize("name", ["plain", "tuned"])
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.heavy), "tuned"])
 def test_simulated_ratios_are_those_of_theory(name):
     """The committed dots, against theory there: within 3 % of the ratio and z standard errors, level 1e-6 over all."""
     stored = committed("phase-diagram-best-ridge")

@@ -94,7 +94,13 @@ SPLITS = 250
 
 
 @pytest.mark.parametrize(
-    ("name", "n", "ridge"), [("denoising", 32, 0.0), ("halves", 78, 1.0), ("features", 60, 2.0), ("tumours", 40, 5.0)]
+    ("name", "n", "ridge"),
+    [
+        pytest.param("denoising", 32, 0.0, marks=pytest.mark.heavy),
+        ("halves", 78, 1.0),
+        ("features", 60, 2.0),
+        ("tumours", 40, 5.0),
+    ],
 )
 def test_the_leave_one_out_error_is_the_test_error_of_one_row_less(name, n, ridge):
     """Rows of a random split are exchangeable, so E LOO_r(n) = E test_r(n - 1) exactly, whatever the data.

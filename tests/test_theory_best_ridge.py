@@ -199,7 +199,7 @@ def test_a_number_takes_the_place_of_the_problems_ridge_and_words_are_refused():
         ll.expected_risk(ISOTROPIC, ridge=-1.0)
 
 
-@pytest.mark.parametrize("ridge", [0.5, 3.0])
+@pytest.mark.parametrize("ridge", [pytest.param(0.5, marks=pytest.mark.heavy), 3.0])
 def test_the_problems_own_ridge_does_not_matter(ridge):
     own = ll.expected_risk(ISOTROPIC.replace(ridge=ridge), [1, 3], ridge="auto")
     np.testing.assert_array_equal(own.risk, ll.expected_risk(ISOTROPIC, [1, 3], ridge="auto").risk)

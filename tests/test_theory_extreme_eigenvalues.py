@@ -228,6 +228,7 @@ def test_the_limits_by_hand():
     assert found.tail.value == pytest.approx((16 - 2 / 9) * 1.0)
 
 
+@pytest.mark.heavy
 def test_simulation_tends_to_the_limit():
     """The error at 6 d is below half of that at d: it falls like d^{-2/3}, to 0.3. Errors of 13 and 20 % at d, against
     standard errors of some 0.4 % of the limit."""

@@ -58,6 +58,7 @@ def test_jax_differentiates_what_sensitivity_does(name, rank):
         assert abs(float(ours) - theirs.risk[0]) < 1e-5 * max(abs(float(ours)), expected / value)
 
 
+@pytest.mark.heavy
 def test_the_limit_of_no_ridge_is_there_too():
     problem = Problem(n=14, dx=30, dy=10, spectrum=(4.0, 2.0), noise_std=0.8)
     kept, energy, overlap, _ = at_rank(theta(problem), 2, *cut(problem, 2))

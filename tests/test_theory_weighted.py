@@ -116,6 +116,7 @@ def test_given_weights_are_fixed_and_drawn_ones_add_their_own_order():
     assert 1.005 < drawn / fixed < 1.02
 
 
+@pytest.mark.heavy
 def test_too_near_a_threshold_there_is_no_number():
     curve = ll.expected_risk(ll.Problem(**OVER | {"n": 33}, input_law="t:6"))
     assert np.all(np.isnan(curve.risk[3:]))
