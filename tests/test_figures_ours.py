@@ -52,7 +52,7 @@ SMALL = {
     "phase-diagram-best-ridge": functools.partial(
         phase_diagram_best_ridge.data,
         dimension=8,
-        sample_sizes=(5, 24),
+        sample_sizes=(5, 8, 24),
         noise_stds=(0.1, 1.0),
         simulated_sizes=(24,),
         simulated_noise_stds=(1.0,),

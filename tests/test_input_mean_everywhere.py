@@ -29,6 +29,8 @@ MEAN_FREE = {
     "theory.rare_weights.unfelt_weights": "the same",
     "theory.rescaled.in_units_of_the_inputs": "a problem with the mean in the same units",
     "theory.continued.continued": "a problem of the same mean",
+    "theory.continual.after_merging": "the same",
+    "theory.expected_update.variances": "eigenvalues of Sigma",
     "theory.contours.corrected.shares_of": "parts of a solver, which is refused",
     "theory.contours.functionals.assembled": "parts of a problem that `trace` refused",
     "theory.contours.doubt.flags": "flags numbers of the equivalent, which refuses",
@@ -71,6 +73,8 @@ HONOURED = {
     "sampling.plan.plan",
     "methods.expected.expected_risk",
     "methods.expected.expected_risks",
+    "methods.choices.best_under_budget",
+    "methods.choices.samples_needed",
     "methods.method.reduction_of",
     "methods.own_ridge.searched",
     "simulation.comparison.compare",
@@ -81,6 +85,8 @@ HONOURED = {
     "simulation.methods.simulated_risks",
     "simulation.methods.fitted_risks",
     "simulation.perturbed_inputs.simulate_rise",
+    "simulation.spread.risk_spread",
+    "simulation.spread.spreads_of",
     "simulation.statistic.mean_of",
     "sweeps.adapted.risks_of",
     "sweeps.curves.run_cell",
@@ -119,8 +125,8 @@ def test_methods_by_theory_have_a_number_for_a_mean_or_none(name):
     """And with a bias that of the centred problem, if they train no offset themselves."""
     settings = [p for p in inspect.signature(ll.methods.registry.table()[name]).parameters.values()
                 if p.kind is not p.KEYWORD_ONLY]  # fmt: skip
-    method = ll.methods.named(f"{name}:1" if settings else name)
-    if name in ("lora", "fft", "bitfit", "prompt", "prefix"):
+    method = ll.methods.named("chain:1:2" if name == "chain" else f"{name}:1" if settings else name)
+    if name in ("lora", "fft", "bitfit", "prompt", "prefix", "chain", "pissa", "qpissa", "qlora", "loftq"):
         assert ll.expected_risk(PROBLEM, method=method).problem == PROBLEM
     elif refuses(method, GAUSSIAN) == "":
         assert refuses(method, PROBLEM).startswith("input_mean")

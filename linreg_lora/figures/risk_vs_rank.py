@@ -194,7 +194,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             axes.set_title(f"{regime}: n = {n}, dx = dy = {dataset.attrs['dx']}", fontsize=9, loc="left")
             axes.set_xlabel("rank of LoRA  (right end: FFT)")
         panels[0].set_ylabel("expected excess risk and its parts")
-        panels[0].legend(loc="best")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
