@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 import pytest
-from test_input_law_everywhere import FUNCTIONS, GAUSSIAN, OWN_METHODS, called, takes_a_problem
+from test_input_law_everywhere import FUNCTIONS, GAUSSIAN, ON_THE_CURVE, OWN_METHODS, called, takes_a_problem
 
 import linreg_lora as ll
 from linreg_lora.claims import registry
@@ -125,8 +125,8 @@ def test_methods_by_theory_have_a_number_for_a_mean_or_none(name):
     """And with a bias that of the centred problem, if they train no offset themselves."""
     settings = [p for p in inspect.signature(ll.methods.registry.table()[name]).parameters.values()
                 if p.kind is not p.KEYWORD_ONLY]  # fmt: skip
-    method = ll.methods.named("chain:1:2" if name == "chain" else f"{name}:1" if settings else name)
-    if name in ("lora", "fft", "bitfit", "prompt", "prefix", "chain", "pissa", "qpissa", "qlora", "loftq"):
+    method = ll.methods.named(ON_THE_CURVE.get(name, f"{name}:1" if settings else name))
+    if name in ("lora", "fft", "bitfit", "prompt", "prefix", *ON_THE_CURVE):
         assert ll.expected_risk(PROBLEM, method=method).problem == PROBLEM
     elif refuses(method, GAUSSIAN) == "":
         assert refuses(method, PROBLEM).startswith("input_mean")
