@@ -40,7 +40,8 @@ class _FineTuned(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not isinstance(self.fit_intercept, (bool, np.bool_)):
             raise InvalidInput("fit_intercept", "True or False", self.fit_intercept)
         self._single = y.ndim == 1
-        self.base_ = self.base if self.base is None or hasattr(self.base, "predict") else np.array(self.base)
+        known = self.base is None or hasattr(self.base, "predict")
+        self.base_: Any = self.base if known else np.array(self.base)
         y = np.asarray(y, dtype=float)
         y = y[:, None] if self._single else y
         residual = y - self._base(X, y.shape[1], given)
