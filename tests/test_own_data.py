@@ -108,6 +108,23 @@ def test_leaving_one_out_is_refitting(n, dx, dy, intercept, ridge, kind, seed):
     np.testing.assert_allclose(found / largest, expected / largest, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 1e-9, 0.1])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_sample_that_is_nearly_alone_is_refitted_with_every_ridge(intercept, ridge):
+    """One input that matters in one row only: its error is of the size of what the others guess of it."""
+    rng = np.random.default_rng(0)
+    x, r = rng.standard_normal((20, 4)), rng.standard_normal((20, 3))
+    x[:, 3] *= 1e-6
+    x[5, 3] = 1.0
+    at = design(x, intercept=intercept)
+    assert [others.row for others in at.nearly_alone] == [5]
+    deleted = deletions(at, r, ridge)
+    found = losses(deleted, directions(deleted)).losses
+    expected = refitted(x, r, np.arange(20), intercept=intercept, ridge=ridge)[:, : found.shape[1]]
+    largest = np.max(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found / largest, expected / largest, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(("n", "dx", "dy", "size"), [(20, 6, 4, 3), (9, 15, 5, 2), (12, 11, 20, 4), (25, 5, 30, 5)])
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("ridge", [0.0, 0.5, 1e-9])
