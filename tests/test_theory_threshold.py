@@ -9,6 +9,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import fft, laguerre
 from linreg_lora.theory.contours.edges import band_of_noise
 from linreg_lora.theory.contours.functionals import fft_functionals
+from linreg_lora.theory.contours.threshold import Threshold
 from linreg_lora.theory.equivalent import lora_equivalent
 from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.resolvent import functionals as twin
@@ -86,7 +87,68 @@ def test_fft_with_ridge_has_the_limits_it_must_have():
         fft.isotropic_ridge(BASE)
 
 
-# n, spectrum, ridge, ranks in gaps, and the corrected risks there: from an independent implementation.
+@pytest.mark.parametrize(
+    ("n", "dx", "dy", "spectrum", "noise_std", "ridge"),
+    [
+        (25, 25, 25, (5.0, 3.0), 0.03, 0.01), (29, 25, 10, (5.0, 3.0), 1.0, 0.1), (27, 25, 25, (5.0,), 1.0, 1e-4),
+        (21, 25, 30, (5.0, 3.0, 1.0, 0.5), 0.3, 0.1), (50, 25, 25, (5.0, 3.0), 0.1, 3.0),
+    ],
+)  # fmt: skip
+def test_around_the_whole_spectrum_it_is_exact(n, dx, dy, spectrum, noise_std, ridge):
+    """T1 and T2 of FFT are integrals of lam^2 / (lam + eta)^2 and lam / (lam + eta) over the exact density."""
+    problem = Problem(n=n, dx=dx, dy=dy, spectrum=spectrum, noise_std=noise_std, ridge=ridge)
+    lam, weights = laguerre.density(*sorted((n, dx)))
+    share, energy = lam / (lam + ridge), problem.pretrained_risk / dx
+    noise = dy * noise_std**2 * np.sum(weights * lam / (lam + ridge) ** 2)
+    found = fft_functionals(problem, correction=True)
+    traces = (found.raw + found.correction)[0]
+    assert traces[1] == pytest.approx(energy * (weights @ share**2) + noise, rel=1e-8)
+    assert traces[2] == pytest.approx(energy * (weights @ share), rel=1e-8)
+    assert abs(found.raw[0, 1] / traces[1] - 1) + abs(found.correction[0, 1] / traces[1]) > 1e-5, "says nothing"
+
+
+def without_the_bias(self, q, energy, complete=Threshold._with_ridge):
+    return complete(self, q, np.zeros_like(energy))
+
+
+@pytest.mark.parametrize(
+    ("n", "noise_std", "ridge", "rival"), [(25, 0.03, 0.01, True), (29, 0.03, 0.1, True), (25, 0.01, 1e-3, False)]
+)
+def test_little_noise_and_a_ridge_at_the_threshold(n, noise_std, ridge, rival):
+    """Bulk ranks against plain NumPy: level 1e-6 over all nine, with 1 % beside it. FFT of the draws is the control.
+
+    Without the bias's share, t = 0, they were 6 to 130 % off.
+    """
+    problem = BASE.replace(n=n, spectrum=(5.0, 3.0), noise_std=noise_std, ridge=ridge)
+    ranks, draws = [3, 8, 15], 6000
+    found = lora_equivalent(problem, ranks)
+    assert not found.flagged.any()
+    rng, shift = np.random.default_rng(n), problem.shift
+    risks = []
+    for _ in range(6):
+        x = rng.standard_normal((draws // 6, 25, n))
+        r = shift @ x + noise_std * rng.standard_normal((draws // 6, 25, n))
+        lam, v = np.linalg.eigh(x @ x.mT)
+        rotated = r @ x.mT @ v
+        u = np.linalg.svd(rotated / np.sqrt(lam + ridge)[:, None, :])[0].mT
+        fit = (rotated / (lam + ridge)[:, None, :]) @ v.mT
+        kept = u @ fit
+        each = np.cumsum(np.sum(kept * (kept - 2 * (u @ shift)), axis=2), axis=1) + np.sum(shift**2)
+        risks.append(each[:, [*(rank - 1 for rank in ranks), -1]])
+    risks = np.concatenate(risks)
+    control = risks[:, -1] - fft.fft_risk(problem).risk
+    slopes = (risks[:, :-1] - risks[:, :-1].mean(axis=0)).T @ control / (control @ control)
+    left = risks[:, :-1] - np.outer(control, slopes)
+    mean, stderr = left.mean(axis=0), left.std(axis=0, ddof=1) / np.sqrt(draws)
+    assert np.all(abs(found.risk - mean) < 0.01 * mean + critical_z(9) * stderr)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Threshold, "_with_ridge", without_the_bias)
+        without = lora_equivalent(problem, ranks).risk
+    if rival:
+        assert np.all(abs(without - mean) > 0.01 * mean + (critical_z(9) + 3) * stderr)
+
+
+# n, spectrum, ridge, ranks in gaps, and the corrected risks there: from an independent implementation with t = 0.
 GAPS = [
     (27, (3.0, 2.0, 1.0), 0.0, [1, 2], [37.1762, 72.7316]),
     (27, (3.0, 2.0, 1.0), 0.01, [1, 2], [24.0691, 42.4510]),
@@ -96,7 +158,8 @@ GAPS = [
 
 
 @pytest.mark.parametrize(("n", "spectrum", "ridge", "ranks", "expected"), GAPS)
-def test_risks_on_gaps(n, spectrum, ridge, ranks, expected):
+def test_risks_on_gaps(n, spectrum, ridge, ranks, expected, monkeypatch):
+    monkeypatch.setattr(Threshold, "_with_ridge", without_the_bias)
     found = lora_equivalent(BASE.replace(n=n, spectrum=spectrum, ridge=ridge), ranks)
     np.testing.assert_allclose(found.risk, expected, rtol=0, atol=6e-5)
 

@@ -18,7 +18,7 @@ from linreg_lora.problem import Moments, Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory import fft, notes
 from linreg_lora.theory.contours import doubt
-from linreg_lora.theory.contours.functionals import Functionals, fft_functionals
+from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.contours.modes import largest_block
 from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.rescaled import (
@@ -210,19 +210,11 @@ def solved(problem: Problem, ranks: Int[np.ndarray, "k"], found: Functionals, co
     risk, failures = _possible(problem, ranks, raw + change, found)
     rows = list(failures)
     raw[rows], risk[rows] = np.nan, np.nan
-    difference = risk - fft_alike(problem, correction)
+    difference = risk - fft.as_lora(problem, correction=correction)
     bounded = np.isfinite(found.curvature[:, 1])
     curvature = np.where(bounded, risk_of(np.where(bounded[:, None], found.curvature, 0.0)), np.inf)
     flagged = doubt.flags(problem, ranks, found, raw, change, curvature)
     return Solved(raw, risk, difference, found.raw[:, :3], found.gap > 0, flagged, failures)
-
-
-def fft_alike(problem: Problem, correction: bool) -> float:
-    """FFT's risk at the order of LoRA's: near a threshold with ridge that is a contour around everything."""
-    if not (correction and problem.ridge > 0 and fft.hard_edge(problem)):
-        return fft.as_lora(problem, correction=correction)
-    found = fft_functionals(problem.without_null_inputs(), correction=True)
-    return problem.pretrained_risk + float(risk_of(found.raw + found.correction)[0])
 
 
 def risk_of(functionals: Float[np.ndarray, "k 4"]) -> Float[np.ndarray, "k"]:

@@ -252,9 +252,10 @@ def first_order(problem: Problem) -> FirstOrder:
 
 
 def as_lora(problem: Problem, *, correction: bool) -> float:
-    """FFT's risk by the equivalent that LoRA's is made of, at the same order, also where the exact one is known."""
+    """FFT's risk by the equivalent that LoRA's is made of, at the same order: exact where that knows the threshold."""
     problem.require_gaussian("this equivalent")
-    if correction and hard_edge(problem) and problem.ridge == 0:
+    equal = problem.isotropic_noise_scale is not None and has_exact_ridge(problem.without_null_inputs())
+    if correction and (hard_edge(problem) or equal):
         return fft_risk(problem).risk
     found = first_order(problem)
     return found.bias + found.variance + (pole_factor(problem) * found.correction if correction else 0.0)

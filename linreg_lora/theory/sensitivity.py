@@ -23,7 +23,6 @@ from linreg_lora.theory.contours.traced import trace
 from linreg_lora.theory.effective import input_variances, lower_edge
 from linreg_lora.theory.equivalent import (
     can_be_corrected,
-    fft_alike,
     interior_ranks,
     rank_of_full_fit,
     risk_of,
@@ -210,7 +209,7 @@ class _Curve:
                 sides = Sides(above.without_null_inputs(), below.without_null_inputs(), step)
                 loud = risk_of(part.tangents(sides))[part.rows]
             loud += between(lambda p: p.pretrained_risk, above, below)
-            alike = between(lambda p: fft_alike(p, self.correction), above, below)
+            alike = between(lambda p: fft.as_lora(p, correction=self.correction), above, below)
             bias = 0.0
             if part.factor != 1:
                 bias = between(lambda p: fft.as_lora(_louder_by(p, 0.0), correction=self.correction), above, below)
