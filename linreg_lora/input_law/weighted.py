@@ -45,6 +45,11 @@ class Weighted(InputLaw):
         w, v, p, _ = self.scales(n)
         return float(np.sum(p * v / w))
 
+    @property
+    def has_variance(self) -> bool:
+        """Whether weights have a variance, on which the first order in 1/n rests."""
+        return True
+
 
 @dataclasses.dataclass(frozen=True)
 class MultivariateT(Weighted):
@@ -64,6 +69,11 @@ class MultivariateT(Weighted):
 
     def scales(self, n: int) -> Scales:
         return Scales(*_inverse_chi2(self.dof), True)
+
+    @property
+    def has_variance(self) -> bool:
+        """E w^2 is finite for dof > 4."""
+        return self.dof > 4
 
     def inverse_moment(self, n: int) -> float:
         return self.dof / (self.dof - 2)

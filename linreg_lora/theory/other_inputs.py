@@ -15,7 +15,7 @@ from linreg_lora.theory import fft, iid_entries, notes, weighted_curve
 
 #: Relative errors above the first are flagged; above the second there is no number.
 _UNFLAGGED, _LARGEST_ERROR = 0.01, 0.25
-#: By how many times |kappa4| / max(n, dx) entries were found to move LoRA's risk at most.
+#: By how many times |kappa4| / max(n, dx) entries were found to move LoRA's risk at most, without a ridge.
 _AT_MOST = 2.0
 
 
@@ -92,11 +92,11 @@ def _of_entries(problem: Problem, ranks: np.ndarray, correction: bool) -> RiskCu
     error = iid_entries.relative_error(problem)
     if error > _LARGEST_ERROR:
         raise NumericalFailure(
-            f"input_law: expected |kappa4| / max(n, dx) of at most {_LARGEST_ERROR:g}, received {error:.3g} for "
-            f"{problem.input_law.text}: LoRA's risk is too far from that on Gaussian inputs; raise n, or simulate"
+            f"input_law: expected an error by the fourth moment of at most {_LARGEST_ERROR:g}, received {error:.3g} "
+            f"for {problem.input_law.text}: LoRA's risk is too far from that on Gaussian inputs; raise n, or simulate"
         )
     found = gaussian_curve.expected_risk(problem.replace(input_law="gaussian"), ranks, correction=correction)
-    if _AT_MOST * error <= _UNFLAGGED:
+    if error * (1.0 if problem.ridge > 0 else _AT_MOST) <= _UNFLAGGED:
         return found
     said = (*found.notes, iid_entries.note(problem))
     return RiskCurve(**{**vars(found), "notes": said, "flagged": np.ones(len(ranks), dtype=bool)})

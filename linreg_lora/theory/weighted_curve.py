@@ -102,6 +102,7 @@ def lora_risks(problem: Problem, ranks: Int[np.ndarray, "m"], full: FFTRisk, *, 
         | (np.abs(change) > _DOUBTFUL * np.abs(raw))
         | full.flagged
         | (not correction)
+        | (isinstance(problem.input_law, Weighted) and not problem.input_law.has_variance)
     )
     return Curve(risk, flagged, failures)
 

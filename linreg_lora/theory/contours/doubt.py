@@ -31,7 +31,7 @@ from linreg_lora.theory.fft import hard_edge
 from linreg_lora.theory.truncation import numerical_rank
 
 #: A correction of this share of the risk: its square is 0.5 %. How near a threshold a small one is doubted too.
-_LARGE_CORRECTION, _NEXT_TO = 0.07, 5.0
+_LARGE_CORRECTION, _NEXT_TO = 0.07, 6.0
 #: The largest error at a spectral edge, as a share of the risk; and what is left of it where it is corrected (`edges`).
 _EDGE, _LEFT = 0.005, 0.5
 #: A gap is narrow below this times d^{-2/3}, d = min(n, dx, dy): a quarter of an edge's fluctuation (Tracy-Widom, 0.8
@@ -43,9 +43,9 @@ _NARROW_GAP, _MISCOUNTED, _MOVED = 0.2, 0.02, 0.2
 _ENOUGH, _ENOUGH_WITH_RIDGE = 6, 12
 #: A gap is about to open where the density at a cut is a fifth below that around it.
 _OPENING = 1.25
-#: Strengths of a direction, in units of the detection threshold, between which simulation found it off by up to 4 %;
+#: Strengths of a direction, in units of the detection threshold, between which simulation found it off by up to 6 %;
 #: and how much weaker the next one is there: where they follow one another closely they make a band of their own.
-_MERGING, _WEAKER = (0.9, 1.6), 0.75
+_MERGING, _WEAKER = (0.9, 2.0), 0.75
 
 
 def flags(
