@@ -135,6 +135,28 @@ def test_simulation_agrees_and_rejects_every_rival(below):
         assert abs(draws.mean() - rival) > (critical + 5) * stderr, name
 
 
+@pytest.mark.parametrize(("n", "ridge"), [(30, 0.0), (9, 0.0), (14, 2.0)])
+def test_the_identity_of_what_is_dropped_holds_on_every_draw(n, ridge):
+    g = np.random.default_rng(n)
+    dx, dy, rank = 14, 9, 3
+    a, shift, x, eps = (g.standard_normal(shape) for shape in ((dx, dx), (dy, dx), (dx, n), (dy, n)))
+    sigma = a @ a.T / dx
+    r = shift @ (a @ x) + eps
+    x = np.hstack([a @ x, np.sqrt(ridge) * np.eye(dx)])
+    r = np.hstack([r, np.zeros((dy, dx))])
+    fft = r @ np.linalg.pinv(x)
+    u = np.linalg.svd(fft @ x)[0]
+    p = u[:, rank:] @ u[:, rank:].T
+    lora = fft - p @ fft
+
+    def risk(d):
+        return np.trace((d - shift) @ sigma @ (d - shift).T)
+
+    dropped = 2 * np.trace(p @ shift @ sigma @ fft.T) - np.trace(p @ fft @ sigma @ fft.T)
+    assert risk(lora) - risk(fft) == pytest.approx(dropped, rel=1e-9)
+    assert np.linalg.matrix_rank(lora) == rank
+
+
 # -- limits and the exact criterion -------------------------------------------------------------------------------
 
 

@@ -73,6 +73,7 @@ class TaskComplexity:
     |              |                     | FFT does not win below                                                  |
     | `shift`      |                     | by how much of itself the first-order correction moves each end of it   |
     | `noise_std`  | sigma*              | the noise_std at which C_r = 1, all else as it is; LoRA wins above      |
+    | `noise_std_shift` |                | by how much of itself the first-order correction raises it              |
     """
 
     problem: Problem
@@ -87,11 +88,18 @@ class TaskComplexity:
     window: Float[np.ndarray, "m 2"]
     shift: Float[np.ndarray, "m 2"]
     noise_std: Float[np.ndarray, "m"]
+    noise_std_shift: Float[np.ndarray, "m"]
 
     @property
     def sharp(self) -> Bool[np.ndarray, "m 2"]:
         """Which ends of the window are known within 5 %."""
         return self.shift <= _SHARP
+
+    @property
+    def sharp_noise_std(self) -> Bool[np.ndarray, "m"]:
+        """Whether `noise_std` is: C_r goes with 1 / sigma^2, so that half of a relative change moves it."""
+        with np.errstate(invalid="ignore"):
+            return self.noise_std_shift <= _SHARP
 
 
 class ClosedBestRank(NamedTuple):
@@ -131,6 +139,11 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
     window = np.stack([below, dx + 1 + reach], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = mixed[:, None] / window * reach[:, None] / (_gain(window, dx, chosen[:, None]) * tail[:, None])
+        equal = np.sqrt(tail * distance / entries)
+        mixed_there = np.array(
+            [mixing(s, sigma**2 * unit, int(rank)) for rank, sigma in zip(chosen, equal, strict=True)]
+        )
+        raised = mixed_there / n / (2 * gain * tail)
     shift = np.where(np.isfinite(window), moved / window, np.where(np.isnan(window), np.nan, 0.0))
     return TaskComplexity(
         problem,
@@ -144,7 +157,8 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
         sure=np.where(tail > 0, np.abs(difference) > mixed / n, noise > 0),
         window=window,
         shift=shift,
-        noise_std=np.sqrt(tail * distance / entries),
+        noise_std=equal,
+        noise_std_shift=raised,
     )
 
 
