@@ -162,7 +162,8 @@ def test_complexity_is_printed_beside_the_risks(run, run_json):
     assert f"{expected:.5g}" in table
     assert "below 1 LoRA beats FFT" in table
     assert "?" not in table
-    assert f"{0.09 * 23 / (0.16 * 12):.5g} ?" in run(*arguments(**options | {"spectrum": "3,0.31,0.3", "ranks": "2", "noise_std": "0.4"}))[1]
+    options |= {"spectrum": "3,0.31,0.3", "ranks": "2", "noise_std": "0.4"}
+    assert f"{0.09 * 23 / (0.16 * 12):.5g} ?" in run(*arguments(**options))[1]
     refused = run_json(*arguments(**options | {"ridge": "1"}))["theory"]["complexity"]
     assert refused["closed"] == [None] * 4
     assert refused["note"].startswith("ridge: expected 0, received 1")
@@ -174,9 +175,10 @@ def test_crossings_have_their_closed_form_beside_them(run, run_json):
     (solved,), (closed,) = found["crossings"], found["closed_form"]
     assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True}
     assert abs(solved["value"] / closed["value"] - 1) < 0.05
-    assert "in closed form, by C_r = 1: noise_std = 0.41533" in run(
-        "crossover", *sizes, "--over=noise_std", "--low=0.2", "--high=0.8"
-    )[1]
+    assert (
+        "in closed form, by C_r = 1: noise_std = 0.41533"
+        in run("crossover", *sizes, "--over=noise_std", "--low=0.2", "--high=0.8")[1]
+    )
     assert run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")["closed_form"] == []
 
 

@@ -196,8 +196,9 @@ def strong_limit_risk(problem: Problem, rank: int) -> float:
 def closed_best_rank(problem: Problem) -> ClosedBestRank:
     """The rank of least risk by the closed forms: those of rank 0 and FFT are exact, the others the strong limit's.
 
-    Above the rank of the shift every direction more is noise, and costs. `sure` where no correction T_r / n, on either
-    side, could make another rank better.
+    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice, leave
+    it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`) adds
+    for directions that the noise blurs.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
@@ -207,11 +208,15 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
     found = task_complexity(problem)
     ends = problem.pretrained_risk - fft_risk(problem).risk
     differences = np.concatenate([[ends], np.where(np.isnan(found.difference), np.inf, found.difference), [0.0]])
-    doubt = np.concatenate([[0.0], found.correction, [0.0]])
+    reduced = problem.without_null_inputs()
+    s, unit = _strengths_and_unit_noise(reduced)
+    noise = reduced.noise_std**2 * np.mean(unit)
+    with np.errstate(divide="ignore"):
+        blur = np.cumsum(np.where(s > 0, 1 / s**2, 0.0))[found.ranks - 1] / (abs(reduced.n - reduced.dx) - 1)
+    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * noise**2 / reduced.n * blur
+    doubt = np.concatenate([[0.0], found.correction + blurred, [0.0]])
     best = int(np.argmin(differences))
-    others = np.arange(len(differences)) != best
-    sure = bool(np.all(differences[best] + doubt[best] < (differences - doubt)[others]))
-    return ClosedBestRank(best, sure)
+    return ClosedBestRank(best, all(np.argmin(differences + times * doubt) == best for times in (1, 2)))
 
 
 def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> float:
