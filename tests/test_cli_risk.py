@@ -150,6 +150,38 @@ def test_theory_names_the_best_rank_and_the_winners(run, run_json):
     assert "best of these ranks by theory: 3" in " ".join(table.split())
 
 
+def test_complexity_is_printed_beside_the_risks(run, run_json):
+    options = {"method": "theory", "spectrum": "3,2,0.3", "ranks": "0,2,3,5"}
+    found = run_json(*arguments(**options))["theory"]["complexity"]
+    expected = 0.09 * 23 / (0.25 * (6 - 2) * (5 - 2))
+    assert found["closed"] == [None, pytest.approx(expected), 0.0, None]
+    assert found["sure"] == [None, True, True, None]
+    assert found["window"][1] == [None, pytest.approx(7 + 23 / expected)]
+    assert found["noise_std"][1] == pytest.approx(0.5 * expected**0.5)
+    table = " ".join(run(*arguments(**options))[1].split())
+    assert f"{expected:.5g}" in table
+    assert "below 1 LoRA beats FFT" in table
+    assert "?" not in table
+    options |= {"spectrum": "3,0.31,0.3", "ranks": "2", "noise_std": "0.4"}
+    assert f"{0.09 * 23 / (0.16 * 12):.5g} ?" in run(*arguments(**options))[1]
+    refused = run_json(*arguments(**options | {"ridge": "1"}))["theory"]["complexity"]
+    assert refused["closed"] == [None] * 4
+    assert refused["note"].startswith("ridge: expected 0, received 1")
+
+
+def test_crossings_have_their_closed_form_beside_them(run, run_json):
+    sizes = ["--dx=6", "--dy=5", "--spectrum=3,2,0.3", "--n=30", "--noise-std=0.5", "--rank=2"]
+    found = run_json("crossover", *sizes, "--over=n", "--low=8", "--high=90")
+    (solved,), (closed,) = found["crossings"], found["closed_form"]
+    assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True}
+    assert abs(solved["value"] / closed["value"] - 1) < 0.05
+    assert (
+        "in closed form, by C_r = 1: noise_std = 0.41533"
+        in run("crossover", *sizes, "--over=noise_std", "--low=0.2", "--high=0.8")[1]
+    )
+    assert run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")["closed_form"] == []
+
+
 def test_forgetting_is_printed_when_asked_for(run, run_json):
     before = np.array([1.0, 2, 3, 4, 5, 6])
     options = {"method": "theory", "pretraining_spectrum": ",".join(map(str, before))}

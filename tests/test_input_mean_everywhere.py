@@ -16,6 +16,7 @@ PROBLEM = GAUSSIAN.replace(input_mean=MEAN)
 
 #: Functions that say the same of every mean, and why.
 MEAN_FREE = {
+    "theory.capacity.strengths_and_noise": "Delta, Sigma and Sigma_eps",
     "theory.effective.input_variances": "eigenvalues of Sigma",
     "theory.effective.shift_energies": "Delta and Sigma",
     "theory.equivalent.interior_ranks": "ranks, and which moments exist",
@@ -56,6 +57,8 @@ MEAN_FREE = {
 #: Functions whose answer follows the mean. Tests of their numbers: test_input_mean.
 HONOURED = {
     "theory.bitfit.bitfit_risk",
+    "theory.contest.winner_at",
+    "theory.contest.winning_rank",
     "theory.curve.expected_risk",
     "theory.crossings.crossover",
     "theory.decisions.best_rank",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from linreg_lora.cli import grammar
-from linreg_lora.cli.risk_report import MARK, marked, number, value
+from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.methods.choices import BestUnderBudget
 from linreg_lora.methods.result import MethodRisk

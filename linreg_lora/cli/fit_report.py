@@ -3,7 +3,7 @@
 import json
 import math
 
-from linreg_lora.cli.risk_report import number, value
+from linreg_lora.cli.numbers import number, value
 from linreg_lora.console import print_table
 from linreg_lora.own_data.advice import Advice
 from linreg_lora.own_data.choice import difference

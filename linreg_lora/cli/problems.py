@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from linreg_lora.problem import Problem
     from linreg_lora.risk_curve import RiskCurve
+    from linreg_lora.theory.complexity import TaskComplexity
 
 #: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
 _LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
@@ -90,7 +91,7 @@ def risk(
     picture: _Picture = None,
 ) -> None:
     """Expected excess risk of LoRA and FFT on one problem."""
-    from linreg_lora.cli import risk_report
+    from linreg_lora.cli import complexity_report, risk_report
     from linreg_lora.risk_curve import valid_ranks
 
     picture = grammar.picture_path(picture)
@@ -117,6 +118,7 @@ def risk(
     if forgetting and auto:
         raise InvalidInput("ridge", "a number beside --forgetting", grammar.AUTO)
     forgotten = simulated = computed = None
+    complexity: TaskComplexity | str = ""
     if forgetting:
         from linreg_lora.theory.forgetting import expected_forgetting as theory_of_forgetting
 
@@ -141,8 +143,9 @@ def risk(
         from linreg_lora.theory.curve import expected_risk
 
         computed = expected_risk(problem, chosen)
+        complexity = complexity_report.known(problem, chosen)
     render = risk_report.risk_json if output is TableFormat.JSON else risk_report.risk_table
-    render(problem, chosen, simulated, computed, forgotten)
+    render(problem, chosen, simulated, computed, forgotten, complexity)
     if picture is not None:
         from linreg_lora.figures import pictures
 
@@ -264,7 +267,7 @@ def crossover(
     picture: _Picture = None,
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
-    from linreg_lora.cli import risk_report
+    from linreg_lora.cli import complexity_report, risk_report
     from linreg_lora.theory import crossings
 
     picture = grammar.picture_path(picture)
@@ -282,7 +285,8 @@ def crossover(
     )
     found = crossings.crossover(problem, rank, over.replace("-", "_"), low, high)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
-    render(found, rank, over.replace("-", "_"))
+    closed = complexity_report.closed_crossings(problem, rank, over.replace("-", "_"))
+    render(found, rank, over.replace("-", "_"), closed)
     if picture is not None:
         from linreg_lora.console import progress
         from linreg_lora.figures import pictures

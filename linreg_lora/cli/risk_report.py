@@ -1,25 +1,25 @@
 """Risk curves as tables for people and as JSON for programs."""
 
 import json
-import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linreg_lora.cli import grammar
+from linreg_lora.cli import complexity_report, grammar
+from linreg_lora.cli.complexity_report import ClosedCrossing
+from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
+from linreg_lora.theory.complexity import TaskComplexity
 from linreg_lora.theory.crossings import Crossing
 from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
 from linreg_lora.theory.notes import spans
 
 if TYPE_CHECKING:
     from linreg_lora.theory.forgetting import Forgetting
-
-#: Beside numbers by theory that are flagged.
-MARK = "*"
 
 
 def risk_json(
@@ -28,6 +28,7 @@ def risk_json(
     simulated: RiskCurve | None,
     computed: RiskCurve | None,
     forgotten: "Forgetting | None" = None,
+    complexity: TaskComplexity | str = "",
 ) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
     fft: dict[str, object] = {}
@@ -59,6 +60,7 @@ def risk_json(
             "ranks_that_beat_fft_flagged": winners is not None and winners.flagged,
             "flagged": _flagged(computed),
             "note": "; ".join(computed.notes),
+            "complexity": complexity_report.as_json(complexity, ranks),
         }
         fft["theory"] = {
             "risk": value(computed.fft_risk),
@@ -88,6 +90,7 @@ def risk_table(
     simulated: RiskCurve | None,
     computed: RiskCurve | None,
     forgotten: "Forgetting | None" = None,
+    complexity: TaskComplexity | str = "",
 ) -> None:
     """Print a table, one line a rank and one for FFT."""
     from rich.table import Table
@@ -113,6 +116,9 @@ def risk_table(
             table.add_column(name, justify="right")
     if computed is not None:
         table.add_column("theory", justify="right")
+    odds = [] if isinstance(complexity, str) else complexity_report.column(complexity, ranks)
+    if odds:
+        table.add_column("complexity", justify="right")
     if forgotten is not None:
         table.add_column("forgetting (theory)", justify="right")
     for i, rank in enumerate(ranks):
@@ -125,6 +131,8 @@ def risk_table(
             row += [number(simulated.difference[i]), number(simulated.difference_stderr[i])]
         if computed is not None:
             row.append(marked(computed.risk[i], computed.flagged is not None and computed.flagged[i]))
+        if odds:
+            row.append(odds[i])
         if forgotten is not None:
             row.append(marked(forgotten.forgetting[i], forgotten.flagged[i]))
         table.add_row(*row)
@@ -135,6 +143,7 @@ def risk_table(
         row += [number(simulated.fft_risk), number(simulated.fft_stderr), "-", "-"]
     if computed is not None:
         row.append(marked(computed.fft_risk, computed.fft_flagged))
+    row += ["-"] if odds else []
     if forgotten is not None:
         row.append(marked(forgotten.fft_forgetting, forgotten.fft_flagged))
     table.add_row(*row, style="bold")
@@ -148,6 +157,7 @@ def risk_table(
             doubts = [_doubt(computed), winners.note if winners is not None else ""]
             notes += [f"in doubt: {doubt}" for doubt in doubts if doubt]
         notes.append(f"by formula: {computed.formula}")
+    notes += complexity_report.notes(odds)
     notes.append(forgotten.note if forgotten is not None else "")
     marks = [forgotten.flagged, forgotten.fft_flagged] if forgotten is not None else []
     marks += [computed.flagged, computed.fft_flagged] if computed is not None else []
@@ -157,14 +167,15 @@ def risk_table(
     print_table(table)
 
 
-def crossings_json(crossings: Answer[Crossing], rank: int, over: str) -> None:
+def crossings_json(crossings: Answer[Crossing], rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
     """Print one JSON object; an empty list means no crossing."""
     listed = [crossing._asdict() for crossing in crossings]
     out = {"rank": rank, "over": over, "crossings": listed, "flagged": crossings.flagged, "note": crossings.note}
+    out["closed_form"] = [crossing._asdict() for crossing in closed]
     print(json.dumps(out, indent=2))
 
 
-def crossings_text(crossings: Answer[Crossing], rank: int, over: str) -> None:
+def crossings_text(crossings: Answer[Crossing], rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
     """Print one line a crossing, or that there is none, and what is in doubt."""
     if not crossings:
         print(f"no crossing: the same method wins at every {over} looked at")
@@ -176,6 +187,8 @@ def crossings_text(crossings: Answer[Crossing], rank: int, over: str) -> None:
         print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
     if crossings.note:
         print(f"in doubt: {crossings.note}")
+    if closed:
+        print(complexity_report.closed_text(closed, over))
 
 
 def _ridge_of(problem: Problem, curve: RiskCurve | None) -> str:
@@ -209,17 +222,3 @@ def _winners(curve: RiskCurve) -> Answer[int] | None:
 
 def _values(array: np.ndarray) -> list[float | None]:
     return [value(x) for x in array]
-
-
-def value(x: float | None) -> float | None:
-    return float(x) if x is not None and math.isfinite(x) else None
-
-
-def marked(x: float, flagged: bool) -> str:
-    return f"{number(x)} {MARK}" if flagged else number(x)
-
-
-def number(x: float) -> str:
-    if math.isnan(x):
-        return "none"
-    return f"{x:.5g}" if math.isfinite(x) else ("infinite" if x > 0 else "-infinite")

@@ -8,7 +8,7 @@ from linreg_lora.checkpoints.comparison import Comparison
 from linreg_lora.checkpoints.noise import NoiseRank
 from linreg_lora.checkpoints.peft import module_of
 from linreg_lora.checkpoints.update import UpdateRanks
-from linreg_lora.cli.risk_report import MARK, number, value
+from linreg_lora.cli.numbers import MARK, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.atomic import write_atomically

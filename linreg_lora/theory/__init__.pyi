@@ -4,7 +4,9 @@ from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
 from . import capacity as capacity
+from . import complexity as complexity
 from . import composition as composition
+from . import contest as contest
 from . import continual as continual
 from . import continued as continued
 from . import crossings as crossings
@@ -13,6 +15,7 @@ from . import data_benefit as data_benefit
 from . import decisions as decisions
 from . import decoupled as decoupled
 from . import depth as depth
+from . import discarded as discarded
 from . import effective as effective
 from . import equivalent as equivalent
 from . import expected_update as expected_update
@@ -39,6 +42,7 @@ from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import restricted as restricted
 from . import ridge_search as ridge_search
+from . import saturation as saturation
 from . import spectral_weights as spectral_weights
 from . import spiked as spiked
 from . import truncation as truncation
@@ -51,7 +55,9 @@ from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .complexity import ClosedBestRank, TaskComplexity, closed_best_rank, strong_limit_risk, task_complexity
 from .composition import Composed, distilled_risk, task_arithmetic
+from .contest import Verdict, winner_at, winning_rank
 from .continual import after_merging, sequential_fft
 from .contours.functionals import fft_functionals
 from .crossings import Crossing, crossover
@@ -68,6 +74,7 @@ from .data_benefit import (
 from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
 from .decoupled import DecoupledRisk, Piece, decoupled_risk
 from .depth import output_gap, output_gap_bound
+from .discarded import DiscardedSignal, discarded_signal
 from .effective import distance_from_threshold, effective_regularisation
 from .equivalent import Equivalent, lora_equivalent
 from .expected_update import MeanUpdate, mean_update
@@ -85,6 +92,7 @@ from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
 from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
 from .quantised_base import qlora_risk
 from .restricted import FrozenRisk, restricted_reduction, restricted_risk
+from .saturation import Saturation, samples_to_saturate
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
@@ -95,9 +103,11 @@ __all__ = [
     "Benefit",
     "BestRank",
     "BitFitRisk",
+    "ClosedBestRank",
     "Composed",
     "Crossing",
     "DecoupledRisk",
+    "DiscardedSignal",
     "Equivalent",
     "FFTRisk",
     "Forgetting",
@@ -111,19 +121,24 @@ __all__ = [
     "OffsetRisk",
     "Piece",
     "QuantisationError",
+    "Saturation",
     "SpectralWeights",
+    "TaskComplexity",
     "TheoremBound",
     "TunedFFT",
+    "Verdict",
     "after_merging",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",
     "best_weights",
     "bitfit_risk",
+    "closed_best_rank",
     "condition_number",
     "crossover",
     "decoupled_risk",
     "detection_threshold",
+    "discarded_signal",
     "distance_from_threshold",
     "distilled_risk",
     "dynamic_levels",
@@ -172,17 +187,22 @@ __all__ = [
     "restricted_risk",
     "rise",
     "risk_with_bias",
+    "samples_to_saturate",
     "sequential_fft",
     "small_noise_risk",
     "spiked_risk",
     "spikes",
     "squared_truncation_norm",
+    "strong_limit_risk",
     "tangent_dimension",
     "tangent_space",
     "task_arithmetic",
+    "task_complexity",
     "theorem_2",
     "theorem_4",
     "truncation_error",
     "truncation_norm",
+    "winner_at",
+    "winning_rank",
     "without_mean",
 ]

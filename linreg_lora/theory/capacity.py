@@ -115,7 +115,7 @@ def large_sample_limit(
     reduced = problem.without_null_inputs()
     dx, dy = reduced.dx, reduced.dy
     dimension = tangent_dimension(dx, dy, rank)
-    s, noise = _strengths_and_noise(reduced)
+    s, noise = strengths_and_noise(reduced)
     planted = len(s)
     e = np.diagonal(noise)
     kept = min(rank, planted)
@@ -166,7 +166,7 @@ def small_noise_risk(
         raise InvalidInput("n", f"an integer >= {reduced.dx}, the number of inputs that vary", problem.n)
     if reduced.ridge:
         raise InvalidInput("ridge", "0", problem.ridge)
-    s, noise = _strengths_and_noise(reduced)
+    s, noise = strengths_and_noise(reduced)
     planted, n, dx = len(s), reduced.n, reduced.dx
     _sizes(dx, reduced.dy, rank)
     if rank < planted:
@@ -260,7 +260,7 @@ def _mixing(s: np.ndarray, e: np.ndarray, rank: int) -> float:
     return float(np.sum(weak * (strong + noise) / (strong - weak)))
 
 
-def _strengths_and_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def strengths_and_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """The nonzero singular values of Delta Sigma^{1/2}, and the noise covariance in its left singular vectors."""
     variance = problem.isotropic_noise_scale
     if variance is not None and problem.isotropic_scale is not None and problem.task_shift is None:

@@ -109,8 +109,10 @@ def spiked_risk(problem: Problem) -> Float[np.ndarray, "ranks"]:
 
 
 def _noise_levels(problem: Problem, count: int, planted: int = 0) -> np.ndarray:
+    """The largest `count` squared singular values of the noise; 0 for directions beyond its rank, as where n < rank."""
     rows, columns = problem.dy - planted, min(problem.n, problem.dx) - planted
-    return np.array([quantile(rows, columns, k + 0.5) for k in range(count)])
+    known = [quantile(rows, columns, k + 0.5) for k in range(min(count, rows, columns))]
+    return np.array(known + [0.0] * (count - len(known)))
 
 
 def _weights(problem: Problem) -> tuple[float, float, float]:

@@ -1,0 +1,272 @@
+"""Task complexity: one number that says whether LoRA of rank r beats full fine-tuning, in closed form.
+
+    C_r = tail_r^2 / B_r,     B_r = Tr(U_p^T Sigma_eps U_p) (dx - r) / g,     g = |n - dx| - 1 > 0,
+    A_r = (k - r)(K - 1) / ((dx - r)(K - r - 1)),     k = min(n, dx),  K = max(n, dx),
+
+    E [risk(FFT) - risk(D_r)] = A_r (B_r - tail_r^2)     as s_1..s_r -> infinity, the rest fixed; exact, both regimes
+
+for 1 <= r < R = min(n, dx, dy), ridgeless; s_i are the singular values of Delta Sigma^{1/2}, tail_r^2 = sum_{i>r} s_i^2
+is what rank r cannot reach, and U_p (dy x (dy - r)) the left singular vectors after the first r; n < dx needs Sigma =
+c I. With Sigma_eps = sigma^2 I, B_r = sigma^2 (dx - r)(dy - r) / g. So LoRA of rank r wins if and only if C_r < 1: that
+is |n - dx| < 1 + Q_r, Q_r = B_r g / tail_r^2, a window of sample sizes around dx,
+
+    dx - 1 - Q_r  <  n  <  dx + 1 + Q_r          (the lower end only where it is above r + 1)
+
+Derivation. FFT and LoRA differ by what they do in the directions P = I - U U^T that LoRA dropped, U the leading left
+singular vectors of the residual's projection R X^+ X:
+
+    risk(FFT) - risk(D_r) = ||P (D_FFT - Delta) Sigma^{1/2}||_F^2 - ||P Delta Sigma^{1/2}||_F^2       on every draw.
+
+As the kept directions grow, U tends to that of Delta. Then U^T D_r = U^T D_FFT, and P D_r is the fit of P R on the r
+inputs V^T x alone (A frozen), so that the mean needs nothing but means of inverse Wishart matrices (n > dx) or of the
+uniform projection on the row space of X (n < dx), of sizes dx and r. The risks themselves are in `strong_limit_risk`.
+
+*Domain.* Kept directions of finite strength mix with the dropped ones. To first order, LoRA's risk rises by
+
+    T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii
+
+which is `large_sample_limit` less what the limit above has already. The sign is `sure` where the difference is larger
+than that; an end n* of the window moves towards smaller n by
+
+    (T_r / n*) Q_r / (A_r tail_r^2),
+
+for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*: the end that the equivalent
+gives was then within 5 % wherever we looked. Elsewhere, as in the bulk of a shift of full rank, `theory.discarded`
+answers. Source: derived here.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem, Regime
+from linreg_lora.risk_curve import valid_ranks
+from linreg_lora.theory.capacity import strengths_and_noise
+from linreg_lora.theory.fft import fft_risk
+
+#: Relative differences of singular values below which they count as equal.
+_TIE = 1e-12
+#: The largest shift of an end of the window, relatively, that leaves it known within 5 %.
+_SHARP = 0.025
+
+
+@dataclass(frozen=True)
+class TaskComplexity:
+    """C_r and what it predicts at each of `ranks`; energies and risks in squared units of y.
+
+    | field        | symbol              | meaning                                                                 |
+    |--------------|---------------------|-------------------------------------------------------------------------|
+    | `complexity` | C_r                 | LoRA of rank r beats FFT iff it is below 1; inf without noise           |
+    | `tail`       | tail_r^2            | the energy that rank r cannot reach                                     |
+    | `noise`      | B_r                 | the noise energy that FFT fits there, and LoRA does not                 |
+    | `gain`       | A_r                 | factor of the difference; it decides nothing                            |
+    | `difference` | A_r (tail_r^2 - B_r)| E [risk(D_r) - risk(FFT)] in the strong limit; negative: LoRA wins; nan |
+    |              |                     | above the rank of the shift, where surplus directions keep noise        |
+    | `correction` | T_r / n             | the first-order rise of LoRA's risk for finite strengths; inf at a tie  |
+    | `sure`       |                     | whether |difference| > correction: the domain in which C_r decides;     |
+    |              |                     | above the rank of the shift, whether there is noise                     |
+    | `window`     | dx -+ (1 + Q_r)     | LoRA wins for n strictly between them; (ranks, 2), inf: at every n, nan:|
+    |              |                     | FFT does not win below                                                  |
+    | `shift`      |                     | by how much of itself the first-order correction moves each end of it   |
+    | `noise_std`  | sigma*              | the noise_std at which C_r = 1, all else as it is; LoRA wins above      |
+    | `noise_std_shift` |                | by how much of itself the first-order correction raises it              |
+    """
+
+    problem: Problem
+    ranks: Int[np.ndarray, "m"]
+    complexity: Float[np.ndarray, "m"]
+    tail: Float[np.ndarray, "m"]
+    noise: Float[np.ndarray, "m"]
+    gain: Float[np.ndarray, "m"]
+    difference: Float[np.ndarray, "m"]
+    correction: Float[np.ndarray, "m"]
+    sure: Bool[np.ndarray, "m"]
+    window: Float[np.ndarray, "m 2"]
+    shift: Float[np.ndarray, "m 2"]
+    noise_std: Float[np.ndarray, "m"]
+    noise_std_shift: Float[np.ndarray, "m"]
+
+    @property
+    def sharp(self) -> Bool[np.ndarray, "m 2"]:
+        """Which ends of the window are known within 5 %."""
+        return self.shift <= _SHARP
+
+    @property
+    def sharp_noise_std(self) -> Bool[np.ndarray, "m"]:
+        """Whether `noise_std` is: C_r goes with 1 / sigma^2, so that half of a relative change moves it."""
+        with np.errstate(invalid="ignore"):
+            return self.noise_std_shift <= _SHARP
+
+
+class ClosedBestRank(NamedTuple):
+    """The rank of least risk in the strong limit, 0 <= r <= R, where R is FFT; and whether corrections leave it so."""
+
+    rank: int
+    sure: bool
+
+
+def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
+    """C_r of the module at each rank, default 1..R - 1, R = min(n, dx, dy); inputs that are always zero are left out.
+
+    Raises `InvalidInput` with a ridge, for inputs that are not Gaussian with mean zero, for Sigma other than c I where
+    n < dx, where |n - dx| <= 1, and for ranks outside of 1..R - 1.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> found = ll.theory.task_complexity(problem, ranks=[1, 2])
+    >>> f"{found.complexity[0]:.3f} = {5 * 35 / (23 * 19):.3f}: LoRA wins up to n = {found.window[0, 1]:.0f}"
+    '0.400 = 0.400: LoRA wins up to n = 112'
+    """
+    reduced = _with_closed_forms(problem)
+    chosen = _interior(reduced, ranks)
+    n, dx = reduced.n, reduced.dx
+    s, unit = _strengths_and_unit_noise(reduced)
+    e = reduced.noise_std**2 * unit
+    distance = abs(n - dx) - 1
+    tail, entries = _after(s**2, chosen), (dx - chosen) * _after(unit, chosen)
+    noise = reduced.noise_std**2 * entries / distance
+    gain = _gain(n, dx, chosen)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        odds = np.where(tail > 0, tail / noise, 0.0)
+        reach = np.where(tail > 0, noise * distance / tail, np.inf)
+    difference = np.where(s[chosen - 1] > 0, gain * (tail - noise), np.nan)
+    mixed = np.array([mixing(s, e, int(rank)) for rank in chosen])
+    below = np.where(dx - 1 - reach > chosen + 1, dx - 1 - reach, np.nan)
+    window = np.stack([below, dx + 1 + reach], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = mixed[:, None] / window * reach[:, None] / (_gain(window, dx, chosen[:, None]) * tail[:, None])
+        equal = np.sqrt(tail * distance / entries)
+        mixed_there = np.array(
+            [mixing(s, sigma**2 * unit, int(rank)) for rank, sigma in zip(chosen, equal, strict=True)]
+        )
+        raised = mixed_there / n / (2 * gain * tail)
+    shift = np.where(np.isfinite(window), moved / window, np.where(np.isnan(window), np.nan, 0.0))
+    return TaskComplexity(
+        problem,
+        chosen,
+        complexity=odds,
+        tail=tail,
+        noise=noise,
+        gain=gain,
+        difference=difference,
+        correction=mixed / n,
+        sure=np.where(tail > 0, np.abs(difference) > mixed / n, noise > 0),
+        window=window,
+        shift=shift,
+        noise_std=equal,
+        noise_std_shift=raised,
+    )
+
+
+def strong_limit_risk(problem: Problem, rank: int) -> float:
+    """The expected risk of LoRA of rank r in 1..R - 1, at most rank(Delta), as s_1..s_r -> infinity, the rest fixed.
+
+    With head_r^2 = sum_{i<=r} s_i^2, e_U = Tr(U^T Sigma_eps U) and e_P = Tr(Sigma_eps) - e_U,
+
+        n > dx:  tail^2 (n - 1)/(n - r - 1) + e_U dx/(n - dx - 1) + e_P r/(n - r - 1)
+        n < dx:  head^2 (1 - n/dx) + e_U n/(dx - n - 1) + e_P r/(dx - r - 1)
+                 + tail^2 [ 1 - r (1 - n/dx)/(dx - r) + r (n - r)/((dx - r)(dx - r - 1)) ]
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(300.0, 200.0, 1.0), noise_std=1.0)
+    >>> f"{ll.theory.strong_limit_risk(problem, 2):.3f}, {ll.expected_risk(problem, [2]).risk[0]:.3f}"
+    '3.038, 3.038'
+    """
+    reduced = _with_closed_forms(problem)
+    rank = int(_interior(reduced, [rank])[0])
+    s, unit = _strengths_and_unit_noise(reduced)
+    if s[rank - 1] == 0:
+        known = "use small_noise_risk" if reduced.n > reduced.dx else "use expected_risk"
+        raise InvalidInput("rank", f"at most {int(np.sum(s > 0))}, the rank of the shift", rank, known)
+    e, n, dx = reduced.noise_std**2 * unit, reduced.n, reduced.dx
+    head, tail = float(np.sum(s[:rank] ** 2)), float(np.sum(s[rank:] ** 2))
+    inside, outside = float(np.sum(e[:rank])), float(np.sum(e[rank:]))
+    if reduced.regime is Regime.OVERDETERMINED:
+        kept, few = dx / (n - dx - 1), rank / (n - rank - 1)
+        return tail * (n - 1) / (n - rank - 1) + inside * kept + outside * few
+    missed = 1 - n / dx
+    seen = 1 - rank * missed / (dx - rank) + rank * (n - rank) / ((dx - rank) * (dx - rank - 1))
+    return head * missed + inside * n / (dx - n - 1) + outside * rank / (dx - rank - 1) + tail * seen
+
+
+def closed_best_rank(problem: Problem) -> ClosedBestRank:
+    """The rank of least risk by the closed forms: those of rank 0 and FFT are exact, the others the strong limit's.
+
+    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice, leave
+    it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`) adds
+    for directions that the noise blurs.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
+    >>> ll.theory.closed_best_rank(problem), ll.best_rank(problem).rank
+    (ClosedBestRank(rank=2, sure=True), 2)
+    """
+    found = task_complexity(problem)
+    ends = problem.pretrained_risk - fft_risk(problem).risk
+    differences = np.concatenate([[ends], np.where(np.isnan(found.difference), np.inf, found.difference), [0.0]])
+    reduced = problem.without_null_inputs()
+    s, unit = _strengths_and_unit_noise(reduced)
+    noise = reduced.noise_std**2 * np.mean(unit)
+    with np.errstate(divide="ignore"):
+        blur = np.cumsum(np.where(s > 0, 1 / s**2, 0.0))[found.ranks - 1] / (abs(reduced.n - reduced.dx) - 1)
+    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * noise**2 / reduced.n * blur
+    doubt = np.concatenate([[0.0], found.correction + blurred, [0.0]])
+    best = int(np.argmin(differences))
+    return ClosedBestRank(best, all(np.argmin(differences + times * doubt) == best for times in (1, 2)))
+
+
+def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> float:
+    """T_r of the module, from singular values and noise variances of all outputs; inf where s_r = s_{r+1} > 0."""
+    weak = s[rank:]
+    weak, noise = weak[weak > 0], e[rank:][weak > 0]
+    if rank == 0 or not weak.size:
+        return 0.0
+    if not s[rank - 1] - weak[0] > _TIE * s[0]:
+        return math.inf
+    strong = s[:rank, None] ** 2
+    return float(np.sum(weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)))
+
+
+def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """All dy singular values of Delta Sigma^{1/2}, and the noise variances of their outputs where noise_std is 1."""
+    s, noise = strengths_and_noise(problem.replace(noise_std=1.0))
+    return np.concatenate([s, np.zeros(problem.dy - len(s))]), np.diagonal(noise)
+
+
+def _gain(n: float | np.ndarray, dx: int, ranks: np.ndarray) -> np.ndarray:
+    """A_r."""
+    small, large = np.minimum(n, dx), np.maximum(n, dx)
+    return (small - ranks) * (large - 1) / ((dx - ranks) * (large - ranks - 1))
+
+
+def _interior(problem: Problem, ranks: object) -> np.ndarray:
+    """The ranks, default all at which LoRA neither is FFT nor learns nothing."""
+    inner = np.arange(1, problem.max_rank)
+    chosen = inner if ranks is None else valid_ranks(ranks, problem)
+    if not np.all(np.isin(chosen, inner)):
+        raise InvalidInput("ranks", f"ranks in 1..{problem.max_rank - 1}, where LoRA is not FFT", chosen.tolist())
+    return chosen
+
+
+def _after(values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """sum_{i>r} of each rank r, from the smallest up."""
+    return np.concatenate([np.cumsum(values[::-1])[::-1], [0.0]])[ranks]
+
+
+def _with_closed_forms(problem: Problem) -> Problem:
+    """The problem without null inputs; raises `InvalidInput` where no closed form is known."""
+    problem.require_gaussian("task complexity in closed form")
+    problem.require_centred("task complexity in closed form")
+    reduced = problem.without_null_inputs()
+    remedy = "use linreg_lora.theory.discarded_signal, which needs no closed form"
+    if reduced.ridge:
+        raise InvalidInput("ridge", "0", problem.ridge, remedy)
+    if abs(reduced.n - reduced.dx) <= 1:
+        raise InvalidInput("n", "|n - dx| > 1, so that FFT's risk has a mean", problem.n, remedy)
+    if reduced.regime is Regime.UNDERDETERMINED and reduced.isotropic_scale is None:
+        raise InvalidInput("input_covariance", "a multiple of the identity where n < dx", "another", remedy)
+    return reduced
