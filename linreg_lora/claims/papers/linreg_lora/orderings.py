@@ -61,7 +61,7 @@ def metric_of_outputs(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_experiment("adapter-risk", pathwise=True)
 def adapter_risk(problem: Problem, trials: int, seed: int) -> Sample:
-    """The excess risk on every draw of a serial adapter of any rank, as a share of that without fine-tuning."""
+    """The excess risk of a serial adapter of any rank on every draw, measured by that without fine-tuning."""
     x, y = experiments._data(problem, trials, seed)
     risk = _risk(problem, _adapter_updates(problem, x, y, None))
     rounding = experiments._rounding(_pretrained(problem) @ x, squared=True)

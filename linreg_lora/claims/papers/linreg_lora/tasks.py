@@ -137,18 +137,16 @@ def fresh_minus_next(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 @register_experiment("forgetting-gain")
 def forgetting_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """How much less of a first task LoRA forgets than FFT, if negative, both fitted to a second one from D_1 merged.
+    """The excess risk on a first task, learnt by FFT and merged, after LoRA on a second one, less that after FFT on it.
 
-    Context: what FFT forgets.
+    Context: the latter, to measure by.
     """
     r, second = int(rank), next_task(problem)
     (x, y), (x2, y2) = data_of_both(problem, trials, seed)
     merged = experiments._fft_updates(problem, x, y)
-    full = merged + experiments._fft_updates(second, x2, y2 - merged @ x2)
-    low = merged + _lora_from(second, merged, x2, y2, r)
-    forgotten = risk_of(problem, full) - risk_of(problem, merged)
-    context = {"fft": forgotten, "rank": np.asarray(r)}
-    return Sample((risk_of(problem, low) - risk_of(problem, full))[:, None], context)
+    full = risk_of(problem, merged + experiments._fft_updates(second, x2, y2 - merged @ x2))
+    low = risk_of(problem, merged + _lora_from(second, merged, x2, y2, r))
+    return Sample((low - full)[:, None], {"fft": full, "rank": np.asarray(r)})
 
 
 @register_prediction("second-task.half")
