@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.stats import ks_2samp
 
 from linreg_lora import Problem
 from linreg_lora.claims import registry
 from linreg_lora.claims.library import asymptotics
 from linreg_lora.claims.library.depth import NetworkSize
+from linreg_lora.claims.papers.linreg_lora import sums
+from linreg_lora.claims.registry import Sample
 from linreg_lora.errors import InvalidInput
+from linreg_lora.methods.adapter import SerialAdapter
 
 
 def test_the_capacity_bound_is_attained():
@@ -29,6 +33,29 @@ def test_lora_can_diverge_more_where_outputs_differ_in_noise():
     projected = direction * (direction @ update)
     assert np.linalg.norm(projected) < np.linalg.norm(update)
     assert np.linalg.norm(quiet @ projected) > 1.4 * np.linalg.norm(quiet @ update)
+
+
+def test_the_floor_of_an_adapter_is_what_its_reduction_loses():
+    """By projection, by the reduced problem, and by the risk of the best adapter, which attains it."""
+    rng = np.random.default_rng(4)
+    problem = Problem(
+        n=40, dx=6, dy=4, task_shift=rng.standard_normal((4, 6)), noise_std=1.0, pretrained=rng.standard_normal((4, 6)),
+        input_covariance=np.diag(np.arange(1.0, 7)),
+    )  # fmt: skip
+    floor = registry.prediction("adapter-risk.what-outputs-do-not-tell").value(problem, Sample(np.empty(0)))
+    assert floor == pytest.approx(SerialAdapter(None).reduce(problem).constant, rel=1e-12)
+    seen = problem.pretrained @ problem.sigma
+    best = problem.shift @ seen.T @ np.linalg.inv(seen @ problem.pretrained.T) @ problem.pretrained
+    assert floor == pytest.approx(np.sum(((best - problem.shift) @ problem.sigma_sqrt) ** 2), rel=1e-12)
+
+
+def test_the_best_weights_of_a_sum_are_a_minimum():
+    """The closed form against risks at weights around their minimum, which `scipy` finds."""
+    problem = Problem(n=40, dx=6, dy=4, spectrum=(3.0, 2.0), noise_std=6.0, input_covariance=np.arange(1.0, 7))
+    least = minimize(lambda weights: sums._of_weights(problem, weights), np.zeros(2)).fun
+    closed = registry.prediction("best-sum.shrunk").value(problem, Sample(np.empty(0)))
+    assert closed == pytest.approx(least, rel=1e-9)
+    assert registry.prediction("best-sum.mean-of-updates").value(problem, Sample(np.empty(0))) > 1.01 * closed
 
 
 def test_one_rank_more_can_return_more_than_the_next_singular_value():

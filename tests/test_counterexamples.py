@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linreg_lora as ll
 from linreg_lora import Problem
+from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.file import load_claims
 from linreg_lora.estimators import fft
 from linreg_lora.theory import bounds, data_benefit, depth
@@ -69,3 +71,54 @@ COMPUTED = {
 @pytest.mark.parametrize("claim_id", TEXTS)
 def test_a_counterexample_is_as_its_text_says(claim_id):
     COMPUTED[claim_id](TEXTS[claim_id])
+
+
+def more_parameters_than_dimensions(text):
+    b, a, base = np.array([1.0, 2.0]), np.array([3.0, 1.0]), np.array([[1.0, 2.0], [0.0, 1.0]])
+    moves = [np.outer(e, a) for e in np.eye(2)] + [np.outer(b, e) for e in np.eye(2)]
+    assert f"r = 1: LoRA trains {len(moves)} numbers" in text
+    assert f"maps of rank 1 have {np.linalg.matrix_rank([move.ravel() for move in moves])} dimensions" in text
+    tokens = np.hstack([base, base]) / 2
+    assert f"2 soft tokens train {tokens.shape[1]}, and reach the {np.linalg.matrix_rank(tokens)} outputs" in text
+
+
+def what_dora_leaves(text):
+    """On inputs 2 and 3 the class is that of maps of rank one, so that it leaves sigma_2^2; a fit attains it."""
+    assert "r = 1, A0 of the first input alone, Delta = diag(0, 1, 1)" in text
+    a0, shift = np.outer([1.0, 2.0, 3.0], [1.0, 0.0, 0.0]), np.diag([0.0, 1.0, 1.0])
+    assert np.linalg.svd(shift[:, 1:])[1][1] ** 2 == 1.0
+    found = np.asarray(ll.estimators.fit_dora(np.eye(3), a0 + shift, 1, a0, turns=3))
+    assert np.sum((found - shift) ** 2) == pytest.approx(1, abs=1e-12)
+    assert "a risk of 1 stays" in text
+
+
+def what_an_adapter_never_sees(text):
+    assert "A0 = (1, 0), Delta = (0, 1), Sigma = I" in text
+    problem = Problem(n=60, dx=2, dy=1, task_shift=[[0.0, 1.0]], noise_std=0.0, pretrained=[[1.0, 0.0]])
+    assert ll.expected_risk(problem, method="adapter-full").risk == pytest.approx(1 + 1 / 58, rel=1e-12)
+    assert ll.methods.SerialAdapter(None).reduce(problem).constant == 1.0
+    assert "its risk is at least 1" in text
+    assert ll.expected_risk(problem, ranks=[1]).risk[0] < 1e-20
+
+
+def where_pissa_stays(text):
+    assert "A0 = diag(0, 3), Delta = diag(1, 0)" in text
+    a0, shift = np.diag([0.0, 3.0]), np.diag([1.0, 0.0])
+    u, s, vt = np.linalg.svd(shift + np.asarray(ll.methods.PiSSA(1).displacement(a0)))
+    assert "the best map of rank 1 is the start itself, and the risk stays at 1" in " ".join(text.split())
+    np.testing.assert_allclose(s[0] * np.outer(u[:, 0], vt[0]), a0, atol=1e-15)
+    assert np.sum(s[1:] ** 2) == pytest.approx(1, rel=1e-15)
+
+
+OURS = {
+    "printed-parameter-counts": more_parameters_than_dimensions,
+    "dora-has-the-capacity-of-full-tuning": what_dora_leaves,
+    "adapters-reach-what-lora-reaches": what_an_adapter_never_sees,
+    "pissa-ends-better": where_pissa_stays,
+}
+
+
+@pytest.mark.parametrize("claim_id", OURS)
+def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id):
+    (text,) = (c.counterexample for c in collect_claims(papers=["linreg-lora"]).file.claims if c.id == claim_id)
+    OURS[claim_id](text)

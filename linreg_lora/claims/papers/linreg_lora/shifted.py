@@ -92,13 +92,13 @@ def _risk(problem: Problem, updates: np.ndarray) -> np.ndarray:
 
 @register_experiment("method-beside")
 def method_beside(problem: Problem, trials: int, seed: int, *, method: str, other: str) -> Sample:
-    """The excess risk of `method`; context: that of `other`, fitted to the same data."""
+    """The excess risk of `method`; context: its name, and the risk of `other`, fitted to the same data."""
     from linreg_lora.simulation.methods import fitted_risks
 
     one, two = (
         fitted_risks(problem, registry.named(name), trials=trials, seed=seed)[:, None] for name in (method, other)
     )
-    return Sample(one, {"other": two})
+    return Sample(one, {"method": np.asarray(method), "other": two})
 
 
 @register_experiment("method-gain")
