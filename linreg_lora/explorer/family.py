@@ -105,12 +105,6 @@ def at_ranks(name: str, ranks: Iterable[int]) -> dict[int, str]:
     return texts
 
 
-def rank_of(name: str) -> int | None:
-    """The rank of a method that has one, and no other."""
-    found = _ranked(name)
-    return None if found is None else int(found[1][1])
-
-
 def _ranked(name: str) -> tuple[list[list[str]], list[str]] | None:
     """The parts of a sum of methods, each with its settings, and the one of them that has a rank."""
     settings = {name: first for name, *rest in (one.split(":") for one in registry.names()) for first in rest[:1]}
@@ -179,7 +173,9 @@ def reference(found: AgainstRank) -> tuple[Member, Member]:
 
 @functools.lru_cache(maxsize=512)
 def along_ranks(setting: Setting, seed: int, name: str) -> Along | None:
-    """A method's risk at the ranks that are drawn, from 1 on, and at its own; None for one without a rank.
+    """A method's risk at the ranks that are drawn, from 1 on, and at its own.
+
+    None for a method without a rank, and where theory knows no number at any.
 
     >>> import linreg_lora as ll
     >>> along = ll.explorer.along_ranks(ll.explorer.Setting(n=60, dx=24, dy=20), 0, "frozen-a:4")
@@ -191,6 +187,8 @@ def along_ranks(setting: Setting, seed: int, name: str) -> Along | None:
         return None
     found = expected_risks(problem_of(setting, seed), [registry.named(text) for text in texts.values()])
     risk = np.array([one.risk if math.isfinite(one.risk) else np.nan for one in found])
+    if not np.any(np.isfinite(risk)):
+        return None
     return Along(np.array(list(texts)), risk, np.array([one.flagged for one in found]))
 
 

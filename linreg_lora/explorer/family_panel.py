@@ -118,8 +118,8 @@ class FamilyPanel:
                 before = job.made
                 try:
                     drawn = await job.more(self._draws)
-                except LinregLoraError as error:
-                    drawn = Drawn(float("nan"), float("nan"), 0, str(error))
+                except Exception as error:
+                    drawn = Drawn(float("nan"), float("nan"), 0, _said(error))
                     jobs.remove(job)
                 if self._found is not found or self.members.pretrained_seed != seed:
                     return
@@ -175,7 +175,7 @@ class FamilyPanel:
             self._task = asyncio.get_running_loop().create_task(self._follow(self._found, self._names))
 
     async def _follow(self, found: AgainstRank, names: tuple[str, ...]) -> None:
-        """Numbers first, then curves. What is late is shown as such."""
+        """Numbers first, then curves. What is late is shown as such, and any error is a line on the page."""
         due: float | None = time.monotonic() + _LATE
         members, along = self._members, self._along
         show = functools.partial(self._show, members)
@@ -192,8 +192,8 @@ class FamilyPanel:
                 known[name] = answer.result()
                 if due is None:
                     self._later(show)
-        except (LinregLoraError, RuntimeError) as error:  # RuntimeError: the process is gone
-            self._later(functools.partial(self._say, str(error)))
+        except Exception as error:
+            self._later(functools.partial(self._say, _said(error)))
         self._later(show)
 
     # -- the page ---------------------------------------------------------------------------------------------------
@@ -207,6 +207,8 @@ class FamilyPanel:
         """Bring plot and table up to date, if these are still the methods in question."""
         found = self._found
         if found is None or members is not self._members:
+            return
+        if not self._names and not self.table.visible:
             return
         shown = self.shown
         self._view.show(shown, found)
@@ -223,3 +225,7 @@ class FamilyPanel:
     def _say(self, message: str) -> None:
         self._message.object = markup.refusal(one_line(message)) if message else ""
         self._message.visible = bool(message)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, LinregLoraError) else f"no number: {type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLORS = ("#009E73", "#E69F00", "#CC79A7", "#882255", "#56B4E9", "#8A6D1D")
 _MARKERS = ("^", "D", "v")
 LOOKS = tuple(
-    Series(_COLORS[(i + i // 6 * 3) % 6], _MARKERS[i % 3], "-" if i < len(_COLORS) else (0, (4.0, 2.0)))
+    Series(_COLORS[(i + i // 6 * 2) % 6], _MARKERS[i % 3], "-" if i < len(_COLORS) else (0, (4.0, 2.0)))
     for i in range(MOST)
 )
 
@@ -60,23 +60,23 @@ def places(methods: Sequence[Shown], end: float) -> dict[str, float]:
 
 def draw(axes: "Axes", methods: Sequence[Shown], position: Any, end: float) -> None:
     """Curves and levels, and means of draws with two standard errors; `position` is where a rank is drawn."""
-    at = places(methods, end)
-    for one in methods:
-        look: dict[str, Any] = {"color": one.look.color, "linestyle": one.look.linestyle, "linewidth": 0.9}
-        name, label = one.member.method, f"{one.member.method}, {one.member.kind}"
+    shown = [one for one in methods if len(one.values)]
+    at = places(shown, end)
+    for one in shown:
+        name, color = one.member.method, one.look.color
+        line: dict[str, Any] = {"color": color, "linestyle": one.look.linestyle, "linewidth": 0.9}
+        label = f"{name}, {one.member.kind}"
         x = at[name] if one.rank is None else float(position(one.rank))
         if one.along is not None:
-            axes.plot(position(one.along.ranks), one.along.risk, label=label, **look)
-            axes.plot([x], [one.member.risk], marker=one.look.marker, color=one.look.color, markersize=3.4)
-        elif np.isfinite(one.member.risk):
-            axes.axhline(one.member.risk, label=label, **look)
-            axes.plot([x], [one.member.risk], marker=one.look.marker, color=one.look.color, markersize=3.4)
+            axes.plot(position(one.along.ranks), one.along.risk, label=label, **line)
+        elif one.rank is None and np.isfinite(one.member.risk):
+            axes.axhline(one.member.risk, label=label, **line)
+        known = one.along is not None or bool(np.isfinite(one.member.risk))
+        axes.plot([x], [one.member.risk], marker=one.look.marker, color=color, markersize=3.4)
         if one.drawn is not None and np.isfinite(one.drawn.risk):
-            bar = 2 * np.nan_to_num(one.drawn.stderr)
-            axes.errorbar(
-                [x], [one.drawn.risk], [bar], fmt="s", color=one.look.color, markerfacecolor="white", markersize=4.2,
-                label=f"{name}, {one.drawn.trials} draws",
-            )  # fmt: skip
+            bar, label = 2 * np.nan_to_num(one.drawn.stderr), f"{name}, {one.drawn.trials} draws"
+            means: dict[str, Any] = {"fmt": "s", "color": color, "markerfacecolor": "white", "markersize": 4.2}
+            axes.errorbar([x], [one.drawn.risk], [bar], label="" if known else label, **means)
 
 
 def variables(methods: Sequence[Shown], ranks: np.ndarray) -> dict[str, Any]:

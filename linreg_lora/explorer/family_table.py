@@ -21,12 +21,16 @@ STYLE = """
 .family thead th { color: #444; border-bottom: 1px solid #aaa; vertical-align: bottom; }
 .family th[scope=row] { white-space: nowrap; }
 .family .number { text-align: right; white-space: nowrap; }
+.family i { font-style: normal; white-space: nowrap; }
+.family i.more::before { content: "; "; }
 .family svg { margin-right: 6px; vertical-align: middle; }
 .family p { font-size: 13px; margin: 6px 0 0; color: #444; overflow-wrap: anywhere; }
 @media (max-width: 480px) {
   .family table { font-size: 12px; }
   .family th, .family td { padding-right: 7px; }
-  .family svg { width: 20px; margin-right: 3px; }
+  .family i { display: block; }
+  .family i.more::before { content: ""; }
+  .family svg { width: 22px; margin-right: 3px; }
 }
 """
 
@@ -41,11 +45,18 @@ def table(
     ]
     rows += [_row(key(looks[name]), name, None, None, "", "computing \u2026") for name in waiting]
     said = [f"{one.method}: {note}" for one in members if one.kind == "none" for note in one.notes]
-    said += [f"{name}, drawn: {found.note}" for name, found in drawn.items() if found.note]
+    said += [
+        f"{one.method}, drawn: {drawn[one.method].note}"
+        for one in members
+        if one.method in drawn and drawn[one.method].note not in ("", *one.notes)
+    ]
     if any(one.flagged for one in members):
         said.append(f"{_MARK} may be off by more than 1 %")
-    if drawn:
-        said.append("\u00b1: two standard errors")
+    if means := [found.trials for found in drawn.values() if math.isfinite(found.risk)]:
+        least, most = min(means), max(means)
+        said.append(
+            f"drawn: mean of {most if least == most else f'{least} to {most}'} draws \u00b1 two standard errors"
+        )
     foot = "".join(f"<p>{html.escape(line)}</p>" for line in dict.fromkeys(said))
     head = "".join(f'<th scope="col"{_number(name)}>{name}</th>' for name in _HEAD)
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -58,26 +69,26 @@ def key(look: Series) -> str:
     shape = _SHAPES.get(look.marker)
     mark = f'<polygon points="{shape}" fill="{look.color}"/>' if shape else ""
     line = f'<line x1="1" y1="5" x2="29" y2="5" stroke="{look.color}" stroke-width="2" stroke-dasharray="{dash}"/>'
-    return f'<svg width="30" height="10" aria-hidden="true">{line}{mark}</svg>'
+    return f'<svg width="30" height="10" viewBox="0 0 30 10" aria-hidden="true">{line}{mark}</svg>'
 
 
 def _row(look: str, name: str, parameters: int | None, dimension: int | None, risk: str, known: str) -> str:
     sizes = "".join(f'<td class="number">{_count(size)}</td>' for size in (parameters, dimension))
     risk = f'<td class="number">{risk}</td>'
-    return f'<tr><th scope="row">{look}{html.escape(name)}</th>{sizes}{risk}<td>{html.escape(known)}</td></tr>'
+    return f'<tr><th scope="row">{look}{html.escape(name)}</th>{sizes}{risk}<td>{known}</td></tr>'
 
 
 def _known(one: Member, drawn: Drawn | None) -> tuple[str, str]:
-    """The risk, and how it is known."""
+    """The risk, and how it is known, in HTML."""
     has = drawn is not None and math.isfinite(drawn.risk)
     if one.kind == "simulation":
         if drawn is not None and has:
-            return _risk(drawn.risk), f"{drawn.trials} draws, {_error(drawn)}"
+            return _risk(drawn.risk), f"{drawn.trials} draws <i>{_error(drawn)}</i>"
         return "", "simulation only"
-    means = f"; {drawn.trials} draws: {_risk(drawn.risk)} {_error(drawn)}" if drawn is not None and has else ""
+    means = f"<i class=more>drawn {_risk(drawn.risk)} {_error(drawn)}</i>" if drawn is not None and has else ""
     if one.kind == "none":
         return ("infinite" if math.isinf(one.risk) else ""), f"see below{means}"
-    return _risk(one.risk) + (f" {_MARK}" if one.flagged else ""), one.kind + means
+    return _risk(one.risk) + (f" {_MARK}" if one.flagged else ""), html.escape(one.kind) + means
 
 
 def _risk(risk: float) -> str:

@@ -52,34 +52,34 @@ class FamilyView:
 
     def show(self, methods: Sequence[Shown], found: AgainstRank) -> None:
         """What is known of methods, and an axis that has room for it."""
-        end = float(position(found.curve.ranks[-1]))
-        at = places(methods, end)
+        shown = [one for one in methods if len(one.values)]
+        ranks = np.array([one.rank for one in shown if one.rank is not None])
+        end = float(position(np.max(np.append(ranks, found.curve.ranks))))
+        at = places(shown, end)
         lines, points = empty(*_LINES), empty(*_POINTS)
         drawn, bars = empty(*_DRAWN), empty(*_BARS)
-        for one in methods:
+        for one in shown:
             name, color = one.member.method, one.look.color
+            left = at[name] if one.rank is None else float(position(one.rank))
+            x, y, rows = [], [], [(one.rank, left, one.member.risk, one.member.flagged)]
             if one.along is not None:
                 x, y = position(one.along.ranks).tolist(), one.along.risk.tolist()
                 rows = zip(one.along.ranks.tolist(), x, y, one.along.flagged.tolist(), strict=True)
-            elif np.isfinite(one.member.risk):
+            elif one.rank is None and np.isfinite(one.member.risk):
                 x, y = [-0.12, end + 0.12], [one.member.risk] * 2
-                rows = [(one.rank, at.get(name, end), one.member.risk, one.member.flagged)]
-            else:
-                x, y, rows = [], [], []
             _append(lines, x, y, color, _dash(one.look))
-            for rank, left, risk, flagged in rows:
+            for rank, at_x, risk, flagged in rows:
                 if np.isfinite(risk):
                     fill = "white" if flagged else color
                     size = _OWN if rank == one.rank else _OTHER
-                    shown = "none" if rank is None else str(rank)
-                    _append(points, left, risk, shown, name, color, fill, _MARKERS[one.look.marker], size)
+                    said = "none" if rank is None else str(rank)
+                    _append(points, at_x, risk, said, name, color, fill, _MARKERS[one.look.marker], size)
             if one.drawn is not None and np.isfinite(one.drawn.risk):
-                left = at[name] if one.rank is None else float(position(one.rank))
                 mean, bar = one.drawn.risk, 2 * float(np.nan_to_num(one.drawn.stderr))
                 _append(drawn, left, mean, name, one.drawn.trials, color)
                 _append(bars, left, max(mean - bar, mean * 1e-3), mean + bar, color)
         self.lines.data, self.points.data, self.drawn.data, self._bars.data = lines, points, drawn, bars
-        self._view.beside = np.concatenate([[], *(one.values for one in methods)])
+        self._view.beside, self._view.beside_ranks = np.concatenate([[], *(one.values for one in shown)]), ranks
         self._view.fit_ranks(found)
 
 

@@ -174,15 +174,17 @@ def dataset(
         "formula": curve.formula,
         "notes": "; ".join(curve.notes),
     }
-    if methods:
-        variables |= family_picture.variables(methods, curve.ranks)
-        attributes["pretrained_seed"] = seed
     if simulated is not None:
         assert simulated.stderr is not None
         variables["simulated"] = ("rank", simulated.risk, {"long_name": "mean over draws", **units})
         variables["stderr"] = ("rank", simulated.stderr, {"long_name": "its standard error", **units})
         attributes |= {"trials": simulated.trials, "seed": simulated.seed}
-    return xr.Dataset(variables, {"rank": ("rank", curve.ranks, {"long_name": "LoRA rank"})}, attributes)
+    data = xr.Dataset(variables, {"rank": ("rank", curve.ranks, {"long_name": "LoRA rank"})}, attributes)
+    if not methods:
+        return data
+    ranks = sorted({*curve.ranks.tolist(), *(one.rank for one in methods if one.rank is not None)})
+    data = data.reindex(rank=ranks, fill_value={"flagged": False}).assign_attrs(pretrained_seed=seed)
+    return data.assign(family_picture.variables(methods, np.array(ranks)))
 
 
 def _flagged(curve: RiskCurve) -> np.ndarray:

@@ -37,7 +37,8 @@ class View:
         self.lora, self.full, self.floor, self.points = (source(name, "x", "y", "r") for name in names)
         self.lora.data["fill"] = []
         self.bars = source("bars", "x", "low", "high")
-        self.beside = np.empty(0)  # risks of other methods, which the axis shows too
+        #: Risks and ranks of other methods, for which the axes have room.
+        self.beside, self.beside_ranks = np.empty(0), np.empty(0)
         self.against_rank = self._rank_plot()
         self.full_n, self.lora_n = (source(name, "x", "y") for name in ("full-n", "lora-n"))
         self._doubtful, self._no_mean = (
@@ -62,14 +63,15 @@ class View:
         self.floor.data = {"x": x[positive], "y": found.floor[positive], "r": curve.ranks[positive]}
         self.show_simulated(None)
         self.fit_ranks(found)
-        self.against_rank.x_range.update(start=-0.12, end=float(x[-1]) + 0.12)
         ticks = position(np.array(rank_ticks(ranks[-1])))
         self.against_rank.xaxis[0].ticker.ticks = ticks.tolist()
 
     def fit_ranks(self, found: AgainstRank) -> None:
-        """Let the axis of risk against rank show the curves and `beside`, for which the plot grows."""
+        """Let the axes of risk against rank show the curves and what is beside them, for which the plot grows."""
         self.against_rank.height = _TALLER if len(self.beside) else _HEIGHT
         fit_axis(self.against_rank, risk_limits(found, self.beside))
+        last = float(position(np.max(np.append(self.beside_ranks, found.curve.ranks))))
+        self.against_rank.x_range.update(start=-0.12, end=last + 0.12)
 
     def show_simulated(self, curve: RiskCurve | None) -> None:
         """Simulated means, with bars of two standard errors; None removes them."""
