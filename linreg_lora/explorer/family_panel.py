@@ -143,7 +143,7 @@ class FamilyPanel:
     def _chosen(self, event: Any) -> None:
         """Take what the widgets say; what is no method is refused, and what was shown stays."""
         adapt = (*self._common.value, *family.split(self._others.value))
-        wanted = Members(tuple(dict.fromkeys(adapt)), self._seed.value)
+        wanted = Members(tuple(dict.fromkeys(adapt)), self._seed.value)  # type: ignore[arg-type]
         if self._found is not None:
             try:
                 wanted.names(self._found.setting)
@@ -179,7 +179,8 @@ class FamilyPanel:
         due: float | None = time.monotonic() + _LATE
         members, along = self._members, self._along
         show = functools.partial(self._show, members)
-        asked = [(*way, name) for way in ((family.member, members), (family.along_ranks, along)) for name in names]
+        ways: list[tuple[Callable[..., Any], dict[str, Any]]] = [(family.member, members), (family.along_ranks, along)]
+        asked = [(*way, name) for way in ways for name in names]
         try:
             for function, known, name in asked:
                 if name in known:

@@ -54,7 +54,7 @@ class FamilyView:
         """What is known of methods, and an axis that has room for it."""
         shown = [one for one in methods if len(one.values)]
         ranks = np.array([one.rank for one in shown if one.rank is not None])
-        end = float(position(np.max(np.append(ranks, found.curve.ranks))))
+        end = float(position(int(np.max(np.append(ranks, found.curve.ranks)))))
         at = places(shown, end)
         lines, points = empty(*_LINES), empty(*_POINTS)
         drawn, bars = empty(*_DRAWN), empty(*_BARS)

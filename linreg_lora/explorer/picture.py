@@ -67,8 +67,8 @@ def draw(found: AgainstRank, simulated: RiskCurve | None = None, methods: Sequen
     with style.applied():
         figure, axes = style.single_panel(*([4.6] if methods else []))
         draw_ranks(axes, found, simulated, methods)
-        if methods:
-            axes.get_legend().remove()
+        if (inside := axes.get_legend()) is not None and methods:
+            inside.remove()
             figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -70,7 +70,7 @@ class View:
         """Let the axes of risk against rank show the curves and what is beside them, for which the plot grows."""
         self.against_rank.height = _TALLER if len(self.beside) else _HEIGHT
         fit_axis(self.against_rank, risk_limits(found, self.beside))
-        last = float(position(np.max(np.append(self.beside_ranks, found.curve.ranks))))
+        last = float(position(int(np.max(np.append(self.beside_ranks, found.curve.ranks)))))
         self.against_rank.x_range.update(start=-0.12, end=last + 0.12)
 
     def show_simulated(self, curve: RiskCurve | None) -> None:
