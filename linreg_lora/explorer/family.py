@@ -97,20 +97,21 @@ def at_ranks(name: str, ranks: Iterable[int]) -> dict[int, str]:
     found = _ranked(name)
     if found is None:
         return {}
-    parts, ranked = found
-    texts = {}
-    for rank in sorted({int(ranked[1]), *ranks}):
-        ranked[1] = str(rank)
-        texts[rank] = "+".join(":".join(part) for part in parts)
-    return texts
+    before, own, after = found
+    return {rank: f"{before}{rank}{after}" for rank in sorted({own, *ranks})}
 
 
-def _ranked(name: str) -> tuple[list[list[str]], list[str]] | None:
-    """The parts of a sum of methods, each with its settings, and the one of them that has a rank."""
+@functools.lru_cache(maxsize=512)
+def _ranked(name: str) -> tuple[str, int, str] | None:
+    """The rank of a method that has one, and no other, and what stands before and after it."""
     settings = {name: first for name, *rest in (one.split(":") for one in registry.names()) for first in rest[:1]}
-    parts = [part.split(":") for part in name.split("+")]
-    ranked = [part for part in parts if settings.get(part[0]) in _RANKS]
-    return (parts, ranked[0]) if len(ranked) == 1 and ranked[0][1:] else None
+    parts = name.split("+")
+    ranked = [i for i, part in enumerate(parts) if ":" in part and settings.get(part.partition(":")[0]) in _RANKS]
+    if len(ranked) != 1:
+        return None
+    kind, own, *rest = parts[ranked[0]].split(":")
+    before, after = "+".join([*parts[: ranked[0]], kind]), "+".join([":".join(["", *rest]), *parts[ranked[0] + 1 :]])
+    return f"{before}:", int(own), after
 
 
 class Member(NamedTuple):

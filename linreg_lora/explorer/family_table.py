@@ -28,7 +28,7 @@ STYLE = """
 @media (max-width: 480px) {
   .family table { font-size: 12px; }
   .family th, .family td { padding-right: 7px; }
-  .family i { display: block; }
+  .family i { display: block; white-space: normal; }
   .family i.more::before { content: ""; }
   .family svg { width: 22px; margin-right: 3px; }
 }
