@@ -129,7 +129,7 @@ def test_a_new_setting_removes_points_and_cancelling_stops(page, server):
     page.get_by_text("256 draws; bars: two standard errors").wait_for()
     page.locator(".noUi-handle").first.press("ArrowLeft")
     shows_theory_of(page, SETTING.replace(n=35))
-    assert len(y(page, "points")) == 0
+    page.wait_for_function(f"() => ({_SOURCE})('points').length == 0")  # sources arrive one after another
     drawing = psutil.Process(server[1]).children(recursive=True)
     try:
         for process in drawing:

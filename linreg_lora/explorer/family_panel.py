@@ -170,7 +170,7 @@ class FamilyPanel:
             self.members, self._names = Members(), ()
             self._say(str(error))
         if all(name in self._along for name in self._names):
-            self._show(self._members)
+            self._later(functools.partial(self._show, self._members))  # a widget's callback may not change the plot
         else:
             self._task = asyncio.get_running_loop().create_task(self._follow(self._found, self._names))
 
