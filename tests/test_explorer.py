@@ -2,15 +2,22 @@
 
 import asyncio
 import itertools
+import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import linreg_lora as ll
+from linreg_lora.cli import grammar
 from linreg_lora.errors import InvalidInput, LinregLoraError
-from linreg_lora.explorer import curves, picture
+from linreg_lora.explorer import curves, family, family_picture, family_table, picture
+from linreg_lora.explorer.family import COMMON, MOST, Members
+from linreg_lora.explorer.family_picture import LOOKS, Shown
 from linreg_lora.explorer.setting import Family, Setting, from_query
-from linreg_lora.explorer.simulate import CHUNK, Job
+from linreg_lora.explorer.simulate import CHUNK, Drawn, Job, MethodJob
 from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
@@ -42,11 +49,19 @@ def test_a_link_gives_back_its_setting(setting):
         ({"family": "flat"}, "family: expected one of low-rank, power-law, exponential, received flat"),
         ({"family": "exponential", "rate": "-2"}, "rate: expected a finite number >= 0, received -2.0"),
         ({"m": "3"}, "link: expected parameters among n, dx, dy"),
+        ({"pretrained_seed": "-1"}, "pretrained_seed: expected an integer in 0..2^63-1, received -1"),
+        ({"adapt": "froze-a:4"}, "method: expected one of adapter:rank"),
+        ({"adapt": "ia3,frozen-a"}, "method: expected frozen-a:rank, the settings being numbers, received frozen-a"),
+        ({"adapt": ",".join(f"lora:{r}" for r in range(5, 18))}, f"adapt: expected at most {MOST} methods here"),
     ],
 )
 def test_a_bad_link_is_refused_in_one_line(query, message):
+    def follow():
+        family.of_query(query).names(from_query(query, (family.ADAPT, family.SEED)))
+
     with pytest.raises(InvalidInput) as caught:
-        from_query(query)
+        follow()
+    assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(message)
 
 
@@ -165,6 +180,214 @@ def test_pictures_and_data_hold_what_is_shown(tmp_path):
     np.testing.assert_array_equal(data["simulated"], simulated.risk)
     np.testing.assert_array_equal(data["flagged"], found.curve.flagged)
     assert data.attrs["trials"] == CHUNK
+
+
+# -- other methods -----------------------------------------------------------------------------------------------
+
+
+def test_a_link_gives_back_its_methods():
+    members = Members((*COMMON, "lora:3+bias", "qlora:4:1"), 7)
+    assert family.of_query(members.query()) == members
+    assert Members((), 7).query() == {}
+    assert from_query(SMALL.query() | members.query(), (family.ADAPT, family.SEED)) == SMALL
+
+
+def test_r_is_the_rank_of_the_setting_and_each_method_is_there_once():
+    members = Members(("frozen-a:r", "Frozen_A:3", "lora:r", "lora:r+bias", "lora:4", "fft", "frozen-b:r+frozen-a:2"))
+    names = ("frozen-a:3", "lora:3+bias", "lora:4", "frozen-b:3+frozen-a:2")
+    assert members.names(SMALL.replace(lora=3)) == names
+
+
+#: Of each kind of reduction, of sizes where all apply; dx != dy.
+NAMES = ("frozen-a:2", "adapter:2", "qlora:2", "lora:2+bias", "ia3", "ia3-in", "svf", "lora:3", "vera:2", "prompt:2")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_is_what_compare_says_with_the_same_seed(name):
+    a0 = grammar.problem(n=30, dx=12, dy=10, noise_std=1.0, spectrum="2,2", ridge=0.0, input_spectrum=None,
+                         noise_spectrum=None, pretrained_seed=5)  # fmt: skip
+    (said,) = ll.compare(a0, [name], computed_by=["theory"])
+    found = family.member(SMALL, 5, name)
+    assert (found.method, found.parameters, found.dimension) == (name, said.parameters, said.dimension)
+    np.testing.assert_equal(found.risk, said.theory.risk)
+    assert found.flagged == said.theory.flagged
+
+
+def test_the_kind_is_that_of_the_table_of_the_family():
+    """The documentation says it without a formula; where a class is all maps, risk is exact in any case."""
+    text = (Path(__file__).parents[1] / "docs" / "family.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+(?::r)?)` \|.*\| (\w+) \|$", text, re.MULTILINE))
+    assert {"frozen-a:r", "ia3-in", "vera:r", "lora:r"} <= set(rows)
+    expected = {name.replace(":r", ":2"): {"simulated": "simulation"}.get(kind, kind) for name, kind in rows.items()}
+    assert {name: family.member(SMALL, 0, name).kind for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["frozen-a:2", "qlora:2", "lora:7+bias"])
+def test_a_curve_against_rank_is_the_method_at_every_rank(name):
+    found, own = family.along_ranks(SMALL, 3, name), int(re.findall(r"\d+", name)[0])
+    assert set(found.ranks) == {1, 2, 3, 4, 5, 8, 10, own}
+    problem = family.problem_of(SMALL, 3)
+    for rank, risk in zip(found.ranks.tolist(), found.risk.tolist(), strict=True):
+        method = name.replace(f":{own}", f":{rank}")
+        assert risk == pytest.approx(ll.expected_risk(problem, method=method).risk, rel=1e-9)
+
+
+def test_all_rows_frozen_is_fft_and_methods_without_a_rank_have_no_curve():
+    found = family.along_ranks(SMALL.replace(dx=10), 0, "frozen-a:2")
+    assert (found.ranks[-1], found.risk[-1]) == (10, pytest.approx(10 * 10 / (30 - 10 - 1)))
+    for name in ("ia3", "prompt:2", "mask:3", "frozen-b:2+frozen-a:3", "vera:2"):
+        assert family.along_ranks(SMALL, 0, name) is None, name
+
+
+def test_what_has_no_number_says_why():
+    below = SMALL.replace(n=9)
+    pissa, shift = family.member(below, 0, "pissa:2"), family.member(SMALL.replace(n=3), 0, "frozen-a:2")
+    assert (pissa.kind, np.isnan(pissa.risk)) == ("none", True)
+    assert pissa.notes[0].startswith("n: expected n >= dx or a ridge > 0 for pissa:2")
+    assert (shift.kind, shift.risk) == ("none", np.inf)
+    assert "the mean is infinite" in shift.notes[0]
+
+
+def test_lora_and_fft_beside_the_methods_are_those_of_the_curve():
+    found = curves.against_rank(SMALL)
+    lora, full = family.reference(found)
+    assert (lora.method, lora.parameters, lora.dimension, lora.kind) == ("lora:2", 44, 40, "equivalent")
+    assert lora.risk == found.curve.at_rank(2).risk
+    assert (full.method, full.parameters, full.kind) == ("fft", 120, "exact")
+    assert full.risk == pytest.approx(10 * 12 / (30 - 12 - 1))
+
+
+def draws_of(job, count):
+    async def run():
+        with ThreadPoolExecutor(1) as executor:
+            return [await job.more(executor) for _ in range(count)]
+
+    return asyncio.run(run())
+
+
+def test_draws_of_a_method_are_those_of_monte_carlo():
+    job = MethodJob(family.problem_of(SMALL, 1), "vera:2", 30, seed=4)
+    found = draws_of(job, 2)
+    job._next = 100  # whatever the time it took: not more than asked for
+    found += draws_of(job, 1)
+    assert (found[0].trials, found[-1].trials, job.made) == (8, 30, 30)
+    for one in found:
+        whole = ll.monte_carlo(job.problem, trials=one.trials, seed=4, method="vera:2")
+        np.testing.assert_allclose((one.risk, one.stderr), (whole.risk, whole.stderr), rtol=1e-10)
+
+
+def test_a_method_without_a_mean_is_not_drawn():
+    job = MethodJob(family.problem_of(SMALL.replace(n=3), 0), "frozen-a:2", 64)
+    (found,) = draws_of(job, 1)
+    assert (found.risk, found.trials, job.made) == (np.inf, 0, 64)
+    assert "the mean is infinite" in found.note
+
+
+def test_common_methods_keep_their_look_and_all_looks_differ():
+    assert len(set(LOOKS)) == MOST == len(COMMON)
+    names = ("tangent:2", *Members(COMMON[3:]).names(SMALL), "lora:5")
+    found = family_picture.looks(names, SMALL)
+    assert len(set(found.values())) == len(names)
+    assert [found[name] for name in names[1:-1]] == list(LOOKS[3:])
+
+
+def shown_methods():
+    """A curve, a level, and a method that is only simulated."""
+    look = family_picture.looks(("frozen-a:7", "ia3", "vera:2"), SMALL)
+    drawn = {"vera:2": Drawn(8.25, 0.125, 32)}
+    return [
+        Shown(family.member(SMALL, 0, name), look[name], family.along_ranks(SMALL, 0, name), drawn.get(name))
+        for name in look
+    ]
+
+
+def test_the_table_is_sorted_by_risk_and_says_how_it_is_known():
+    shown = shown_methods()
+    found = curves.against_rank(SMALL)
+    members = [*(one.member for one in shown), *family.reference(found)]
+    look = {one.method: LOOKS[0] for one in members} | {"<b>:1": LOOKS[1]}
+    note = family.Member("<b>", None, None, float("nan"), "none", notes=("a < b",))
+    look["<b>"] = LOOKS[2]
+    text = family_table.table([*members, note], look, {"vera:2": Drawn(8.25, 0.125, 32)}, ["<b>:1"])
+    rows = re.findall(r"</svg>(.*?)</th>(.*?)</tr>", text)
+    risks = {one.method: one.risk for one in members} | {"vera:2": 8.25}
+    assert [name for name, _ in rows] == [*sorted(risks, key=risks.get), "&lt;b&gt;", "&lt;b&gt;:1"]
+    cells = {name: re.findall(r"<td[^>]*>(.*?)</td>", row) for name, row in rows}
+    assert cells["vera:2"] == ["12", "11", "8.25", "32 draws <i>\u00b1 0.25</i>"]
+    assert cells["fft"] == ["120", "120", "7.059", "exact"]
+    assert cells["&lt;b&gt;:1"] == ["\u2013", "\u2013", "", "computing \u2026"]
+    assert "<p>&lt;b&gt;: a &lt; b</p>" in text
+
+
+def test_pictures_and_data_hold_other_methods():
+    found, shown = curves.against_rank(SMALL), shown_methods()
+    figure = picture.draw(found, None, shown)
+    (axes,) = figure.axes
+    names = axes.get_legend_handles_labels()[1]
+    assert names[-3:] == ["frozen-a:7, exact", "ia3, exact", "vera:2, 32 draws"]
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_array_equal(lines["frozen-a:7, exact"], shown[0].along.risk)
+    np.testing.assert_array_equal(lines["ia3, exact"], shown[1].member.risk)
+    low, high = axes.get_ylim()
+    assert all(low < value < high for one in shown for value in one.values)
+    data = picture.dataset(found, None, shown, seed=0)
+    np.testing.assert_array_equal(data["risk_frozen-a:7"].dropna("rank"), shown[0].along.risk)
+    assert data["risk_frozen-a:7"].sel(rank=7) == shown[0].member.risk
+    np.testing.assert_array_equal(data["risk"].sel(rank=found.curve.ranks), found.curve.risk)
+    assert (data["risk_ia3"], data["simulated_vera:2"]) == (shown[1].member.risk, 8.25)
+    assert data["flagged"].dtype == bool
+    assert data.attrs["pretrained_seed"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_the_panel_says_what_is_late_refuses_what_is_none_and_counts_its_draws():
+    from linreg_lora.explorer.family_panel import FamilyPanel
+    from linreg_lora.explorer.view import View
+
+    found, view, made, kept = curves.against_rank(SMALL), View(), [], []
+
+    async def run(theory, draws):
+        panel = FamilyPanel(theory, draws, lambda change: change(), lambda: kept.append(panel.members), view,
+                            Members(("vera:r", "frozen-a:r")))  # fmt: skip
+        view.show_ranks(found)
+        held = threading.Event()
+        theory.submit(held.wait)
+        panel.follow(found)
+        while "computing" not in str(panel.table.object):
+            await asyncio.sleep(0.02)
+        assert panel.shown == []
+        held.set()
+        await panel._task
+        assert [one.member.kind for one in panel.shown] == ["simulation", "exact"]
+        panel._others.value = "vera:r, ia3"
+        await panel._task
+        assert kept == [Members(("frozen-a:r", "vera:r", "ia3"))]
+        panel._others.value = "vera:r, ia4"
+        assert "did you mean ia3" in panel._message.object
+        assert panel.members == kept[0]
+        await panel.draw(16, made.append)
+        return panel.shown, panel.table.object
+
+    with ThreadPoolExecutor(1) as theory, ThreadPoolExecutor(1) as draws:
+        shown, table = asyncio.run(run(theory, draws))
+    assert [(one.member.method, one.drawn.trials) for one in shown] == [
+        (n, 16) for n in ("frozen-a:2", "vera:2", "ia3")
+    ]
+    assert sum(made) == 3 * 16
+    assert "16 draws" in table
+    along = family.along_ranks(SMALL, 0, "frozen-a:2")
+    drawn = dict(zip(zip(*(view_of(view, "methods")[c] for c in ("name", "r")), strict=True),
+                     view_of(view, "methods")["y"], strict=True))  # fmt: skip
+    known = {("frozen-a:2", str(rank)): risk for rank, risk in zip(along.ranks, along.risk, strict=True)}
+    assert drawn == known | {("ia3", "none"): family.member(SMALL, 0, "ia3").risk}
+    assert view_of(view, "methods-drawn")["y"] == [one.drawn.risk for one in shown]
+    ends = view.against_rank.y_range
+    assert all(ends.start < value < ends.end for one in shown for value in one.values)
+
+
+def view_of(view, name):
+    """The data of a source of the page's plot."""
+    return view.against_rank.select_one({"name": name}).data
 
 
 @pytest.mark.parametrize(

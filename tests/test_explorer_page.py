@@ -13,7 +13,7 @@ import psutil
 import pytest
 from browser import PATIENCE, opened
 
-from linreg_lora.explorer import curves
+from linreg_lora.explorer import curves, family
 from linreg_lora.explorer.setting import Setting
 
 pytestmark = pytest.mark.browser
@@ -84,6 +84,34 @@ def test_the_curve_follows_a_slider(page):
     page.wait_for_function("() => location.search.includes('n=36')")
 
 
+def test_other_methods_by_box_and_by_text(page):
+    """A curve and a level appear, with rows of a table and in the link; what is no method is one line beside them."""
+    setting = SETTING.replace(n=36)
+    page.get_by_label("frozen-a:r").check()
+    others = page.get_by_label("others")
+    others.fill("masc:3")
+    others.press("Enter")
+    page.get_by_text(re.compile(r"^method: expected one of .*, received masc:3; did you mean mask")).wait_for()
+    others.fill("mask:3")
+    others.press("Enter")
+    page.wait_for_function(_HAS, arg=["methods-lines", 2])
+    page.wait_for_function("() => location.search.includes('adapt=frozen-a%3Ar%2Cmask%3A3&pretrained_seed=0')")
+    page.get_by_role("alert").wait_for(state="hidden")
+    curve, level = family.along_ranks(setting, 0, "frozen-a:2").risk, family.member(setting, 0, "mask:3").risk
+    page.wait_for_function(f"count => ({_SOURCE})('methods-lines')[0].length == count", arg=len(curve))
+    lines = page.evaluate(_SOURCE, "methods-lines")
+    np.testing.assert_allclose(lines[0], curve, rtol=1e-12)
+    np.testing.assert_allclose(lines[1], [level, level], rtol=1e-12)
+    cells = page.get_by_role("row").filter(has_text="mask:3").get_by_role("cell").all_inner_texts()
+    assert cells == ["40", "40", f"{level:.4g}", "exact"]
+    page.get_by_label("frozen-a:r").press("Space")
+    others.fill("")
+    others.press("Enter")
+    page.wait_for_function(f"() => ({_SOURCE})('methods-lines').length == 0")
+    page.wait_for_function("() => !location.search.includes('adapt')")
+    page.get_by_role("table").wait_for(state="hidden")
+
+
 def test_simulation_shows_progress_and_points_and_agrees(page):
     simulate(page)
     page.wait_for_function(_HAS, arg=["points", 3])
@@ -101,7 +129,7 @@ def test_a_new_setting_removes_points_and_cancelling_stops(page, server):
     page.get_by_text("256 draws; bars: two standard errors").wait_for()
     page.locator(".noUi-handle").first.press("ArrowLeft")
     shows_theory_of(page, SETTING.replace(n=35))
-    assert len(y(page, "points")) == 0
+    page.wait_for_function(f"() => ({_SOURCE})('points').length == 0")  # sources arrive one after another
     drawing = psutil.Process(server[1]).children(recursive=True)
     try:
         for process in drawing:
@@ -148,11 +176,12 @@ def test_an_invalid_setting_is_one_line_as_on_the_command_line(browser, server):
 
 
 def test_boxes_spin_buttons_and_draws_have_accessible_names(page):
-    controls = re.findall(r'- (textbox|combobox|button)(?: "([^"]+)")?', page.locator("body").aria_snapshot())
+    controls = re.findall(r'- (textbox|combobox|checkbox|button)(?: "([^"]+)")?', page.locator("body").aria_snapshot())
     assert [kind for kind, name in controls if not name] == []
-    names = [name for kind, name in controls if kind != "button"]
-    assert {"samples n", "rank of the shift", "draws", "outputs (y-columns)"} <= set(names)
-    without = {"draws", "singular values of the shift", "the map's file holds"}
+    assert [name for kind, name in controls if kind == "checkbox"] == list(family.COMMON)
+    names = [name for kind, name in controls if kind not in ("button", "checkbox")]
+    assert {"samples n", "rank of the shift", "draws", "outputs (y-columns)", "seed of A0, iid N(0, 1)"} <= set(names)
+    without = {"draws", "singular values of the shift", "the map's file holds", "others"}
     numbers = [name for name in names if name not in without and "columns" not in name and "(key)" not in name]
     assert [name for _, name in controls].count("increase") == len(numbers)
 

@@ -50,6 +50,7 @@ MEAN_FREE = {
     "methods.result.of_curve": "reads off a curve",
     "simulation.comparison.draws_of": "counts draws",
     "simulation.methods.curve_ranks": "counts ranks",
+    "simulation.methods.doubt_of_stderr": "moments and rare draws of what `in_size` makes",
     "simulation.draws.require_finite": "checks numbers",
     "sweeps.adapted.ranks": "counts ranks",
     "sweeps.adapted.runs": "counts draws",

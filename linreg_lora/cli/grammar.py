@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".pdf", ".svg")
 #: The best ridge of every method, instead of a number.
 AUTO = "auto"
-#: Entries of the largest A0 that is drawn.
-_LARGEST_PRETRAINED = 10**8
 
 
 def same_letter(word: str) -> str:
@@ -44,6 +42,7 @@ def problem(
     """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1)."""
     from linreg_lora.input_law import GAUSSIAN, parse
     from linreg_lora.problem import Problem
+    from linreg_lora.sampling.pretrained import drawn_pretrained
 
     Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, spectrum=())  # sizes that are none are refused first
     return Problem(
@@ -55,26 +54,10 @@ def problem(
         spectrum=tuple(float(value) for value in values("spectrum", spectrum, min(dx, dy))),
         input_covariance=variances("input-spectrum", input_spectrum, dx),
         noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
-        pretrained=None if pretrained_seed is None else _pretrained(pretrained_seed, dy, dx),
+        pretrained=None if pretrained_seed is None else drawn_pretrained(pretrained_seed, dy, dx),
         input_law=GAUSSIAN if input_law is None else parse(input_law),
         input_mean=None if input_mean is None else mean(input_mean, dx),
     )
-
-
-def _pretrained(seed: int, dy: int, dx: int) -> "np.ndarray":
-    import numpy as np
-
-    from linreg_lora.seeds import valid_seed
-
-    try:
-        rng = np.random.default_rng(valid_seed(seed))
-    except InvalidInput as error:
-        raise InvalidInput("pretrained-seed", error.expected, error.received) from None
-    if dx * dy > _LARGEST_PRETRAINED:
-        raise InvalidInput(
-            "pretrained-seed", f"an A0 of at most {_LARGEST_PRETRAINED:.0e} entries", f"dx dy = {dx * dy}"
-        )
-    return rng.standard_normal((dy, dx))
 
 
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import panel as pn
 
 from linreg_lora.errors import LinregLoraError, one_line
-from linreg_lora.explorer import curves, markup, picture
+from linreg_lora.explorer import curves, family, markup, picture
+from linreg_lora.explorer.family_panel import FamilyPanel
 from linreg_lora.explorer.own_data import OwnData
 from linreg_lora.explorer.own_panel import OwnPanel
 from linreg_lora.explorer.setting import LARGEST_DIMENSION, PARAMETERS, Family, Setting, from_query
@@ -34,20 +35,24 @@ _FORMATS = ("png", "svg", "csv", "nc")
 
 
 class Explorer:
-    """One visitor's page. `theory`: one thread for all visitors; `processes`: one process for all; `own`: the user's
-    data that are shown from the start."""
+    """One visitor's page. `theory`: one thread for all visitors; `processes`: one process for all that draws, and
+    `methods`: one that computes what theory says of other methods; `own`: the user's data that are shown from the
+    start."""
 
     def __init__(
         self,
         theory: ThreadPoolExecutor,
         processes: LocalProcesses,
+        methods: LocalProcesses,
         parameters: dict[str, str],
         own: OwnData | None = None,
     ):
         self._theory, self._processes = theory, processes
         self._setting, self._refusal = Setting(), ""
+        members = family.Members()
         try:
-            self._setting = from_query(parameters)
+            self._setting = from_query(parameters, (family.ADAPT, family.SEED))
+            members = family.of_query(parameters)
         except LinregLoraError as error:
             self._refusal = str(error)
         self._ranks: curves.AgainstRank | None = None
@@ -58,6 +63,7 @@ class Explorer:
         self._document: Any = pn.state.curdoc
         self._location: Any = pn.state.location
         self.view, self.own = View(), OwnPanel(processes, self._later, own)
+        self.family = FamilyPanel(methods, processes, self._later, self._keep_in_link, self.view, members)
         self.widgets = _widgets(self._setting)
         self._own_parameter(self._setting.family)
         self._message = pn.pane.HTML("", stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0)
@@ -100,6 +106,7 @@ class Explorer:
         buttons = pn.FlexBox(self._simulate, self._cancel, self._trials, gap="8px", align_items="center", margin=0)
         controls = pn.Column(
             *self.widgets.values(),
+            *self.family.controls,
             pn.pane.HTML(markup.rule("Simulation"), stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0),
             buttons,
             self._bar,
@@ -116,6 +123,7 @@ class Explorer:
             self._summary,
             pn.pane.HTML(markup.LEGEND, stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0),
             pn.pane.Bokeh(self.view.against_rank, sizing_mode="stretch_width", margin=0),
+            self.family.table,
             pn.pane.Bokeh(self.view.against_n, sizing_mode="stretch_width", margin=0),
             stylesheets=[markup.PLOTS],
             margin=0,
@@ -174,16 +182,20 @@ class Explorer:
         self.view.show_samples(samples, found.setting.dx, found.setting.n)
         self.view.title_of_samples(found.setting.lora)
         self._summary.object = markup.summary(found.summary)
-        if self._location is not None:
-            self._location.search = "?" + urlencode(found.setting.query())
+        self.family.follow(found)
+        self._keep_in_link()
         self._say(self._refusal)
+
+    def _keep_in_link(self) -> None:
+        if self._location is not None and self._ranks is not None:
+            self._location.search = "?" + urlencode(self._setting.query() | self.family.members.query())
 
     # -- simulation -------------------------------------------------------------------------------------------------
 
     def _start(self, _: Any) -> None:
         if self._ranks is None or (self._task is not None and not self._task.done()):
             return
-        if self._ranks.curve.moments is Moments.NO_MEAN:
+        if self._ranks.curve.moments is Moments.NO_MEAN and not self.family.count:
             self._count.object = markup.note(f"no draws: {self._setting.problem().moments_note}")
             return
         self._job = job = Job(self._setting.problem(), self._ranks.curve.ranks.tolist(), self._trials.value)
@@ -196,11 +208,20 @@ class Explorer:
             self._task.cancel()
 
     async def _follow(self, job: Job) -> None:
-        end = "no draws"
+        end, made, wanted = "no draws", 0, job.trials * (1 + self.family.count)
+
+        def advance(count: int) -> None:
+            nonlocal made
+            made += count
+            self._later(functools.partial(self._progress, job, made, wanted))
+
         try:
             async for curve in job.run(self._processes):
                 self._later(functools.partial(self._drawn, job, curve))
+                advance(CHUNK)
                 end = "; ".join([f"{curve.trials} draws", *(curve.notes or ["bars: two standard errors"])])
+            if self.family.count:
+                await self.family.draw(job.trials, advance)
         except asyncio.CancelledError:
             end = f"cancelled: {end}"
         except (LinregLoraError, RuntimeError) as error:  # RuntimeError: the process is gone
@@ -211,11 +232,14 @@ class Explorer:
     def _drawn(self, job: Job, curve: RiskCurve) -> None:
         if job is not self._job:  # the setting has changed since
             return
-        assert curve.trials is not None
         self._simulated = curve
         self.view.show_simulated(curve)
-        self._bar.value = round(100 * curve.trials / job.trials)
-        self._count.object = markup.note(f"{curve.trials} of {job.trials} draws")
+        self.family.show_simulated(curve)
+
+    def _progress(self, job: Job, made: int, wanted: int) -> None:
+        if job is self._job:
+            self._bar.value = min(100, round(100 * made / wanted))
+            self._count.object = markup.note(f"{made} of {wanted} draws")
 
     def _finished(self, end: str) -> None:
         self._simulate.disabled, self._cancel.disabled = False, True
@@ -231,9 +255,9 @@ class Explorer:
 
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"figure.{kind}"
-                look.save(picture.draw(self._ranks, self._simulated), path)
+                look.save(picture.draw(self._ranks, self._simulated, self.family.shown), path)
                 return io.BytesIO(path.read_bytes())
-        data = picture.dataset(self._ranks, self._simulated)
+        data = picture.dataset(self._ranks, self._simulated, self.family.shown, self.family.members.pretrained_seed)
         if kind == "csv":
             return io.BytesIO(data.to_dataframe().to_csv().encode())
         return io.BytesIO(bytes(data.to_netcdf(engine="h5netcdf")))
@@ -262,6 +286,7 @@ class Explorer:
         self._open = False
         self._stop()
         self.own.stop()
+        self.family.stop()
 
 
 def _widgets(setting: Setting) -> dict[str, Any]:

@@ -21,11 +21,20 @@ PLOTS = f"""
 """
 WIDGET = f":host {{ {_FONT} }} label, input, select, button {{ {_FONT} }} .bk-input {{ color: #222; }}"
 #: Names that screen readers read and nobody sees, of a box and of its spin buttons.
-NAMED = """
-.bk-input-group > label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
-  white-space: nowrap; }
+SPINS = """
 .bk-spin-btn-up::before { content: "" / "increase" !important; }
 .bk-spin-btn-down::before { content: "" / "decrease" !important; }
+"""
+NAMED = f"""
+.bk-input-group > label {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }}
+{SPINS}"""
+#: Check boxes in columns.
+BOXES = """
+.bk-input-group { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 2px 8px; }
+label { display: flex; align-items: center; gap: 6px; font-size: 13px; color: #222; }
+label span { margin: 0 !important; top: 0 !important; }
+input { margin: 0 !important; }
 """
 #: A file input under its name.
 FILE = (

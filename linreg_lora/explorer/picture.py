@@ -1,13 +1,16 @@
 """A setting's curves as a matplotlib Figure for papers, and as a Dataset."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from linreg_lora.explorer import family_picture
 from linreg_lora.explorer.curves import AgainstRank, AgainstSamples
+from linreg_lora.explorer.family_picture import Shown
 from linreg_lora.figures import style
 from linreg_lora.risk_curve import RiskCurve
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from numpy.typing import ArrayLike
 
 _TICKS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 #: An axis that spans more than this has ticks at powers of ten only.
@@ -40,12 +44,12 @@ def limits(values: np.ndarray) -> tuple[float, float]:
     return (float(np.min(finite)) / 1.5, float(np.max(finite)) * 1.5) if len(finite) else (0.1, 10.0)
 
 
-def risk_limits(found: AgainstRank) -> tuple[float, float]:
-    """`limits` of the curves against rank; of the floor only what lies near them."""
+def risk_limits(found: AgainstRank, beside: "ArrayLike" = ()) -> tuple[float, float]:
+    """`limits` of the curves against rank and of risks beside them; of the floor only what lies near them."""
     risk = np.append(found.curve.risk, found.curve.fft_risk)
     known = risk[np.isfinite(risk)]
     near = found.floor[found.floor > np.min(known, initial=np.inf) / _FLOOR_BELOW]
-    return limits(np.concatenate([known, near]))
+    return limits(np.concatenate([known, near, np.asarray(beside, dtype=float)]))
 
 
 def ticks_between(low: float, high: float) -> list[float]:
@@ -55,15 +59,23 @@ def ticks_between(low: float, high: float) -> list[float]:
     return [tick for power in powers for tick in (step * 10.0**power for step in steps) if low <= tick <= high]
 
 
-def draw(found: AgainstRank, simulated: RiskCurve | None = None) -> Figure:
-    """Risk against rank: LoRA, FFT and the floor by theory; simulated means with two standard errors, if given."""
+def draw(found: AgainstRank, simulated: RiskCurve | None = None, methods: Sequence[Shown] = ()) -> Figure:
+    """Risk against rank: LoRA, FFT and the floor by theory; simulated means with two standard errors, if given.
+
+    `methods`: others, drawn beside.
+    """
     with style.applied():
-        figure, axes = style.single_panel()
-        draw_ranks(axes, found, simulated)
+        figure, axes = style.single_panel(*([4.6] if methods else []))
+        draw_ranks(axes, found, simulated, methods)
+        if (inside := axes.get_legend()) is not None and methods:
+            inside.remove()
+            figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = None) -> None:
+def draw_ranks(
+    axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = None, methods: Sequence[Shown] = ()
+) -> None:
     """`draw`, on given axes.
 
     >>> import linreg_lora as ll
@@ -90,12 +102,14 @@ def draw_ranks(axes: "Axes", found: AgainstRank, simulated: RiskCurve | None = N
         bars = 2 * np.nan_to_num(simulated.stderr[known])
         label = f"simulated, {simulated.trials} draws"
         axes.errorbar(position(simulated.ranks[known]), simulated.risk[known], yerr=bars, label=label, **look)
+    family_picture.draw(axes, methods, position, float(x[-1]))
     ticks = rank_ticks(int(curve.ranks[-1]))
-    axes.set(yscale="log", ylim=risk_limits(found), xlabel="LoRA rank r", ylabel="expected excess risk")
+    ends = risk_limits(found, np.concatenate([[], *(one.values for one in methods)]))
+    axes.set(yscale="log", ylim=ends, xlabel="LoRA rank r", ylabel="expected excess risk")
     axes.xaxis.set_major_locator(FixedLocator(position(np.array(ticks)).tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([str(tick) for tick in ticks])
-    _round_ticks(axes.yaxis, *risk_limits(found))
+    _round_ticks(axes.yaxis, *ends)
     axes.set_title(
         f"n = {problem.n}, dx = {problem.dx}, dy = {problem.dy}, noise {problem.noise_std:g}, ridge {problem.ridge:g}\n"
         f"shift: {found.setting.shift_in_words}",
@@ -137,8 +151,13 @@ def _round_ticks(axis: "Axis", low: float, high: float) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
-def dataset(found: AgainstRank, simulated: RiskCurve | None = None) -> "xr.Dataset":
-    """The curves as a Dataset over `rank`: theory, and the simulation if there is one."""
+def dataset(
+    found: AgainstRank, simulated: RiskCurve | None = None, methods: Sequence[Shown] = (), seed: int = 0
+) -> "xr.Dataset":
+    """The curves as a Dataset over `rank`: theory, and the simulation if there is one; then other methods.
+
+    `seed`: of the A0 that these have.
+    """
     import xarray as xr
 
     curve = found.curve
@@ -160,7 +179,12 @@ def dataset(found: AgainstRank, simulated: RiskCurve | None = None) -> "xr.Datas
         variables["simulated"] = ("rank", simulated.risk, {"long_name": "mean over draws", **units})
         variables["stderr"] = ("rank", simulated.stderr, {"long_name": "its standard error", **units})
         attributes |= {"trials": simulated.trials, "seed": simulated.seed}
-    return xr.Dataset(variables, {"rank": ("rank", curve.ranks, {"long_name": "LoRA rank"})}, attributes)
+    data = xr.Dataset(variables, {"rank": ("rank", curve.ranks, {"long_name": "LoRA rank"})}, attributes)
+    if not methods:
+        return data
+    ranks = sorted({*curve.ranks.tolist(), *(one.rank for one in methods if one.rank is not None)})
+    data = data.reindex(rank=ranks, fill_value={"flagged": False}).assign_attrs(pretrained_seed=seed)
+    return data.assign(family_picture.variables(methods, np.array(ranks)))
 
 
 def _flagged(curve: RiskCurve) -> np.ndarray:

@@ -37,12 +37,12 @@ def serve(
     from linreg_lora.explorer.setting import Setting
 
     pn.extension(raw_css=[markup.DOCUMENT], notifications=False)
-    theory, processes = ThreadPoolExecutor(1), LocalProcesses(1)
+    theory, processes, methods = ThreadPoolExecutor(1), LocalProcesses(1), LocalProcesses(1)
     theory.submit(curves.against_rank, Setting())  # imports while the browser starts
 
     def page() -> pn.viewable.Viewable:
         parameters = {name: values[0].decode() for name, values in (pn.state.session_args or {}).items()}
-        return Explorer(theory, processes, parameters, given).page()
+        return Explorer(theory, processes, methods, parameters, given).page()
 
     try:
         server: Any = pn.serve(
@@ -62,6 +62,7 @@ def serve(
             server.io_loop.start()
     finally:
         processes.kill()
+        methods.kill()
         theory.shutdown(wait=False, cancel_futures=True)
 
 

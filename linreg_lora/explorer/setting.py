@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -106,13 +106,17 @@ class Setting:
         return validated(problems.Family, content, what="family").values(min(self.dx, self.dy))
 
 
-def from_query(parameters: Mapping[str, str]) -> Setting:
-    """The setting of a link; what it leaves out has its default. Raises `InvalidInput` for what it gets wrong."""
+def from_query(parameters: Mapping[str, str], beside: Sequence[str] = ()) -> Setting:
+    """The setting of a link; what it leaves out has its default. Raises `InvalidInput` for what it gets wrong.
+
+    `beside`: parameters that say something else, and are passed over.
+    """
     fields = {field.name: field for field in dataclasses.fields(Setting)}
-    unknown = [name for name in parameters if name not in fields]
+    unknown = [name for name in parameters if name not in fields and name not in beside]
     if unknown:
-        raise InvalidInput("link", f"parameters among {', '.join(fields)}", unknown[0])
-    return Setting(**{name: _parse(name, type(fields[name].default), text) for name, text in parameters.items()})
+        raise InvalidInput("link", f"parameters among {', '.join([*fields, *beside])}", unknown[0])
+    given = {name: text for name, text in parameters.items() if name in fields}
+    return Setting(**{name: _parse(name, type(fields[name].default), text) for name, text in given.items()})
 
 
 def _parse(name: str, kind: type, text: str) -> Any:

@@ -24,7 +24,7 @@ LORA, FULL, FLOOR = style.COMPARED[3].color, style.REFERENCE.color, style.COMPAR
 #: Dashes beside colours, for readers without them.
 LORA_DASH, FULL_DASH, FLOOR_DASH = "solid", [7, 4], [2, 3]
 GREY, BAND, DOUBTFUL = "#595959", "#d9d9d9", "#f1efe6"
-_HEIGHT = 330
+_HEIGHT, _TALLER = 330, 430
 #: Ticks as plain numbers: 0.2, 50, 1,000.
 _PLAIN = "return tick < 1 ? String(Number(tick.toPrecision(3))) : tick.toLocaleString('en-US')"
 
@@ -37,6 +37,8 @@ class View:
         self.lora, self.full, self.floor, self.points = (source(name, "x", "y", "r") for name in names)
         self.lora.data["fill"] = []
         self.bars = source("bars", "x", "low", "high")
+        #: Risks and ranks of other methods, for which the axes have room.
+        self.beside, self.beside_ranks = np.empty(0), np.empty(0)
         self.against_rank = self._rank_plot()
         self.full_n, self.lora_n = (source(name, "x", "y") for name in ("full-n", "lora-n"))
         self._doubtful, self._no_mean = (
@@ -60,10 +62,16 @@ class View:
         positive = found.floor > 0
         self.floor.data = {"x": x[positive], "y": found.floor[positive], "r": curve.ranks[positive]}
         self.show_simulated(None)
-        fit_axis(self.against_rank, risk_limits(found))
-        self.against_rank.x_range.update(start=-0.12, end=float(x[-1]) + 0.12)
+        self.fit_ranks(found)
         ticks = position(np.array(rank_ticks(ranks[-1])))
         self.against_rank.xaxis[0].ticker.ticks = ticks.tolist()
+
+    def fit_ranks(self, found: AgainstRank) -> None:
+        """Let the axes of risk against rank show the curves and what is beside them, for which the plot grows."""
+        self.against_rank.height = _TALLER if len(self.beside) else _HEIGHT
+        fit_axis(self.against_rank, risk_limits(found, self.beside))
+        last = float(position(int(np.max(np.append(self.beside_ranks, found.curve.ranks)))))
+        self.against_rank.x_range.update(start=-0.12, end=last + 0.12)
 
     def show_simulated(self, curve: RiskCurve | None) -> None:
         """Simulated means, with bars of two standard errors; None removes them."""

@@ -161,9 +161,14 @@ def simulated_risks(
     ]
 
 
-def fitted_risks(problem: Problem, method: Method, *, trials: int, seed: int) -> Float[np.ndarray, "draws"]:
-    """The excess risk of a method fitted to each of `trials` explicit data sets. Holds them all in memory."""
-    parts = list(_chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024))
+def fitted_risks(
+    problem: Problem, method: Method, *, trials: int, seed: int, first: int = 0
+) -> Float[np.ndarray, "draws"]:
+    """The excess risk of a method fitted to each of `trials` explicit data sets, draws `first`, ... of the seed.
+
+    Holds them all in memory.
+    """
+    parts = list(_chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024, first))
     return np.concatenate(parts)[:, 0]
 
 
@@ -210,10 +215,7 @@ def _fitted(
         if progress is not None:
             progress(len(rows))
     assert total is not None
-    reduced = _decided_by(method, in_size(problem))
-    missing = f"no standard error exists: {note}" if note else ""
-    if not missing and reduced is not None and reduced.rank != 0:
-        missing = heavy_tails.unfelt_floor(reduced.problem, trials)
+    missing = doubt_of_stderr(problem, method, trials)
     return dataclasses.replace(
         found,
         risk=float(total.mean[0]),
@@ -221,6 +223,15 @@ def _fitted(
         formula="mean over fits to explicit data",
         notes=(missing,) if missing else (),
     )
+
+
+def doubt_of_stderr(problem: Problem, method: Method, trials: int) -> str:
+    """Why the mean of so many fits has no standard error that can be trusted; empty where it has."""
+    note = moments_note(method, problem)
+    if note:
+        return f"no standard error exists: {note}"
+    reduced = _decided_by(method, in_size(problem))
+    return "" if reduced is None or reduced.rank == 0 else heavy_tails.unfelt_floor(reduced.problem, trials)
 
 
 def _decided_by(method: Method, problem: Problem) -> Reduction | None:
@@ -231,11 +242,11 @@ def _decided_by(method: Method, problem: Problem) -> Reduction | None:
 
 
 def _chunks(
-    problem: Problem, method: Method, trials: int, seed: int, batch_size: int
+    problem: Problem, method: Method, trials: int, seed: int, batch_size: int, first: int = 0
 ) -> Iterator[Float[np.ndarray, "draws 1"]]:
     program = Fits(problem, method)
-    for first, risks in draws.chunks(program, seed, trials, batch_size=batch_size):
-        draws.require_finite(f"risk of {method.name}", problem, risks[:, None], first)
+    for start, risks in draws.chunks(program, seed, trials, first=first, batch_size=batch_size):
+        draws.require_finite(f"risk of {method.name}", problem, risks[:, None], start)
         yield risks[:, None]
 
 
