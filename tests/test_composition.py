@@ -1,5 +1,7 @@
 """Adapters that are added, and tasks one after another: theory against plain NumPy, both sides of the threshold."""
 
+import json
+
 import numpy as np
 import pytest
 from comparisons import assert_means_agree, critical_z
@@ -204,6 +206,92 @@ def test_task_arithmetic_is_the_mean_of_plain_sums(sizes):
     moves = [ll.mean_update(task, rank).update for task, rank in zip(tasks, (2, 1), strict=True)]
     cross = 2 * np.sum((moves[0] @ tasks[0].sigma) * moves[1])
     assert np.all(np.abs(found[1] - cross - mean[1]) > bound[1]), "without the cross term it would be seen"
+
+
+def test_simulated_sums_are_those_of_plain_fits():
+    """A LoRA and a full fit in another regime: 1e-6 false alarms over two. Power: weights of the other order."""
+    tasks = tasks_of((30, 8), seed=29, pretrained=np.ones((DY, DX)))
+    rng = np.random.default_rng(30)
+    (one,), (two,) = (drawn_updates(task, rng, [rank]) for task, rank in zip(tasks, (1, DY), strict=True))
+    mean, stderr = mean_of([risks(0.8 * one - 0.3 * two, task) for task in tasks])
+    drawn = ll.simulation.simulate_sum(tasks, ["lora:1", "fft"], (0.8, -0.3), trials=1000, seed=1)
+    assert_means_agree(drawn.risks, drawn.stderr, mean, stderr)
+    rival, _ = mean_of([risks(-0.3 * one + 0.8 * two, task) for task in tasks])
+    assert np.all(np.abs(rival - mean) > 2 * critical_z(2) * np.hypot(stderr, drawn.stderr))
+    with refused("weights", "2 numbers", "shape (1,)"):
+        ll.simulation.simulate_sum(tasks, "fft", (1.0,), trials=4, seed=0)
+
+
+def test_aligned_tasks_have_the_singular_values_and_the_cosines():
+    for c in (0.0, 0.6, 1.0):
+        shifts = ll.theory.aligned_shifts([(3.0, 2.0), (2.0, 1.0), (1.5,)], c, 7, 9)
+        for shift, values in zip(shifts, [(3, 2), (2, 1), (1.5, 0)], strict=True):
+            np.testing.assert_allclose(np.linalg.svd(shift, compute_uv=False)[:2], values, atol=1e-12)
+        gram = np.einsum("aij,bij->ab", shifts, shifts)
+        among = c**2 if c == 1 else c**4  # later tasks have cosines c^2 on either side, where they are not the same
+        expected = [[13, 8 * c**2, 4.5 * c**2], [8 * c**2, 5, 3 * among], [4.5 * c**2, 3 * among, 2.25]]
+        np.testing.assert_allclose(gram, expected, atol=1e-12)
+    with refused("task", "at most min(dx, dy) = 3 directions", "4"):
+        ll.theory.aligned_shifts([(3.0, 2.0), (2.0, 1.0)], 0.5, 3, 9)
+    with refused("alignment", "a cosine in 0..1"):
+        ll.theory.aligned_shifts([(3.0,), (2.0,)], 1.5, 3, 9)
+
+
+def test_theory_and_draws_side_by_side(run):
+    """The command line against the functions, and a theory that is not there."""
+    sizes = ["--dx=20", "--dy=14", "--noise-std=1", "--task=3,2", "--task=2", "--alignment=0.5", "--format=json"]
+    shifts = ll.theory.aligned_shifts([(3.0, 2.0), (2.0,)], 0.5, DY, DX)
+    tasks = [ll.Problem(n=n, dx=DX, dy=DY, task_shift=s, noise_std=1.0) for n, s in zip((60, 10), shifts, strict=True)]
+    code, out, err = run("compose", "--n=60,10", *sizes, "--adapt=fft", "--how=sequence", "--trials=50", "--seed=4")
+    assert (code, err) == (0, "")
+    said, exact = json.loads(out), ll.theory.sequential_fft(tasks)
+    np.testing.assert_allclose([stage["theory"] for stage in said["stages"]], exact)
+    drawn = ll.simulate_sequence(tasks, "fft", trials=50, seed=4)
+    np.testing.assert_allclose([stage["monte_carlo"]["mean"] for stage in said["stages"]], drawn.risks)
+    (forgotten,) = said["forgetting"]
+    assert forgotten["theory"] == pytest.approx(exact[2, 0] - exact[1, 0])
+    assert forgotten["mean"] == pytest.approx(drawn.risks[2, 0] - drawn.risks[1, 0])
+    code, out, err = run("compose", "--n=60", *sizes, "--adapt=lora:2,lora:1", "--method=theory")
+    best = ll.theory.task_arithmetic([tasks[0], tasks[1].replace(n=60)], (2, 1))
+    said = json.loads(out)
+    assert said["weights"] == {"values": pytest.approx(best.weights.tolist()), "given": False}
+    assert said["stages"][1]["theory"] == pytest.approx(best.risks.tolist())
+    code, out, err = run("compose", "--n=60", *sizes, "--adapt=bitfit", "--weights=1,0", "--trials=50")
+    said = json.loads(out)
+    assert said["stages"][1]["theory"] == [None, None]
+    assert "received bitfit" in said["note"]
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["--n=60,10,5"], "n: expected one value, or one for each of 2 tasks, received 3 values"),
+        (["--n=x"], "n: expected integers, as in 60 or 60,40"),
+        (["--n=0"], "n: expected"),
+        (["--task=1,2"], "task: expected"),
+        (["--task=power-law:x"], "task: expected"),
+        (["--task=1,1,1,1,1,1,1,1,1,1,1,1,1"], "task: expected at most min(dx, dy) = 14 directions"),
+        (["--alignment=2"], "alignment: expected a cosine in 0..1"),
+        (["--adapt=lora:2,fft"], "adapt: expected one value, or one for each of 3 tasks, received 2 values"),
+        (["--adapt=bitfit"], "method: expected lora:RANK or fft, whose mean update theory knows, received bitfit"),
+        (["--adapt=lora:15"], "ranks: expected integers in 0..14"),
+        (["--weights=1"], "weights: expected one for each of 2 tasks, received 1 values"),
+        (["--weights=1,0", "--how=sequence"], "weights: expected none for a sequence"),
+        (["--n=20"], "problems: expected tasks whose risk has a mean"),
+        (["--dx=100000", "--dy=100000"], "dx: expected a shift of at most 1e+07 entries"),
+        (["--how=both"], "how"),
+    ],
+)
+def test_what_cannot_be_composed_is_one_line(run, words, field):
+    given = {word.split("=")[0] for word in words} - {"--task"}
+    usual = ["--n=60", "--dx=20", "--dy=14", "--noise-std=1", "--adapt=lora:1", "--task=3,2", "--task=2"]
+    more = [word for word in usual if word.split("=")[0] not in given]
+    if words == ["--adapt=lora:2,fft"]:
+        more.append("--task=1")
+    code, out, err = run("compose", *more, *words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert field in err.lower() or field in err
 
 
 def test_no_other_weights_are_better():

@@ -186,3 +186,27 @@ def test_spread_in_json(run):
     direct = ll.risk_spread(PROBLEM, "lora:2", trials=40, seed=0)
     assert rows["lora:2"]["quantiles"]["0.5"] == pytest.approx(direct.quantiles[0.5])
     assert rows["ia3"]["note"].startswith("pretrained: expected A0")
+
+
+def test_samples_on_the_command_line(run):
+    words = ["--dx=40", "--dy=30", "--noise-std=0.1", "--spectrum=3,3,3"]
+    code, out, err = run("samples", *words, "--risk=7", "--adapt=fft,bitfit", "--format=json")
+    assert (code, err) == (0, "")
+    fft, bitfit = json.loads(out)["methods"]
+    problem = ll.Problem(n=1, dx=40, dy=30, spectrum=(3.0, 3.0, 3.0), noise_std=0.1)
+    found = ll.samples_needed(problem, 7.0, "fft")
+    assert (fft["n"], fft["fewer"], fft["risk"]) == (found.n, found.fewer, pytest.approx(found.risk)) == (43, 32, 6)
+    assert bitfit["n"] is None
+    assert "many samples leave 27" in bitfit["note"]
+    refusals = {
+        "--risk=-1": "risk: expected",
+        "--risk=nan": "risk: expected",
+        "--adapt=lora:31": "rank: expected",
+        "--adapt=ia3": "pretrained: expected",
+        "--adapt=none": "method: expected",
+    }
+    for wrong, field in refusals.items():
+        usual = [word for word in ("--risk=7", "--adapt=fft") if not wrong.startswith(word[:6])]
+        code, out, err = run("samples", *words, *usual, wrong)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert field in err

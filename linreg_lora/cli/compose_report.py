@@ -8,6 +8,9 @@ from linreg_lora.console import print_table
 from linreg_lora.problem import Problem
 from linreg_lora.simulation.composed import Composition
 
+#: Of the table, whose title and notes are longer than its lines.
+_LEAST_WIDTH = 80
+
 
 def compose_json(
     problems: Sequence[Problem],
@@ -71,6 +74,7 @@ def compose_table(
         title=f"Excess risk of {how}, {', '.join(methods)}: n = {sizes}, dx = {one.dx}, dy = {one.dy}, noise std "
         f"{one.noise_std:g}, ridge {one.ridge:g}, alignment {alignment:g}",
         title_justify="left",
+        min_width=_LEAST_WIDTH,
     )
     theory, simulated = found.stages[0].theory is not None, found.stages[0].mean is not None
     table.add_column("after")

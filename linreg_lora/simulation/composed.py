@@ -105,7 +105,7 @@ def _sum(
                 raise
             expected, note = np.full(len(problems), np.nan), str(error)
     if "monte-carlo" in computed_by:
-        drawn = simulate_sum(problems, methods, weights, **draws)
+        drawn = simulate_sum(problems, methods, np.asarray(weights).tolist(), **draws)
     means = (None, None) if drawn is None else drawn
     stage = Stage("the sum", expected if "theory" in computed_by else None, *means)
     return Composition((stage,), weights=np.asarray(weights, dtype=float), flagged=flagged, note=note)
