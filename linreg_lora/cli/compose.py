@@ -116,7 +116,7 @@ def _aligned(each: "list[Problem]", alignment: float) -> "list[Problem]":
     first = each[0]
     if first.dx * first.dy > _LARGEST_SHIFT:
         raise InvalidInput("dx", f"a shift of at most {_LARGEST_SHIFT:.0e} entries", f"dx dy = {first.dx * first.dy}")
-    spectra = [np.trim_zeros(np.array(one.spectrum), "b") for one in each]
+    spectra = [np.trim_zeros(np.array(one.spectrum), "b").tolist() for one in each]
     shifts = aligned_shifts(spectra, alignment, first.dy, first.dx)
     return [one.replace(task_shift=shift) for one, shift in zip(each, shifts, strict=True)]
 

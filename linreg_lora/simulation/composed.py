@@ -91,7 +91,7 @@ def compose(
 def _sum(
     problems: Sequence[Problem],
     methods: Sequence[Method],
-    weights: Sequence[float] | Float[np.ndarray, "tasks"] | None,
+    weights: Sequence[float] | None,
     computed_by: Sequence[str],
     draws: dict[str, Any],
 ) -> Composition:
@@ -99,13 +99,13 @@ def _sum(
     if weights is None or "theory" in computed_by:
         try:
             best = expected_sum(problems, methods, weights)
-            weights, expected, flagged, note = best.weights, best.risks, best.flagged, best.note
+            weights, expected, flagged, note = best.weights.tolist(), best.risks, best.flagged, best.note
         except InvalidInput as error:
             if weights is None or error.field != "method":
                 raise
             expected, note = np.full(len(problems), np.nan), str(error)
     if "monte-carlo" in computed_by:
-        drawn = simulate_sum(problems, methods, np.asarray(weights).tolist(), **draws)
+        drawn = simulate_sum(problems, methods, weights, **draws)
     means = (None, None) if drawn is None else drawn
     stage = Stage("the sum", expected if "theory" in computed_by else None, *means)
     return Composition((stage,), weights=np.asarray(weights, dtype=float), flagged=flagged, note=note)
