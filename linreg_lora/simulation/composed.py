@@ -104,6 +104,7 @@ def _sum(
             if weights is None or error.field != "method":
                 raise
             expected, note = np.full(len(problems), np.nan), str(error)
+    assert weights is not None
     if "monte-carlo" in computed_by:
         drawn = simulate_sum(problems, methods, weights, **draws)
     means = (None, None) if drawn is None else drawn
