@@ -20,10 +20,11 @@ from . import (
 from .claims.check import check_claims
 from .claims.file import load_claims
 from .errors import InvalidInput, LinregLoraError, NumericalFailure
-from .methods.choices import BestUnderBudget, SamplesNeeded, best_under_budget, samples_needed
+from .methods.choices import BestUnderBudget, best_under_budget
 from .methods.expected import expected_risk
 from .methods.method import Method
 from .methods.result import MethodRisk
+from .methods.sample_size import SamplesNeeded, samples_needed
 from .own_data.regressors import FullFineTuningRegressor, LoRARegressor
 from .problem import Moments, Problem, Regime
 from .proofs.steps import prove

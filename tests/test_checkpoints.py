@@ -6,6 +6,7 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
+from comparisons import critical_z
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optht import optht
@@ -324,8 +325,23 @@ def rounded(array, kind=ml_dtypes.bfloat16):
     return array.astype(kind).astype(float)
 
 
+def rounding_energy(stored, bits, moment):
+    """Mean and standard deviation of |E S^{1/2}|^2 for even errors E of width u = 2^(floor(log2 |w|) - bits).
+
+    Of one entry v = u^2 / 12 is the mean of e^2, and v^2 4/5 its variance; of two, 4 v v' that of 2 e e'.
+    """
+    v = 4.0 ** (np.floor(np.log2(np.abs(stored.astype(float)))) - bits) / 12
+    own, other = np.diagonal(moment), moment - np.diag(np.diagonal(moment))
+    variance = 0.8 * np.sum(v**2 @ own**2) + 2 * np.sum((v @ other**2) * v)
+    return np.sum(v @ own), np.sqrt(variance)
+
+
 def test_ranks_of_a_checkpoint_in_few_bits_count_rounding():
-    """A change of rank three stored in bf16: by energy it needs dozens, above rounding it has three."""
+    """A change of rank three stored in bf16: by energy it needs dozens, above rounding it has three.
+
+    The energy of the errors that were drawn is what is expected of them: 1e-6 false alarms. Power: u^2 / 12 with u
+    twice as large, or half, is rejected.
+    """
     rng = np.random.default_rng(0)
     before = rounded(rng.standard_normal((80, 60)))
     shift = 0.02 * rng.standard_normal((80, 3)) @ rng.standard_normal((3, 60))
@@ -335,7 +351,9 @@ def test_ranks_of_a_checkpoint_in_few_bits_count_rounding():
     assert found.rank > 10
     assert any("above rounding" in note for note in found.notes)
     error = after.astype(float) - before - shift
-    assert found.rounding.share == pytest.approx(np.sum(error**2) / found.energy, rel=0.1)
+    mean, std = rounding_energy(after, 7, np.eye(60))
+    assert abs(np.sum(error**2) - mean) < critical_z(1) * std < mean / 3
+    assert found.rounding.share * found.energy == pytest.approx(mean, rel=1e-12)
     wide = ll.checkpoints.update_ranks(before, after.astype(np.float32), share=0.999)
     assert wide.rounding == found.rounding  # as f32 it is bf16 still
     clean = ll.checkpoints.update_ranks(before, before + shift, share=0.999)
@@ -345,15 +363,19 @@ def test_ranks_of_a_checkpoint_in_few_bits_count_rounding():
 @pytest.mark.parametrize("in_metric", [False, True])
 def test_the_largest_value_of_rounding_is_below_its_edge(in_metric):
     """Of 20 roundings of a matrix with rows of different sizes; and above the edge without one of its halves, of which
-    no more than a half is missing."""
+    no more than a half is missing. The energy is what is expected: 1e-6 false alarms
+    over 40, and errors of half or twice the size would be seen."""
     rng = np.random.default_rng(1)
     x = anisotropic(rng, 200, 50, 1.0) if in_metric else None
+    moment = np.eye(50) if x is None else x.T @ x / len(x)
     for _ in range(20):
         true = rng.standard_normal((70, 50)) * np.linspace(0.2, 2, 70)[:, None]
         after = true.astype(np.float16)
         found = ll.checkpoints.update_ranks(true, after, activations=x)
         assert found.rounding.edge / 2 < found.values[0] < 1.05 * found.rounding.edge
-        assert found.rounding.share == pytest.approx(1, abs=0.1)
+        mean, std = rounding_energy(after, 10, moment)
+        assert abs(found.energy - mean) < critical_z(40) * std < mean / 2
+        assert found.rounding.share == pytest.approx(min(1, mean / found.energy), rel=1e-9)
 
 
 def test_rows_that_were_not_trained_have_no_rounding():

@@ -1,14 +1,20 @@
 """Adapters that are added, and tasks one after another: theory against plain NumPy, both sides of the threshold."""
 
+import json
+
 import numpy as np
 import pytest
-from comparisons import critical_z
+from comparisons import assert_means_agree, critical_z
 from refusals import refused
 
 import linreg_lora as ll
+from linreg_lora.theory.expected_update import _of_full
 from linreg_lora.theory.functionals import functionals
+from linreg_lora.theory.mean_shrinkage import mean_shares
 
-DX, DY, DRAWS = 20, 14, 1200
+DX, DY, DRAWS = 20, 14, 4000
+#: The error that an equivalent may have where it is not flagged, relatively.
+UNFLAGGED = 0.01
 
 
 def covariance(rng, size):
@@ -29,23 +35,37 @@ def tasks_of(sizes, seed=0, isotropic=False, **more):
     return found
 
 
-def lora(x, residual, rank, ridge=0.0):
-    if ridge:
-        x, residual = np.hstack([x, np.sqrt(ridge) * np.eye(DX)]), np.hstack([residual, np.zeros((DY, DX))])
-    full = residual @ np.linalg.pinv(x)
-    u = np.linalg.svd(full @ x, full_matrices=False)[0][:, :rank]
-    return u @ (u.T @ full)
+def drawn_updates(problem, rng, ranks, draws=DRAWS, moved=0.0):
+    """Updates (draws x dy x dx) of each rank on the same data, from a base that was moved already.
+
+    The residual's least squares D by normal equations, in whichever of the two sizes is not singular, and its best
+    rank in the metric of X X^T + ridge.
+    """
+    x = np.linalg.cholesky(problem.sigma) @ rng.standard_normal((draws, problem.dx, problem.n))
+    noise = np.linalg.cholesky(problem.sigma_eps) @ rng.standard_normal((draws, problem.dy, problem.n))
+    residual = (problem.shift - moved) @ x + noise
+    gram = x @ x.mT + problem.ridge * np.eye(problem.dx)
+    if problem.n < problem.dx and not problem.ridge:
+        full = residual @ np.linalg.solve(x.mT @ x, x.mT)
+    else:
+        full = np.linalg.solve(gram, x @ residual.mT).mT
+    u = np.linalg.eigh(full @ gram @ full.mT)[1]
+    return [kept @ (kept.mT @ full) for kept in (u[..., problem.dy - min(rank, problem.dy) :] for rank in ranks)]
 
 
-def residuals(problem, rng, moved=0.0):
-    x = np.linalg.cholesky(problem.sigma) @ rng.standard_normal((DX, problem.n))
-    noise = np.linalg.cholesky(problem.sigma_eps) @ rng.standard_normal((DY, problem.n))
-    return x, (problem.shift - moved) @ x + noise
+def risks(updates, problem):
+    errors = updates - problem.shift
+    return np.einsum("kij,jl,kil->k", errors, problem.sigma, errors, optimize=True)
 
 
-def risk(update, problem):
-    error = update - problem.shift
-    return np.sum((error @ problem.sigma) * error)
+def mean_of(samples):
+    """Mean and standard error over the last axis."""
+    return np.mean(samples, axis=-1), np.std(samples, axis=-1, ddof=1) / np.sqrt(np.shape(samples)[-1])
+
+
+def stated_error(flagged, expected, correction=0.0):
+    """What an equivalent may be off by: 1 % where it is not flagged, there as much as its first correction."""
+    return np.maximum(UNFLAGGED * np.abs(expected), flagged * np.abs(correction))
 
 
 # -- the mean of the update ---------------------------------------------------------------------------------------
@@ -59,23 +79,64 @@ SETTINGS = {
 }
 
 
+def along(updates, directions):
+    return np.einsum("kij,dij->dk", updates, directions, optimize=True)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_mean_update_is_that_of_plain_fits(name):
-    """Along Delta and along four directions at random: 1e-6 false alarms over all, and 3 % for equivalents."""
+    """Along Delta Sigma, of which the error is stated, and along four directions at random.
+
+    1e-6 false alarms over all 25, beside the stated error: 1 % of the overlap, where flagged its first correction; of
+    ||M|| times the direction's length along others. Power: no shrinkage would be seen where there is some.
+    """
     problem, rank = SETTINGS[name]
-    rng, seen = np.random.default_rng(3), []
-    directions = np.stack([problem.shift, *rng.standard_normal((4, DY, DX))])
-    for _ in range(DRAWS):
-        seen.append(np.sum(lora(*residuals(problem, rng), rank, problem.ridge) * directions, axis=(1, 2)))
-    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    rng = np.random.default_rng(3)
+    directions = np.stack([problem.shift @ problem.sigma, *rng.standard_normal((4, DY, DX))])
+    (updates,) = drawn_updates(problem, rng, [rank])
+    mean, stderr = mean_of(along(updates, directions))
     found = ll.mean_update(problem, rank)
-    expected = np.sum(found.update * directions, axis=(1, 2))
+    (expected,) = along(found.update[None], directions).T
+    moved = functionals(problem, np.array([float(rank)]), correction=True).correction[0, 2]
     size = np.linalg.norm(found.update) * np.linalg.norm(directions, axis=(1, 2))
-    slack = 0.03 * size * np.array([1, 0.2, 0.2, 0.2, 0.2])
-    assert np.all(np.abs(expected - mean) < critical_z(25) * stderr + slack), (expected, mean, stderr)
-    rival = np.sum(problem.shift * directions, axis=(1, 2))
+    slack = np.array([stated_error(found.flagged, expected[0], moved), *UNFLAGGED * size[1:]])
+    bound = critical_z(25) * stderr + slack
+    assert np.all(np.abs(expected - mean) < bound), (expected, mean, stderr, slack)
+    (rival,) = along(problem.shift[None], directions[:1]).T
     if problem.n < DX or problem.ridge:
-        assert abs(rival[0] - mean[0]) > critical_z(25) * stderr[0] + slack[0], "no shrinkage would be seen"
+        assert np.abs(rival - mean)[0] > bound[0], "no shrinkage would be seen"
+
+
+#: Where FFT shrinks by an equivalent: variances of the inputs, n, ridge, and whether that is flagged.
+SHRUNK = {
+    "few samples, uneven": (np.arange(1, 21) ** -1.0, 5, 0.0, False),
+    "a ridge, uneven": (np.arange(1, 21) ** -1.0, 17, 10.0, False),
+    "a ridge at the threshold": (np.ones(8), 8, 1.0, False),
+    "two samples of eight": (np.array([10.0, 3, 1, 1, 1, 1, 0.1, 0.1]), 2, 0.0, True),
+    "one sample and a ridge": (np.array([10.0, 3, 1, 1, 1, 1, 0.1, 0.1]), 1, 1.0, True),
+}
+
+
+@pytest.mark.parametrize("name", SHRUNK)
+def test_full_fine_tuning_shrinks_by_its_corrected_share(name):
+    """The overlap with Delta Sigma where every direction has shift: 1e-6 false alarms over five, beside 1 %.
+
+    Power: the limit without its correction, off by 2 to 7 %, is rejected in each.
+    """
+    variances, n, ridge, flagged = SHRUNK[name]
+    dx = len(variances)
+    problem = ll.Problem(n=n, dx=dx, dy=dx, task_shift=np.eye(dx), input_covariance=variances, noise_std=0.5)
+    x = np.sqrt(variances)[:, None] * np.random.default_rng(4).standard_normal((20_000, dx, n))
+    kept = x @ np.linalg.solve(x.mT @ x + ridge * np.eye(n), x.mT)
+    mean, stderr = mean_of(np.einsum("kii,i->k", kept, variances))
+    found = _of_full(problem.replace(ridge=ridge))
+    overlap = np.sum(found.update.diagonal() * variances)
+    limit, correction = (np.sum(part * variances) for part in mean_shares(variances, n, ridge))
+    assert overlap == pytest.approx(limit + correction, rel=1e-12)
+    assert found.flagged == flagged
+    bound = critical_z(5) * stderr + stated_error(flagged, overlap, correction)
+    assert abs(overlap - mean) < bound, (overlap, mean, stderr, correction)
+    assert abs(limit - mean) > critical_z(5) * stderr
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -98,12 +159,12 @@ def test_isotropic_means_are_diagonal_and_full_ranks_are_those_of_fft():
     few, _ = SETTINGS["underdetermined, isotropic"]
     np.testing.assert_allclose(ll.mean_update(few, 9).update, few.shift * 9 / DX)
     general, _ = SETTINGS["underdetermined"]
-    rng, seen = np.random.default_rng(4), []
-    for _ in range(DRAWS):
-        x, r = residuals(general, rng)
-        seen.append(np.sum((r @ np.linalg.pinv(x)) * general.shift))
-    expected = np.sum(ll.mean_update(general, 10).update * general.shift)
-    assert abs(np.mean(seen) - expected) < critical_z(1) * np.std(seen) / np.sqrt(DRAWS) + 0.02 * expected
+    (updates,) = drawn_updates(general, np.random.default_rng(4), [DY])
+    ((mean,), (stderr,)) = mean_of(along(updates, (general.shift @ general.sigma)[None]))
+    found = ll.mean_update(general, 10)
+    expected = np.sum((found.update @ general.sigma) * general.shift)
+    assert not found.flagged
+    assert abs(mean - expected) < critical_z(1) * stderr + UNFLAGGED * expected
 
 
 def test_a_singular_sigma_moves_nothing_that_has_no_variance():
@@ -130,22 +191,107 @@ def test_refusals_of_the_mean():
 
 @pytest.mark.parametrize("sizes", [(60, 45), (10, 60)])
 def test_task_arithmetic_is_the_mean_of_plain_sums(sizes):
-    """Three weightings, both tasks: 1e-6 false alarms over all, and 1.5 %; the rival has no cross term."""
+    """Three weightings, both tasks: 1e-6 false alarms over all, beside 1 %; the rival has no cross term."""
     tasks = tasks_of(sizes, seed=6)
     best = ll.theory.task_arithmetic(tasks, (2, 1))
     weightings = [best.weights, np.array([1.0, 1.0]), np.array([0.5, 0.0])]
-    rng, seen = np.random.default_rng(7), []
-    for _ in range(DRAWS):
-        fits = [lora(*residuals(task, rng), rank) for task, rank in zip(tasks, (2, 1), strict=True)]
-        seen.append([[risk(a * fits[0] + b * fits[1], task) for task in tasks] for a, b in weightings])
-    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    rng = np.random.default_rng(7)
+    (one,), (two,) = (drawn_updates(task, rng, [rank]) for task, rank in zip(tasks, (2, 1), strict=True))
+    mean, stderr = mean_of([[risks(a * one + b * two, task) for task in tasks] for a, b in weightings])
     found = np.array([ll.theory.task_arithmetic(tasks, (2, 1), weights=a).risks for a in weightings])
-    bound = critical_z(12) * stderr + 0.015 * mean
+    assert not best.flagged
+    bound = critical_z(12) * stderr + UNFLAGGED * mean
     assert np.all(np.abs(found - mean) < bound), (found, mean, stderr)
     np.testing.assert_allclose(best.risks, found[0], rtol=1e-12)
     moves = [ll.mean_update(task, rank).update for task, rank in zip(tasks, (2, 1), strict=True)]
     cross = 2 * np.sum((moves[0] @ tasks[0].sigma) * moves[1])
     assert np.all(np.abs(found[1] - cross - mean[1]) > bound[1]), "without the cross term it would be seen"
+
+
+def test_simulated_sums_are_those_of_plain_fits():
+    """A LoRA and a full fit in another regime: 1e-6 false alarms over two. Power: weights of the other order."""
+    tasks = tasks_of((30, 8), seed=29, pretrained=np.ones((DY, DX)))
+    rng = np.random.default_rng(30)
+    (one,), (two,) = (drawn_updates(task, rng, [rank]) for task, rank in zip(tasks, (1, DY), strict=True))
+    mean, stderr = mean_of([risks(0.8 * one - 0.3 * two, task) for task in tasks])
+    drawn = ll.simulation.simulate_sum(tasks, ["lora:1", "fft"], (0.8, -0.3), trials=1000, seed=1)
+    assert_means_agree(drawn.risks, drawn.stderr, mean, stderr)
+    rival, _ = mean_of([risks(-0.3 * one + 0.8 * two, task) for task in tasks])
+    assert np.all(np.abs(rival - mean) > 2 * critical_z(2) * np.hypot(stderr, drawn.stderr))
+    with refused("weights", "2 numbers", "shape (1,)"):
+        ll.simulation.simulate_sum(tasks, "fft", (1.0,), trials=4, seed=0)
+
+
+def test_aligned_tasks_have_the_singular_values_and_the_cosines():
+    for c in (0.0, 0.6, 1.0):
+        shifts = ll.theory.aligned_shifts([(3.0, 2.0), (2.0, 1.0), (1.5,)], c, 7, 9)
+        for shift, values in zip(shifts, [(3, 2), (2, 1), (1.5, 0)], strict=True):
+            np.testing.assert_allclose(np.linalg.svd(shift, compute_uv=False)[:2], values, atol=1e-12)
+        gram = np.einsum("aij,bij->ab", shifts, shifts)
+        among = c**2 if c == 1 else c**4  # later tasks have cosines c^2 on either side, where they are not the same
+        expected = [[13, 8 * c**2, 4.5 * c**2], [8 * c**2, 5, 3 * among], [4.5 * c**2, 3 * among, 2.25]]
+        np.testing.assert_allclose(gram, expected, atol=1e-12)
+    with refused("task", "at most min(dx, dy) = 3 directions", "4"):
+        ll.theory.aligned_shifts([(3.0, 2.0), (2.0, 1.0)], 0.5, 3, 9)
+    with refused("alignment", "a cosine in 0..1"):
+        ll.theory.aligned_shifts([(3.0,), (2.0,)], 1.5, 3, 9)
+
+
+def test_theory_and_draws_side_by_side(run):
+    """The command line against the functions, and a theory that is not there."""
+    sizes = ["--dx=20", "--dy=14", "--noise-std=1", "--task=3,2", "--task=2", "--alignment=0.5", "--format=json"]
+    shifts = ll.theory.aligned_shifts([(3.0, 2.0), (2.0,)], 0.5, DY, DX)
+    tasks = [ll.Problem(n=n, dx=DX, dy=DY, task_shift=s, noise_std=1.0) for n, s in zip((60, 10), shifts, strict=True)]
+    code, out, err = run("compose", "--n=60,10", *sizes, "--adapt=fft", "--how=sequence", "--trials=50", "--seed=4")
+    assert (code, err) == (0, "")
+    said, exact = json.loads(out), ll.theory.sequential_fft(tasks)
+    np.testing.assert_allclose([stage["theory"] for stage in said["stages"]], exact)
+    drawn = ll.simulate_sequence(tasks, "fft", trials=50, seed=4)
+    np.testing.assert_allclose([stage["monte_carlo"]["mean"] for stage in said["stages"]], drawn.risks)
+    (forgotten,) = said["forgetting"]
+    assert forgotten["theory"] == pytest.approx(exact[2, 0] - exact[1, 0])
+    assert forgotten["mean"] == pytest.approx(drawn.risks[2, 0] - drawn.risks[1, 0])
+    code, out, err = run("compose", "--n=60", *sizes, "--adapt=lora:2,lora:1", "--method=theory")
+    best = ll.theory.task_arithmetic([tasks[0], tasks[1].replace(n=60)], (2, 1))
+    said = json.loads(out)
+    assert said["weights"] == {"values": pytest.approx(best.weights.tolist()), "given": False}
+    assert said["stages"][1]["theory"] == pytest.approx(best.risks.tolist())
+    code, out, err = run("compose", "--n=60", *sizes, "--adapt=bitfit", "--weights=1,0", "--trials=50")
+    said = json.loads(out)
+    assert said["stages"][1]["theory"] == [None, None]
+    assert "received bitfit" in said["note"]
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["--n=60,10,5"], "n: expected one value, or one for each of 2 tasks, received 3 values"),
+        (["--n=x"], "n: expected integers, as in 60 or 60,40"),
+        (["--n=0"], "n: expected"),
+        (["--task=1,2"], "task: expected"),
+        (["--task=power-law:x"], "task: expected"),
+        (["--task=1,1,1,1,1,1,1,1,1,1,1,1,1"], "task: expected at most min(dx, dy) = 14 directions"),
+        (["--alignment=2"], "alignment: expected a cosine in 0..1"),
+        (["--adapt=lora:2,fft"], "adapt: expected one value, or one for each of 3 tasks, received 2 values"),
+        (["--adapt=bitfit"], "method: expected lora:RANK or fft, whose mean update theory knows, received bitfit"),
+        (["--adapt=lora:15"], "ranks: expected integers in 0..14"),
+        (["--weights=1"], "weights: expected one for each of 2 tasks, received 1 values"),
+        (["--weights=1,0", "--how=sequence"], "weights: expected none for a sequence"),
+        (["--n=20"], "problems: expected tasks whose risk has a mean"),
+        (["--dx=100000", "--dy=100000"], "dx: expected a shift of at most 1e+07 entries"),
+        (["--how=both"], "how"),
+    ],
+)
+def test_what_cannot_be_composed_is_one_line(run, words, field):
+    given = {word.split("=")[0] for word in words} - {"--task"}
+    usual = ["--n=60", "--dx=20", "--dy=14", "--noise-std=1", "--adapt=lora:1", "--task=3,2", "--task=2"]
+    more = [word for word in usual if word.split("=")[0] not in given]
+    if words == ["--adapt=lora:2,fft"]:
+        more.append("--task=1")
+    code, out, err = run("compose", *more, *words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert field in err.lower() or field in err
 
 
 def test_no_other_weights_are_better():
@@ -189,17 +335,16 @@ def test_what_is_no_family_of_tasks_is_refused():
 
 @pytest.mark.parametrize("n", [60, 9])
 def test_a_student_learns_the_teachers_error(n):
-    """1e-6 false alarms and 1.5 %; the rival is the risk on the student's own problem."""
+    """1e-6 false alarms over four, beside 1 %, where flagged twice that; the rival is the risk on its own problem."""
     (problem,) = tasks_of([n], seed=10)
     error = np.random.default_rng(11).standard_normal((DY, DX)) / 5
     student, ranks = problem.replace(task_shift=problem.shift + error), (2, problem.max_rank)
-    rng, seen = np.random.default_rng(12), []
-    for _ in range(DRAWS):
-        data = residuals(student, rng)
-        seen.append([risk(lora(*data, rank), problem) for rank in ranks])
-    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
-    found = np.array([ll.theory.distilled_risk(problem, error, rank).risks[0] for rank in ranks])
-    bound = critical_z(4) * stderr + 0.015 * mean
+    drawn = drawn_updates(student, np.random.default_rng(12), (2, DY))
+    mean, stderr = mean_of([risks(updates, problem) for updates in drawn])
+    each = [ll.theory.distilled_risk(problem, error, rank) for rank in ranks]
+    found = np.array([one.risks[0] for one in each])
+    assert [one.flagged for one in each] == [n == 9] * 2
+    bound = critical_z(4) * stderr + UNFLAGGED * (1 + np.array([one.flagged for one in each])) * mean
     assert np.all(np.abs(found - mean) < bound), (found, mean, stderr)
     assert abs(ll.expected_risk(student, [2]).risk[0] - mean[0]) > bound[0]
     with refused("teacher_error", "dy x dx = 14 x 20"):
@@ -221,15 +366,11 @@ SEQUENCES = {
 def test_sequential_fft_is_the_mean_of_plain_fits(name):
     """Exact: 1e-6 false alarms over all stages and tasks; what overwrites everything would be seen."""
     tasks, some_is_left = SEQUENCES[name]
-    rng, seen = np.random.default_rng(18), []
-    for _ in range(DRAWS):
-        moved, row = np.zeros((DY, DX)), []
-        for task in tasks:
-            x, residual = residuals(task, rng, moved)
-            moved = moved + residual @ np.linalg.pinv(x)
-            row.append([risk(moved, each) for each in tasks])
-        seen.append(row)
-    mean, stderr = np.mean(seen, axis=0), np.std(seen, axis=0) / np.sqrt(DRAWS)
+    rng, moved, seen = np.random.default_rng(18), 0.0, []
+    for task in tasks:
+        moved = moved + drawn_updates(task, rng, [DY], moved=moved)[0]
+        seen.append([risks(moved, each) for each in tasks])
+    mean, stderr = mean_of(seen)
     found = ll.theory.sequential_fft(tasks)
     z = np.abs(found[1:] - mean) / stderr
     assert np.all(z < critical_z(5 * 9)), z
@@ -260,23 +401,52 @@ def test_sequences_that_are_not_exact_are_refused():
 
 
 def test_given_the_first_update_a_second_lora_is_lora_on_what_is_left():
-    """Theory given D_1, averaged over 40 of them, against plain fits: 1e-6 and 1.5 %; a fresh LoRA would be seen."""
+    """Given each of five merged updates, against plain second fits: 1e-6 over two comparisons, beside 1 %."""
     tasks = tasks_of((60, 50), seed=21, isotropic=True)
     tasks = [task.replace(noise_covariance=None) for task in tasks]
-    rng, given, seen = np.random.default_rng(22), [], []
-    for draw in range(DRAWS):
-        moved = lora(*residuals(tasks[0], rng), 1)
-        if draw < 40:
-            given.append(ll.expected_risk(ll.theory.after_merging(tasks[1], moved), [2]).risk[0])
-        after = moved + lora(*residuals(tasks[1], rng, moved), 2)
-        seen.append(risk(after, tasks[1]))
-    stderr = np.hypot(np.std(given) / np.sqrt(40), np.std(seen) / np.sqrt(DRAWS))
-    bound = critical_z(2) * stderr + 0.015 * np.mean(seen)
-    assert abs(np.mean(given) - np.mean(seen)) < bound
-    assert abs(ll.expected_risk(tasks[1], [2]).risk[0] - np.mean(seen)) > bound
-    drawn = ll.simulate_sequence(tasks, ["lora:1", "lora:2"], trials=DRAWS, seed=3)
-    assert abs(drawn.risks[2, 1] - np.mean(seen)) < critical_z(2) * np.hypot(drawn.stderr[2, 1], stderr)
-    assert drawn.risks[2, 0] > drawn.risks[1, 0], "task 1 is forgotten"
+    rng, theory, seen = np.random.default_rng(22), [], []
+    for first in drawn_updates(tasks[0], rng, [1], draws=20)[0]:
+        curve = ll.expected_risk(ll.theory.after_merging(tasks[1], first), [2])
+        if curve.flagged[0] or len(theory) == 5:
+            continue
+        theory.append(curve.risk[0])
+        (second,) = drawn_updates(tasks[1], rng, [2], draws=800, moved=first)
+        seen.append(risks(first + second, tasks[1]))
+    assert len(theory) == 5, "of twenty first updates at least five leave a problem that is not flagged"
+    mean, stderr = np.mean(seen), np.sqrt(np.sum(mean_of(seen)[1] ** 2)) / 5
+    bound = critical_z(2) * stderr + UNFLAGGED * mean
+    assert abs(np.mean(theory) - mean) < bound
+    assert abs(ll.expected_risk(tasks[1], [2]).risk[0] - mean) > bound, "a fresh LoRA would be seen"
+
+
+#: A sequence of LoRA of rank 1, then 2, in each regime.
+LORA_SEQUENCES = {
+    "overdetermined": tasks_of((40, 30), seed=24),
+    "underdetermined": tasks_of((8, 12), seed=25),
+    "many, then few": tasks_of((60, 9), seed=26),
+    "a ridge at the threshold": tasks_of((DX, DX), seed=27, ridge=3.0),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("overdetermined", "underdetermined") else pytest.param(name, marks=pytest.mark.heavy)
+     for name in LORA_SEQUENCES],
+)  # fmt: skip
+def test_simulated_lora_in_sequence_is_that_of_plain_fits(name):
+    """Both tasks after both stages: 1e-6 false alarms over sixteen. Power: a second LoRA from A0 would be seen."""
+    tasks = LORA_SEQUENCES[name]
+    rng, moved, seen = np.random.default_rng(28), 0.0, []
+    for task, rank in zip(tasks, (1, 2), strict=True):
+        (fresh,) = drawn_updates(task, rng, [rank])
+        moved = moved + drawn_updates(task, rng, [rank], moved=moved)[0]
+        seen.append([risks(moved, each) for each in tasks])
+    mean, stderr = mean_of(seen)
+    drawn = ll.simulate_sequence(tasks, ["lora:1", "lora:2"], trials=1000, seed=3)
+    assert_means_agree(drawn.risks[1:], drawn.stderr[1:], mean, stderr, comparisons=16)
+    rival, rival_stderr = mean_of(risks(fresh, tasks[1]))
+    assert abs(rival - drawn.risks[2, 1]) > critical_z(16) * np.hypot(rival_stderr, drawn.stderr[2, 1])
+    assert drawn.risks[2, 0] - drawn.risks[1, 0] > critical_z(16) * np.hypot(*drawn.stderr[1:, 0]), "it is forgotten"
 
 
 def test_simulated_sequences_take_any_method_and_say_what_has_no_mean():

@@ -1,8 +1,11 @@
-"""docs/theory.md and docs/family.md: displayed formulas name their code and their test; the table is the methods'."""
+"""The pages of docs/: displayed formulas name their code and their test, commands run, the table is the methods'."""
 
 import ast
+import contextlib
 import importlib
+import io
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from linreg_lora.theory import notes
 from linreg_lora.theory.contours import doubt
 
 ROOT = Path(__file__).parent.parent
-PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("theory.md", "family.md")}
+PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("theory.md", "family.md", "composition.md")}
 LINK = re.compile(r"\[`([\w.]+)`\]\(\.\./([\w./]+)\)")
 REFERENCES = sorted({found for text in PAGES.values() for found in LINK.findall(text)})
 
@@ -23,7 +26,7 @@ def is_formula(block):
     return block.strip().startswith("$$")
 
 
-@pytest.mark.parametrize(("name", "least"), [("theory.md", 20), ("family.md", 7)])
+@pytest.mark.parametrize(("name", "least"), [("theory.md", 20), ("family.md", 7), ("composition.md", 8)])
 def test_every_formula_has_its_function_and_its_test(name, least):
     formulas, blocks = 0, re.split(r"\n\s*\n", PAGES[name])
     for i, block in enumerate(blocks):
@@ -85,11 +88,43 @@ def test_the_function_or_test_exists(name, path):
         value = getattr(value, part) if part else value
 
 
+#: Commands of docs/composition.md, each with what it prints; those that draw stand alone.
+SHOWN = re.findall(r"^```console\n\$ ([^\n]*)\n(.*?)^```$", PAGES["composition.md"], flags=re.MULTILINE | re.DOTALL)
+
+
+def same_lines(text):
+    return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+@pytest.mark.parametrize(("command", "printed"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_commands_of_composition_print_what_is_shown(run, command, printed):
+    program, *words = shlex.split(command)
+    if program == "python":
+        assert words[0] == "-c"
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(words[1], {})
+        assert same_lines(out.getvalue()) == same_lines(printed)
+        return
+    code, out, err = run(*words)
+    assert (program, code, err) == ("linreg-lora", 0, "")
+    assert bool(printed) == ("--trials" not in words)
+    if printed:
+        assert same_lines(out) == same_lines(printed)
+
+
+def test_every_section_of_composition_has_one_command():
+    sections = re.split(r"^## ", PAGES["composition.md"], flags=re.MULTILINE)[1:]
+    assert len(sections) >= 9
+    assert [section.count("```console") for section in sections] == [1] * len(sections)
+
+
 #: Decimals and percentages that prose may have: versions, papers, and a constant of the code.
 ALLOWED = {"3.11", "2605.19018", "2505.22355", f"{100 * doubt._EDGE:g} %", f"{100 * notes.UNFLAGGED:g} %"}
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/theory.md", "docs/family.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/theory.md", "docs/family.md", "docs/composition.md"]
+)
 def test_measured_numbers_are_in_generated_files_only(name):
     """Prose has no decimals and no percentages but those above: results stand in files that a command writes."""
     text = (ROOT / name).read_text()

@@ -103,7 +103,7 @@ HONOURED = {
     "theory.weighted_fft.underdetermined",
     "sampling.plan.plan",
     "methods.choices.best_under_budget",
-    "methods.choices.samples_needed",
+    "methods.sample_size.samples_needed",
     "methods.expected.expected_risk",
     "methods.expected.expected_risks",
     "methods.method.reduction_of",

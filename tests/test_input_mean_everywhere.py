@@ -78,7 +78,7 @@ HONOURED = {
     "methods.expected.expected_risk",
     "methods.expected.expected_risks",
     "methods.choices.best_under_budget",
-    "methods.choices.samples_needed",
+    "methods.sample_size.samples_needed",
     "methods.method.reduction_of",
     "methods.own_ridge.searched",
     "simulation.comparison.compare",

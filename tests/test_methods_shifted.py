@@ -13,8 +13,8 @@ from linreg_lora.problem import Moments
 from linreg_lora.theory import quantisation
 from linreg_lora.theory.quantised_base import spectrum_with_errors
 
-#: Draws of a comparison with plain NumPy, and what an equivalent may be off by.
-DRAWS, SLACK = 1500, 0.015
+#: Draws of a comparison with plain NumPy.
+DRAWS = 1500
 BRIEF_LEVELS = [
     -1, -0.6961928, -0.5250730, -0.3949174, -0.2844413, -0.1847734, -0.0910500, 0, 0.0795803, 0.1609301, 0.2461123,
     0.3379151, 0.4407097, 0.5626169, 0.7229566, 1,
@@ -36,6 +36,11 @@ def a_problem(seed, n, dx, dy, **more):
         "noise_covariance": covariance(rng, dy),
     }
     return ll.Problem(n=n, dx=dx, dy=dy, task_shift=shift, **{**settings, **more})
+
+
+def stated_error(found):
+    """What an equivalent may be off by, relatively: 1 % where it is not flagged, and here 2 % where it is."""
+    return np.where(found.flagged, 0.02, 0.01)
 
 
 # -- the same in plain NumPy --------------------------------------------------------------------------------------
@@ -173,15 +178,20 @@ def test_reference_ranks_without_an_a0():
 
 @pytest.mark.parametrize("n", [80, 12])
 def test_the_mean_over_a0_is_that_of_given_ones(n):
-    """40 matrices A0 of 24 x 40 entries: within 3 % and 5 standard errors (false alarm 1e-6, errors of a bulk 2 %)."""
+    """40 matrices A0 of 24 x 40 entries: 1e-6 false alarms over four comparisons, beside what flags say.
+
+    Power: the risk of Delta alone is rejected.
+    """
     problem = ll.Problem(n=n, dx=40, dy=24, spectrum=(5.0, 4.0), noise_std=1.0)
     rng, each = np.random.default_rng(3), []
     for _ in range(40):
         known = problem.replace(pretrained=3 * rng.standard_normal((24, 40)))
         each.append([ll.expected_risk(known, method=f"qlora:{rank}").risk for rank in (2, 6)])
     mean, stderr = np.mean(each, axis=0), np.std(each, axis=0) / np.sqrt(40)
-    found = ll.theory.qlora_risk(problem, 3.0, [2, 6]).risk
-    assert np.all(np.abs(found - mean) < 5 * stderr + 0.03 * mean), (found, mean, stderr)
+    found = ll.theory.qlora_risk(problem, 3.0, [2, 6])
+    bound = critical_z(4) * stderr + stated_error(found) * mean
+    assert np.all(np.abs(found.risk - mean) < bound), (found.risk, mean, stderr)
+    assert np.all(np.abs(ll.expected_risk(problem, [2, 6]).risk - mean) > bound)
 
 
 def test_the_trace_is_kept_and_no_error_changes_nothing():
@@ -234,12 +244,12 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "problem", "rank", "block"), CASES)
 def test_theory_is_the_mean_of_plain_fits(name, problem, rank, block):
-    """False alarms: 1e-6 over all cases, and 1.5 % for the equivalent. Power: LoRA's risk, without N, is rejected."""
+    """False alarms: 1e-6 over all cases, beside what the flag says. Power: LoRA's risk, without N, is rejected."""
     setting = f"{name}:{rank}" + (f":{block}" if name != "pissa" else "")
     theory = ll.expected_risk(problem, method=setting)
     base = plain_base(name, problem.pretrained, rank, block)
     mean, stderr = plain_risks(problem, base, rank)
-    bound = critical_z(len(CASES)) * stderr + SLACK * mean
+    bound = critical_z(len(CASES)) * stderr + stated_error(theory) * mean
     assert abs(theory.risk - mean) < bound, (theory.risk, mean, stderr, theory.flagged)
     assert abs(ll.expected_risk(problem, method=f"lora:{rank}").risk - mean) > 2 * bound
     assert theory.parameters == rank * (problem.dx + problem.dy)
@@ -266,7 +276,7 @@ def test_simulation_of_the_package_agrees_with_its_theory():
             ll.expected_risk(problem, method=name),
             ll.monte_carlo(problem, trials=600, seed=2, method=name),
         )
-        bound = critical_z(len(names)) * sample.stderr + SLACK * theory.risk
+        bound = critical_z(len(names)) * sample.stderr + stated_error(theory) * theory.risk
         assert abs(theory.risk - sample.risk) < bound, (name, theory.risk, sample.risk, sample.stderr)
 
 
@@ -309,7 +319,7 @@ def test_pissa_that_does_not_move():
 @pytest.mark.parametrize("size", [0.02, 0.3])
 def test_pissa_may_win_where_its_bias_is_larger(size):
     """LoRA with more rank than the shift pays for the spare one, PiSSA for its tangent dimension alone: by plain fits,
-    at 6 standard errors (false alarm 1e-8 of a wrong order); theory within 5 % at these sizes."""
+    at 6 standard errors (false alarm 1e-8 of a wrong order); theory at 1e-6 over four, beside what the flag says."""
     rng = np.random.default_rng(4)
     u, v = (np.linalg.qr(rng.standard_normal((size_, 3)))[0] for size_ in (10, 12))
     a0 = u[:, :2] @ np.diag([30.0, 20.0]) @ v[:, :2].T
@@ -320,8 +330,8 @@ def test_pissa_may_win_where_its_bias_is_larger(size):
     lora, pissa = (plain_risks(problem, base, 2) for base in (a0, a0 - cut(a0, 2)))
     assert lora[0] - pissa[0] > 6 * np.hypot(lora[1], pissa[1])
     for name, (mean, stderr) in (("lora", lora), ("pissa", pissa)):
-        found = ll.expected_risk(problem, method=f"{name}:2").risk
-        assert abs(found - mean) < critical_z(4) * stderr + 0.05 * mean
+        found = ll.expected_risk(problem, method=f"{name}:2")
+        assert abs(found.risk - mean) < critical_z(4) * stderr + stated_error(found) * mean
 
 
 def test_loftq_spends_rank_on_the_error():
@@ -390,7 +400,7 @@ def test_inputs_without_variance_need_no_samples():
     problem = a_problem(14, 14, 20, 10, input_covariance=root @ root.T)
     theory = ll.expected_risk(problem, method="pissa:2")
     sample = ll.monte_carlo(problem, trials=600, seed=1, method="pissa:2")
-    assert abs(theory.risk - sample.risk) < critical_z(1) * sample.stderr + 0.04 * theory.risk
+    assert abs(theory.risk - sample.risk) < critical_z(1) * sample.stderr + stated_error(theory) * theory.risk
     x = root @ rng.standard_normal((6, 14))
     ll.methods.PiSSA(2).fit(x, rng.standard_normal((10, 14)), problem.pretrained)
 
@@ -459,7 +469,7 @@ def test_a_given_displacement_is_the_problem_with_a_shifted_task():
     method = ll.methods.DisplacedBase(2, given)
     mean, stderr = plain_risks(problem, problem.pretrained - given, 2)
     theory = ll.expected_risk(problem, method=method)
-    assert abs(theory.risk - mean) < critical_z(1) * stderr + SLACK * mean
+    assert abs(theory.risk - mean) < critical_z(1) * stderr + stated_error(theory) * mean
     assert method == ll.methods.DisplacedBase(2, given) != ll.methods.DisplacedBase(2, -given)
     assert pickle.loads(pickle.dumps(method)) == method != ll.methods.DisplacedBase(2, given, starts_at_zero=True)
     few = problem.replace(n=6)

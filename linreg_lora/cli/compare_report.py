@@ -144,7 +144,7 @@ def _spread_json(spread: Spread | str) -> dict[str, object]:
     return {
         "quantiles": quantiles,
         "std": value(spread.std),
-        "median_interval": list(spread.median_interval),
+        "median_interval": [value(end) for end in spread.median_interval],
         "note": spread.note,
     }
 

@@ -63,7 +63,7 @@ def problem(
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":
     """Numbers as in 3,2,1, or `size` values of family:shape:scale, as in power-law:1:10."""
     if ":" not in text:
-        return _numbers(field, text, "comma-separated numbers, as in 3,2,1, or family:shape:scale")
+        return numbers(field, text, "comma-separated numbers, as in 3,2,1, or family:shape:scale")
     from linreg_lora.files.problems import Family, family_values
 
     return family_values(field, Family.of_text(field, text), size)
@@ -89,7 +89,7 @@ def mean(text: str, size: int) -> "np.ndarray":
         path = Path(text)
         named = path.is_file() and path.suffix == ".npz" and "input_mean" in arrays.keys(path)
         return arrays.read_array(path, "input_mean" if named else None)
-    given = _numbers("input-mean", text, "a number, comma-separated numbers as in 3,-2,1, or a .npz file")
+    given = numbers("input-mean", text, "a number, comma-separated numbers as in 3,-2,1, or a .npz file")
     if len(given) == 1:
         return np.full(size, given[0])
     if not 1 <= len(given) <= size:
@@ -131,7 +131,7 @@ def ranks(text: str | None) -> list[int] | None:
     return found
 
 
-def _numbers(field: str, text: str, expected: str) -> list[float]:
+def numbers(field: str, text: str, expected: str = "comma-separated numbers, as in 3,2,1") -> list[float]:
     """Numbers separated by commas; none in an empty text."""
     try:
         return [float(part) for part in text.split(",")] if text.strip() else []

@@ -28,15 +28,15 @@ class Method(StrEnum):
     BOTH = "both"
 
 
-_Samples = Annotated[int, typer.Option(help="Number of samples.")]
-_Inputs = Annotated[int, typer.Option(help="Input dimension.")]
-_Outputs = Annotated[int, typer.Option(help="Output dimension.")]
-_Noise = Annotated[float, typer.Option(help="Noise standard deviation sigma.")]
-_Spectrum = Annotated[
+Samples = Annotated[int, typer.Option(help="Number of samples.")]
+Inputs = Annotated[int, typer.Option(help="Input dimension.")]
+Outputs = Annotated[int, typer.Option(help="Output dimension.")]
+Noise = Annotated[float, typer.Option(help="Noise standard deviation sigma.")]
+Spectrum = Annotated[
     str, typer.Option(help="Singular values of the task shift, as in 3,2,1 or power-law:1:10 (family:shape:scale).")
 ]
-_Ridge = Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")]
-_RidgeOrAuto = Annotated[
+Ridge = Annotated[float, typer.Option(help="Penalty eta on ||D||^2.")]
+RidgeOrAuto = Annotated[
     Any,
     typer.Option(
         parser=grammar.ridge,
@@ -44,40 +44,40 @@ _RidgeOrAuto = Annotated[
         help="Penalty eta on ||D||^2; auto: for each rank, or method, and FFT that of least expected risk by theory.",
     ),
 ]
-_InputSpectrum = Annotated[
+InputSpectrum = Annotated[
     str | None,
     typer.Option(help="Variances of the dx inputs, in the order of the shift's directions; written as --spectrum is."),
 ]
-_NoiseSpectrum = Annotated[
+NoiseSpectrum = Annotated[
     str | None, typer.Option(help="Relative noise variances of the dy outputs; written as --spectrum is.")
 ]
-_InputLaw = Annotated[
+InputLaw = Annotated[
     str | None,
     typer.Option(
         help="Law of the inputs: gaussian, t:DOF, two-point:LOW:SHARE, two-point-noise:LOW:SHARE, ar1:RHO, rademacher, "
         "uniform, laplace, iid-t:DOF or sparse:DENSITY."
     ),
 ]
-_InputMean = Annotated[
+InputMean = Annotated[
     str | None,
     typer.Option(help="Mean of the inputs: one number for all, the first few as in 3,-2,1, or a .npz or .npy file."),
 ]
-_Picture = Annotated[Path | None, typer.Option(help="Draw it too, into a .png, .pdf or .svg file.")]
+Picture = Annotated[Path | None, typer.Option(help="Draw it too, into a .png, .pdf or .svg file.")]
 
 
 @app.command()
 def risk(
-    n: _Samples,
-    dx: _Inputs,
-    dy: _Outputs,
-    noise_std: _Noise,
-    spectrum: _Spectrum,
+    n: Samples,
+    dx: Inputs,
+    dy: Outputs,
+    noise_std: Noise,
+    spectrum: Spectrum,
     ranks: Annotated[str | None, typer.Option(help="LoRA ranks, as in 1-8,16. Default: all.")] = None,
-    ridge: _RidgeOrAuto = 0.0,
-    input_spectrum: _InputSpectrum = None,
-    noise_spectrum: _NoiseSpectrum = None,
-    input_law: _InputLaw = None,
-    input_mean: _InputMean = None,
+    ridge: RidgeOrAuto = 0.0,
+    input_spectrum: InputSpectrum = None,
+    noise_spectrum: NoiseSpectrum = None,
+    input_law: InputLaw = None,
+    input_mean: InputMean = None,
     forgetting: Annotated[
         bool, typer.Option("--forgetting", help="Also how far the update moves pretraining inputs, by theory.")
     ] = False,
@@ -88,7 +88,7 @@ def risk(
     trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
-    picture: _Picture = None,
+    picture: Picture = None,
 ) -> None:
     """Expected excess risk of LoRA and FFT on one problem."""
     from linreg_lora.cli import complexity_report, risk_report
@@ -162,11 +162,11 @@ def _with_best_ridges(problem: "Problem", ranks: "np.ndarray") -> "RiskCurve":
 
 @app.command()
 def compare(
-    n: _Samples,
-    dx: _Inputs,
-    dy: _Outputs,
-    noise_std: _Noise,
-    spectrum: _Spectrum,
+    n: Samples,
+    dx: Inputs,
+    dy: Outputs,
+    noise_std: Noise,
+    spectrum: Spectrum,
     adapt: Annotated[
         str | None, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")
     ] = None,
@@ -177,11 +177,11 @@ def compare(
             "--adapt, of these alone, named without rank."
         ),
     ] = None,
-    ridge: _RidgeOrAuto = 0.0,
-    input_spectrum: _InputSpectrum = None,
-    noise_spectrum: _NoiseSpectrum = None,
-    input_law: _InputLaw = None,
-    input_mean: _InputMean = None,
+    ridge: RidgeOrAuto = 0.0,
+    input_spectrum: InputSpectrum = None,
+    noise_spectrum: NoiseSpectrum = None,
+    input_law: InputLaw = None,
+    input_mean: InputMean = None,
     pretrained_seed: Annotated[
         int | None, typer.Option(help="Draw A0, which ia3 needs, iid N(0, 1) from this seed.")
     ] = None,
@@ -192,7 +192,7 @@ def compare(
     spread: Annotated[
         bool, typer.Option("--spread", help="Also quantiles of the risk over data sets, each method fitted to them.")
     ] = False,
-    picture: _Picture = None,
+    picture: Picture = None,
     plugin: Plugins = None,
 ) -> None:
     """Expected excess risk of fine-tuning methods on one problem, against what they train."""
@@ -249,22 +249,22 @@ def compare(
 
 @app.command()
 def crossover(
-    n: _Samples,
-    dx: _Inputs,
-    dy: _Outputs,
-    noise_std: _Noise,
-    spectrum: _Spectrum,
+    n: Samples,
+    dx: Inputs,
+    dy: Outputs,
+    noise_std: Noise,
+    spectrum: Spectrum,
     rank: Annotated[int, typer.Option(help="LoRA rank.")],
     over: Annotated[str, typer.Option(help="What to vary: noise_std or n; its own option is then ignored.")],
     low: Annotated[float, typer.Option(help="Smallest value to look at.")],
     high: Annotated[float, typer.Option(help="Largest value to look at.")],
-    ridge: _Ridge = 0.0,
-    input_spectrum: _InputSpectrum = None,
-    noise_spectrum: _NoiseSpectrum = None,
-    input_law: _InputLaw = None,
-    input_mean: _InputMean = None,
+    ridge: Ridge = 0.0,
+    input_spectrum: InputSpectrum = None,
+    noise_spectrum: NoiseSpectrum = None,
+    input_law: InputLaw = None,
+    input_mean: InputMean = None,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
-    picture: _Picture = None,
+    picture: Picture = None,
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
     from linreg_lora.cli import complexity_report, risk_report

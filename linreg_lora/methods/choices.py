@@ -1,21 +1,19 @@
-"""Which method within a budget, and how many samples: answers by theory over methods, their ranks and n."""
+"""Which method within a budget of parameters: an answer by theory over methods and their ranks."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.methods import registry
 from linreg_lora.methods.displaced import Displaced
-from linreg_lora.methods.expected import expected_risk, expected_risks, require_problem
+from linreg_lora.methods.expected import expected_risks, require_problem
 from linreg_lora.methods.method import Method
 from linreg_lora.methods.result import MethodRisk
-from linreg_lora.problem import Moments, Problem
+from linreg_lora.problem import Problem
 from linreg_lora.theory.notes import FLAGGED
 
-#: Samples beyond which no more are tried.
-_MOST_SAMPLES = 2**40
 #: Settings of which more is more parameters.
 _COUNTS = ("rank", "count", "directions", "tokens", "prompts")
 
@@ -117,71 +115,3 @@ def _settings(name: str) -> int | None:
     if not settings:
         return 0
     return 1 if len(settings) == 1 and settings[0] in _COUNTS else None
-
-
-class SamplesNeeded(NamedTuple):
-    """The number of samples from which on the expected risk is at most the one asked for, and the risk there.
-
-    `flagged`: the risk there may be off by more than 1 %, so that n may be.
-    """
-
-    n: int
-    risk: float
-    flagged: bool = False
-    note: str = ""
-
-
-def samples_needed(problem: Problem, risk: float, method: Method | str) -> SamplesNeeded:
-    """How many samples a method needs for an expected excess risk of at most `risk`, by theory.
-
-    `problem` with any n, which is replaced. The answer n has a risk of at most `risk`, n - 1 has more (or none, next to
-    an interpolation threshold), and very many have at most `risk`. Where risks rise towards the threshold, fewer than n
-    may do as well, but not safely. Raises `InvalidInput` for a risk that no number of samples gives, saying what many
-    do.
-
-    >>> import linreg_lora as ll
-    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
-    >>> found = ll.samples_needed(problem, 2.0, "fft")
-    >>> found.n, f"{20 * 24 / (found.n - 25):.3f}"
-    (265, '2.000')
-    >>> ll.samples_needed(problem, 2.0, "lora:3").n
-    89
-    """
-    require_problem(problem)
-    chosen, target = registry.of(method), validation.nonnegative_number("risk", risk)
-    seen: dict[int, MethodRisk | None] = {}
-
-    def at(n: int) -> MethodRisk | None:
-        if n not in seen:
-            seen[n] = _risk_at(problem, chosen, n)
-        return seen[n]
-
-    def enough(n: int) -> bool:
-        found = at(n)
-        return found is not None and found.risk <= target
-
-    if not enough(_MOST_SAMPLES):
-        last = expected_risk(problem.replace(n=_MOST_SAMPLES), method=chosen)
-        received = f"{target:g}; many samples leave {last.risk:.6g}"
-        raise InvalidInput("risk", f"one that {chosen.name} reaches with enough samples", received)
-    high = 2 * max(problem.dx, problem.dy)
-    while high < _MOST_SAMPLES and not (enough(high) and enough(2 * high)):
-        high = min(2 * high, _MOST_SAMPLES)
-    low = high // 2
-    while low >= 1 and enough(low):
-        low, high = low // 2, low
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    found = at(high)
-    assert found is not None
-    return SamplesNeeded(high, found.risk, found.flagged, "; ".join(found.notes) if found.flagged else "")
-
-
-def _risk_at(problem: Problem, method: Method, n: int) -> MethodRisk | None:
-    """The risk with n samples; None where it has none."""
-    try:
-        found = expected_risk(problem.replace(n=n), method=method)
-    except (InvalidInput, NumericalFailure):
-        return None
-    return found if math.isfinite(found.risk) and found.moments is not Moments.NO_MEAN else None

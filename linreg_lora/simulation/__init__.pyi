@@ -1,8 +1,24 @@
 """From draws to means with standard errors."""
 
 from .comparison import Compared, compare
+from .composed import Composition, compose
 from .curve import Risks, draw_risks
 from .methods import monte_carlo
 from .perturbed_inputs import InputRise, simulate_rise
+from .sequences import SequenceRisk, SumRisk, simulate_sequence, simulate_sum
 
-__all__ = ["Compared", "InputRise", "Risks", "compare", "draw_risks", "monte_carlo", "simulate_rise"]
+__all__ = [
+    "Compared",
+    "Composition",
+    "InputRise",
+    "Risks",
+    "SequenceRisk",
+    "SumRisk",
+    "compare",
+    "compose",
+    "draw_risks",
+    "monte_carlo",
+    "simulate_rise",
+    "simulate_sequence",
+    "simulate_sum",
+]

@@ -22,7 +22,8 @@ class Spread(NamedTuple):
     """The excess risk over data sets: quantiles (5, 25, 50, 75, 95 %), mean, and standard deviation.
 
     `mean` is inf and `std` nan where these do not exist, or are carried by draws too rare to be seen; quantiles always
-    exist. `median_interval`: 95 % for the median, whatever the law. `note`: what is missing, and why.
+    exist. `median_interval`: 95 % for the median, whatever the law; of fewer than six draws it is 0 to inf. `note`:
+    what is missing, and why.
     """
 
     quantiles: dict[float, float]
@@ -55,7 +56,10 @@ def risk_spread(problem: Problem, method: Method | str, *, trials: int, seed: in
         quantiles={share: float(np.quantile(risks, share)) for share in QUANTILES},
         mean=math.inf if moments is Moments.NO_MEAN else float(np.mean(risks)),
         std=math.nan if note else float(np.std(risks, ddof=1)),
-        median_interval=(float(risks[max(low - 1, 0)]), float(risks[min(high, trials - 1)])),
+        median_interval=(
+            float(risks[low - 1]) if low > 0 else 0.0,
+            float(risks[high]) if high < trials else math.inf,
+        ),
         note=note,
     )
 

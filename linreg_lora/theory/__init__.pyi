@@ -1,5 +1,6 @@
 """Exact and asymptotic results: a problem in, numbers out."""
 
+from . import aligned_tasks as aligned_tasks
 from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
@@ -33,6 +34,7 @@ from . import input_mean as input_mean
 from . import input_perturbation as input_perturbation
 from . import linear_class as linear_class
 from . import marchenko_pastur as marchenko_pastur
+from . import mean_shrinkage as mean_shrinkage
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
@@ -51,6 +53,7 @@ from . import weighted_contours as weighted_contours
 from . import weighted_curve as weighted_curve
 from . import weighted_fft as weighted_fft
 from . import wishart as wishart
+from .aligned_tasks import aligned_shifts
 from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
@@ -128,6 +131,7 @@ __all__ = [
     "TunedFFT",
     "Verdict",
     "after_merging",
+    "aligned_shifts",
     "benefit_ratio",
     "benefit_ratio_limit",
     "best_rank",

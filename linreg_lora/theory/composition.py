@@ -40,7 +40,10 @@ class Composed(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """E D (dy x dx), E ||D Sigma^{1/2}||^2 and E <D, Delta> in the metric of Sigma, of one task's update."""
+    """E D (dy x dx), E ||D Sigma^{1/2}||^2 and E <D, Delta> in the metric of Sigma, of one task's update.
+
+    `mean` is scaled so that its overlap with Delta is `overlap`, which has its finite-size correction.
+    """
 
     mean: Float[np.ndarray, "dy dx"]
     energy: float
@@ -98,14 +101,15 @@ def moves_of(problem: Problem, rank: int) -> Moves:
     found = curve.at_rank(rank)
     if not np.isfinite(found.risk):
         raise NumericalFailure("; ".join(curve.notes))
-    overlap = float(np.sum((mean.update @ problem.sigma) * problem.shift))
+    raw = overlap = float(np.sum((mean.update @ problem.sigma) * problem.shift))
     reduced = without_negligible_ridge(problem).without_null_inputs()
     if 0 < rank < rank_of_full_fit(reduced):
         parts = functionals(reduced, np.array([float(rank)]), correction=True)
         overlap = float(parts.raw[0, 2] + parts.correction[0, 2])
     energy = found.risk - problem.pretrained_risk + 2 * overlap
     notes = [mean.note] if mean.flagged else []
-    return Moves(mean.update, energy, overlap, found.flagged or mean.flagged,
+    scale = overlap / raw if raw > 0 else 1.0
+    return Moves(scale * mean.update, energy, overlap, found.flagged or mean.flagged,
                  "; ".join([*notes, *(curve.notes if found.flagged else ())]))  # fmt: skip
 
 
