@@ -81,7 +81,7 @@ def simulate_sequence(
 def simulate_sum(
     problems: Sequence[Problem],
     methods: Method | str | Sequence[Method | str],
-    weights: Sequence[float],
+    weights: Sequence[float] | np.ndarray,
     *,
     trials: int,
     seed: int,

@@ -102,17 +102,21 @@ class Threshold:
     def _with_ridge(self, q: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the integrals of k_1 and k_2 over rho - rho_0 - rho_1, and their first two derivatives in q.
 
-        den = t lam^2 + (1 + q) lam + eta = t (lam + zeta_1)(lam + zeta_2), t `energy`; derivatives over rho - rho_0.
+        den = t lam^2 + (1 + q) lam + eta = t (lam + zeta_1)(lam + zeta_2), t `energy`; derivatives over rho - rho_0. Less
+        the same without a ridge of the second root alone, a smooth function of lam that no density needs to know better.
         """
         u = 1 + q
         root = np.sqrt(u * u - 4 * energy * self.ridge)
         root = np.where((root / u).real < 0, -root, root)
         small = 2 * self.ridge / (u + root)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            large = np.where(abs(energy) > _NO_ENERGY * abs(u), (u + root) / (2 * energy), u / _NO_ENERGY)
-        sides = [self._left(zeta) for zeta in (small, large)]
-        noise = _of_roots([side[:4] for side in sides], u, root)
-        signal = _of_roots([side[4:] for side in sides], u, root)
+        energy = np.where(abs(energy) > _NO_ENERGY * abs(u), energy, _NO_ENERGY * u)
+        one, two = self._left(small), self._left((u + root) / (2 * energy))
+        smooth = self._left(u / energy)
+        none = np.zeros_like(smooth)
+        noise, signal = (
+            _of_roots(one[rows], two[rows], u, root) - _of_roots(none[rows], smooth[rows], u, u)
+            for rows in (slice(4), slice(4, 8))
+        )
         return noise, energy * signal
 
     def _left(self, zeta: np.ndarray) -> np.ndarray:
@@ -124,13 +128,13 @@ class Threshold:
         return np.concatenate([plain, zeta * np.stack([s - s1, s, s + ds, s + 3 * ds + dds])])
 
 
-def _of_roots(sides: list[np.ndarray], u: np.ndarray, root: np.ndarray) -> np.ndarray:
+def _of_roots(one: np.ndarray, two: np.ndarray, u: np.ndarray, root: np.ndarray) -> np.ndarray:
     """(h(zeta_1) - h(zeta_2)) / root, of what the first rows are; and the first two derivatives in q of the others.
 
     root = t (zeta_2 - zeta_1); d zeta_1 / dq = - zeta_1 / root, d zeta_2 / dq = zeta_2 / root, d root / dq = u / root.
     """
-    value = (sides[0][0] - sides[1][0]) / root
-    apart, once, twice = sides[0][1] - sides[1][1], sides[0][2] + sides[1][2], sides[0][3] - sides[1][3]
+    value = (one[0] - two[0]) / root
+    apart, once, twice = one[1] - two[1], one[2] + two[2], one[3] - two[3]
     first, second = -once / root, twice / root**2 + once * u / root**3
     inverse = 1 / root, -u / root**3, 3 * u**2 / root**5 - 1 / root**3
     return np.stack(
