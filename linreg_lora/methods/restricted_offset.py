@@ -57,6 +57,19 @@ class RestrictedOffset(Method):
             raise InvalidInput("pretrained", f"an A0 that is not zero, for {self.name}", "zero")
         return left[:, kept]
 
+    def dimension(self, problem: Problem) -> int | None:
+        """w, of W."""
+        return self.basis(problem).shape[1]
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        from linreg_lora.theory.offsets import offset_risk
+
+        return problem.n * offset_risk(problem, self.basis(problem)).variance
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        """That of doing nothing: an offset undoes no perturbation of A0."""
+        return problem.dy * float(problem.sigma.trace())
+
     def moments(self, problem: Problem) -> Moments:
         return Moments.FINITE
 
