@@ -67,8 +67,10 @@ class RestrictedOffset(Method):
         return problem.n * offset_risk(problem, self.basis(problem)).variance
 
     def hessian_gap(self, problem: Problem) -> float | None:
-        """That of doing nothing: an offset undoes no perturbation of A0."""
-        return problem.dy * float(problem.sigma.trace())
+        """dy Tr Sigma, of doing nothing, and (dy - w) |mu|^2: of e mu the offset undoes what lies in W."""
+        mean = 0.0 if problem.input_mean is None else float(np.sum(problem.input_mean**2))
+        left = problem.dy - self.basis(problem).shape[1]
+        return problem.dy * float(problem.sigma.trace()) + left * mean
 
     def moments(self, problem: Problem) -> Moments:
         return Moments.FINITE
