@@ -162,6 +162,16 @@ def test_limits_are_those_of_the_risk(name):
         assert abs(np.mean(moved) - method.hessian_gap(problem)) < critical_z(2) * np.std(moved) / np.sqrt(20_000)
 
 
+def test_sizes_end_at_that_of_all_maps():
+    """Tangent dimensions by counting end at dx dy; a bias beside nothing undoes no perturbation of A0."""
+    small = ll.Problem(n=40, dx=6, dy=5, spectrum=(1.0,), noise_std=1.0)
+    assert [ll.methods.named(f"dora:{r}").dimension(small) for r in (2, 3, 4)] == [23, 29, 30]
+    tiny = small.replace(dx=4, dy=3)
+    assert [ll.methods.named(f"vera:{r}").dimension(tiny) for r in (9, 10, 11)] == [11, 12, 12]
+    general = PROBLEMS["dx > dy"]
+    assert ll.methods.named("bitfit").hessian_gap(general) == pytest.approx(9 * np.trace(general.sigma))
+
+
 def test_a_class_with_frozen_factors_takes_one_short_file():
     """LoRA-XS is all of a method by its factors: fewer than 40 lines, and it defines nothing of fit, risk or size."""
     for name, base in (("lora_xs", restricted.Restricted), ("svf", decoupled.Decoupled)):
