@@ -44,7 +44,7 @@ class BitFit(Method):
         return problem.dy
 
     def variance_limit(self, problem: Problem) -> float | None:
-        return problem.pretrained_risk + problem.noise_trace
+        return problem.centred().pretrained_risk + problem.noise_trace
 
     def hessian_gap(self, problem: Problem) -> float | None:
         """That of doing nothing: the offset undoes no perturbation of A0."""

@@ -15,6 +15,10 @@ from linreg_lora.problem import Moments, Problem
 if TYPE_CHECKING:
     from linreg_lora.theory.decoupled import DecoupledRisk, Piece
 
+#: Samples at which everything has a formula.
+MANY = 10**12
+_DOUBT = "it may be off by more than 1 %: some output is near the threshold of its features"
+
 
 class Decoupled(Method):
     """A sum of U C B whose outputs U are orthogonal, every C by least squares on its own (`theory.decoupled`).
@@ -60,14 +64,14 @@ class Decoupled(Method):
         return _risk_of(self, problem)
 
     def moments(self, problem: Problem) -> Moments:
-        index = self.risk_of(in_size(problem)).tail_index
-        return Moments.NO_MEAN if index <= 1 else Moments.NO_VARIANCE if index <= 2 else Moments.FINITE
+        return moments_of(self._class(in_size(problem)), problem.n, problem.ridge)
 
     def expected_risk(self, problem: Problem) -> MethodRisk:
         if not problem.input_law.is_gaussian:
             remedy = "simulate it (monte_carlo)"
             raise InvalidInput("input_law", f"gaussian for {self.name} by theory", problem.input_law.text, remedy)
         found = self.risk_of(problem)
+        doubts = (_DOUBT,) if found.flagged else ()
         return MethodRisk(
             problem=problem,
             method=self.name,
@@ -77,17 +81,28 @@ class Decoupled(Method):
             flagged=found.flagged,
             moments=self.moments(problem),
             formula=found.formula,
-            notes=() if math.isfinite(found.risk) else (moments_note(self, problem),),
+            notes=doubts if math.isfinite(found.risk) else (moments_note(self, problem),),
         )
 
     def dimension(self, problem: Problem) -> int | None:
-        return self.risk_of(problem).dimension
+        return self._class(problem).dimension
 
     def variance_limit(self, problem: Problem) -> float | None:
-        return self.risk_of(problem).limit
+        return self._class(problem).limit
 
     def hessian_gap(self, problem: Problem) -> float | None:
-        return self.risk_of(problem).gap
+        return self._class(problem).gap
+
+    def _class(self, problem: Problem) -> "DecoupledRisk":
+        """What does not depend on n or the ridge, also where the risk at these has no formula."""
+        return self.risk_of(problem.replace(n=MANY, ridge=0.0))
+
+
+def moments_of(found: "DecoupledRisk", n: int, ridge: float) -> Moments:
+    """E risk^m is finite for m < min_j (|n - k_j| + 1) / 2 over outputs with noise or misfit; with a ridge, always."""
+    seen = [one.size for one in found.outputs if one.missed + one.noise > 0 and ridge == 0]
+    index = min(((abs(n - size) + 1) / 2 for size in seen), default=math.inf)
+    return Moments.NO_MEAN if index <= 1 else Moments.NO_VARIANCE if index <= 2 else Moments.FINITE
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,8 +15,8 @@ from linreg_lora.methods.registry import register_method
 class IA3Inputs(restricted.NeedsPretrained, input_scales.InputScaling):
     """D = A0 diag(l), ridgeless (`estimators.fit_input_scales`); dx parameters.
 
-    Its risk is exact where the columns of A0 are orthogonal; elsewhere it is an expansion in 1/n, and flagged as such
-    (`theory.input_scales_risk`).
+    Its risk is exact where the columns of A0 are orthogonal, or the output is one; elsewhere it is an expansion in 1/n,
+    and flagged as such (`theory.input_scales_risk`).
 
     >>> import linreg_lora as ll
     >>> pretrained = [[1.0, 0.0], [1.0, 1.0]]

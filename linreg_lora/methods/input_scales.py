@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods import factors, restricted
+from linreg_lora.methods import decoupled, factors, restricted
 from linreg_lora.methods.method import Method, Update, in_size
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The next term of an expansion, as a share of the risk, above which a number is flagged.
 _DOUBT = 0.01
+#: Scales up to which c_2 is computed for a class with misfit: it takes p^4 operations.
+_CHECKED = 256
 _EXPANDED = "an expansion in 1/n: it may be off by more than 1 %"
 
 
@@ -48,7 +50,7 @@ class InputScaling(Method):
 
     def risk_of(self, problem: Problem) -> "DecoupledRisk | LinearClassRisk":
         """By the exact risk of `theory.decoupled` where the class decouples, else by `theory.linear_class`."""
-        from linreg_lora.theory.decoupled import decoupled_risk
+        from linreg_lora.theory.decoupled import Piece, decoupled_risk
         from linreg_lora.theory.linear_class import InputScales, input_scales_risk
 
         factors.require_matrices(problem)
@@ -56,22 +58,33 @@ class InputScaling(Method):
             raise InvalidInput("ridge", "0", problem.ridge)
         left, right = self.scaled(problem.pretrained, problem.dx, problem.dy)
         pieces = self.decoupled(left, right)
+        if pieces is None and problem.dy == 1:  # M diag(l) A = l diag(M) A: one output on features of its own
+            pieces = [Piece(None, left.T * (np.eye(problem.dx) if right is None else right))]
         return (
             input_scales_risk(problem, InputScales(left, right)) if pieces is None else decoupled_risk(problem, pieces)
         )
 
     def moments(self, problem: Problem) -> Moments:
-        """Those of m = min(n, n dy - p + 1): E risk^k exists where m > 2 k; M and A in general position.
+        """Those of m: E risk^k exists where m > 2 k; M and A in general position, p scales.
+
+            m = min(n, n dy - p + 1) for n dy >= p,      p - n dy + 1 for n dy < p,      |n - dx| + 1 where D is any map
 
         All scales but s of them are 0 on a set of s - 1 dimensions, where n min(s, dy) equations must fail together for
-        the normal equations to be singular; s = 1 and s = p are the extremes.
+        the normal equations to be singular; s = 1 and s = p are the extremes. With fewer equations than scales it is p
+        sums over the equations that must vanish, on a set of n dy - 1 dimensions. Of classes that decouple it is that
+        of their outputs.
         """
-        left, right = self.scaled(problem.pretrained, problem.dx, problem.dy)
-        pieces = self.decoupled(left, right)
-        if problem.noise_trace == 0 and getattr(self.risk_of(in_size(problem)), "misspecification", 1.0) == 0:
+        from linreg_lora.theory.decoupled import DecoupledRisk
+
+        n, dx, dy = problem.n, problem.input_rank, problem.dy
+        found = self._class(in_size(problem))
+        if isinstance(found, DecoupledRisk):
+            return decoupled.moments_of(found, n, problem.ridge)
+        if problem.noise_trace == 0 and found.misspecification == 0:
             return Moments.FINITE
-        p = left.shape[1]
-        apart = problem.n if pieces is not None else min(problem.n, problem.n * problem.dy - p + 1)
+        p = found.dimension
+        apart = min(n, n * dy - p + 1) if n * dy >= p else p - n * dy + 1
+        apart = abs(n - dx) + 1 if p == dx * dy else apart
         return Moments.NO_MEAN if apart <= 2 else Moments.NO_VARIANCE if apart <= 4 else Moments.FINITE
 
     def expected_risk(self, problem: Problem) -> MethodRisk:
@@ -82,8 +95,10 @@ class InputScaling(Method):
             raise InvalidInput("input_law", f"gaussian for {self.name} by theory", problem.input_law.text, remedy)
         found, moments = self.risk_of(problem), self.moments(problem)
         expanded = isinstance(found, LinearClassRisk)
-        doubtful = expanded and not found.error <= _DOUBT
         absent = moments is Moments.NO_MEAN
+        if expanded and not absent:
+            self._require_expansion(problem, found.dimension)
+        doubtful = expanded and not found.error <= _DOUBT
         notes = (f"{self.name}: {moments} at n = {problem.n}",) if absent else (_EXPANDED,) if doubtful else ()
         return MethodRisk(
             problem=problem,
@@ -97,11 +112,23 @@ class InputScaling(Method):
             notes=notes,
         )
 
+    def _require_expansion(self, problem: Problem, scales: int) -> None:
+        """Raise `InvalidInput` below the n of an expansion: one equation a scale, and c_2 / p, whatever the misfit."""
+        if problem.n * problem.dy < scales:
+            expected = f"n dy >= {scales}, as many equations as scales, for an expansion in 1/n"
+            raise InvalidInput("n", expected, problem.n, "simulate it (monte_carlo)")
+        if scales <= _CHECKED:
+            self.risk_of(problem.replace(task_shift=np.zeros((problem.dy, problem.dx)), noise_covariance=None))
+
     def dimension(self, problem: Problem) -> int | None:
-        return self.risk_of(problem).dimension
+        return self._class(problem).dimension
 
     def variance_limit(self, problem: Problem) -> float | None:
-        return self.risk_of(problem).limit
+        return self._class(problem).limit
 
     def hessian_gap(self, problem: Problem) -> float | None:
-        return self.risk_of(problem).gap
+        return self._class(problem).gap
+
+    def _class(self, problem: Problem) -> "DecoupledRisk | LinearClassRisk":
+        """What of its risk does not depend on n, also where n is too small for the expansion."""
+        return self.risk_of(problem.replace(n=decoupled.MANY))

@@ -57,6 +57,21 @@ class RestrictedOffset(Method):
             raise InvalidInput("pretrained", f"an A0 that is not zero, for {self.name}", "zero")
         return left[:, kept]
 
+    def dimension(self, problem: Problem) -> int | None:
+        """w, of W."""
+        return self.basis(problem).shape[1]
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        from linreg_lora.theory.offsets import offset_risk
+
+        return problem.n * offset_risk(problem, self.basis(problem)).variance
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        """dy Tr Sigma, of doing nothing, and (dy - w) |mu|^2: of e mu the offset undoes what lies in W."""
+        mean = 0.0 if problem.input_mean is None else float(np.sum(problem.input_mean**2))
+        left = problem.dy - self.basis(problem).shape[1]
+        return problem.dy * float(problem.sigma.trace()) + left * mean
+
     def moments(self, problem: Problem) -> Moments:
         return Moments.FINITE
 

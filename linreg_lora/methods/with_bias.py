@@ -11,6 +11,8 @@ from linreg_lora.problem import Moments, Problem
 
 #: What is added to the name of a method.
 BIAS = "bias"
+#: Samples at which a risk is the least of its class.
+_MANY = 2**40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,22 @@ class WithBias(Method):
         residual = jnp.mean(fft.residual(x, y, a0), axis=-1)
         moved = (update.map @ jnp.mean(x, axis=-1)[..., None])[..., 0]
         return Update(update.map, residual - moved)
+
+    def dimension(self, problem: Problem) -> int | None:
+        inner = self.method.dimension(problem.centred())
+        return None if inner is None else inner + problem.dy
+
+    def variance_limit(self, problem: Problem) -> float | None:
+        """V of the method, its least risk (the bias costs 1/n of it) and the noise."""
+        limit = self.method.variance_limit(problem.centred())
+        if limit is None:
+            return None
+        least = self.method.expected_risk(problem.replace(n=_MANY, ridge=0.0, input_mean=None)).risk
+        return limit + least + problem.noise_trace
+
+    def hessian_gap(self, problem: Problem) -> float | None:
+        """That of the method on centred inputs: what of a perturbation moves the mean, the bias takes."""
+        return self.method.hessian_gap(problem.centred())
 
     def moments(self, problem: Problem) -> Moments:
         from linreg_lora.theory.offsets import without_mean
