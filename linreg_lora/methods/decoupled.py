@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import factors, restricted
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -88,6 +91,10 @@ class Decoupled(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return self.risk_of(problem).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        pieces = self.pieces(problem.pretrained, problem.dx, problem.dy)
+        return of_pieces(problem, pieces, pretraining_covariance)
 
 
 @functools.lru_cache(maxsize=64)

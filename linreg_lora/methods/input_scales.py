@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import factors, restricted
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -105,3 +106,10 @@ class InputScaling(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return self.risk_of(problem).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten | None:
+        """Known where the class decouples: elsewhere misfit moves the mean of l in a way that is not."""
+        pieces = self.decoupled(*self.scaled(problem.pretrained, problem.dx, problem.dy))
+        if pieces is None or problem.ridge > 0:
+            return None
+        return of_pieces(problem, pieces, pretraining_covariance)

@@ -2,10 +2,24 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.theory import notes as words
+
+Kind = Literal["exact", "equivalent", "expansion", "simulated", "other"]
+#: Words in the formulas of theory, the less certain first: the first that is there says of what kind a formula is.
+_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    ("expansion", ("order in 1/n", "right to first order", "kappa4")),
+    ("equivalent", ("equivalent", "to first order in the dimension")),
+    ("exact", ("exact", "the mean is infinite")),
+)
+
+
+def kind_of(formula: str) -> Kind:
+    """Whether a formula is exact, a deterministic equivalent or an expansion; other where it does not say."""
+    return next((kind for kind, words in _KINDS if any(word in formula for word in words)), "other")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +38,10 @@ class MethodRisk:
     | `formula`     | how the risk was obtained                                                                  |
     | `notes`       | what is missing or in doubt, and why; empty when nothing is                                |
     | `ridge`       | its best ridge, where it has that; inf: no update; None: the problem's own                 |
+    | `forgetting`  | mean of ||D Sigma_pre^{1/2}||^2 + ||b||^2 over the same fits, where these were drawn       |
+    | `kind`        | of the risk: exact, equivalent, expansion, simulated or other; None: there is no risk      |
+
+    `forgetting_stderr` is to `forgetting` what `stderr` is to `risk`.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -45,6 +63,15 @@ class MethodRisk:
     trials: int | None = None
     seed: int | None = None
     ridge: float | None = None
+    forgetting: float | None = None
+    forgetting_stderr: float | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of the risk: exact, equivalent, expansion, simulated, or other; None where there is no risk."""
+        if math.isnan(self.risk):
+            return None
+        return "simulated" if self.computed_by == "monte-carlo" else kind_of(self.formula)
 
 
 def _doubts(curve: RiskCurve, rank: int | None, flagged: bool) -> tuple[str, ...]:

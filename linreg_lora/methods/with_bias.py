@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
+from linreg_lora.methods.forgetting import Forgotten
 from linreg_lora.methods.method import Method, Update, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -93,6 +96,21 @@ class WithBias(Method):
             formula=f"(1 + 1/n) risk + Tr(Sigma_eps) / n; risk of {self.method.name} at n - 1: {found.formula}",
             notes=tuple(f"at n - 1 = {inner.n} samples: {note}" for note in found.notes),
         )
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten | None:
+        """What D forgets at n - 1, and E ||b||^2, b = -(D - Delta) xbar + ebar; for inputs of mean zero."""
+        from linreg_lora.theory.offsets import without_mean
+
+        if problem.input_mean is not None:
+            return None
+        inner = without_mean(problem)
+        found = self.method.forgetting(inner, pretraining_covariance)
+        if found is None:
+            return None
+        risk = self.method.expected_risk(inner)
+        formula = f"at n - 1: {found.formula}; + (risk + Tr(Sigma_eps)) / n, risk at n - 1: {risk.formula}"
+        offset = (risk.risk + problem.noise_trace) / problem.n
+        return Forgotten(found.value + offset, formula, flagged=found.flagged or risk.flagged)
 
     def note_on_moments(self, problem: Problem) -> str:
         from linreg_lora.theory.offsets import without_mean
