@@ -8,6 +8,7 @@ from linreg_lora.cli import grammar
 from linreg_lora.cli.matrices import Matrices
 from linreg_lora.cli.risk_report import MARK, marked, number, value
 from linreg_lora.console import print_table
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.methods.choices import BestUnderBudget
 from linreg_lora.methods.forgetting import Forgotten
 from linreg_lora.methods.result import MethodRisk
@@ -36,6 +37,17 @@ class Said(NamedTuple):
     without_tuned: str = ""
     best: BestUnderBudget | None = None
     spreads: Sequence[Spread | str] | None = None
+
+
+def require_a_risk(compared: Sequence[Compared]) -> None:
+    """Raise `LinregLoraError`, which says why, where no method that was asked for has a risk, finite or not."""
+    asked = [one for one in compared if not _is_tuned(one)]
+    if any(one.best_known is not None for one in asked):
+        return
+    if len(asked) == 1:
+        raise LinregLoraError("; ".join(_notes(asked[0])))
+    reasons = "; ".join(f"{one.method}: {note}" for one in asked for note in _notes(one))
+    raise InvalidInput("adapt", "a method that has a risk here", ",".join(one.method for one in asked), reasons)
 
 
 def compare_json(problem: Problem, compared: Sequence[Compared], said: Said) -> None:

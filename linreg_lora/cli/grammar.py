@@ -51,7 +51,7 @@ def problem(
     from linreg_lora.problem import Problem
 
     if matrices is not None:
-        dx, dy = sizes(matrices, dx, dy).values()
+        dx, dy = sizes(matrices, dx, dy)
     elif spectrum is None:
         raise _nothing("spectrum")
     if dx is None or dy is None:

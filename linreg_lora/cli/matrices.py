@@ -72,7 +72,7 @@ def read(path: Path, given: dict[str, Any]) -> Matrices:
     return Matrices(found, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def sizes(matrices: Matrices, dx: int | None, dy: int | None) -> dict[str, int]:
+def sizes(matrices: Matrices, dx: int | None, dy: int | None) -> tuple[int, int]:
     """dx and dy of the arrays, which agree with one another and with what is given."""
     known = {name: (size, f"--{name}") for name, size in (("dx", dx), ("dy", dy)) if size is not None}
     for name, array in matrices.arrays.items():
@@ -88,4 +88,4 @@ def sizes(matrices: Matrices, dx: int | None, dy: int | None) -> dict[str, int]:
     for axis in ("dx", "dy"):
         if axis not in known:
             raise InvalidInput(axis, f"--{axis}, which no array of {matrices.file} tells", "nothing")
-    return {axis: size for axis, (size, _) in known.items()}
+    return known["dx"][0], known["dy"][0]

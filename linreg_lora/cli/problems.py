@@ -247,6 +247,7 @@ def compare(
     drawn = {"computed_by": ways, "trials": trials, "seed": seed, "pretraining_covariance": before}
     with progress("drawing", comparison.draws_of(problem, methods, trials, ridge)) as advance:
         compared = comparison.compare(problem, methods, progress=advance, ridge=ridge, **drawn)
+        compare_report.require_a_risk(compared)
         without = ""
         if ridge != grammar.AUTO:
             try:

@@ -4,14 +4,17 @@ import dataclasses
 import math
 from typing import Literal
 
+from linreg_lora.input_law import IidEntries
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.theory import notes as words
 
+#: Said of formulas of Gaussian inputs that are used for entries of another law, right as n and dx grow.
+_OF_GAUSSIAN = "that of Gaussian inputs"
 Kind = Literal["exact", "equivalent", "expansion", "simulated", "other"]
 #: Words in the formulas of theory, the less certain first: the first that is there says of what kind a formula is.
 _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("expansion", ("order in 1/n", "right to first order", "kappa4")),
+    ("expansion", ("order in 1/n", "right to first order", "kappa4", _OF_GAUSSIAN)),
     ("equivalent", ("equivalent", "to first order in the dimension")),
     ("exact", ("exact", "the mean is infinite")),
 )
@@ -103,6 +106,8 @@ def of_curve(
             formula = "||Delta Sigma^{1/2}||_F^2, exact"
         elif curve.computed_by == "theory":
             formula = curve.fft_formula if rank == curve.problem.max_rank else _equivalent(curve)
+    if isinstance(problem.input_law, IidEntries) and rank != 0 and kind_of(formula) == "exact" and math.isfinite(risk):
+        formula = f"{_OF_GAUSSIAN}: {formula}"
     known = math.isfinite(risk) and (stderr is None or math.isfinite(stderr))
     notes = _doubts(curve, rank, flagged) if known else curve.notes
     if curve.problem != problem:

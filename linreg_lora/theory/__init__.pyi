@@ -51,6 +51,7 @@ from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
+from .class_forgetting import ClassForgetting, ReducedForgetting, class_forgetting, reduced_forgetting
 from .composition import Composed, distilled_risk, task_arithmetic
 from .continual import after_merging, sequential_fft
 from .contours.functionals import fft_functionals
@@ -95,6 +96,7 @@ __all__ = [
     "Benefit",
     "BestRank",
     "BitFitRisk",
+    "ClassForgetting",
     "Composed",
     "Crossing",
     "DecoupledRisk",
@@ -111,6 +113,7 @@ __all__ = [
     "OffsetRisk",
     "Piece",
     "QuantisationError",
+    "ReducedForgetting",
     "SpectralWeights",
     "TheoremBound",
     "TunedFFT",
@@ -120,6 +123,7 @@ __all__ = [
     "best_rank",
     "best_weights",
     "bitfit_risk",
+    "class_forgetting",
     "condition_number",
     "crossover",
     "decoupled_risk",
@@ -168,6 +172,7 @@ __all__ = [
     "quantisation_error",
     "quantised",
     "ranks_that_beat_fft",
+    "reduced_forgetting",
     "restricted_reduction",
     "restricted_risk",
     "rise",
