@@ -21,7 +21,8 @@ COMMANDS = {
                 ["compare", "--n=8", *SIZES[1:], "--noise-std=1", "--adapt=fft", "--method=monte-carlo"],
                 ["compare", *SIZES, "--noise-std=1", "--adapt=bitfit,ia3,lora:2,lora:9,fft", "--ridge=auto"],
                 ["compare", *SIZES, "--noise-std=1", "--budget=30", "--trials=8", "--spread"],
-                ["compare", "--n=10", *SIZES[1:], "--noise-std=1", "--adapt=fft,ia3", "--trials=8", "--spread"]],
+                ["compare", "--n=10", *SIZES[1:], "--noise-std=1", "--adapt=fft,ia3", "--trials=8", "--spread"],
+                ["compare", "--n=15", "--noise-std=1", "--matrices=task.npz", "--adapt=ia3-in,fft", "--trials=8"]],
     "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
     "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"],
               ["check", "--all", "--only=lemma2-square"]],
@@ -47,6 +48,7 @@ def test_output_is_what_its_schema_says(run, name, words, tmp_path, monkeypatch)
     Path("data.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *days]))
     save_file({"q.weight": np.ones((3, 4)), "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "old.safetensors")
     save_file({"q.weight": numbers[:3, :4], "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "new.safetensors")
+    np.savez("task.npz", shift=numbers[:3, :4], A0=numbers[3:6, :4], mean=numbers[0, :4])
     np.savez("inputs.npz", q=numbers[:, :4], raw=numbers[:, :4])
     code, out, err = run(*words, "--format=json")
     assert (code, err) == (0, "")

@@ -157,7 +157,7 @@ def test_rows_are_sorted_and_say_what_was_asked(run):
         ({"input_law": "t:8", "n": 40}, "equivalent None None None exact None equivalent"),
         ({"input_law": "laplace", "n": 40}, "expansion equivalent None None exact None expansion"),
         (
-            {"input_law": "laplace", "n": 99, "ridge": 1.0, "input_covariance": None},
+            {"input_law": "laplace", "n": 20, "ridge": 1.0, "input_covariance": None},
             "expansion equivalent None None exact None expansion",
         ),
     ],

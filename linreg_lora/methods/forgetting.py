@@ -3,9 +3,9 @@
     forgetting(D, b) = ||D Sigma_pre^{1/2}||_F^2 + ||b||^2
 
 The pretraining inputs have mean zero and the covariance Sigma_pre, and the pretrained map A0 is right on them, so this
-is the excess risk there of x -> (A0 + D) x + b (`theory.forgetting`, `theory.class_forgetting`). D is measured from A0:
-a base that was quantised, or from which a start was taken, counts with what it lost. Of these only simulation knows it,
-for E D by its equivalent is too coarse at small sizes to be subtracted.
+is the excess risk there of x -> (A0 + D) x + b (`theory.forgetting`, `theory.forgetting_of_classes`). D is measured
+from A0: a base that was quantised, or from which a start was taken, counts with what it lost. Of these only simulation
+knows it, for E D by its equivalent is too coarse at small sizes to be subtracted.
 """
 
 import math
@@ -59,7 +59,7 @@ def of_rank(problem: Problem, rank: int | None, pretraining_covariance: np.ndarr
         return Forgotten(math.inf, problem.moments_note)
     before = pretraining_covariance
     if problem.input_rank < problem.dx:
-        from linreg_lora.theory.class_forgetting import reduced_forgetting
+        from linreg_lora.theory.forgetting_of_classes import reduced_forgetting
 
         problem, before = reduced_forgetting(problem, pretraining_covariance=before)
     found = expected_forgetting(problem, [rank or 0], before)
@@ -76,7 +76,7 @@ def of_pieces(
     problem: Problem, pieces: "Sequence[Piece]", pretraining_covariance: np.ndarray | None = None
 ) -> Forgotten:
     """What a class that decouples by output forgets."""
-    from linreg_lora.theory.class_forgetting import class_forgetting
+    from linreg_lora.theory.forgetting_of_classes import class_forgetting
 
     found = class_forgetting(problem, pieces, pretraining_covariance)
     return Forgotten(found.forgetting, found.formula, flagged=found.flagged)

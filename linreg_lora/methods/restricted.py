@@ -114,8 +114,8 @@ class Restricted(Method):
         return decoupled_risk(problem, [Piece(u, b)]).gap
 
     def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
-        from linreg_lora.theory.class_forgetting import reduced_forgetting
         from linreg_lora.theory.decoupled import Piece
+        from linreg_lora.theory.forgetting_of_classes import reduced_forgetting
 
         u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
         if self.inner_rank is None:

@@ -22,7 +22,10 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 
 def kind_of(formula: str) -> Kind:
     """Whether a formula is exact, a deterministic equivalent or an expansion; other where it does not say."""
-    return next((kind for kind, words in _KINDS if any(word in formula for word in words)), "other")
+    for kind, words in _KINDS:
+        if any(word in formula for word in words):
+            return kind
+    return "other"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

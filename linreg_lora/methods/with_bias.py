@@ -1,6 +1,7 @@
 """Any method of centred data with a bias beside it: lora:3+bias."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class WithBias(Method):
 
         inner = without_mean(problem)
         try:
-            found = self.method.expected_risk(inner)
+            found = _risk_of(self.method, inner)
         except InvalidInput as error:
             field = error.field
             raise InvalidInput(field, f"{error.expected} (of n - 1 = {inner.n} samples)", error.received, error.remedy) from None  # fmt: skip  # noqa: E501
@@ -107,7 +108,7 @@ class WithBias(Method):
         found = self.method.forgetting(inner, pretraining_covariance)
         if found is None:
             return None
-        risk = self.method.expected_risk(inner)
+        risk = _risk_of(self.method, inner)
         formula = f"at n - 1: {found.formula}; + (risk + Tr(Sigma_eps)) / n, risk at n - 1: {risk.formula}"
         offset = (risk.risk + problem.noise_trace) / problem.n
         return Forgotten(found.value + offset, formula, flagged=found.flagged or risk.flagged)
@@ -118,3 +119,9 @@ class WithBias(Method):
         inner = without_mean(problem)
         note = moments_note(self.method, inner)
         return f"at n - 1 = {inner.n} samples: {note}" if note else ""
+
+
+@functools.lru_cache(maxsize=64)
+def _risk_of(method: Method, problem: Problem) -> MethodRisk:
+    """The method's own risk, which the risk with a bias and what is forgotten share."""
+    return method.expected_risk(problem)

@@ -51,7 +51,6 @@ from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
-from .class_forgetting import ClassForgetting, ReducedForgetting, class_forgetting, reduced_forgetting
 from .composition import Composed, distilled_risk, task_arithmetic
 from .continual import after_merging, sequential_fft
 from .contours.functionals import fft_functionals
@@ -75,6 +74,7 @@ from .expected_update import MeanUpdate, mean_update
 from .fft import FFTRisk, fft_equivalent, fft_risk
 from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
+from .forgetting_of_classes import ClassForgetting, ReducedForgetting, class_forgetting, reduced_forgetting
 from .frozen import frozen_a_risk, frozen_b_risk
 from .haar import haar_frozen_a_risk, haar_frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
