@@ -104,6 +104,7 @@ HONOURED = {
     "methods.expected.expected_risks",
     "methods.method.reduction_of",
     "simulation.comparison.compare",
+    "simulation.comparison.tuned_fft",
     "simulation.curve.draw_risks",
     "simulation.curve.monte_carlo",
     "simulation.curve.continued",

@@ -22,8 +22,8 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 
 def kind_of(formula: str) -> Kind:
     """Whether a formula is exact, a deterministic equivalent or an expansion; other where it does not say."""
-    for kind, words in _KINDS:
-        if any(word in formula for word in words):
+    for kind, marks in _KINDS:
+        if any(mark in formula for mark in marks):
             return kind
     return "other"
 
