@@ -4,7 +4,8 @@
 
 Processor time of one core, warm: after one call, on problems that no cache has seen, for each call has another noise.
 Exact methods are timed together, as rows of one comparison; an equivalent against `ll.expected_risk` of the problem it
-reduces to, at its rank; simulated ones by themselves, 16 fits, once. Medians over rounds. Writes `results/compare_speed.md`.
+reduces to, at its rank; simulated ones by themselves, 16 fits, once. Medians over rounds. Writes
+`results/compare_speed.md`.
 """
 
 import argparse
