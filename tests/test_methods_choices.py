@@ -145,3 +145,10 @@ def test_spread_in_json(run):
     direct = ll.risk_spread(PROBLEM, "lora:2", trials=40, seed=0)
     assert rows["lora:2"]["quantiles"]["0.5"] == pytest.approx(direct.quantiles[0.5])
     assert rows["ia3"]["note"].startswith("pretrained: expected A0")
+    tuned = ll.risk_spread(PROBLEM.replace(ridge=ll.theory.fft_best_ridge(PROBLEM).ridge), "fft", trials=40, seed=0)
+    assert rows["fft (best ridge)"]["quantiles"]["0.5"] == pytest.approx(tuned.quantiles[0.5])
+    nothing = ["--n=16", "--dx=6", "--dy=5", "--noise-std=1", "--spectrum=", "--adapt=fft", "--spread"]
+    rows = json.loads(run("compare", *nothing, "--trials=8", "--format=json")[1])["methods"]
+    assert [row["method"] for row in rows] == ["fft (best ridge)", "fft"]
+    assert rows[0]["spread"] == {"note": "no update is best, and its risk is the same for all data sets"}
+    assert (rows[0]["best_ridge"], rows[0]["theory"]["risk"], rows[0]["forgetting"]["value"]) == (None, 0.0, 0.0)

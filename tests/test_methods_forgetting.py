@@ -64,8 +64,8 @@ def test_forgetting_of_lora_and_fft_is_that_of_theory():
 def test_forgetting_of_classes_against_least_squares(n, dx, isotropic):
     """Fits by NumPy to 4000 draws, frozen features and outputs and both beside one another.
 
-    At least four moments exist. False alarms: 1e-6 over all; a mean that is off by 8 standard errors, 3 to 7 %, is seen in
-    997 of 1000 runs.
+    At least four moments exist. False alarms: 1e-6 over all; a mean that is off by 8 standard errors, 3 to 7 %, is seen
+    in 997 of 1000 runs.
     """
     problem, before = general(n, dx, 4, seed=3, isotropic=isotropic)
     rng = np.random.default_rng(5)

@@ -1,5 +1,6 @@
 """Commands about one problem: `risk`, `compare` and `crossover`."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -261,8 +262,12 @@ def compare(
         with progress("fitting", trials * len(methods)) as advance:
             spreads = spreads_of(problem, methods, trials=trials, seed=seed, progress=advance)
         for row in compared[len(methods) :]:
-            own = problem.replace(ridge=compare_report.best_ridge(row))
-            spreads += spreads_of(own, registry.each(["fft"]), trials=trials, seed=seed)
+            own = compare_report.best_ridge(row)
+            if own is None or math.isinf(own):
+                spreads.append("no update is best, and its risk is the same for all data sets")
+            else:
+                at = problem.replace(ridge=own)
+                spreads += spreads_of(at, registry.each(["fft"]), trials=trials, seed=seed)
     said = compare_report.Said(pretrained_seed, of_file, without, best, spreads)
     render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
     render(problem, compared, said)
