@@ -87,6 +87,7 @@ HONOURED = {
     "simulation.curve.continued",
     "simulation.methods.monte_carlo",
     "simulation.methods.simulated_risks",
+    "simulation.methods.fitted",
     "simulation.methods.fitted_risks",
     "simulation.perturbed_inputs.simulate_rise",
     "simulation.spread.risk_spread",

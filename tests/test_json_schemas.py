@@ -21,7 +21,8 @@ COMMANDS = {
                 ["compare", "--n=8", *SIZES[1:], "--noise-std=1", "--adapt=fft", "--method=monte-carlo"],
                 ["compare", *SIZES, "--noise-std=1", "--adapt=bitfit,ia3,lora:2,lora:9,fft", "--ridge=auto"],
                 ["compare", *SIZES, "--noise-std=1", "--budget=30", "--trials=8", "--spread"],
-                ["compare", "--n=10", *SIZES[1:], "--noise-std=1", "--adapt=fft,ia3", "--trials=8", "--spread"]],
+                ["compare", "--n=10", *SIZES[1:], "--noise-std=1", "--adapt=fft,ia3", "--trials=8", "--spread"],
+                ["compare", "--n=15", "--noise-std=1", "--matrices=task.npz", "--adapt=ia3-in,fft", "--trials=8"]],
     "compose": [["compose", *SIZES[:3], "--noise-std=1", "--task=2", "--task=1,1", "--adapt=lora:1,fft", "--trials=8"],
                 ["compose", *SIZES[:3], "--noise-std=1", "--task=2", "--task=1,1", "--adapt=lora:1", "--how=sequence",
                  "--trials=8"],
@@ -53,6 +54,7 @@ def test_output_is_what_its_schema_says(run, name, words, tmp_path, monkeypatch)
     Path("data.csv").write_text("\n".join(",".join(map(str, row)) for row in [names, *days]))
     save_file({"q.weight": np.ones((3, 4)), "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "old.safetensors")
     save_file({"q.weight": numbers[:3, :4], "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "new.safetensors")
+    np.savez("task.npz", shift=numbers[:3, :4], A0=numbers[3:6, :4], mean=numbers[0, :4])
     np.savez("inputs.npz", q=numbers[:, :4], raw=numbers[:, :4])
     code, out, err = run(*words, "--format=json")
     assert (code, err) == (0, "")

@@ -154,7 +154,7 @@ def test_compare_searches_a_budget(run):
     assert (code, err) == (0, "")
     said, found = json.loads(out), ll.best_under_budget(PROBLEM, 50)
     assert (said["best"]["method"], said["best"]["parameters"]) == (found.method, found.parameters)
-    assert [row["method"] for row in said["methods"]] == [one.method for one in found.each]
+    assert [row["method"] for row in said["methods"] if row["asked"] is not None] == [one.method for one in found.each]
     assert said["methods"][0]["theory"]["risk"] == pytest.approx(found.risk)
     assert any(line.startswith("ia3: pretrained") for line in said["best"]["left_out"])
     code, out, err = run("compare", *SIZES, "--budget=50", "--adapt=bitfit,frozen-b", "--trials=8", "--spread")
@@ -186,6 +186,13 @@ def test_spread_in_json(run):
     direct = ll.risk_spread(PROBLEM, "lora:2", trials=40, seed=0)
     assert rows["lora:2"]["quantiles"]["0.5"] == pytest.approx(direct.quantiles[0.5])
     assert rows["ia3"]["note"].startswith("pretrained: expected A0")
+    tuned = ll.risk_spread(PROBLEM.replace(ridge=ll.theory.fft_best_ridge(PROBLEM).ridge), "fft", trials=40, seed=0)
+    assert rows["fft (best ridge)"]["quantiles"]["0.5"] == pytest.approx(tuned.quantiles[0.5])
+    nothing = ["--n=16", "--dx=6", "--dy=5", "--noise-std=1", "--spectrum=", "--adapt=fft", "--spread"]
+    rows = json.loads(run("compare", *nothing, "--trials=8", "--format=json")[1])["methods"]
+    assert [row["method"] for row in rows] == ["fft (best ridge)", "fft"]
+    assert rows[0]["spread"] == {"note": "no update is best, and its risk is the same for all data sets"}
+    assert (rows[0]["best_ridge"], rows[0]["theory"]["risk"], rows[0]["forgetting"]["value"]) == (None, 0.0, 0.0)
 
 
 def test_samples_on_the_command_line(run):

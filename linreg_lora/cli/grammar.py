@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from linreg_lora.cli.matrices import Matrices, sizes
 from linreg_lora.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -28,36 +29,52 @@ def same_letter(word: str) -> str:
 def problem(
     *,
     n: int,
-    dx: int,
-    dy: int,
+    dx: int | None,
+    dy: int | None,
     noise_std: float,
-    spectrum: str,
+    spectrum: str | None,
     ridge: float,
     input_spectrum: str | None,
     noise_spectrum: str | None,
     input_law: str | None = None,
     input_mean: str | None = None,
     pretrained_seed: int | None = None,
+    matrices: Matrices | None = None,
 ) -> "Problem":
-    """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1)."""
+    """The Problem that a command's options describe; with `pretrained_seed` A0 is drawn from it, iid N(0, 1).
+
+    `matrices` of a file stand for the options of their fields, and tell the sizes that are not given.
+    """
     from linreg_lora.input_law import GAUSSIAN, parse
     from linreg_lora.problem import Problem
     from linreg_lora.sampling.pretrained import drawn_pretrained
 
+    if matrices is not None:
+        dx, dy = sizes(matrices, dx, dy)
+    elif spectrum is None:
+        raise _nothing("spectrum")
+    if dx is None or dy is None:
+        raise _nothing("dx" if dx is None else "dy")
     Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, spectrum=())  # sizes that are none are refused first
-    return Problem(
-        n=n,
-        dx=dx,
-        dy=dy,
-        noise_std=noise_std,
-        ridge=ridge,
-        spectrum=tuple(float(value) for value in values("spectrum", spectrum, min(dx, dy))),
-        input_covariance=variances("input-spectrum", input_spectrum, dx),
-        noise_covariance=variances("noise-spectrum", noise_spectrum, dy),
-        pretrained=None if pretrained_seed is None else drawn_pretrained(pretrained_seed, dy, dx),
-        input_law=GAUSSIAN if input_law is None else parse(input_law),
-        input_mean=None if input_mean is None else mean(input_mean, dx),
-    )
+    fields = {
+        "spectrum": None if spectrum is None else tuple(map(float, values("spectrum", spectrum, min(dx, dy)))),
+        "input_covariance": variances("input-spectrum", input_spectrum, dx),
+        "noise_covariance": variances("noise-spectrum", noise_spectrum, dy),
+        "pretrained": None if pretrained_seed is None else drawn_pretrained(pretrained_seed, dy, dx),
+        "input_law": GAUSSIAN if input_law is None else parse(input_law),
+        "input_mean": None if input_mean is None else mean(input_mean, dx),
+    }
+    if matrices is None:
+        return Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, **fields)
+    try:
+        return Problem(n=n, dx=dx, dy=dy, noise_std=noise_std, ridge=ridge, **{**fields, **matrices.fields()})
+    except InvalidInput as error:
+        field = matrices.named(error.field)
+        raise InvalidInput(field, error.expected, error.received, error.remedy) from None
+
+
+def _nothing(name: str) -> InvalidInput:
+    return InvalidInput(name, f"--{name}, or --matrices that tell it", "nothing")
 
 
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":

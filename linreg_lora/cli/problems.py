@@ -1,5 +1,6 @@
 """Commands about one problem: `risk`, `compare` and `crossover`."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from linreg_lora.cli import grammar
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.cli.plugins import Plugins, load_plugins
-from linreg_lora.errors import InvalidInput
+from linreg_lora.errors import InvalidInput, LinregLoraError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,10 +164,19 @@ def _with_best_ridges(problem: "Problem", ranks: "np.ndarray") -> "RiskCurve":
 @app.command()
 def compare(
     n: Samples,
-    dx: Inputs,
-    dy: Outputs,
     noise_std: Noise,
-    spectrum: Spectrum,
+    dx: Annotated[int | None, typer.Option(help="Input dimension; --matrices tell it too.")] = None,
+    dy: Annotated[int | None, typer.Option(help="Output dimension; --matrices tell it too.")] = None,
+    spectrum: Annotated[
+        str | None, typer.Option(help="Singular values of the task shift, as in 3,2,1 or power-law:1:10.")
+    ] = None,
+    matrices: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npz file with arrays among A0, shift (both dy x dx), mean, sigma (of the inputs) and "
+            "noise_covariance (relative, as --noise-spectrum), instead of the options for these."
+        ),
+    ] = None,
     adapt: Annotated[
         str | None, typer.Option(help="What is trained, as in bitfit,ia3,frozen-a:4,frozen-b:4,lora:4,fft.")
     ] = None,
@@ -185,6 +195,9 @@ def compare(
     pretrained_seed: Annotated[
         int | None, typer.Option(help="Draw A0, which ia3 needs, iid N(0, 1) from this seed.")
     ] = None,
+    pretraining_spectrum: Annotated[
+        str | None, typer.Option(help="Variances of the dx inputs in pretraining, for forgetting. Default: 1.")
+    ] = None,
     method: Annotated[Method, typer.Option(help="Simulate, compute, or both.")] = Method.BOTH,
     trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
@@ -195,8 +208,9 @@ def compare(
     picture: Picture = None,
     plugin: Plugins = None,
 ) -> None:
-    """Expected excess risk of fine-tuning methods on one problem, against what they train."""
+    """Expected excess risk of fine-tuning methods on one problem, least first, against what they train."""
     from linreg_lora.cli import compare_report
+    from linreg_lora.cli import matrices as files
     from linreg_lora.console import progress
     from linreg_lora.methods import registry
     from linreg_lora.simulation import comparison
@@ -207,6 +221,9 @@ def compare(
         raise InvalidInput("adapt", "methods, as in bitfit,lora:4, or a --budget instead", "neither")
     names = None if adapt is None else [name.strip() for name in adapt.split(",")]
     methods = registry.each(names) if budget is None else ()
+    given = {"spectrum": spectrum, "input-spectrum": input_spectrum, "noise-spectrum": noise_spectrum}
+    given |= {"input-mean": input_mean, "pretrained-seed": pretrained_seed}
+    of_file = None if matrices is None else files.read(matrices, given)
     problem = grammar.problem(
         n=n,
         dx=dx,
@@ -219,7 +236,9 @@ def compare(
         input_law=input_law,
         input_mean=input_mean,
         pretrained_seed=pretrained_seed,
+        matrices=of_file,
     )
+    before = grammar.variances("pretraining-spectrum", pretraining_spectrum, problem.dx)
     best = None
     if budget is not None:
         from linreg_lora.methods.choices import best_under_budget
@@ -229,18 +248,32 @@ def compare(
         best = best_under_budget(problem, budget, names)
         methods = registry.each([one.method for one in best.each])
     ways = comparison.BOTH if method is Method.BOTH else (method.value,)
+    drawn = {"computed_by": ways, "trials": trials, "seed": seed, "pretraining_covariance": before}
     with progress("drawing", comparison.draws_of(problem, methods, trials, ridge)) as advance:
-        compared = comparison.compare(
-            problem, methods, computed_by=ways, trials=trials, seed=seed, progress=advance, ridge=ridge
-        )
+        compared = comparison.compare(problem, methods, progress=advance, ridge=ridge, **drawn)
+        compare_report.require_a_risk(compared)
+        without = ""
+        if ridge != grammar.AUTO:
+            try:
+                compared.append(comparison.tuned_fft(problem, **drawn))
+            except LinregLoraError as error:
+                without = str(error)
     spreads = None
     if spread:
         from linreg_lora.simulation.spread import spreads_of
 
         with progress("fitting", trials * len(methods)) as advance:
             spreads = spreads_of(problem, methods, trials=trials, seed=seed, progress=advance)
+        for row in compared[len(methods) :]:
+            own = compare_report.best_ridge(row)
+            if own is None or math.isinf(own):
+                spreads.append("no update is best, and its risk is the same for all data sets")
+            else:
+                at = problem.replace(ridge=own)
+                spreads += spreads_of(at, registry.each(["fft"]), trials=trials, seed=seed)
+    said = compare_report.Said(pretrained_seed, of_file, without, best, spreads)
     render = compare_report.compare_json if output is TableFormat.JSON else compare_report.compare_table
-    render(problem, compared, pretrained_seed, best, spreads)
+    render(problem, compared, said)
     if picture is not None:
         from linreg_lora.figures import method_map, pictures
 

@@ -36,8 +36,6 @@ ADAPT, SEED = "adapt", "pretrained_seed"
 #: Settings that count directions of the update; others, such as tokens, have no place on an axis of ranks.
 _RANKS = ("rank", "count", "directions")
 _LORA_RANK = re.compile(r"(?<=:)r(?=[:+]|$)")
-#: What formulas say, and the kind of risk that it is.
-_KINDS = (("equivalent", "equivalent"), ("order in 1/n", "expansion"), ("exact", "exact"))
 
 
 class Members(NamedTuple):
@@ -194,7 +192,7 @@ def along_ranks(setting: Setting, seed: int, name: str) -> Along | None:
 
 
 def _described(found: MethodRisk, method: Method, problem: Problem) -> Member:
-    kind = next((kind for word, kind in _KINDS if word in found.formula), "theory")
+    kind = found.kind or "none"
     if math.isinf(found.risk):
         kind = "none"
     notes = found.notes

@@ -1,4 +1,7 @@
-"""Methods side by side as a picture: risk against the number of trained parameters, a labelled point a method."""
+"""Methods side by side as a picture: risk against the number of trained parameters, a labelled point a method.
+
+The shape of a point says how its risk is known: exactly, by a deterministic equivalent, or by an expansion.
+"""
 
 import itertools
 import math
@@ -6,12 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from linreg_lora.figures import style
-from linreg_lora.methods.result import MethodRisk
+from linreg_lora.methods.result import Kind, MethodRisk
 from linreg_lora.problem import Problem
 from linreg_lora.simulation.comparison import Compared
 
@@ -19,25 +23,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOR = style.COMPARED[3].color
+#: Width and height of the picture, in inches: half a slide.
+_SIZE = (6.2, 4.4)
+#: Colour, marker and size of each kind of risk by theory.
+_LOOKS: dict[Kind, tuple[str, str, float]] = {
+    "exact": (style.COMPARED[3].color, "o", 7.0),
+    "equivalent": (style.COMPARED[2].color, "D", 6.0),
+    "expansion": (style.COMPARED[0].color, "^", 7.5),
+    "other": (style.FIVE_COMPARED[4].color, "P", 7.5),
+}
 #: Where a label may stand: distance from its point, in points of print, and direction, the first that is free.
 _DISTANCES = (8, 14, 22, 32, 44)
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (0.7, -0.7), (-0.7, 0.7), (-0.7, -0.7))
-#: A label further off than this is tied to its point by a line.
-_TIED = 10
+#: A label further off than this, or whose point has another this near, is tied to its point by a line.
+_TIED, _CROWDED = 10, 18
 #: Half the room that a marker takes, in points of print.
 _MARKER = 5.0
 
 
 def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
-    """Risk against trained parameters by theory, simulation or both; what is flagged is hollow.
+    """Risk against trained parameters by theory, simulation or both; what may be off by more than 1 % is hollow.
 
     Methods without a finite number are named in the title. Error bars are one standard error. Labels overlap
     neither points nor one another, if there is room.
     """
     shown = [one for one in compared if one.parameters is not None and _values(one)]
     with style.applied():
-        figure, axes = style.single_panel(3.9)
+        figure, axes = style.single_panel(_SIZE[1])
+        figure.set_figwidth(_SIZE[0])
         FigureCanvasAgg(figure)
         _points(axes, shown)
         _logarithmic(axes, "x", [one.parameters for one in shown if one.parameters is not None])
@@ -49,7 +62,7 @@ def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
         hidden = [one.method for one in compared if one not in shown]
         _titled(axes, problem, hidden)
         if shown:
-            figure.legend(loc="outside lower center", ncols=2)
+            figure.legend(loc="outside lower center", ncols=3, handlelength=1.2, columnspacing=1.6)
         else:
             axes.set(xticks=[], yticks=[])
             axes.text(0.5, 0.5, "no method has a finite risk here", transform=axes.transAxes, ha="center")
@@ -59,19 +72,22 @@ def of_methods(problem: Problem, compared: Sequence[Compared]) -> "Figure":
 
 
 def _points(axes: "Axes", shown: Sequence[Compared]) -> None:
-    for flagged, label in ((False, "theory"), (True, "theory, may be off by more than 1 %")):
-        some = [
-            (one.parameters, one.theory.risk) for one in shown if _finite(one.theory) and one.theory.flagged is flagged
-        ]
-        if some:
-            look = {"marker": "o", "markersize": 8, "linestyle": "none", "color": _COLOR, "zorder": 2.5}
-            axes.plot(*zip(*some, strict=True), label=label, markerfacecolor="white" if flagged else _COLOR, **look)
+    by_theory = [(one.parameters, one.theory) for one in shown if _finite(one.theory)]
+    for kind, (color, marker, size) in _LOOKS.items():
+        for flagged in (False, True):
+            some = [(at, risk.risk) for at, risk in by_theory if risk.kind == kind and risk.flagged is flagged]
+            if some:
+                label = f"{kind}, may be off by > 1 %" if flagged else kind
+                look = {"marker": marker, "markersize": size, "linestyle": "none", "color": color, "zorder": 2.5}
+                face = "white" if flagged else color
+                axes.plot(*zip(*some, strict=True), label=label, markerfacecolor=face, **look)
     drawn = [(one.parameters, one.simulated) for one in shown if _finite(one.simulated)]
     if drawn:
         at, risks = zip(*drawn, strict=True)
         mean, stderr = [risk.risk for risk in risks], [risk.stderr for risk in risks]
         label = f"{risks[0].trials} draws, \u00b1 standard error"
-        style.means(axes, at, mean, stderr, style.Series("black", "s", "-"), label)
+        with rc_context({"lines.markersize": 2.6}):
+            style.means(axes, at, mean, stderr, style.Series("black", "s", "-"), label)
 
 
 def _logarithmic(axes: "Axes", name: Literal["x", "y"], values: Sequence[float]) -> None:
@@ -109,7 +125,7 @@ def _label(axes: "Axes", shown: Sequence[Compared]) -> None:
         low, high = np.min(at, axis=0) - half, np.max(at, axis=0) + half
         taken.append(Bbox([low, high]))
     room = axes.get_window_extent(renderer)
-    for one in sorted(shown, key=lambda one: -_neighbours(places, one.method)):
+    for one in sorted(shown, key=lambda one: -_neighbours(places, one.method, 60)):
         x, y = places[one.method]
         text = axes.text(0, 0, one.method, fontsize="small", transform=None, zorder=4, in_layout=False)
         size = text.get_window_extent(renderer)
@@ -129,17 +145,19 @@ def _label(axes: "Axes", shown: Sequence[Compared]) -> None:
         text.remove()
         _, distance, box = best
         taken.append(box.padded(inch))
+        crowded = _neighbours(places, one.method, _CROWDED * inch) > 1
         middle = axes.transData.inverted().transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
         point = axes.transData.inverted().transform((x, y))
         line = {"arrowstyle": "-", "color": style.ANNOTATION, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             one.method, xy=tuple(point), xytext=tuple(middle), ha="center", va="center", fontsize="small", zorder=4,
-            arrowprops=line if distance > _TIED else None, in_layout=False,
+            arrowprops=line if distance > _TIED or crowded else None, in_layout=False,
         )  # fmt: skip
 
 
-def _neighbours(places: dict[str, np.ndarray], name: str) -> int:
-    return sum(bool(np.linalg.norm(at - places[name]) < 60) for at in places.values())
+def _neighbours(places: dict[str, np.ndarray], name: str, distance: float) -> int:
+    """How many points are so near to that of a method, its own included."""
+    return sum(bool(np.linalg.norm(at - places[name]) < distance) for at in places.values())
 
 
 def _common(one: Bbox, other: Bbox) -> float:

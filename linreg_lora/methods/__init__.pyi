@@ -8,6 +8,7 @@ from .displaced import DisplacedBase
 from .dora import DoRA
 from .expected import expected_risk
 from .features import Features
+from .forgetting import Forgotten
 from .frozen_a import FrozenA
 from .frozen_b import FrozenB
 from .full import FullFineTuning
@@ -42,6 +43,7 @@ __all__ = [
     "DisplacedBase",
     "DoRA",
     "Features",
+    "Forgotten",
     "FrozenA",
     "FrozenB",
     "FrozenSum",

@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
+from linreg_lora.methods.forgetting import OF_OFFSET, Forgotten
 from linreg_lora.methods.method import Method, Update
 from linreg_lora.methods.registry import register_method
 from linreg_lora.methods.result import MethodRisk
@@ -49,6 +52,12 @@ class BitFit(Method):
     def hessian_gap(self, problem: Problem) -> float | None:
         """That of doing nothing: the offset undoes no perturbation of A0."""
         return problem.dy * float(problem.sigma.trace())
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        from linreg_lora.theory.offsets import offset_risk
+
+        moved = offset_risk(problem, np.eye(problem.dy)).variance
+        return Forgotten(float(np.sum(problem.shifted_mean**2)) + moved, OF_OFFSET)
 
     def expected_risk(self, problem: Problem) -> MethodRisk:
         from linreg_lora.theory.bitfit import bitfit_risk

@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from linreg_lora import validation
+from linreg_lora.methods.forgetting import Forgotten, of_rank
 from linreg_lora.methods.lora import LoRA
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.methods.registry import register_method
@@ -51,6 +54,10 @@ class Chain(Method):
             left = y - merged @ x
             merged = merged + fit_lora(x, left, self.rank, a0, ridge)
         return Update.linear(merged)
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten | None:
+        reduced = self.reduce(problem)
+        return None if reduced is None else of_rank(problem, reduced.rank, pretraining_covariance)
 
     def reduce(self, problem: Problem) -> Reduction | None:
         LoRA(self.rank).reduce(problem)

@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import factors, restricted
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -92,6 +95,10 @@ class Decoupled(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return self._class(problem).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        pieces = self.pieces(problem.pretrained, problem.dx, problem.dy)
+        return of_pieces(problem, pieces, pretraining_covariance)
 
     def _class(self, problem: Problem) -> "DecoupledRisk":
         """What does not depend on n or the ridge, also where the risk at these has no formula."""

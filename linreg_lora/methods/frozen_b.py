@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from linreg_lora.methods import factors
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.methods.registry import register_method
 from linreg_lora.problem import Problem
@@ -51,6 +52,11 @@ class FrozenB(factors.Frozen, Method):
         from linreg_lora.theory.decoupled import Piece, decoupled_risk
 
         return decoupled_risk(problem, [Piece(self.output_factor(problem.dy))]).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        from linreg_lora.theory.decoupled import Piece
+
+        return of_pieces(problem, [Piece(self.output_factor(problem.dy))], pretraining_covariance)
 
     def reduce(self, problem: Problem) -> Reduction:
         from linreg_lora.theory.frozen import frozen_b_reduction

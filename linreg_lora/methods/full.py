@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
+from linreg_lora.methods.forgetting import Forgotten, of_rank
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.methods.registry import register_method
 from linreg_lora.problem import Problem
@@ -33,6 +36,9 @@ class FullFineTuning(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return 0.0
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        return of_rank(problem, None, pretraining_covariance)
 
     def reduce(self, problem: Problem) -> Reduction:
         return Reduction(problem, 0.0)

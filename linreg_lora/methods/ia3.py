@@ -4,14 +4,17 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from linreg_lora.errors import InvalidInput
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size, moments_note
 from linreg_lora.methods.registry import register_method
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
 
 if TYPE_CHECKING:
-    from linreg_lora.theory.decoupled import DecoupledRisk
+    from linreg_lora.theory.decoupled import DecoupledRisk, Piece
 
 
 @register_method("ia3")
@@ -62,14 +65,22 @@ class IA3(Method):
     def hessian_gap(self, problem: Problem) -> float | None:
         return self._class(problem).gap
 
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        return of_pieces(problem, self._pieces(problem), pretraining_covariance)
+
     def _class(self, problem: Problem) -> "DecoupledRisk":
-        """Output j sees row j of A0, and no other feature."""
-        from linreg_lora.theory.decoupled import Piece, decoupled_risk
+        from linreg_lora.theory.decoupled import decoupled_risk
+
+        return decoupled_risk(problem, self._pieces(problem))
+
+    def _pieces(self, problem: Problem) -> "list[Piece]":
+        """Output j sees row j of A0, and no other feature. Raises `InvalidInput` as `ia3_risk` does."""
+        from linreg_lora.theory.decoupled import Piece
         from linreg_lora.theory.ia3 import ia3_risk
 
         ia3_risk(problem)
         assert problem.pretrained is not None
-        return decoupled_risk(problem, [Piece(None, problem.pretrained[:, None, :])])
+        return [Piece(None, problem.pretrained[:, None, :])]
 
     def expected_risk(self, problem: Problem) -> MethodRisk:
         from linreg_lora.theory.ia3 import ia3_risk

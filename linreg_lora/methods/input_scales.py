@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import decoupled, factors, restricted
+from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -128,6 +129,13 @@ class InputScaling(Method):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         return self._class(problem).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten | None:
+        """Known where the class decouples: elsewhere misfit moves the mean of l in a way that is not."""
+        pieces = self.decoupled(*self.scaled(problem.pretrained, problem.dx, problem.dy))
+        if pieces is None or problem.ridge > 0:
+            return None
+        return of_pieces(problem, pieces, pretraining_covariance)
 
     def _class(self, problem: Problem) -> "DecoupledRisk | LinearClassRisk":
         """What of its risk does not depend on n, also where n is too small for the expansion."""

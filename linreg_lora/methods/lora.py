@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.methods.forgetting import Forgotten, of_rank
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.methods.registry import register_method
 from linreg_lora.problem import Problem
@@ -46,6 +49,9 @@ class LoRA(Method):
         from linreg_lora.theory.hessian import expected_gap_at_optimum
 
         return expected_gap_at_optimum(problem, self.rank, perturbation_std=1.0, loss="squared")
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        return of_rank(problem, self.rank, pretraining_covariance)
 
     def reduce(self, problem: Problem) -> Reduction:
         if self.rank > problem.max_rank:

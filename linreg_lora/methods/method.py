@@ -19,6 +19,8 @@ from linreg_lora.problem import Moments, Problem
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
+    from linreg_lora.methods.forgetting import Forgotten
+
 
 class Update(NamedTuple):
     """What a fit returns: the fine-tuned map is x -> (A0 + D) x + b.
@@ -142,6 +144,13 @@ class Method(abc.ABC):
 
     def hessian_gap(self, problem: Problem) -> float | None:
         """Rise of the least population loss E||y - A x||^2 after e ~ N(0, I) on A0 and retraining; None: not known."""
+        return None
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> "Forgotten | None":
+        """E [ ||D Sigma_pre^{1/2}||_F^2 + ||b||^2 ] by theory (`methods.forgetting`); None: not known.
+
+        `pretraining_covariance` Sigma_pre: None for the identity, a length-dx vector or a dx x dx matrix.
+        """
         return None
 
     def expected_risk(self, problem: Problem) -> result.MethodRisk:

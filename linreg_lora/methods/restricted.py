@@ -9,6 +9,7 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import factors
+from linreg_lora.methods.forgetting import Forgotten, of_pieces, of_rank
 from linreg_lora.methods.method import Method, Reduction, Update
 from linreg_lora.problem import Problem
 
@@ -111,6 +112,16 @@ class Restricted(Method):
             return None
         u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
         return decoupled_risk(problem, [Piece(u, b)]).gap
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        from linreg_lora.theory.decoupled import Piece
+        from linreg_lora.theory.forgetting_of_classes import reduced_forgetting
+
+        u, b = self.factors(problem.pretrained, problem.dx, problem.dy)
+        if self.inner_rank is None:
+            return of_pieces(problem, [Piece(u, b)], pretraining_covariance)
+        reduced, before = reduced_forgetting(problem, u, b, pretraining_covariance)
+        return of_rank(reduced, self.inner_rank, before)
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linreg_lora.errors import InvalidInput
+from linreg_lora.methods.forgetting import OF_OFFSET, Forgotten
 from linreg_lora.methods.method import Method, Update
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -88,6 +89,13 @@ class RestrictedOffset(Method):
             moments=Moments.FINITE,
             formula=f"{_FORMULA}, exact; W of {basis.shape[1]} dimensions",
         )
+
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten:
+        from linreg_lora.theory.offsets import offset_risk
+
+        basis = self.basis(problem)
+        moved = offset_risk(problem, basis).variance
+        return Forgotten(float(np.sum((basis.T @ problem.shifted_mean) ** 2)) + moved, OF_OFFSET)
 
     def _require(self, pretrained: Any) -> None:
         if pretrained is None:

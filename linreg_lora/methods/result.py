@@ -2,10 +2,30 @@
 
 import dataclasses
 import math
+from typing import Literal
 
+from linreg_lora.input_law import IidEntries
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.theory import notes as words
+
+#: Said of formulas of Gaussian inputs that are used for entries of another law, right as n and dx grow.
+_OF_GAUSSIAN = "that of Gaussian inputs"
+Kind = Literal["exact", "equivalent", "expansion", "simulated", "other"]
+#: Words in the formulas of theory, the less certain first: the first that is there says of what kind a formula is.
+_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    ("expansion", ("order in 1/n", "right to first order", "kappa4", _OF_GAUSSIAN)),
+    ("equivalent", ("equivalent", "to first order in the dimension")),
+    ("exact", ("exact", "the mean is infinite")),
+)
+
+
+def kind_of(formula: str) -> Kind:
+    """Whether a formula is exact, a deterministic equivalent or an expansion; other where it does not say."""
+    for kind, marks in _KINDS:
+        if any(mark in formula for mark in marks):
+            return kind
+    return "other"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +44,10 @@ class MethodRisk:
     | `formula`     | how the risk was obtained                                                                  |
     | `notes`       | what is missing or in doubt, and why; empty when nothing is                                |
     | `ridge`       | its best ridge, where it has that; inf: no update; None: the problem's own                 |
+    | `forgetting`  | mean of ||D Sigma_pre^{1/2}||^2 + ||b||^2 over the same fits, where these were drawn       |
+    | `kind`        | of the risk: exact, equivalent, expansion, simulated or other; None: there is no risk      |
+
+    `forgetting_stderr` is to `forgetting` what `stderr` is to `risk`.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -45,6 +69,15 @@ class MethodRisk:
     trials: int | None = None
     seed: int | None = None
     ridge: float | None = None
+    forgetting: float | None = None
+    forgetting_stderr: float | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """Of the risk: exact, equivalent, expansion, simulated, or other; None where there is no risk."""
+        if math.isnan(self.risk):
+            return None
+        return "simulated" if self.computed_by == "monte-carlo" else kind_of(self.formula)
 
 
 def _doubts(curve: RiskCurve, rank: int | None, flagged: bool) -> tuple[str, ...]:
@@ -76,6 +109,8 @@ def of_curve(
             formula = "||Delta Sigma^{1/2}||_F^2, exact"
         elif curve.computed_by == "theory":
             formula = curve.fft_formula if rank == curve.problem.max_rank else _equivalent(curve)
+    if isinstance(problem.input_law, IidEntries) and rank != 0 and kind_of(formula) == "exact" and math.isfinite(risk):
+        formula = f"{_OF_GAUSSIAN}: {formula}"
     known = math.isfinite(risk) and (stderr is None or math.isfinite(stderr))
     notes = _doubts(curve, rank, flagged) if known else curve.notes
     if curve.problem != problem:

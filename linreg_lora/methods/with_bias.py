@@ -1,10 +1,14 @@
 """Any method of centred data with a bias beside it: lora:3+bias."""
 
 import dataclasses
+import functools
 from typing import Any
+
+import numpy as np
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
+from linreg_lora.methods.forgetting import Forgotten
 from linreg_lora.methods.method import Method, Update, moments_note
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
@@ -97,7 +101,7 @@ class WithBias(Method):
 
         inner = without_mean(problem)
         try:
-            found = self.method.expected_risk(inner)
+            found = _risk_of(self.method, inner)
         except InvalidInput as error:
             field = error.field
             raise InvalidInput(field, f"{error.expected} (of n - 1 = {inner.n} samples)", error.received, error.remedy) from None  # fmt: skip  # noqa: E501
@@ -112,9 +116,30 @@ class WithBias(Method):
             notes=tuple(f"at n - 1 = {inner.n} samples: {note}" for note in found.notes),
         )
 
+    def forgetting(self, problem: Problem, pretraining_covariance: np.ndarray | None = None) -> Forgotten | None:
+        """What D forgets at n - 1, and E ||b||^2, b = -(D - Delta) xbar + ebar; for inputs of mean zero."""
+        from linreg_lora.theory.offsets import without_mean
+
+        if problem.input_mean is not None:
+            return None
+        inner = without_mean(problem)
+        found = self.method.forgetting(inner, pretraining_covariance)
+        if found is None:
+            return None
+        risk = _risk_of(self.method, inner)
+        formula = f"at n - 1: {found.formula}; + (risk + Tr(Sigma_eps)) / n, risk at n - 1: {risk.formula}"
+        offset = (risk.risk + problem.noise_trace) / problem.n
+        return Forgotten(found.value + offset, formula, flagged=found.flagged or risk.flagged)
+
     def note_on_moments(self, problem: Problem) -> str:
         from linreg_lora.theory.offsets import without_mean
 
         inner = without_mean(problem)
         note = moments_note(self.method, inner)
         return f"at n - 1 = {inner.n} samples: {note}" if note else ""
+
+
+@functools.lru_cache(maxsize=64)
+def _risk_of(method: Method, problem: Problem) -> MethodRisk:
+    """The method's own risk, which the risk with a bias and what is forgotten share."""
+    return method.expected_risk(problem)

@@ -137,10 +137,12 @@ def simulated_risks(
     seed: int,
     curve: RiskCurve | None = None,
     progress: Progress | None = None,
+    pretraining_covariance: np.ndarray | None = None,
 ) -> list[MethodRisk]:
     """The simulated risk of each method; nan, with the reason in `notes`, where it has none.
 
-    LoRA of all ranks and FFT are read off one curve, if it has their ranks off `curve`.
+    LoRA of all ranks and FFT are read off one curve, if it has their ranks off `curve`. What the others forget, by
+    `pretraining_covariance` (None: the identity), is measured on the same fits.
     """
     ranks = curve_ranks(problem, methods)
     if ranks is not None and (curve is None or not set(ranks) <= set(curve.ranks.tolist())):
@@ -148,7 +150,7 @@ def simulated_risks(
 
     def one(method: Method) -> MethodRisk:
         if not by_curve(method):
-            return _fitted(problem, method, trials, seed, 1024, progress)
+            return _fitted(problem, method, trials, seed, 1024, progress, pretraining_covariance)
         method.reduce(problem)
         assert curve is not None
         return _on_curve(curve, problem, method)
@@ -168,7 +170,8 @@ def fitted_risks(
 
     Holds them all in memory.
     """
-    parts = list(_chunks(problem, method, validation.positive_integer("trials", trials), seed, 1024, first))
+    trials = validation.positive_integer("trials", trials)
+    parts = list(_chunks(Fits(problem, method), trials, seed, 1024, first))
     return np.concatenate(parts)[:, 0]
 
 
@@ -188,10 +191,24 @@ def _on_curve(curve: RiskCurve, problem: Problem, method: Method) -> MethodRisk:
     return result.of_curve(curve, rank, problem, method.name, registry.parameters(method, problem), 0.0)
 
 
-def _fitted(
-    problem: Problem, method: Method, trials: int, seed: int, batch_size: int, progress: Progress | None
+def fitted(
+    problem: Problem, method: Method, *, trials: int, seed: int, pretraining_covariance: np.ndarray | None = None
 ) -> MethodRisk:
-    """The mean risk of the method's own fits."""
+    """The simulated risk, and `forgetting`, of a method by its own fits, LoRA and FFT too; arguments as elsewhere."""
+    trials, seed = enough_trials(trials), valid_seed(seed)
+    return _fitted(problem, method, trials, seed, 1024, None, pretraining_covariance)
+
+
+def _fitted(
+    problem: Problem,
+    method: Method,
+    trials: int,
+    seed: int,
+    batch_size: int,
+    progress: Progress | None,
+    pretraining_covariance: np.ndarray | None = None,
+) -> MethodRisk:
+    """The mean risk, and the mean forgetting, of the method's own fits."""
     moments, note = method.moments(problem), moments_note(method, problem)
     found = MethodRisk(
         problem=problem,
@@ -205,21 +222,26 @@ def _fitted(
         notes=(note,),
         trials=trials,
         seed=seed,
+        forgetting=math.inf,
+        forgetting_stderr=math.nan,
     )
     if moments is Moments.NO_MEAN:
         return found
     total: RunningMoments | None = None
-    for rows in _chunks(problem, method, trials, seed, batch_size):
+    for rows in _chunks(Fits(problem, method, pretraining_covariance), trials, seed, batch_size):
         part = RunningMoments.of(rows)
         total = part if total is None else total.merge(part)
         if progress is not None:
             progress(len(rows))
     assert total is not None
     missing = doubt_of_stderr(problem, method, trials)
+    (risk, forgetting), errors = total.mean.tolist(), [math.nan] * 2 if missing else total.stderr.tolist()
     return dataclasses.replace(
         found,
-        risk=float(total.mean[0]),
-        stderr=math.nan if missing else float(total.stderr[0]),
+        risk=risk,
+        stderr=errors[0],
+        forgetting=forgetting,
+        forgetting_stderr=errors[1],
         formula="mean over fits to explicit data",
         notes=(missing,) if missing else (),
     )
@@ -242,29 +264,34 @@ def _decided_by(method: Method, problem: Problem) -> Reduction | None:
 
 
 def _chunks(
-    problem: Problem, method: Method, trials: int, seed: int, batch_size: int, first: int = 0
-) -> Iterator[Float[np.ndarray, "draws 1"]]:
-    program = Fits(problem, method)
-    for start, risks in draws.chunks(program, seed, trials, first=first, batch_size=batch_size):
-        draws.require_finite(f"risk of {method.name}", problem, risks[:, None], start)
-        yield risks[:, None]
+    program: "Fits", trials: int, seed: int, batch_size: int, first: int = 0
+) -> Iterator[Float[np.ndarray, "draws 2"]]:
+    for start, rows in draws.chunks(program, seed, trials, first=first, batch_size=batch_size):
+        draws.require_finite(f"risk of {program.method.name}", program.problem, rows, start)
+        yield rows
 
 
-class Fits(draws.Draws[Float[np.ndarray, "draws"]]):
-    """Draws explicit data, fits a method to them and measures its excess risk. Drawing is compiled for all methods."""
+class Fits(draws.Draws[Float[np.ndarray, "draws 2"]]):
+    """Draws explicit data, fits a method to them and measures its excess risk, and what it forgets.
 
-    def __init__(self, problem: Problem, method: Method) -> None:
+    Drawing is compiled for all methods. `pretraining_covariance` is that of forgetting; None: the identity.
+    """
+
+    def __init__(
+        self, problem: Problem, method: Method, pretraining_covariance: Float[np.ndarray, "..."] | None = None
+    ) -> None:
         floats = (problem.dx + problem.dy) * problem.n + 2 * problem.dy * problem.dx
         if floats > _MOST_FLOATS:
             expected = f"data and updates of at most {_MOST_FLOATS:.0e} numbers for fits"
             raise InvalidInput("n, dx, dy", expected, f"{floats:.3g}", "use theory, or smaller sizes")
         size = draws.size_for(floats)
         super().__init__(_sample, (problem.input_law, problem.n), _arrays(problem), size)
-        self._method = method
+        self.problem, self.method = problem, method
+        self._before = _root_before(pretraining_covariance, problem.dx)
 
-    def start(self, key: Key[Array, ""], first: int) -> Float[Array, "draws"]:
+    def start(self, key: Key[Array, ""], first: int) -> Float[Array, "draws 2"]:
         """Begin the chunk whose first draw has number `first`."""
-        return _risks(self._method, self._arrays, super().start(key, first))
+        return _measured(self.method, self._arrays, self._before, super().start(key, first))
 
 
 def _arrays(problem: Problem) -> dict[str, Any]:
@@ -279,6 +306,17 @@ def _arrays(problem: Problem) -> dict[str, Any]:
         "mean": None if problem.input_mean is None else jnp.asarray(problem.input_mean),
         "ridge": jnp.asarray(problem.ridge) if problem.ridge > 0 else None,
     }
+
+
+def _root_before(covariance: Float[np.ndarray, "..."] | None, dx: int) -> Float[Array, "dx dx"] | None:
+    """A square root of Sigma_pre, C C^T."""
+    given = validation.covariance("pretraining_covariance", covariance, dx)
+    if given is None:
+        return None
+    if given.ndim == 1:
+        return jnp.asarray(np.diag(np.sqrt(given)))
+    values, vectors = np.linalg.eigh(given)
+    return jnp.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
 
 
 def _root(problem: Problem) -> np.ndarray:
@@ -296,8 +334,12 @@ def _sample(law: InputLaw, n: int, arrays: dict[str, Any], key: Key[Array, ""]) 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Float[Array, "draws"]:
-    """||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2 of each data set.
+def _measured(
+    method: Method, arrays: dict[str, Any], before: Float[Array, "dx dx"] | None, data: gaussian.Dataset
+) -> Float[Array, "draws 2"]:
+    """The excess risk, and what is forgotten, of each data set.
+
+        ||(D - Delta) Sigma^{1/2}||_F^2 + ||(D - Delta) mu + b||^2,      ||D Sigma_pre^{1/2}||_F^2 + ||b||^2
 
     Raises `InvalidInput` where a fit returns no update.
     """
@@ -310,7 +352,9 @@ def _risks(method: Method, arrays: dict[str, Any], data: gaussian.Dataset) -> Fl
     update = (fitted if method.broadcasts else jax.vmap(fitted))(data.inputs, data.outputs)
     shift = jnp.broadcast_to(arrays["shift"], update.map.shape)
     offset = update.offset if arrays["mean"] is None else update.offset + (update.map - shift) @ arrays["mean"]
-    return excess_risk(update.map, shift, arrays["root"]) + jnp.sum(offset**2, axis=-1)
+    risk = excess_risk(update.map, shift, arrays["root"]) + jnp.sum(offset**2, axis=-1)
+    moved = excess_risk(update.map, jnp.zeros_like(shift), before) + jnp.sum(update.offset**2, axis=-1)
+    return jnp.stack([risk, moved], axis=-1)
 
 
 def _require_update(method: Method, update: object, shape: tuple[int, ...]) -> None:

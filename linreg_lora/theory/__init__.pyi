@@ -84,6 +84,7 @@ from .expected_update import MeanUpdate, mean_update
 from .fft import FFTRisk, fft_equivalent, fft_risk
 from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
+from .forgetting_of_classes import ClassForgetting, ReducedForgetting, class_forgetting, reduced_forgetting
 from .frozen import frozen_a_risk, frozen_b_risk
 from .haar import haar_frozen_a_risk, haar_frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
@@ -106,6 +107,7 @@ __all__ = [
     "Benefit",
     "BestRank",
     "BitFitRisk",
+    "ClassForgetting",
     "ClosedBestRank",
     "Composed",
     "Crossing",
@@ -124,6 +126,7 @@ __all__ = [
     "OffsetRisk",
     "Piece",
     "QuantisationError",
+    "ReducedForgetting",
     "Saturation",
     "SpectralWeights",
     "TaskComplexity",
@@ -137,6 +140,7 @@ __all__ = [
     "best_rank",
     "best_weights",
     "bitfit_risk",
+    "class_forgetting",
     "closed_best_rank",
     "condition_number",
     "crossover",
@@ -187,6 +191,7 @@ __all__ = [
     "quantisation_error",
     "quantised",
     "ranks_that_beat_fft",
+    "reduced_forgetting",
     "restricted_reduction",
     "restricted_risk",
     "rise",

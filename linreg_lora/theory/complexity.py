@@ -196,9 +196,9 @@ def strong_limit_risk(problem: Problem, rank: int) -> float:
 def closed_best_rank(problem: Problem) -> ClosedBestRank:
     """The rank of least risk by the closed forms: those of rank 0 and FFT are exact, the others the strong limit's.
 
-    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice, leave
-    it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`) adds
-    for directions that the noise blurs.
+    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice,
+    leave it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`)
+    adds for directions that the noise blurs.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)

@@ -102,8 +102,8 @@ class Threshold:
     def _with_ridge(self, q: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the integrals of k_1 and k_2 over rho - rho_0 - rho_1, and their first two derivatives in q.
 
-        den = t lam^2 + (1 + q) lam + eta = t (lam + zeta_1)(lam + zeta_2), t `energy`; derivatives over rho - rho_0. Less
-        the same without a ridge of the second root alone, a smooth function of lam that no density needs to know better.
+        den = t lam^2 + (1 + q) lam + eta = t (lam + zeta_1)(lam + zeta_2), t `energy`; derivatives over rho - rho_0.
+        Less the part of the second root without a ridge, a smooth function of lam: the first order has it.
         """
         u = 1 + q
         root = np.sqrt(u * u - 4 * energy * self.ridge)
