@@ -288,6 +288,7 @@ PANELS = {
     "hessian-gap": 3,
     "real-tasks": 10,
     "phase-diagram-best-ridge": 4,
+    "hybrids-against-parts": "case",
 }
 
 

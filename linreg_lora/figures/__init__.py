@@ -50,6 +50,7 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
     "real-tasks": "real_tasks",
+    "hybrids-against-parts": "hybrids_against_parts",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
 _NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}
