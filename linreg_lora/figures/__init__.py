@@ -50,6 +50,7 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
     "real-tasks": "real_tasks",
+    "family-winner": "family_winner",
     "family-vs-sample-size": "family_vs_sample_size",
     "hybrids-against-parts": "hybrids_against_parts",
     "qlora-floor": "qlora_floor",

@@ -113,6 +113,9 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             axes.set_title(title, loc="left", fontsize=9)
             axes.set_xlabel("n / dx  (samples per input dimension)")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.legend(loc="lower left" if scale == "log" else "upper right", fontsize=7.5)
+            axes.legend(
+                loc="lower left" if scale == "log" else "upper right", fontsize=7.5, title_fontsize=7.5,
+                title=None if scale == "log" else "lines: theory, markers: simulation",
+            )  # fmt: skip
         panels[0].set_ylabel("expected excess risk")
     return figure

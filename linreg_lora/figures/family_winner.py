@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DX, _DY = 24, 20
-SAMPLE_SIZES = (4, 7, 11, 16, 20, 22, 26, 30, 38, 60, 120, 300)
-NOISE_STDS = tuple(np.geomspace(0.1, 12.8, 10).tolist())
-SIMULATED_SIZES = (11, 38)
-SIMULATED_NOISE_STDS = tuple(NOISE_STDS[i] for i in (3, 6))
+SAMPLE_SIZES = (4, 6, 8, 11, 14, 17, 20, 22, 26, 28, 32, 38, 50, 70, 110, 180, 300, 500)
+NOISE_STDS = tuple(np.geomspace(0.1, 12.8, 15).tolist())
+SIMULATED_SIZES = (11, 38, 180)
+SIMULATED_NOISE_STDS = tuple(NOISE_STDS[i] for i in (2, 6, 9, 12))
 CELLS = len(SAMPLE_SIZES) * len(NOISE_STDS) + len(SIMULATED_SIZES) * len(SIMULATED_NOISE_STDS)
 
 #: Two of them nearer than this are one winner; as far as theory is flagged, than that.
@@ -164,12 +164,13 @@ def caption(dataset: "xr.Dataset") -> str:
     same = sum(group[a] == group[b] for a, b in zip(drawn.ravel(), theory.ravel(), strict=True))
     return (
         "Which member of the family has the least expected excess risk, by theory, for a shift that scales the outputs "
-        "of A0, has a map of low rank beside that, and turns A0's principal directions. From little noise and many "
-        "samples to the opposite: FFT, LoRA of ever lower rank, then methods whose few parameters are tied to A0, and "
-        f"none at all. {len(won)} members win somewhere; {', '.join(never)} win nowhere here. Hatched: another member "
-        f"is within {CLOSE:.0%}, or {CLOSE_WHERE_FLAGGED:.0%} where theory may be off by more than 1 % "
-        f"({np.sum(unclear)} of {unclear.size} cells). Markers: the winner of a simulation, in the same colours; it is "
-        f"that of theory at {same} of {drawn.size}. Next to n = dx neither FFT nor LoRA has a small mean."
+        "of A0, has a map of low rank beside that, and turns A0's principal directions. From many samples and little "
+        "noise to the opposite: FFT, LoRA of ever lower rank, a member with few parameters that are tied to A0, none "
+        f"at all. Of {len(won) + len(never)} members {len(won)} win somewhere; these nowhere here: {'; '.join(never)}. "
+        f"Hatched: another member is within {CLOSE:.0%}, or {CLOSE_WHERE_FLAGGED:.0%} where theory may be off by more "
+        f"than 1% ({np.sum(unclear)} of {unclear.size} cells); so are LoRA of high rank and FFT at few samples and "
+        "little noise. Markers: the winner of a simulation, in the same colours; it is that of theory at "
+        f"{same} of {drawn.size}."
     )
 
 
@@ -195,7 +196,8 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         axes.axvline(1.0, color="black", linestyle=":", linewidth=0.9, zorder=2)
         axes.text(1.0, 1.015, "n = dx", transform=axes.get_xaxis_transform(), ha="center", fontsize="small")
         _markers(axes, dataset, order, np.array(group, dtype=object), colors)
-        _names(axes, np.sqrt(x[1:] * x[:-1]), np.sqrt(y[1:] * y[:-1]), number, order, colors)
+        _names(axes, np.sqrt(x[1:] * x[:-1]), np.sqrt(y[1:] * y[:-1]), number, ~ambiguous(dataset),
+               _marked(dataset), order, colors)  # fmt: skip
         axes.set_xlabel("n / dx  (samples per input dimension)")
         axes.set_ylabel("noise σ")
         _keys(figure, axes, order, colors, number)
@@ -228,25 +230,48 @@ def _markers(axes: "Axes", dataset: "xr.Dataset", order: list, group: np.ndarray
         if not len(chosen):
             continue
         for i, j in chosen:
-            axes.plot(n[i] / dataset.attrs["dx"], noise[j], marker, color=colors[order.index(drawn[i, j])],
-                      markersize=5, markeredgecolor="black", markeredgewidth=0.8, zorder=4)  # fmt: skip
+            axes.scatter(n[i] / dataset.attrs["dx"], noise[j], s=26, marker=marker, linewidth=0.8, edgecolor="black",
+                         c=colors[order.index(drawn[i, j])], zorder=4)  # fmt: skip
         look = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": "black"}
         axes.plot([], [], marker=marker, label=f"{label} ({len(chosen)})", **look)
 
 
-def _names(axes: "Axes", x: np.ndarray, y: np.ndarray, number: np.ndarray, order: list, colors: list[str]) -> None:
-    """Names of regions, each in the cell that is farthest from other regions."""
+def _names(
+    axes: "Axes",
+    x: np.ndarray,
+    y: np.ndarray,
+    number: np.ndarray,
+    clear: np.ndarray,
+    marked: list,
+    order: list,
+    colors: list[str],
+) -> None:
+    """Names of regions, each in a clear cell, off markers, edges and n = dx, wide, and far from other regions."""
     from matplotlib.colors import to_rgb
+    from matplotlib.patheffects import withStroke
     from scipy.ndimage import distance_transform_cdt
 
+    off = np.broadcast_to((np.abs(np.log(x)) > 0.3)[:, None], number.shape).copy()
+    off[[0, 1, -1]] = False
+    for i, j in marked:
+        off[max(i - 1, 0) : i + 2, j] = False
     for k in np.unique(number):
-        depth = distance_transform_cdt(np.pad(number == k, 1), metric="taxicab")[1:-1, 1:-1]
-        i, j = np.unravel_index(np.argmax(depth), depth.shape)
-        if np.sum(number == k) < 4:
+        inside = (number == k) & clear & off
+        if np.sum(inside) < 3:
             continue
+        depth = distance_transform_cdt(np.pad(inside, 1), metric="taxicab")[1:-1, 1:-1].astype(float)
+        depth += np.minimum(np.gradient(np.log(x)), 0.8)[:, None] * 2 - 0.05 * np.abs(np.log(x))[:, None]
+        i, j = np.unravel_index(np.argmax(np.where(inside, depth, -np.inf)), depth.shape)
         dark = np.dot(to_rgb(colors[k]), (0.3, 0.6, 0.1)) < 0.5
-        axes.text(x[i], y[j], _label(order[k]), ha="center", va="center", fontsize=8.5, fontweight="bold", zorder=5,
-                  color="white" if dark else "black")  # fmt: skip
+        axes.text(x[i], y[j], _label(order[k]).replace("LoRA, ", ""), ha="center", va="center", fontsize=8.5,
+                  fontweight="bold", color="white" if dark else "black", zorder=5,
+                  path_effects=[withStroke(linewidth=2, foreground=colors[k])])  # fmt: skip
+
+
+def _marked(dataset: "xr.Dataset") -> list[tuple[int, int]]:
+    """The cells that have markers."""
+    places = [np.flatnonzero(np.isin(dataset[name], dataset[f"{name}_simulated"])) for name in ("n", "noise_std")]
+    return list(itertools.product(*places))
 
 
 def _label(group: object) -> str:
@@ -266,6 +291,6 @@ def _keys(figure: "Figure", axes: "Axes", order: list, colors: list[str], number
                itertools.filterfalse(lambda k: k not in number, range(len(order)))]  # fmt: skip
     figure.legend(handles=patches, ncols=4, handlelength=1.2, loc="outside upper center",
                   title="least expected excess risk, by theory", **look)  # fmt: skip
-    close = Patch(facecolor="white", edgecolor="0.25", hatch="/////", linewidth=0, label="another is as good")
+    close = Patch(facecolor="white", edgecolor="0.25", hatch="/////", linewidth=0, label="another member is as good")
     handles, _ = axes.get_legend_handles_labels()
-    figure.legend(handles=[close, *handles], ncols=3, loc="outside lower center", **look)
+    figure.legend(handles=[close, *handles], ncols=2, loc="outside lower center", **look)
