@@ -253,14 +253,15 @@ def _names(
 
     off = np.broadcast_to((np.abs(np.log(x)) > 0.3)[:, None], number.shape).copy()
     off[[0, 1, -1]] = False
+    off[:, :2] = False
     for i, j in marked:
         off[max(i - 1, 0) : i + 2, j] = False
     for k in np.unique(number):
         inside = (number == k) & clear & off
         if np.sum(inside) < 3:
             continue
-        depth = distance_transform_cdt(np.pad(inside, 1), metric="taxicab")[1:-1, 1:-1].astype(float)
-        depth += np.minimum(np.gradient(np.log(x)), 0.8)[:, None] * 2 - 0.05 * np.abs(np.log(x))[:, None]
+        depth = distance_transform_cdt(np.pad(number == k, 1, mode="edge"), metric="taxicab")[1:-1, 1:-1].astype(float)
+        depth += np.gradient(np.log(x)).clip(max=0.6)[:, None] * 2 - 0.05 * np.abs(np.log(x))[:, None]
         i, j = np.unravel_index(np.argmax(np.where(inside, depth, -np.inf)), depth.shape)
         dark = np.dot(to_rgb(colors[k]), (0.3, 0.6, 0.1)) < 0.5
         axes.text(x[i], y[j], _label(order[k]).replace("LoRA, ", ""), ha="center", va="center", fontsize=8.5,
