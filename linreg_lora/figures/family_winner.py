@@ -12,7 +12,7 @@ each; markers are simulation. LoRA has the best of ten ranks; the others, sizes 
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -59,7 +59,7 @@ _OTHERS: tuple[tuple[str, Method], ...] = (
 )  # fmt: skip
 #: First rank of each group of LoRA.
 _FIRST_RANKS = (1, 2, 4, 8)
-_COLORS = {
+_COLORS: dict[str | int, str] = {
     _NOTHING: "#F2F2F2", "IA3": "#CC79A7", "LoRA-XS, r = 3": "#6BBF9C", _FFT: "#E69F00",
     **dict(zip(_FIRST_RANKS, ("#C6DFF0", "#8CBFE3", "#3F8CC4", "#0B4A85"), strict=True)),
 }  # fmt: skip
@@ -145,9 +145,9 @@ def ambiguous(dataset: "xr.Dataset") -> Bool[np.ndarray, "n noise_std"]:
     return np.any(margin < np.where(doubtful, CLOSE_WHERE_FLAGGED, CLOSE), axis=-1)
 
 
-def groups(dataset: "xr.Dataset") -> list[object]:
+def groups(dataset: "xr.Dataset") -> list[str | int]:
     """What is coloured alike, of each method: its member, of LoRA the first of a few ranks."""
-    found: list[object] = []
+    found: list[str | int] = []
     for name, member in zip(dataset["method"].values, dataset["member"].values, strict=True):
         rank = int(str(name).partition(":")[2]) if member == _LORA else 0
         found.append(max(r for r in _FIRST_RANKS if r <= rank) if rank else str(member))
@@ -182,7 +182,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
     group = groups(dataset)
     order = list(dict.fromkeys([_NOTHING, *(one for one in group if isinstance(one, str)), *_FIRST_RANKS, _FFT]))
     number = np.array([order.index(one) for one in group])[winners(dataset)]
-    colors = [_COLORS.get(one, _ELSE) for one in order]  # type: ignore[call-overload]
+    colors = [_COLORS.get(one, _ELSE) for one in order]
     x, y = _edges(n / dx), _edges(noise)
     with style.applied():
         figure, axes = style.single_panel(4.4)
@@ -232,7 +232,7 @@ def _markers(axes: "Axes", dataset: "xr.Dataset", order: list, group: np.ndarray
         for i, j in chosen:
             axes.scatter(n[i] / dataset.attrs["dx"], noise[j], s=26, marker=marker, linewidth=0.8, edgecolor="black",
                          c=colors[order.index(drawn[i, j])], zorder=4)  # fmt: skip
-        look = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": "black"}
+        look: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": "black"}
         axes.plot([], [], marker=marker, label=f"{label} ({len(chosen)})", **look)
 
 
@@ -260,7 +260,9 @@ def _names(
         inside = (number == k) & clear & off
         if np.sum(inside) < 3:
             continue
-        depth = distance_transform_cdt(np.pad(number == k, 1, mode="edge"), metric="taxicab")[1:-1, 1:-1].astype(float)
+        depth = np.asarray(distance_transform_cdt(np.pad(number == k, 1, mode="edge"), metric="taxicab"), dtype=float)[
+            1:-1, 1:-1
+        ]
         depth += np.gradient(np.log(x)).clip(max=0.6)[:, None] * 2 - 0.05 * np.abs(np.log(x))[:, None]
         i, j = np.unravel_index(np.argmax(np.where(inside, depth, -np.inf)), depth.shape)
         dark = np.dot(to_rgb(colors[k]), (0.3, 0.6, 0.1)) < 0.5
@@ -272,13 +274,13 @@ def _names(
 def _marked(dataset: "xr.Dataset") -> list[tuple[int, int]]:
     """The cells that have markers."""
     places = [np.flatnonzero(np.isin(dataset[name], dataset[f"{name}_simulated"])) for name in ("n", "noise_std")]
-    return list(itertools.product(*places))
+    return [(int(i), int(j)) for i, j in itertools.product(*places)]
 
 
-def _label(group: object) -> str:
+def _label(group: str | int) -> str:
     if isinstance(group, str):
         return group
-    later = [rank for rank in _FIRST_RANKS if rank > group]  # type: ignore[operator]
+    later = [rank for rank in _FIRST_RANKS if rank > group]
     last = later[0] - 1 if later else None
     return f"LoRA, r = {group}" if last == group else f"LoRA, r = {group}–{last}" if last else f"LoRA, r ≥ {group}"
 

@@ -19,6 +19,7 @@ from linreg_lora.methods.full import FullFineTuning
 from linreg_lora.methods.lora import LoRA
 from linreg_lora.methods.lora_ga import LoRAGA
 from linreg_lora.methods.lora_xs import LoRAXS
+from linreg_lora.methods.method import Method
 from linreg_lora.methods.mica import MiCA
 from linreg_lora.methods.pissa import PiSSA
 from linreg_lora.problem import Problem
@@ -33,7 +34,7 @@ RANKS = (3, 6)
 CELLS = len(RANKS) * (len(ALIGNMENTS) + len(SIMULATED))
 
 _STRENGTHS = (4.0, 3.0, 2.0)
-_LOOKS = dict(
+_LOOKS: dict[str, style.Series] = dict(
     zip(
         ("FFT", "LoRA", "PiSSA", "LoRA-XS", "MiCA", "LoRA-GA (simulated)"),
         (style.REFERENCE, style.COMPARED[3], style.COMPARED[2], style.COMPARED[1], style.COMPARED[0],
@@ -67,7 +68,7 @@ def data(
     each = []
     for rank in RANKS:
         made = (FullFineTuning(), LoRA(rank), PiSSA(rank), LoRAXS(rank), MiCA(rank), LoRAGA(rank))
-        methods = dict(zip(_LOOKS, made, strict=True))
+        methods: dict[str, Method] = dict(zip(_LOOKS, made, strict=True))
         each.append(
             methods_along.along(
                 setting, ("alignment", "share of the shift's directions that are principal"), alignments, simulated,
