@@ -288,6 +288,9 @@ PANELS = {
     "hessian-gap": 3,
     "real-tasks": 10,
     "phase-diagram-best-ridge": 4,
+    "family-vs-sample-size": 2,
+    "hybrids-against-parts": "case",
+    "pissa-by-alignment": "rank",
 }
 
 

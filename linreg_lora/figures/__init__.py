@@ -50,6 +50,11 @@ _MODULES = {
     "forgetting-vs-learning": "forgetting_vs_learning",
     "formula-error-vs-dimension": "formula_error_vs_dimension",
     "real-tasks": "real_tasks",
+    "family-winner": "family_winner",
+    "family-vs-sample-size": "family_vs_sample_size",
+    "hybrids-against-parts": "hybrids_against_parts",
+    "qlora-floor": "qlora_floor",
+    "pissa-by-alignment": "pissa_by_alignment",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
 _NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}
