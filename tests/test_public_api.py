@@ -13,6 +13,7 @@ import pytest
 
 import linreg_lora
 from linreg_lora.claims import registry
+from linreg_lora.methods import registry as methods
 from linreg_lora.proofs import steps
 
 ROOT = Path(__file__).parents[1]
@@ -126,8 +127,10 @@ def registries(monkeypatch):
     """What an example registers is gone after it."""
     steps.ids()
     registry.predicate("matrix-pairs")  # either loads the package's own
+    methods.names()
     tables = [
         (steps, "_proofs"),
+        (methods, "_makes"),
         *((registry, name) for name in ("_predictions", "_experiments", "_predicates", "_domains")),
     ]
     for module, table in tables:
