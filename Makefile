@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Each worker's linear algebra on one thread: more get in each other's way.
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: check test heavy lint figures constraints clean
@@ -10,10 +12,10 @@ check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check --all
 
 test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but for those of `heavy`
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
 
 heavy: $(VENV)/.installed-dev  ## the rest: all ugly problems, more sweeps that are killed or starved, and more planted bugs; half an hour
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,linreg_lora.theory,beartype.beartype
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,linreg_lora.theory,beartype.beartype
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .

@@ -1,5 +1,14 @@
 """Every test runs in the package's own numerical environment, with JAX at its strictest."""
 
+import os
+
+# Two workers whose linear algebra takes two threads each get in each other's way: tests took up to fifty times as long.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import gc
+from pathlib import Path
+
 import pytest
 
 import linreg_lora  # noqa: F401  (sets float64 and the XLA environment before JAX is imported)
@@ -8,6 +17,20 @@ import jax  # isort: skip
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+#: Memory maps of a process at which its compiled programs are let go; Linux allows 65530, and aborts beyond.
+_MANY_MAPS = 30_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Thousands of tests compile thousands of programs in one process, each of which takes memory maps."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
