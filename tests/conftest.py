@@ -1,19 +1,18 @@
 """Every test runs in the package's own numerical environment, with JAX at its strictest."""
 
-import os
-
-# Two workers whose linear algebra takes two threads each get in each other's way: tests took up to fifty times as long.
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-
 import gc
+import os
 from pathlib import Path
 
 import pytest
 
-import linreg_lora  # noqa: F401  (sets float64 and the XLA environment before JAX is imported)
+# Two workers whose linear algebra takes two threads each get in each other's way: tests took up to fifty times as long.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-import jax  # isort: skip
+import linreg_lora  # noqa: E402, F401  (sets float64 and the XLA environment before JAX is imported)
+
+import jax  # isort: skip  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -237,7 +237,7 @@ def test_the_best_rank():
     easy = problem_of(60, 24, 20, 1.0, (5.0, 4.0, 0.1))
     assert winning_rank(easy)[0].rank == ll.best_rank(easy).rank == 2
     assert winning_rank(easy)[1] == "complexity"
-    bulk = problem_of(60, 24, 20, 1.0, (3.0, 0.95, 0.9, 0.85))
+    bulk = problem_of(60, 24, 20, 1.0, (3.0, 1.2, 1.15, 1.1))
     assert winning_rank(bulk) == (ll.best_rank(bulk), "difference")
     ridge = easy.replace(ridge=3.0)
     assert winning_rank(ridge) == (ll.best_rank(ridge), "difference")

@@ -34,8 +34,8 @@ def known(problem: Problem, ranks: "np.ndarray | list[int]") -> TaskComplexity |
 def as_json(found: TaskComplexity | str, ranks: np.ndarray) -> dict[str, object]:
     """One entry a rank; null at rank 0 and full rank, and everywhere without a closed form: `note` says why."""
     if isinstance(found, str):
-        empty: list[None] = [None] * len(ranks)
-        return dict.fromkeys(("closed", "sure", "window", "noise_std"), empty) | {"note": found}
+        empty: dict[str, object] = {name: [None] * len(ranks) for name in ("closed", "sure", "window", "noise_std")}
+        return {**empty, "note": found}
     place = {int(rank): i for i, rank in enumerate(found.ranks)}
     at = [place.get(int(rank)) for rank in ranks]
     return {
