@@ -16,6 +16,10 @@ from linreg_lora.theory.notes import FLAGGED
 
 #: Settings of which more is more parameters.
 _COUNTS = ("rank", "count", "directions", "tokens", "prompts")
+#: Methods that are offsets themselves.
+_OFFSETS = ("bitfit", "prompt", "prefix")
+#: Risks that differ by less, relatively, are the same.
+_ROUNDING = 1e-9
 
 
 class BestUnderBudget(NamedTuple):
@@ -37,9 +41,10 @@ class BestUnderBudget(NamedTuple):
 def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] | None = None) -> BestUnderBudget:
     """The method, and its rank, of least expected excess risk that trains at most so many `parameters`, by theory.
 
-    `methods`: names without settings, as in lora, frozen-a, bitfit, each at every rank that fits. Default: all that are
-    registered with at most a rank (lora:0 is no update), but those that change the base (qlora, pissa and others), for
-    these cost what LoRA does: name them. Methods that do not apply, or have no mean, are left out. Ties go to fewer
+    `methods`: names without settings, as in lora, frozen-a, bitfit, lora+bias, each at every rank that fits. Default:
+    all that are registered with at most a rank (lora:0 is no update), where inputs have a mean each with a bias too;
+    but those that change the base (qlora, pissa and others), for these cost what LoRA does: name them. Sums of methods
+    are not searched. Methods that do not apply, or have no mean, are left out. Ties, to rounding, go to fewer
     parameters. Raises `InvalidInput` where nothing fits.
 
     >>> import linreg_lora as ll
@@ -54,44 +59,65 @@ def best_under_budget(problem: Problem, parameters: int, methods: Sequence[str] 
     """
     require_problem(problem)
     parameters = validation.nonnegative_integer("parameters", parameters)
-    candidates = list(_within(problem, parameters, methods))
+    reasons: dict[str, str] = {}
+    candidates = list(_within(problem, parameters, methods, reasons))
     found = expected_risks(problem, candidates)
     known = [one for one in found if math.isfinite(one.risk)]
     if not known:
-        why = next((note for one in found for note in one.notes), "")
+        why = next((note for one in found for note in one.notes), next(iter(reasons.values()), ""))
         received = f"{parameters} parameters" + (f"; {why}" if why else "")
         raise InvalidInput("parameters", "a budget that some method fits whose risk has a mean", received)
     known.sort(key=lambda one: (one.risk, one.parameters))
-    best = known[0]
+    alike = [one for one in known if one.risk <= known[0].risk * (1 + _ROUNDING)]
+    best = min(alike, key=lambda one: one.parameters or 0)
+    known.remove(best)
+    known.insert(0, best)
     kinds: dict[str, MethodRisk] = {}
     for one in known:
-        kinds.setdefault(one.method.partition(":")[0], one)
+        kinds.setdefault(_kind(one.method), one)
     rivals = [one.method for one in known[1:] if one.flagged and one.risk * (1 - FLAGGED) < best.risk]
     note = "; ".join(best.notes) if best.flagged else f"{rivals[0]} may be better" if rivals else ""
-    reasons: dict[str, str] = {}
     for one in found:
-        kind = one.method.partition(":")[0]
-        if kind not in kinds and one.notes:
-            reasons.setdefault(kind, f"{one.method}: {one.notes[0]}")
+        if one.notes:
+            reasons.setdefault(_kind(one.method), f"{one.method}: {one.notes[0]}")
+    left_out = tuple(reason for kind, reason in reasons.items() if kind not in kinds)
     assert best.parameters is not None
     each = tuple(kinds.values())
-    return BestUnderBudget(best.method, best.parameters, best.risk, each, bool(note), note, tuple(reasons.values()))
+    return BestUnderBudget(best.method, best.parameters, best.risk, each, bool(note), note, left_out)
 
 
-def _within(problem: Problem, parameters: int, methods: Sequence[str] | None) -> Iterable[Method]:
-    """Every method of these names, at every rank that the problem and the budget leave."""
+def _kind(method: str) -> str:
+    """Its name without the rank, as in lora+bias."""
+    name, plus, bias = method.partition("+")
+    return name.partition(":")[0] + plus + bias
+
+
+def _within(
+    problem: Problem, parameters: int, methods: Sequence[str] | None, reasons: dict[str, str]
+) -> Iterable[Method]:
+    """Every method of these names, at every rank that the problem and the budget leave.
+
+    `reasons` takes why named methods that fit the budget do not apply.
+    """
     table = registry.table()
     if methods is not None and (isinstance(methods, str) or not methods):
         raise InvalidInput("methods", "a list of names without settings, as in [lora, bitfit]", methods)
-    for name in sorted(table) if methods is None else [str(name).strip() for name in methods]:
-        settings = _settings(name)
+    names = sorted(table) if methods is None else [str(name).strip() for name in methods]
+    if methods is None and problem.input_mean is not None:
+        names += [f"{name}+bias" for name in names if name not in _OFFSETS]
+    for written in names:
+        name, plus, bias = written.partition("+")
+        settings = _settings(name) if not plus or bias == "bias" else None
         if settings is None:
             if methods is not None:
-                raise InvalidInput("methods", f"names with at most a rank, of {', '.join(registry.names())}", name)
+                raise InvalidInput("methods", f"names with at most a rank, of {', '.join(registry.names())}", written)
             continue
         least = 0 if name == "lora" else 1
         for rank in range(least, max(problem.dx, problem.dy) + 1) if settings else [0]:
-            method = registry.named(f"{name}:{rank}" if settings else name)
+            try:
+                method = registry.named((f"{name}:{rank}" if settings else name) + plus + bias)
+            except InvalidInput:
+                break
             if methods is None and isinstance(method, Displaced):
                 break
             try:
@@ -99,8 +125,10 @@ def _within(problem: Problem, parameters: int, methods: Sequence[str] | None) ->
                 applies = size <= parameters
                 if applies:
                     method.reduce(problem)
-            except LinregLoraError:
-                break
+            except LinregLoraError as refused:
+                if methods is not None:
+                    reasons.setdefault(written, f"{method.name}: {refused}")
+                continue
             if not applies:
                 break
             yield method

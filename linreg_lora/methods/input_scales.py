@@ -11,16 +11,19 @@ from linreg_lora.methods.forgetting import Forgotten, of_pieces
 from linreg_lora.methods.method import Method, Update, in_size
 from linreg_lora.methods.result import MethodRisk
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.theory.decoupled import DecoupledRisk
 
 if TYPE_CHECKING:
-    from linreg_lora.theory.decoupled import DecoupledRisk
     from linreg_lora.theory.linear_class import LinearClassRisk
 
 #: The next term of an expansion, as a share of the risk, above which a number is flagged.
 _DOUBT = 0.01
 #: Scales up to which c_2 is computed for a class with misfit: it takes p^4 operations.
 _CHECKED = 256
-_EXPANDED = "an expansion in 1/n: it may be off by more than 1 %"
+#: The largest share of the next order in what falls with n.
+_MOST = 0.25
+_EXPANDED = "an expansion in 1/n, whose next order is some {:.0%} of what falls with n"
+_UNKNOWN = "an expansion in 1/n, whose next order is not known"
 
 
 class InputScaling(Method):
@@ -97,10 +100,10 @@ class InputScaling(Method):
         found, moments = self.risk_of(problem), self.moments(problem)
         expanded = isinstance(found, LinearClassRisk)
         absent = moments is Moments.NO_MEAN
-        if expanded and not absent:
-            self._require_expansion(problem, found.dimension)
+        left_out = self._left_out(problem, found.dimension) if expanded and not absent else 0.0
         doubtful = expanded and not found.error <= _DOUBT
-        notes = (f"{self.name}: {moments} at n = {problem.n}",) if absent else (_EXPANDED,) if doubtful else ()
+        said = (_EXPANDED.format(left_out),) if left_out <= _MOST else (_UNKNOWN,)
+        notes = (f"{self.name}: {moments} at n = {problem.n}",) if absent else said if doubtful else ()
         return MethodRisk(
             problem=problem,
             method=self.name,
@@ -113,13 +116,25 @@ class InputScaling(Method):
             notes=notes,
         )
 
-    def _require_expansion(self, problem: Problem, scales: int) -> None:
-        """Raise `InvalidInput` below the n of an expansion: one equation a scale, and c_2 / p, whatever the misfit."""
+    def _left_out(self, problem: Problem, scales: int) -> float:
+        """c_2 / (p n), the share of the next order in what falls with n; inf for too many scales to know it.
+
+        Raises `InvalidInput` where there are fewer equations than scales, and where it exceeds a quarter.
+        """
         if problem.n * problem.dy < scales:
             expected = f"n dy >= {scales}, as many equations as scales, for an expansion in 1/n"
             raise InvalidInput("n", expected, problem.n, "simulate it (monte_carlo)")
-        if scales <= _CHECKED:
-            self.risk_of(problem.replace(task_shift=np.zeros((problem.dy, problem.dx)), noise_covariance=None))
+        if scales > _CHECKED:
+            return float("inf")
+        silent = problem.replace(task_shift=np.zeros((problem.dy, problem.dx)), noise_covariance=None)
+        pure = self._class(silent)
+        if isinstance(pure, DecoupledRisk):
+            return 0.0
+        least = pure.second_order / pure.dimension / _MOST
+        if problem.n < least:
+            expected = f"at least {least:.3g} samples for an expansion in 1/n"
+            raise InvalidInput("n", expected, problem.n, "simulate it (monte_carlo)")
+        return _MOST * least / problem.n
 
     def dimension(self, problem: Problem) -> int | None:
         return self._class(problem).dimension

@@ -216,12 +216,18 @@ class MatrixBlock:
         return np.concatenate(found, axis=1)
 
     def argument(self, z: np.ndarray, w: np.ndarray) -> Float[np.ndarray, "p"]:
-        """The argument of det G^{-1}: the eigenvalues of S have theirs between 0 and pi, as those of a."""
+        """The argument of det G^{-1}: the eigenvalues of S have theirs between 0 and pi, as those of a.
+
+        nan where w is no number, as where Newton's method failed.
+        """
         found = []
         for part in self._chunks(len(z)):
             a = self.ridge + self.n * w[0, part][:, None] * self.inputs
-            values = np.linalg.eigvals(self._schur(z[part], w[:, part], self._gram(1 / a)))
-            found.append(np.sum(np.angle(a), axis=1) + np.sum(np.angle(values), axis=1))
+            schur = self._schur(z[part], w[:, part], self._gram(1 / a))
+            lost = ~np.all(np.isfinite(schur), axis=(1, 2))
+            values = np.linalg.eigvals(np.where(lost[:, None, None], 0.0, schur))
+            argument = np.sum(np.angle(a), axis=1) + np.sum(np.angle(values), axis=1)
+            found.append(np.where(lost, np.nan, argument))
         return np.concatenate(found)
 
     def response(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "2 2 2 2 p"]:
