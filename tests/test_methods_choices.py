@@ -217,3 +217,51 @@ def test_samples_on_the_command_line(run):
         code, out, err = run("samples", *words, *usual, wrong)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert field in err
+
+
+def test_ranks_that_do_not_apply_do_not_end_the_search():
+    """MiCA's minor space is tied below dy - dx outputs, and a tangent space at equal singular values."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((12, 4))
+    minor = np.linalg.svd(base)[0][:, 4:]
+    problem = ll.Problem(
+        n=40, dx=4, dy=12, noise_std=1.0, pretrained=base, task_shift=8 * minor @ rng.standard_normal((8, 4))
+    )
+    found = ll.best_under_budget(problem, 32, ["mica", "bitfit"])
+    assert (found.method, found.parameters) == ("mica:8", 32)
+    none = ll.best_under_budget(problem, 31, ["mica", "bitfit"])
+    assert none.method == "bitfit"
+    assert none.left_out[0].startswith("mica:1: ")
+
+
+def test_where_inputs_have_a_mean_biases_are_searched():
+    problem = PROBLEM.replace(input_mean=np.full(PROBLEM.dx, 4.0))
+    found = ll.best_under_budget(problem, 34)
+    assert found.method.endswith("+bias")
+    named = ll.best_under_budget(problem, 34, [found.method.partition(":")[0] + "+bias"])
+    assert (named.method, named.risk) == (found.method, found.risk)
+
+
+def test_ties_to_rounding_go_to_fewer_parameters():
+    """A serial adapter is LoRA where A0 has full column rank, dy > dx, and more samples than inputs."""
+    base = np.random.default_rng(0).standard_normal((9, 6))
+    problem = ll.Problem(n=40, dx=6, dy=9, spectrum=(4.0, 3.0), noise_std=1.0, pretrained=base)
+    found = ll.best_under_budget(problem, 40, ["adapter", "lora"])
+    risks = [ll.expected_risk(problem, method=f"{name}:2").risk for name in ("adapter", "lora")]
+    assert risks[0] == pytest.approx(risks[1], rel=1e-9)
+    assert (found.method, found.parameters) == ("lora:2", 30)
+
+
+def test_expansions_refuse_where_the_next_order_is_a_quarter():
+    rng = np.random.default_rng(1)
+    base = rng.standard_normal((8, 12))
+    problem = ll.Problem(
+        n=4, dx=12, dy=8, noise_std=0.3, pretrained=base,
+        task_shift=base * rng.standard_normal(12) / 2 + 0.4 * rng.standard_normal((8, 12)),
+    )  # fmt: skip
+    refused = ll.compare(problem, ["ia3-in"], computed_by=["theory"])[0].theory
+    assert np.isnan(refused.risk)
+    assert "samples for an expansion in 1/n" in refused.notes[0]
+    assert ll.best_under_budget(problem, 24).method != "ia3-in"
+    many = ll.expected_risk(problem.replace(n=400), method="ia3-in")
+    assert "whose next order is some" in many.notes[0]

@@ -260,3 +260,17 @@ def test_a_search_that_creeps_is_halved():
     problem = Problem(n=35, dx=40, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     before, here, after = (float(lora_equivalent(problem.replace(n=n), [3]).risk[0]) for n in (34, 35, 36))
     assert before < here < after
+
+
+def test_points_without_a_solution_do_not_end_the_search_for_cuts():
+    """Newton's method fails at points of the first grid here; risks of neighbours in n lie on one curve."""
+    rng = np.random.default_rng(759961)
+    rng.standard_normal((10, 9))
+    shift = sum(rng.standard_normal((10, 1)) @ rng.standard_normal((1, 9)) for _ in range(3)) / 3 * 2
+    rng.standard_normal((9, 9))
+    noise = rng.standard_normal((10, 10))
+    problem = Problem(
+        n=30, dx=9, dy=10, task_shift=shift, noise_std=1.0, noise_covariance=noise @ noise.T / 10 + 0.2 * np.eye(10)
+    )
+    risks = [lora_equivalent(problem.replace(n=n), [4]).risk[0] for n in (29, 30, 31, 32)]
+    assert np.all(np.abs(np.diff(risks, 3)) < 0.01 * risks[1])
