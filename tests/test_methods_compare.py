@@ -151,7 +151,7 @@ def test_rows_are_sorted_and_say_what_was_asked(run):
     [
         ({}, "exact equivalent exact equivalent exact expansion exact"),
         ({"ridge": 2.0}, "equivalent equivalent equivalent equivalent exact None equivalent"),
-        ({"n": 3}, "equivalent equivalent exact None exact expansion equivalent"),
+        ({"n": 3}, "equivalent equivalent exact None exact None equivalent"),
         ({"input_mean": 0.5}, "exact equivalent None None exact None exact"),
         ({"input_mean": 0.5, "ridge": 2.0}, "expansion equivalent None None exact None equivalent"),
         ({"input_law": "t:8", "n": 40}, "equivalent None None None exact None equivalent"),
