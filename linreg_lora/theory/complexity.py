@@ -237,7 +237,7 @@ def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate([s, np.zeros(problem.dy - len(s))]), np.diagonal(noise)
 
 
-def _gain(n: float | np.ndarray, dx: int, ranks: np.ndarray) -> np.ndarray:
+def _gain(n: float | int | np.ndarray, dx: int, ranks: np.ndarray) -> np.ndarray:
     """A_r."""
     small, large = np.minimum(n, dx), np.maximum(n, dx)
     return (small - ranks) * (large - 1) / ((dx - ranks) * (large - ranks - 1))

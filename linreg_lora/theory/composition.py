@@ -53,7 +53,7 @@ class Moves(NamedTuple):
 
 
 def task_arithmetic(
-    problems: Sequence[Problem], ranks: int | Sequence[int], weights: Sequence[float] | None = None
+    problems: Sequence[Problem], ranks: int | Sequence[int], weights: Sequence[float | int] | np.ndarray | None = None
 ) -> Composed:
     """Expected excess risk of A0 + sum_i a_i D_i on each task, D_i LoRA of rank r_i on data of task i alone.
 

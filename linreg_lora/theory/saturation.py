@@ -34,7 +34,7 @@ class Saturation(NamedTuple):
     note: str = ""
 
 
-def samples_to_saturate(problem: Problem, rank: int, excess: float = 0.05) -> Saturation:
+def samples_to_saturate(problem: Problem, rank: int, excess: float | int = 0.05) -> Saturation:
     """The n of the module; n of the problem is ignored. rank r in 1..min(dx, dy) - 1, ridge 0, Gaussian inputs.
 
     >>> import linreg_lora as ll

@@ -14,7 +14,7 @@ z(zeta) has poles on the real axis. An interval between two of them where z grow
 unknowns grow with z as those of a resolvent do: where dw / dz >= 0, or d gamma / dz >= 0.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float
@@ -32,7 +32,6 @@ class Value(NamedTuple):
     second: np.ndarray
 
 
-@runtime_checkable
 class Curve(Protocol):
     """z(zeta), its real `poles` in rising order, and the unknowns of the `Equation` that it solves.
 
