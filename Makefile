@@ -4,10 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Each worker's linear algebra on one thread: more get in each other's way.
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# Modules of theory whose types are checked at run time: all but linreg_lora.theory.bands, whose annotations say too little.
-COMMA := ,
-EMPTY :=
-CHECKED := $(subst $(EMPTY) $(EMPTY),$(COMMA),linreg_lora.theory.contours linreg_lora.theory.resolvent $(subst /,.,$(basename $(wildcard linreg_lora/theory/[a-z]*.py))))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: check test heavy lint figures constraints clean
@@ -19,7 +15,7 @@ test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but 
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
 
 heavy: $(VENV)/.installed-dev  ## the rest: all ugly problems, more sweeps that are killed or starved, and more planted bugs; half an hour
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,$(CHECKED),beartype.beartype
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,beartype.beartype
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .
