@@ -45,7 +45,7 @@ def test_each_reason_by_itself(below, beyond):
     assert flagged(**beyond)
 
 
-@pytest.mark.parametrize(("share", "doubtful"), [(0.85, False), (0.95, True), (1.9, True), (2.1, False)])
+@pytest.mark.parametrize(("share", "doubtful"), [(0.85, False), (0.95, True), (1.5, True), (1.7, False)])
 def test_a_direction_that_noise_swallows_is_doubted_where_it_has_no_gap(share, doubtful):
     """(dy N)^{1/4} sigma / sqrt(n) by hand, sigma^2 the mean over outputs; ranks above and below it are not touched."""
     threshold = np.sqrt(1.1) * (30 * 40) ** 0.25 / np.sqrt(200)

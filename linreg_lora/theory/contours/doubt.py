@@ -44,8 +44,10 @@ _ENOUGH, _ENOUGH_WITH_RIDGE = 6, 12
 #: A gap is about to open where the density at a cut is a fifth below that around it.
 _OPENING = 1.25
 #: Strengths of a direction, in units of the detection threshold, between which simulation found it off by up to 6 %;
-#: and how much weaker the next one is there: where they follow one another closely they make a band of their own.
-_MERGING, _WEAKER = (0.9, 2.0), 0.75
+#: and how much weaker the next one is there: where they follow one another closely they make a band of their own. The
+#: last of several that are nearly equal is off up to a larger strength.
+_MERGING, _WEAKER = (0.9, 1.6), 0.75
+_MERGING_TIED, _TIED = 2.0, 0.9
 
 
 def flags(
@@ -81,8 +83,10 @@ def flags(
 def _merges(problem: Problem, ranks: Int[np.ndarray, "m"]) -> Bool[np.ndarray, "m"]:
     """Whether the weakest direction that a rank keeps is one that noise has just swallowed, or nearly."""
     values = np.append(problem.whitened_spectrum, 0.0)
-    weakest, following = (values[np.minimum(ranks + k, len(values)) - 1] for k in (0, 1))
+    before, weakest, following = (values[np.clip(ranks + k, 1, len(values)) - 1] for k in (-1, 0, 1))
     noise = np.sqrt(problem.noise_trace / problem.dy)
     threshold = noise * (problem.dy * min(problem.n, problem.dx)) ** 0.25 / np.sqrt(problem.n)
     alone = following < _WEAKER * weakest
-    return alone & (weakest > _MERGING[0] * threshold) & (weakest < _MERGING[1] * threshold)
+    tied = (ranks > 1) & (weakest > _TIED * before)
+    most = np.where(tied, _MERGING_TIED, _MERGING[1])
+    return alone & (weakest > _MERGING[0] * threshold) & (weakest < most * threshold)
