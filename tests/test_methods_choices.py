@@ -244,12 +244,12 @@ def test_where_inputs_have_a_mean_biases_are_searched():
 
 def test_ties_to_rounding_go_to_fewer_parameters():
     """A serial adapter is LoRA where A0 has full column rank, dy > dx, and more samples than inputs."""
-    base = np.random.default_rng(0).standard_normal((9, 6))
-    problem = ll.Problem(n=40, dx=6, dy=9, spectrum=(4.0, 3.0), noise_std=1.0, pretrained=base)
-    found = ll.best_under_budget(problem, 40, ["adapter", "lora"])
+    base = np.random.default_rng(1).standard_normal((30, 24))
+    problem = ll.Problem(n=60, dx=24, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0, pretrained=base)
+    found = ll.best_under_budget(problem, 120, ["adapter", "lora"])
     risks = [ll.expected_risk(problem, method=f"{name}:2").risk for name in ("adapter", "lora")]
     assert risks[0] == pytest.approx(risks[1], rel=1e-9)
-    assert (found.method, found.parameters) == ("lora:2", 30)
+    assert (found.method, found.parameters) == ("lora:2", 108)
 
 
 def test_expansions_refuse_where_the_next_order_is_a_quarter():

@@ -233,6 +233,32 @@ def test_noise_at_which_they_are_equal():
     assert curves[0].difference[0] > 0 > curves[1].difference[0]
 
 
+def test_finite_strengths_raise_the_noise_at_which_they_are_equal():
+    """Where the difference and its correction cancel, to first order in a shift below 2.5 %."""
+    problem = problem_of(60, 24, 20, 1.0, (3.0, 1.5, 0.9))
+    found = task_complexity(problem, [2])
+
+    def corrected(factor):
+        at = task_complexity(problem.replace(noise_std=factor * float(found.noise_std[0])), [2])
+        return float(at.difference[0] + at.correction[0])
+
+    shift = float(found.noise_std_shift[0])
+    assert 0.005 < shift < 0.025
+    assert corrected(1 + 0.9 * shift) > 0 > corrected(1 + 1.1 * shift)
+
+
+def test_what_is_dropped_is_measured_in_the_metric_of_the_inputs():
+    """The strong limit with a dense Sigma; in the metric of the identity energies are off by its variances."""
+    a = np.random.default_rng(2).standard_normal((24, 24))
+    problem = Problem(
+        n=60, dx=24, dy=20, noise_std=1.0, input_covariance=a @ a.T / 24 + 0.2 * np.eye(24),
+        task_shift=np.diag([3e3, 2e3, 1.0, 0.7] + [0.0] * 16) @ np.eye(20, 24),
+    )  # fmt: skip
+    closed, exact = task_complexity(problem, [2]), discarded_signal(problem, [2])
+    assert exact.odds[0] == pytest.approx(closed.complexity[0], rel=2e-3)
+    assert exact.energy[0] == pytest.approx(closed.gain[0] * (closed.tail + closed.noise)[0], rel=2e-3)
+
+
 def test_the_best_rank():
     easy = problem_of(60, 24, 20, 1.0, (5.0, 4.0, 0.1))
     assert winning_rank(easy)[0].rank == ll.best_rank(easy).rank == 2

@@ -148,6 +148,18 @@ def test_little_noise_and_a_ridge_at_the_threshold(n, noise_std, ridge, rival):
         assert np.all(abs(without - mean) > 0.01 * mean + (critical_z(9) + 3) * stderr)
 
 
+def test_derivatives_in_q_are_those_of_the_integrals(monkeypatch):
+    """With no first order all rows are of rho - rho_0; central differences of step h leave h^2 and rounding / h^2."""
+    original = laguerre.marchenko_pastur
+    monkeypatch.setattr(laguerre, "marchenko_pastur", lambda *args: (*original(*args)[:3], 0.0))
+    threshold, h = Threshold(BASE.replace(ridge=0.3), 1.0), 1e-3
+    q, energy = np.array([0.4 + 0.3j, 2.0 - 0.7j]), np.array([0.02 + 0.01j, 0.2 - 0.05j])
+    up, here, down = (threshold._with_ridge(q + side, energy) for side in (h, 0.0, -h))
+    for part in range(2):
+        np.testing.assert_allclose((up[part][0] - down[part][0]) / (2 * h), here[part][1], rtol=1e-4)
+        np.testing.assert_allclose((up[part][0] - 2 * here[part][0] + down[part][0]) / h**2, here[part][2], rtol=1e-4)
+
+
 # n, spectrum, ridge, ranks in gaps, and the corrected risks there: from an independent implementation with t = 0.
 GAPS = [
     (27, (3.0, 2.0, 1.0), 0.0, [1, 2], [37.1762, 72.7316]),
