@@ -8,7 +8,7 @@ neighbourhood is known; the series then guesses at twice as many, until its tail
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Inexact
 from scipy.fft import dct, dst
 
 from linreg_lora.theory.bands.edges import Edges
@@ -31,7 +31,7 @@ class Scale(NamedTuple):
     half: Float[np.ndarray, "*b"]
     power: Float[np.ndarray, "*b"]
 
-    def z(self, theta: np.ndarray) -> np.ndarray:
+    def z(self, theta: np.ndarray | float) -> np.ndarray:
         return (self.centre + self.half * np.cos(theta)) ** self.power
 
     def slope(self, theta: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class Series(NamedTuple):
     sines: Float[np.ndarray, "*b k"]
 
     @property
-    def tail(self) -> Float[np.ndarray, "*b"]:
+    def tail(self) -> np.ndarray | float:
         size = np.maximum(np.abs(self.cosines), np.abs(self.sines))
         last = size[..., int(_LAST * size.shape[-1]) :]
         return np.max(last, axis=-1) / np.max(size[..., 1:], axis=-1)
@@ -71,7 +71,7 @@ def midpoints(nodes: int) -> Float[np.ndarray, "k"]:
     return (np.arange(nodes) + 0.5) * np.pi / nodes
 
 
-def series(values: Complex[np.ndarray, "*b k"]) -> Series:
+def series(values: Inexact[np.ndarray, "*b k"]) -> Series:
     """The series through values at midpoints."""
     nodes = values.shape[-1]
     cosines, sines = dct(np.real(values), type=2) / nodes, dst(np.imag(values), type=2) / nodes

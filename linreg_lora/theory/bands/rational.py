@@ -14,10 +14,10 @@ z(zeta) has poles on the real axis. An interval between two of them where z grow
 unknowns grow with z as those of a resolvent do: where dw / dz >= 0, or d gamma / dz >= 0.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Float, Inexact
 
 from linreg_lora.theory.contours.blocks import ScalarBlock
 from linreg_lora.theory.contours.pencil import Equation, PencilEquation
@@ -32,6 +32,7 @@ class Value(NamedTuple):
     second: np.ndarray
 
 
+@runtime_checkable
 class Curve(Protocol):
     """z(zeta), its real `poles` in rising order, and the unknowns of the `Equation` that it solves.
 
@@ -44,7 +45,7 @@ class Curve(Protocol):
     total: int
 
     def __call__(self, zeta: np.ndarray) -> Value: ...
-    def unknowns(self, zeta: Complex[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]: ...
+    def unknowns(self, zeta: Inexact[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]: ...
     def is_gap(self, zeta: Float[np.ndarray, "p"]) -> Bool[np.ndarray, "p"]: ...
 
 
@@ -80,7 +81,7 @@ class Overdetermined:
         beta = n + a
         return Value(beta * inner, a1 * inner + beta * first, a2 * inner + 2 * a1 * first + beta * second)
 
-    def unknowns(self, zeta: Complex[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
+    def unknowns(self, zeta: Inexact[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
         (t00, t01, t11), (d00, d01, d11) = self._traces(zeta)
         cross, t11 = 1 + t01, t11 - 1
         w = np.stack([t11, -cross, t00]) / (t00 * t11 - cross * cross)
@@ -133,7 +134,7 @@ class Underdetermined:
         z = zeta * (self.n + np.sum(weighted, axis=-1))
         return Value(z, self.n - np.sum(square, axis=-1), 2 * np.sum(square * inverse, axis=-1))
 
-    def unknowns(self, zeta: Complex[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
+    def unknowns(self, zeta: Inexact[np.ndarray, "p"]) -> tuple[np.ndarray, np.ndarray]:
         inverse = 1 / (zeta[..., None] - self.poles)
         gamma, slope = 1 + inverse @ self._weights / self.n, -(inverse * inverse) @ self._weights / self.n
         return gamma[None], (slope / self(zeta).first)[None]

@@ -100,10 +100,10 @@ def spectrum_of(problem: Problem, pretraining: Pretraining, *, correction: bool)
 
 def _traces(equation: Equation, scale: Scale, solved: list[Series]) -> list[np.ndarray] | None:
     """The traces of every band at midpoints, as many as their series need."""
-    nodes = np.array([len(zeta.cosines) for zeta in solved])
+    nodes = [len(zeta.cosines) for zeta in solved]
     found: list[np.ndarray | None] = [None] * len(solved)
     todo = list(range(len(solved)))
-    while np.max(nodes) <= _MOST_NODES:
+    while max(nodes) <= _MOST_NODES:
         theta = [midpoints(nodes[place]) for place in todo]
         z = np.concatenate([scale.row(place).z(at) for place, at in zip(todo, theta, strict=True)]) + 0j
         zeta = np.concatenate([solved[place](at) for place, at in zip(todo, theta, strict=True)])
@@ -111,7 +111,7 @@ def _traces(equation: Equation, scale: Scale, solved: list[Series]) -> list[np.n
         if not np.all(states.proper):
             return None
         traces = equation.at(np.concatenate(theta)).integrand(z, states)
-        parts = np.split(traces, np.cumsum(nodes[todo])[:-1], axis=1)
+        parts = np.split(traces, np.cumsum([nodes[place] for place in todo])[:-1], axis=1)
         left = []
         for place, part in zip(todo, parts, strict=True):
             found[place] = part
@@ -120,5 +120,6 @@ def _traces(equation: Equation, scale: Scale, solved: list[Series]) -> list[np.n
         if not left:
             return [part for part in found if part is not None]
         todo = left
-        nodes[todo] *= 2
+        for place in todo:
+            nodes[place] *= 2
     return None

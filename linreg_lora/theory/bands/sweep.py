@@ -40,7 +40,8 @@ def _is_whole(problem: Problem, spectrum: Spectrum) -> bool:
     whole = last.above + last.whole
     raw, change = (part[1] - 2 * part[2] for part in (whole[:4], whole[4:] if len(whole) > 4 else np.zeros(4)))
     total = problem.pretrained_risk + raw + change * fft.pole_factor(problem)
-    return abs(total - fft.as_lora(problem, correction=len(whole) > 4)) <= _FFT * problem.pretrained_risk + _FFT * total
+    off = abs(total - fft.as_lora(problem, correction=len(whole) > 4))
+    return bool(off <= _FFT * problem.pretrained_risk + _FFT * total)
 
 
 def _measured(spectrum: Spectrum, ranks: Float[np.ndarray, "m"]) -> Measured | None:
@@ -52,7 +53,7 @@ def _measured(spectrum: Spectrum, ranks: Float[np.ndarray, "m"]) -> Measured | N
         last = part.above[0] + part.whole[0]
         on_gap = np.abs(ranks - last) <= WHOLE
         if np.any(on_gap) and place + 1 < len(bands):
-            low, high = (np.log(b.scale.z(np.array(t))) for b, t in ((bands[place + 1], 0.0), (part, np.pi)))
+            low, high = (np.log(b.scale.z(np.array([t]))[0]) for b, t in ((bands[place + 1], 0.0), (part, np.pi)))
             x[on_gap], width[on_gap] = np.exp((low + high) / 2), high - low
             outliers = [atom.masses for atom in spectrum.atoms[place + 1] if np.log(atom.z) > (low + high) / 2]
             values[on_gap] = part.above + part.whole + np.sum(outliers, axis=0)

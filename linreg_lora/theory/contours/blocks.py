@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Inexact
 
 from linreg_lora.theory.contours.modes import Blocks
 
@@ -54,7 +54,7 @@ class ScalarBlock:
         )
         self.size = max(1, _CHUNK // max(1, len(copies)))
 
-    def overlaps(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "3 p"]:
+    def overlaps(self, z: np.ndarray, w: np.ndarray) -> Inexact[np.ndarray, "3 p"]:
         """t in the order 00, 01, 11."""
         found = np.empty((3, len(z)), dtype=complex)
         for part in self._chunks(len(z)):
@@ -174,7 +174,7 @@ class MatrixBlock:
         self.unit = np.eye(len(self.outputs))
         self.size = max(1, 16 * _CHUNK // max(1, self.unit.size))
 
-    def overlaps(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "3 p"]:
+    def overlaps(self, z: np.ndarray, w: np.ndarray) -> Inexact[np.ndarray, "3 p"]:
         return self.slopes(z, w)[0]
 
     def slopes(self, z: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ Im w >= 0 all logarithms below are principal. `resolvent.pencil` is the same equ
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Inexact
 
 from linreg_lora.theory.contours.blocks import MatrixBlock, ScalarBlock, block_of, summed
 from linreg_lora.theory.contours.modes import Pencil
@@ -49,7 +49,7 @@ class Equation(Protocol):
 
     def image(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Complex[np.ndarray, "s p"]: ...
     def step(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Step: ...
-    def traces(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Complex[np.ndarray, "4 p"]: ...
+    def traces(self, z: Inexact[np.ndarray, "p"], w: Inexact[np.ndarray, "s p"], /) -> Inexact[np.ndarray, "4 p"]: ...
     def proper(self, w: Complex[np.ndarray, "s p"], /) -> Bool[np.ndarray, "p"]: ...
     def count(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "s p"], /) -> Float[np.ndarray, "p"]: ...
 
@@ -64,7 +64,7 @@ class PencilEquation:
     #: K = L^{-1}, the value of w where G vanishes.
     start = np.array([1.0, 1.0, 0.0], dtype=complex)
 
-    def __init__(self, pencil: Pencil, link: complex | Complex[np.ndarray, "p"] = 1.0) -> None:
+    def __init__(self, pencil: Pencil, link: complex | float | Complex[np.ndarray, "p"] = 1.0) -> None:
         self.n, self.ridge, self.link = pencil.n, pencil.ridge, link
         self.blocks: list[ScalarBlock | MatrixBlock] = [block_of(part, pencil.n, pencil.ridge) for part in pencil.parts]
 
@@ -93,7 +93,7 @@ class PencilEquation:
         scale = 1 / (u * x - v * v)
         return np.stack([x * scale, -v * scale, u * scale])
 
-    def traces(self, z: Complex[np.ndarray, "p"], w: Complex[np.ndarray, "3 p"]) -> Complex[np.ndarray, "4 p"]:
+    def traces(self, z: Inexact[np.ndarray, "p"], w: Inexact[np.ndarray, "3 p"]) -> Inexact[np.ndarray, "4 p"]:
         """-Tr G_11 (directions), -Tr V_00 G_00 (energy), Tr V_10 G_01 (overlap), -Tr Sigma_pre G_00 (forgetting)."""
         return summed(block.traces(z, w) for block in self.blocks)
 

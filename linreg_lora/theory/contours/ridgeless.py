@@ -14,7 +14,7 @@ limit w = (eta, eta beta, 0) / (n kappa) - (0, 0, gamma), up to terms of order e
 """
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Inexact
 
 from linreg_lora.theory.contours.modes import Ridgeless
 from linreg_lora.theory.contours.pencil import Step
@@ -44,7 +44,7 @@ class RidgelessEquation:
         excess = gamma - found
         return Step(excess, system[None, None], -excess, slope[None])
 
-    def traces(self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"]) -> Complex[np.ndarray, "4 p"]:
+    def traces(self, z: Inexact[np.ndarray, "p"], gamma: Inexact[np.ndarray, "1 p"]) -> Inexact[np.ndarray, "4 p"]:
         """The four traces: directions, energy, overlap, forgetting."""
         limit, resolvent = self.limit, self._resolvent(z, gamma)
         columns = np.stack([np.ones_like(limit.first), limit.first, limit.second, limit.second_pretraining], axis=1)
@@ -69,7 +69,10 @@ class RidgelessEquation:
         return self._resolvent(z, gamma) @ (self.limit.multiplicity * self.limit.first)
 
     def linked(
-        self, z: Complex[np.ndarray, "p"], gamma: Complex[np.ndarray, "1 p"], link: complex | Complex[np.ndarray, "p"]
+        self,
+        z: Complex[np.ndarray, "p"],
+        gamma: Complex[np.ndarray, "1 p"],
+        link: complex | float | Complex[np.ndarray, "p"],
     ) -> np.ndarray:
         """About what w is at a small ridge link^2, in the scaled equation (`PencilEquation`)."""
         beta, share = gamma[0] / (1 + gamma[0] * self.s1(z, gamma)), 1 / (self.n * self.limit.kappa)
