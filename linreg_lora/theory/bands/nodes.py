@@ -57,10 +57,10 @@ class Series(NamedTuple):
     sines: Float[np.ndarray, "*b k"]
 
     @property
-    def tail(self) -> np.ndarray | float:
+    def tail(self) -> np.ndarray:
         size = np.maximum(np.abs(self.cosines), np.abs(self.sines))
         last = size[..., int(_LAST * size.shape[-1]) :]
-        return np.max(last, axis=-1) / np.max(size[..., 1:], axis=-1)
+        return np.asarray(np.max(last, axis=-1) / np.max(size[..., 1:], axis=-1))
 
     def __call__(self, theta: Float[np.ndarray, "p"]) -> np.ndarray:
         angles = np.outer(np.arange(self.cosines.shape[-1]), theta)
