@@ -5,8 +5,9 @@
 CHECKOUT: one of 15613fb (`git worktree add ../before 15613fb`), the formula's first edition. For each family of
 `equivalent_families.py` and dimension d: all ranks (a dozen where Delta couples everything) by both theories, and by
 one Monte Carlo, with as many draws as bring the standard error at every rank below 0.05 % of the risk, or 20,000.
-Each row is written to `results/equivalent_error.csv` when it is done, and rows that are there are not computed again;
-`results/equivalent_error.md` is the table. Beside the largest error stands how many standard errors it is: the largest
+What was simulated, and what the other checkout said, is kept in `results/equivalent_simulated.jsonl` as soon as it is
+known and never computed again; this checkout's theory is, each time, for `results/equivalent_error.csv` and the table
+`results/equivalent_error.md`. Beside the largest error stands how many standard errors it is: the largest
 of a hundred comparisons is some three standard errors by chance. `--rate` adds how errors fall with dimension.
 """
 
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from equivalent_families import families, problem_of, ranks_of, theory_of
@@ -54,21 +56,43 @@ def theory_before(checkout: Path, dimensions: list[int], names: list[str]) -> di
     return {(entry["family"], entry["d"]): entry for entry in json.loads(printed)}
 
 
-def simulated(problem: ll.Problem, ranks: list[int]) -> tuple[ll.RiskCurve, int]:
-    """Risks until the target is met or draws run out, and the number of draws."""
+class Simulated(NamedTuple):
+    """A family's problem simulated at `ranks` below FFT's, and what the other checkout said of it."""
+
+    family: str
+    d: int
+    trials: int
+    ranks: list[int]
+    risk: list[float]
+    stderr: list[float]
+    fft_risk: float
+    fft_stderr: float
+    before: dict
+    seconds: float
+
+
+def simulated(name: str, d: int, before: dict) -> Simulated:
+    """Risks until the target is met or draws run out."""
+    started, fields = time.perf_counter(), families(d)[name]
+    problem, ranks = problem_of(fields), ranks_of(name, fields)
     pilot = ll.monte_carlo(problem, trials=PILOT, seed=SEED, ranks=ranks)
     assert pilot.stderr is not None
     spread = float(np.nanmax(pilot.stderr / pilot.risk)) * math.sqrt(PILOT)
     trials = int(np.clip(math.ceil((spread / TARGET) ** 2), PILOT, LARGEST))
-    return ll.monte_carlo(problem, trials=trials, seed=SEED + 1, ranks=ranks), trials
+    curve = ll.monte_carlo(problem, trials=trials, seed=SEED + 1, ranks=ranks)
+    assert curve.stderr is not None
+    assert curve.fft_stderr is not None
+    numbers = curve.ranks.tolist(), curve.risk.tolist(), curve.stderr.tolist(), curve.fft_risk, curve.fft_stderr
+    return Simulated(name, d, trials, *numbers, before, time.perf_counter() - started)
 
 
-def worst(theory: dict, curve: ll.RiskCurve) -> dict[str, float]:
+def worst(theory: dict, curve: Simulated, largest: int) -> dict[str, float]:
     """The largest error in per cent over unflagged ranks below FFT, its rank, and its size in standard errors.
 
-    `anywhere`: the largest over flagged ranks too.
+    `anywhere`: the largest over flagged ranks too. `largest`: FFT's rank.
     """
-    below = np.array(curve.ranks) < curve.problem.max_rank
+    below = np.array(curve.ranks) < largest
+    simulated_risk, stderr = np.array(curve.risk), np.array(curve.stderr)
     if "refused" in theory:
         nothing = dict.fromkeys(("error", "rank", "z", "anywhere"), np.nan)
         return {**nothing, "flagged": 0, "refused": int(below.sum())}
@@ -76,43 +100,39 @@ def worst(theory: dict, curve: ll.RiskCurve) -> dict[str, float]:
     refused = ~np.isfinite(risk)
     said = below & ~flagged & ~refused
     counts = {
-        "anywhere": 100 * float(np.max(np.abs(risk / curve.risk - 1)[below & ~refused], initial=0.0)),
+        "anywhere": 100 * float(np.max(np.abs(risk / simulated_risk - 1)[below & ~refused], initial=0.0)),
         "flagged": int((below & flagged & ~refused).sum()),
         "refused": int((below & refused).sum()),
     }
     if not said.any():
         return {"error": np.nan, "rank": np.nan, "z": np.nan, **counts}
-    assert curve.stderr is not None
-    off = np.where(said, np.abs(risk / curve.risk - 1), -1.0)
+    off = np.where(said, np.abs(risk / simulated_risk - 1), -1.0)
     at = int(np.argmax(off))
-    z = off[at] / (curve.stderr / curve.risk)[at]
+    z = off[at] / (stderr / simulated_risk)[at]
     return {"error": 100 * off[at], "rank": int(curve.ranks[at]), "z": z, **counts}
 
 
-def row(name: str, d: int, before: dict) -> dict:
-    started, fields = time.perf_counter(), families(d)[name]
-    problem, ranks = problem_of(fields), ranks_of(name, fields)
-    after = theory_of(name, fields)
-    curve, trials = simulated(problem, ranks)
-    assert curve.stderr is not None
-    old, new = worst(before, curve), worst(after, curve)
-    raw = worst({**after, "risk": after["raw"]}, curve) if "raw" in after else new
+def row(curve: Simulated) -> dict:
+    fields = families(curve.d)[curve.family]
+    problem, after, before = problem_of(fields), theory_of(curve.family, fields), curve.before
+    old, new = (worst(theory, curve, problem.max_rank) for theory in (before, after))
+    raw = worst({**after, "risk": after["raw"]}, curve, problem.max_rank) if "raw" in after else new
     return {
-        "family": name,
-        "d": d,
+        "family": curve.family,
+        "d": curve.d,
         "n": problem.n,
         "dx": problem.dx,
         "dy": problem.dy,
-        "ranks": int(np.sum(curve.ranks < problem.max_rank)),
-        "trials": trials,
-        "stderr": 100 * float(np.nanmax(curve.stderr / curve.risk)),
+        "ranks": int(np.sum(np.array(curve.ranks) < problem.max_rank)),
+        "trials": curve.trials,
+        "stderr": 100 * float(np.nanmax(np.array(curve.stderr) / curve.risk)),
         "raw": raw["error"],
         **{f"before_{key}": value for key, value in old.items()},
         **{f"after_{key}": value for key, value in new.items()},
         "fft_before": 100 * abs(before.get("fft", np.nan) / curve.fft_risk - 1),
         "fft_after": 100 * abs(after.get("fft", np.nan) / curve.fft_risk - 1),
-        "fft_stderr": 100 * (curve.fft_stderr or np.nan) / curve.fft_risk,
-        "seconds": time.perf_counter() - started,
+        "fft_stderr": 100 * curve.fft_stderr / curve.fft_risk,
+        "seconds": curve.seconds,
     }
 
 
@@ -174,11 +194,10 @@ def rate_table() -> list[str]:
     return lines
 
 
-def read(path: Path) -> list[dict]:
+def read(path: Path) -> list[Simulated]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{k: v if k == "family" else float(v) for k, v in line.items()} for line in csv.DictReader(file)]
+    return [Simulated(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def table(rows: list[dict]) -> str:
@@ -254,25 +273,30 @@ def main() -> None:
     parser.add_argument("--rate", action="store_true", help="also write the table of rates")
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "equivalent_error.csv"
-    rows = read(path)
-    done = {(r["family"], int(r["d"])) for r in rows}
+    kept = RESULTS / "equivalent_simulated.jsonl"
+    curves = read(kept)
+    done = {(curve.family, curve.d) for curve in curves}
     for d in options.dimensions:
         names = [name for name in options.families if (name, d) not in done]
         before = theory_before(options.before, [d], names) if names else {}
         for name in names:
-            found = row(name, d, before[name, d])
-            rows.append(found)
-            with path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(found))
-                if file.tell() == 0:
-                    writer.writeheader()
-                writer.writerow({k: v if isinstance(v, str) else f"{v:.6g}" for k, v in found.items()})
-            print(
-                f"{name}, d = {d}: before {found['before_error']:.3f} %, after {found['after_error']:.3f} % "
-                f"({found['after_z']:.1f} standard errors), {found['seconds']:.0f} s",
-                flush=True,
-            )
+            curves.append(simulated(name, d, before[name, d]))
+            with kept.open("a") as file:
+                file.write(json.dumps(curves[-1]._asdict()) + "\n")
+            print(f"{name}, d = {d}: {curves[-1].trials} draws, {curves[-1].seconds:.0f} s", flush=True)
+    rows = []
+    for curve in sorted(curves, key=lambda curve: (curve.d, curve.family)):
+        rows.append(row(curve))
+        found = rows[-1]
+        print(
+            f"{curve.family}, d = {curve.d}: before {found['before_error']:.3f} %, after {found['after_error']:.3f} % "
+            f"({found['after_z']:.1f} standard errors)",
+            flush=True,
+        )
+    with (RESULTS / "equivalent_error.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: v if isinstance(v, str) else f"{v:.6g}" for k, v in found.items()} for found in rows)
     (RESULTS / "equivalent_error.md").write_text(table(rows))
     if options.rate:
         (RESULTS / "equivalent_rate.md").write_text("\n".join([*rate_table(), ""]))
