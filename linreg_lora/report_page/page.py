@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 #: A verdict is told by its word, its sign and its colour; what it means stands in the page's legend.
 SIGNS = {
     Verdict.HOLDS: ("✓", "No comparison contradicts it, and the draws would have shown an error of the stated size."),
-    Verdict.HOLDS_WITH_CORRECTION: ("✎", "It fails as printed; the claim that it names holds instead."),
+    Verdict.HOLDS_WITH_CORRECTION: ("✎", "It fails as printed, or as read; the claim that it names holds instead."),
     Verdict.HOLDS_UNDER: ("◐", "It holds under its condition, and fails in every case tested outside of it."),
-    Verdict.FAILS: ("✗", "The evidence is against it."),
+    Verdict.FAILS: ("✗", "The evidence is against it; against our reading, where the source was not read in full."),
     Verdict.INCONCLUSIVE: ("?", "Too few draws to tell it from a rival, or to find an error of the stated size."),
     Verdict.UNDECIDABLE: ("–", "Nothing computed here can decide it."),
 }
@@ -92,6 +92,7 @@ def _card(judgement: "Judgement") -> dict[str, Any]:
         tables.append(("Rivals, which the same draws must reject", *pages.rivals(judgement)))
     return _common(claim) | {
         "verdict": judgement.verdict,
+        "shown": report.shown(judgement.verdict, claim.source),
         "expected": claim.expected,
         "as_expected": judgement.as_expected,
         "reason": judgement.reason,
@@ -109,7 +110,13 @@ def _card(judgement: "Judgement") -> dict[str, Any]:
 
 
 def _undecidable(entry: Undecidable) -> dict[str, Any]:
-    return _common(entry) | {"verdict": Verdict.UNDECIDABLE, "kind": "", "why": entry.why, "slack": None}
+    return _common(entry) | {
+        "verdict": Verdict.UNDECIDABLE,
+        "shown": str(Verdict.UNDECIDABLE),
+        "kind": "",
+        "why": entry.why,
+        "slack": None,
+    }
 
 
 def _common(claim: Claim | Undecidable) -> dict[str, Any]:
