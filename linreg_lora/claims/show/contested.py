@@ -18,24 +18,32 @@ Every answer is a claim that `linreg-lora check` judges against simulation, or s
 `linreg-lora claims show ID` prints the evidence.
 "Known from" says how much of a source was at hand: what is not read in full is our reading of it."""
 
-_HEAD = ["who", "known from", "answer", "verdict", "right where", "claim"]
+HEAD = ["who", "known from", "answer", "verdict", "right where", "claim"]
 
 
 def markdown(file: ClaimsFile, names: Sequence[str]) -> str:
     """The whole document: a section a question that a claim answers, and the questions that none does yet."""
-    papers = {paper.paper: paper for paper in papers_of(file)}
-    parts, open_questions = [_INTRODUCTION.format(files=", ".join(names))], []
-    for question in all_questions(file.questions):
-        entries = answers(file, question)
-        if not entries:
-            open_questions.append(question.asks)
-            continue
-        rows = [_row(entry, papers[entry.source.paper]) for entry in entries]
-        lines = [_HEAD, ["---"] * len(_HEAD), *rows]
-        parts += [f"## {question.asks}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
-    if open_questions:
-        parts += ["## Not judged yet", "\n".join(f"- {asks}" for asks in open_questions)]
+    parts = [_INTRODUCTION.format(files=", ".join(names))]
+    answered = tables(file)
+    for asks, rows in answered.items():
+        code = [[*map(_markdown, row[:-1]), f"`{row[-1]}`"] for row in rows]
+        lines = [HEAD, ["---"] * len(HEAD), *code]
+        parts += [f"## {asks}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    left = [f"- {question.asks}" for question in all_questions(file.questions) if question.asks not in answered]
+    if left:
+        parts += ["## Not judged yet", "\n".join(left)]
     return "\n\n".join(parts) + "\n"
+
+
+def tables(file: ClaimsFile) -> dict[str, list[list[str]]]:
+    """Each question that a claim answers -> the rows of its table, under `HEAD`; the last cell is the claim's id."""
+    papers = {paper.paper: paper for paper in papers_of(file)}
+    answered = {question.asks: answers(file, question) for question in all_questions(file.questions)}
+    return {
+        asks: [_row(entry, papers[entry.source.paper]) for entry in entries]
+        for asks, entries in answered.items()
+        if entries
+    }
 
 
 def answers(file: ClaimsFile, question: Question) -> list[Claim | Undecidable]:
@@ -52,7 +60,7 @@ def right_where(entry: Claim | Undecidable) -> str:
         return entry.contested.under if entry.contested else ""
     if entry.expected is Verdict.HOLDS_UNDER:
         return entry.condition
-    corrected = f"; `{entry.correction}` holds instead" if entry.correction else ""
+    corrected = f"; {entry.correction} holds instead" if entry.correction else ""
     return f"not at {entry.counterexample}{corrected}"
 
 
@@ -67,6 +75,10 @@ def _row(entry: Claim | Undecidable, paper: Paper) -> list[str]:
         answer,
         shown(expected(entry), entry.source),
         right_where(entry),
-        f"`{entry.id}`",
+        entry.id,
     ]
-    return [" ".join(cell.split()).replace("|", "\\|") for cell in cells]
+    return [" ".join(cell.split()) for cell in cells]
+
+
+def _markdown(cell: str) -> str:
+    return cell.replace("|", "\\|")

@@ -136,39 +136,50 @@ def _claim(claim: Claim, checked: Mapping[str, Verdict]) -> dict[str, Any]:
     }
 
 
+def glance(file: ClaimsFile, checked: Mapping[str, Verdict]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table of papers: a row for each paper and status, with the paper's name first."""
+    records = to_records(file, checked)
+    verdicts = [
+        verdict
+        for verdict in Verdict
+        if verdict is not Verdict.INCONCLUSIVE or any(row[verdict] for r in records for row in r["verdicts"])
+    ]
+    rows = [
+        [
+            record["paper"],
+            record["title"],
+            row["status"],
+            *(str(row[verdict] or "") for verdict in verdicts),
+            _share(record, row["status"], bool(checked)),
+        ]
+        for record in records
+        for row in record["verdicts"]
+    ]
+    head = ["paper", "title", "known from", *(_HEADS[verdict] for verdict in verdicts)]
+    return [*head, "as expected" if checked else "claims"], rows
+
+
 def tables(file: ClaimsFile, checked: Mapping[str, Verdict]) -> list[Any]:
     """Rich tables: a line for each paper and status, and what is undecidable, with the reason."""
     from rich.table import Table
     from rich.text import Text
 
-    records = to_records(file, checked)
-    shown_verdicts = [
-        verdict
-        for verdict in Verdict
-        if verdict is not Verdict.INCONCLUSIVE or any(row[verdict] for r in records for row in r["verdicts"])
-    ]
+    head, rows = glance(file, checked)
     named = "of the last check, where it judged them" if checked else "as the claims state them"
-    glance = Table(title=f"Papers ({len(records)}); verdicts {named}", title_justify="left", row_styles=["", "dim"])
-    glance.add_column("paper", overflow="fold")
-    glance.add_column("source known from")
-    for verdict in shown_verdicts:
-        glance.add_column(_HEADS[verdict], justify="right")
-    glance.add_column("as expected" if checked else "claims", justify="right")
-    for record in records:
-        for i, row in enumerate(record["verdicts"]):
-            name = f"{record['paper']}: {record['title']}".removesuffix(": ") if i == 0 else ""
-            counts = [str(row[verdict] or "") for verdict in shown_verdicts]
-            glance.add_row(*map(Text, (name, row["status"], *counts, _share(record, row["status"], bool(checked)))))
-    out = [glance]
-    undecidable = [(record["paper"], entry) for record in records for entry in record["undecidable"]]
-    if undecidable:
-        reasons = Table(title=f"Undecidable here ({len(undecidable)})", title_justify="left", row_styles=["", "dim"])
-        for head in ("statement", "paper", "source known from", "why"):
-            reasons.add_column(head, overflow="fold")
-        for paper, entry in undecidable:
-            reasons.add_row(*map(Text, (entry["title"], paper, entry["status"], entry["why"])))
-        out.append(reasons)
-    return out
+    first = Table(title=f"Papers ({len(papers_of(file))}); verdicts {named}", title_justify="left")
+    for name in head:
+        first.add_column(name, overflow="fold", justify="left" if name in head[:3] else "right")
+    for before, row in zip([[""], *rows], rows, strict=False):
+        first.add_row(*map(Text, ["", "", *row[2:]] if row[0] == before[0] else row))
+    if not file.undecidable:
+        return [first]
+    title = f"Undecidable here ({len(file.undecidable)})"
+    reasons = Table(title=title, title_justify="left", row_styles=["", "dim"])
+    for name in ("statement", "paper", "known from", "why"):
+        reasons.add_column(name, overflow="fold")
+    for entry in file.undecidable:
+        reasons.add_row(*map(Text, (entry.title, entry.source.paper, entry.source.status, entry.why)))
+    return [first, reasons]
 
 
 def _share(record: Mapping[str, Any], status: Status, checked: bool) -> str:
