@@ -10,7 +10,9 @@ from linreg_lora.claims.cases import cases
 from linreg_lora.claims.check import select
 from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.file import load_claims, parse_claims
-from linreg_lora.claims.schema import Kind
+from linreg_lora.claims.show import report
+from linreg_lora.claims.sources import Source
+from linreg_lora.claims.vocabulary import Kind, Status, Verdict
 from linreg_lora.proofs import steps
 
 CLAIM = {
@@ -177,6 +179,15 @@ def test_the_example_is_a_claims_file():
         ({"experiment__trials": 64.0}, ".experiment.trials", "integer", "64.0"),
         ({"false_alarm": "1e-7"}, ".false_alarm", "number", "1e-7"),
         ({"source": {"paper": "x", "locator": "y", "status": "reading"}}, ".source", "how the source is read", ""),
+        ({"source": {"paper": "x", "locator": "y", "status": "abstract"}}, ".source", "its status is abstract", ""),
+        ({"source": {"paper": "x", "locator": "y", "status": "known"}}, ".source.status", "'memory'", "known"),
+        ({"contested": {"question": "surplus-rank", "answer": "no"}}, "", "contested.under", ""),
+        (
+            {"contested": {"question": "who", "answer": "no", "under": "so"}},
+            "contested.question",
+            "surplus-rank",
+            "who",
+        ),
     ],
 )
 def test_a_malformed_claim_is_refused_in_one_line(changes, field, expected, received):
@@ -271,9 +282,106 @@ def test_the_packaged_claims_are_complete():
     assert claims.family_wise_level <= 1e-6
     prop2 = [c for c in claims.claims if c.source.locator == "Proposition 2"]
     assert any("unwhitened" in rival.prediction for claim in prop2 for rival in claim.rivals)
-    printed = [c for c in claims.claims if c.source.status == "printed"]
+    printed = [c for c in claims.claims if c.source.status is Status.READ]
     explicit = [c for c in printed if c.source.locator in ("Proposition 1", "Proposition 2")]
     assert all(case.pretrained is not None for claim in explicit for case in cases(claim.domain))
+
+
+# -- how sources are known ------------------------------------------------------------------------------------------
+
+
+def test_a_source_has_the_status_of_its_paper_unless_it_has_its_own():
+    content = document()
+    content["papers"] = [{"paper": "arXiv 2605.19018", "status": "memory"}]
+    content["claims"][0]["source"] = {
+        "paper": "arXiv 2605.19018",
+        "locator": "on noise",
+        "note": "It is said to claim so.",
+    }
+    other = {**copy.deepcopy(content["claims"][0]), "id": "other", "false_alarm": 1e-8}
+    other["source"]["status"] = "summary"
+    content["claims"].append(other)
+    content["undecidable"] = [{"id": "u", "title": "t", "statement": "s", "why": "w", "source": {**other["source"]}}]
+    del content["undecidable"][0]["source"]["status"]
+    before = copy.deepcopy(content)
+    file = parse_claims(content)
+    assert [claim.source.status for claim in file.claims] == [Status.MEMORY, Status.SUMMARY]
+    assert file.undecidable[0].source.status is Status.MEMORY
+    assert content == before
+    content["papers"].append({"paper": "another", "status": "read"})
+    assert parse_claims(content).papers[1].status is Status.READ
+    content["papers"][0]["paper"] = "arXiv 2605.1901"
+    with refused("papers", "also arXiv 2605.19018"):
+        parse_claims(content)
+    content["papers"] = [before["papers"][0]] * 2
+    with refused("papers", "each paper once"):
+        parse_claims(content)
+
+
+def test_words_of_older_files_mean_what_they_did():
+    statuses = {"printed": Status.READ, "reading": Status.SUMMARY, "own": Status.OWN, None: Status.READ}
+    for word, status in statuses.items():
+        source = {"paper": "p", "locator": "l", "note": "n"} | ({} if word is None else {"status": word})
+        assert parse_claims(document(source=source)).claims[0].source.status is status
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("locator", "Theorem 3.1"), ("locator", "thm. 2"), ("locator", "Section IV"), ("locator", "eq. (12)"),
+        ("locator", "appendix C"), ("locator", "§3"), ("note", "It is said to claim Lemma A.2"),
+        ("title", "Props. 1 and 2 as remembered"), ("statement", r"\text{Corollary~4}"),
+        ("condition", "as in Figure 2"),
+    ],
+)  # fmt: skip
+def test_what_is_known_from_memory_names_no_number(field, text):
+    source = {
+        "paper": "p",
+        "locator": "on rank 4 of 4-bit models",
+        "note": "It is said to claim so.",
+        "status": "memory",
+    }
+    where = f"source__{field}" if field in source else field
+    changes = {"expected": "holds-under", "condition": text, "outside": CLAIM["domain"]} if field == "condition" else {}
+    parse_claims(document(source=source))
+    with refused("claims.example.source", "no numbers of statements known from memory"):
+        parse_claims(document(source=source, **{**changes, where: text}))
+    if field != "condition":
+        parse_claims(document(source={**source, "status": "summary"}, **{where: text}))
+    content = document()
+    content["undecidable"] = [{"id": "u", "title": "t", "statement": "s", "why": "as Theorem 2", "source": source}]
+    with refused("undecidable.0.source", "no numbers of statements known from memory"):
+        parse_claims(content)
+
+
+def test_a_slip_of_print_is_one_of_a_source_that_was_read():
+    content = document()
+    source = {"paper": "p", "locator": "l", "status": "abstract", "note": "n"}
+    content["slips"] = [{"source": source, "printed": "a", "correct": "b", "consequence": "c"}]
+    with refused("slips.0", "a source that was read"):
+        parse_claims(content)
+
+
+def test_only_what_was_read_in_full_fails_as_such():
+    shown = {
+        status: report.shown(Verdict.FAILS, Source(paper="p", locator="l", note="n", status=status))
+        for status in Status
+    }
+    readings = {Status.ABSTRACT, Status.SUMMARY, Status.MEMORY}
+    assert shown == {s: "this reading fails" if s in readings else "fails" for s in Status}
+    assert report.shown(Verdict.HOLDS, Source(paper="p", locator="l", note="n", status="memory")) == "holds"
+
+
+def test_every_file_of_the_package_says_how_it_knows_its_papers_and_what_is_only_said():
+    """`status` of every paper, and the words for what is known from memory."""
+    for part in collect_claims(everything=True).parts:
+        listed = {paper.paper for paper in part.file.papers}
+        assert "status: reading" not in part.path.read_text()
+        assert "status: printed" not in part.path.read_text()
+        for entry in (*part.file.claims, *part.file.undecidable):
+            assert entry.source.paper in listed, entry.id
+            if entry.source.status is Status.MEMORY:
+                assert "is said to claim" in entry.source.note, entry.id
 
 
 def test_selecting_an_unknown_claim_names_the_known_ones():

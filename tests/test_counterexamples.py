@@ -51,6 +51,16 @@ def a_shift_that_no_rank_one_update_reaches(text):
         assert fft_risk(at_equality.replace(noise_std=0.99 * at_equality.noise_std)).risk < 1.0
 
 
+def noise_in_two_directions(text):
+    """Any two samples: the update is noise of rank two, and that of LoRA lacks its weaker direction."""
+    x, noise = np.random.default_rng(0).standard_normal((2, 2, 2))
+    full, lora = (ll.estimators.fit_fft(x, noise), ll.estimators.fit_lora(x, noise, 1))
+    left = np.linalg.svd(noise)[1][1]
+    assert "dx = dy = 2, A0 = 0, Delta = 0, r = 1" in text
+    np.testing.assert_allclose(np.linalg.norm((np.asarray(full) - np.asarray(lora)) @ x), left, rtol=1e-10)
+    assert np.linalg.norm(lora) < np.linalg.norm(full)
+
+
 def a_linear_output_layer(text):
     layer, adapter, x = np.zeros((1, 1)), np.ones((1, 1)), np.ones(1)
     moved = np.linalg.norm((layer + adapter) @ x - layer @ x)
@@ -65,6 +75,7 @@ COMPUTED = {
     "data-benefit-k-over-d": the_ratio_of_benefits,
     "peft-generalises-no-worse": a_shift_that_no_rank_one_update_reaches,
     "capacity-bound-with-linear-output": a_linear_output_layer,
+    "input-perturbation-as-said": noise_in_two_directions,
 }
 
 

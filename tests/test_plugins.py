@@ -3,6 +3,8 @@
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -12,17 +14,20 @@ import numpy as np
 import pytest
 import xarray as xr
 from refusals import refused
+from ruamel.yaml import YAML
 from test_claims_schema import document
 
 import linreg_lora as ll
 from linreg_lora import figures
 from linreg_lora.claims import plugins, registry
 from linreg_lora.claims.show import names
+from linreg_lora.claims.vocabulary import Status, Verdict
 from linreg_lora.errors import OldName
 from linreg_lora.methods import registry as method_registry
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
+GUIDE = ROOT / "docs" / "judge-your-paper.md"
 TABLES = ("_predictions", "_experiments", "_predicates", "_domains")
 
 
@@ -333,12 +338,23 @@ def test_the_vocabulary_lists_everything_with_a_line_each(run, tmp_path):
     assert "block-diagonal.misfit-is-no-noise" in out
 
 
-def test_the_first_claim_of_ones_own_is_judged_as_it_stands(run, tmp_path, monkeypatch):
+def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
+    """Its commands, one after another in an empty folder: what `claims new` writes is judged as it stands."""
     monkeypatch.chdir(tmp_path)
-    assert run("claims", "new", "mine") == (0, "mine.yaml\nmine.py\n", "")
-    code, out, err = run("check", "--claims=mine.yaml", "--plugin=mine.py")
-    assert (code, err) == (0, "")
-    assert "2 of 2 rivals rejected" in out
+    commands = re.findall(r"^```console\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line.removeprefix("$ ")) for block in commands for line in block.splitlines()]
+    printed = {}
+    for program, *words in lines:
+        code, out, err = run(*words)
+        assert (program, code, err) == ("linreg-lora", 0, ""), words
+        printed[" ".join(words[:2])] = out
+    assert list(printed) == [
+        "claims new", "check --claims", "papers --claims", "claims vocabulary", "claims show"
+    ]  # fmt: skip
+    assert printed["claims new"] == "mine.yaml\nmine.py\n"
+    assert "2 of 2 rivals rejected" in printed["check --claims"]
+    assert "verdict: holds, expected holds" in printed["claims show"]
+    assert "What I say" in printed["papers --claims"]
     (tmp_path / "mine.yaml").unlink()
     for name in ("mine", "Mine", "../mine", ""):
         code, out, err = run("claims", "new", name)
@@ -611,29 +627,50 @@ def test_the_example_is_judged_as_files(run):
     assert "2 of 2 rivals rejected" in out
 
 
-def test_the_example_is_judged_as_an_installed_package(tmp_path):
-    """Installed into a folder of its own, without network, and found there by its entry point."""
+def test_the_example_is_judged_as_an_installed_package_by_its_workflow(tmp_path):
+    """Installed into a folder of its own, without network, and found there by its entry point; then what its workflow
+    runs, but for the report, which proves everything and is tested elsewhere."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     source = tmp_path / "source"
     source.mkdir()
-    for path in EXAMPLE.iterdir():
-        if path.is_file():
-            (source / path.name).write_bytes(path.read_bytes())
+    for name in ("pyproject.toml", "README.md", "block_diagonal.py", "block_diagonal.yaml"):
+        (source / name).write_bytes((EXAMPLE / name).read_bytes())
     subprocess.run([*pip, "--target", tmp_path / "site", source], check=True, capture_output=True, timeout=120)
-    program = [sys.executable, "-c", "from linreg_lora.cli import main; main()"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")])}
-
-    def command(*words):
+    (job,) = YAML(typ="safe").load(EXAMPLE / ".github" / "workflows" / "claims.yml")["jobs"].values()
+    install, *steps, report = [step["run"] for step in job["steps"] if "run" in step]
+    assert install == 'pip install "$LINREG_LORA" .'
+    assert report == 'linreg-lora report --paper "$PAPER" --out report.html'
+    program = tmp_path / "linreg-lora"
+    program.write_text(f"#!{sys.executable}\nfrom linreg_lora.cli import main\nmain()\n")
+    program.chmod(0o755)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")]),
+        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "PAPER": job["env"]["PAPER"],
+    }
+    printed = []
+    for step in [*steps, "linreg-lora claims vocabulary"]:
         done = subprocess.run(
-            [*program, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+            ["bash", "-e", "-c", step], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    judged = json.loads(command("check", "--paper=block-diagonal", "--format=json"))
+        assert (done.returncode, done.stderr) == (0, ""), step
+        printed.append(done.stdout)
+    judged = json.loads((tmp_path / "check.json").read_text())
     assert [claim["id"] for claim in judged["claims"]] == ["block-diagonal-risk"]
     assert all(rival["rejected"] for rival in judged["claims"][0]["rivals"])
-    assert "block-diagonal.exact" in command("claims", "vocabulary")
+    assert "1 of 1" in printed[1]
+    assert "block-diagonal.exact" in printed[-1]
+
+
+def test_what_the_guide_points_to_is_there():
+    targets = re.findall(r"\]\(([^)#]+)\)", GUIDE.read_text())
+    assert len(targets) >= 3
+    assert all((GUIDE.parent / target).exists() for target in targets)
+    shown = re.findall(r"`(\w+)`", re.search(r"\| status \|.*?\n\n", GUIDE.read_text(), flags=re.DOTALL)[0])
+    assert shown == [status for status in Status if status is not Status.UNREAD]
+    assert {str(verdict) for verdict in Verdict} - {"undecidable-here"} <= set(
+        re.findall(r"[a-z-]+", GUIDE.read_text())
+    )
 
 
 def test_the_summary_of_a_docstring_is_one_line():

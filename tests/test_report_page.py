@@ -16,9 +16,10 @@ from linreg_lora.claims import check as checking
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement
 from linreg_lora.claims.show import pages, report
-from linreg_lora.claims.vocabulary import Budget, Verdict
+from linreg_lora.claims.sources import Paper
+from linreg_lora.claims.vocabulary import Budget, Status, Verdict
 from linreg_lora.proofs import steps
-from linreg_lora.report_page import formulas, strips
+from linreg_lora.report_page import by_paper, formulas, strips
 from linreg_lora.report_page.page import _numbers, render
 
 
@@ -253,6 +254,49 @@ def test_the_policy_forbids_the_network_and_admits_the_style_and_the_script_that
     assert not [found for found in Elements(page).found if asking & set(found[1])]
 
 
+def test_a_folder_has_a_page_a_paper_and_an_index_that_leads_to_them(judged):
+    file, judgements, proofs = judged
+    folder = by_paper.render_all(file, judgements, proofs, seed=3, budget=Budget.CI)
+    assert set(folder) == {"index.html", "arxiv-2605.19018.html", "arxiv-2505.22355.html"}
+    ids = {}
+    for name, text in folder.items():
+        elements = Elements(text)
+        assert elements.open == []
+        ids[name] = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+        assert len(ids[name]) == len(set(ids[name]))
+    for name, text in folder.items():
+        for tag, attributes in Elements(text).found:
+            if tag == "a" and "=" not in attributes["href"]:
+                target, _, anchor = attributes["href"].partition("#")
+                assert not anchor or anchor in ids[target or name], (name, attributes)
+    assert sum(text.count('<article class="claim"') for text in folder.values()) == len(judgements) + len(
+        file.undecidable
+    )
+    assert "Status: summary. Its abstract and summaries" in " ".join(Elements(folder["arxiv-2505.22355.html"]).text)
+    index = " ".join(Elements(folder["index.html"]).text)
+    assert all(entry.why in index for entry in file.undecidable)
+    assert HOSTILE not in "".join(folder.values())
+    assert '<a href="arxiv-2505.22355.html">arXiv 2505.22355</a>' in folder["index.html"]
+
+
+def test_pages_of_papers_of_one_name_in_ascii_are_two():
+    named = by_paper._names([Paper(paper=name, status="own") for name in ("index", "Ä", "Ö", "a/b", "a b")])
+    assert list(named.values()) == ["index-2.html", "paper.html", "paper-2.html", "a-b.html", "a-b-2.html"]
+
+
+def test_what_fails_of_a_source_that_was_not_read_is_this_reading(judged):
+    file, judgements, proofs = judged
+    source = judgements[0].claim.source.model_copy(update={"status": Status.SUMMARY})
+    claim = judgements[0].claim.model_copy(update={"source": source})
+    shown = [
+        render(
+            file, [dataclasses.replace(judgements[0], claim=c, verdict=Verdict.FAILS)], proofs, seed=0, budget=Budget.CI
+        )
+        for c in (claim, claim.model_copy(update={"source": source.model_copy(update={"status": Status.READ})}))
+    ]
+    assert ["</span> this reading fails</span>" in text for text in shown] == [True, False]
+
+
 def test_equal_judgements_give_equal_bytes_however_long_they_took(page, judged):
     file, judgements, proofs = judged
     slower = [dataclasses.replace(judgement, seconds=99.0) for judgement in judgements]
@@ -335,3 +379,23 @@ def test_the_claims_file_is_not_overwritten(small):
     assert (code, printed) == (2, "")
     assert "out: expected the path of a file, other than the claims file" in complaint
     assert out.with_name("claims.yaml").read_bytes() == before
+
+
+def test_the_command_writes_a_folder_by_paper_completely_or_not_at_all(small, monkeypatch):
+    words, out, _ = small
+    assert run_cli(*words, "--by-paper") == (0, f"{out}\n", "")
+    assert {path.name for path in out.iterdir()} == {"index.html", "arxiv-2605.19018.html", "arxiv-2505.22355.html"}
+    code, _, complaint = run_cli(*words, "--by-paper")
+    assert code == 2
+    assert "out: expected the path of a folder that is not there yet" in complaint
+    assert run_cli(*words)[0] == 2
+
+    def no_space(path, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", no_space)
+    other = out.with_name("other")
+    words[words.index("--out") + 1] = str(other)
+    code, printed, complaint = run_cli(*words, "--by-paper")
+    assert (code, printed, complaint.count("\n")) == (2, "", 1)
+    assert [path.name for path in out.parent.iterdir() if path.name.startswith((".", "other"))] == []

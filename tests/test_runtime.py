@@ -58,7 +58,9 @@ FFT_BY_FORMULA = "risk --n 400 --dx 60 --dy 50 --noise-std 1 --spectrum 3,2,1 --
 SLOW = {"jax", "xarray", "matplotlib", "sympy", "optimistix", "dask", "panel", "scipy.stats", "pandas"}
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", FFT_BY_FORMULA, "risk --n 0", "check --claims LICENSE"])
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", FFT_BY_FORMULA, "risk --n 0", "check --claims LICENSE", "papers"]
+)
 def test_what_needs_no_jax_imports_nothing_slow(words):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", COMMAND, *words.split()],

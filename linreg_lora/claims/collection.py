@@ -3,13 +3,14 @@
 Every file has a false-alarm level of its own; that of a run is their sum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from linreg_lora.claims.file import default_path, load_claims
 from linreg_lora.claims.plugins import installed_plugins
 from linreg_lora.claims.schema import ClaimsFile
+from linreg_lora.claims.sources import Paper
 from linreg_lora.errors import InvalidInput
 
 _PAPERS = Path(__file__).with_name("papers")
@@ -71,12 +72,22 @@ def collect_claims(
     merged = ClaimsFile.model_construct(
         schema_version=1,
         family_wise_level=sum(file.family_wise_level for file in files),
+        papers=_each_once(paper for file in files for paper in file.papers),
+        questions=[question for file in files for question in file.questions],
         claims=[claim for file in files for claim in file.claims],
         undecidable=[entry for file in files for entry in file.undecidable],
         slips=[slip for file in files for slip in file.slips],
     )
     merged.mark_shipped(claim_id for file in files for claim_id in file.shipped)
     return Collection(parts, merged)
+
+
+def _each_once(papers: Iterable[Paper]) -> list[Paper]:
+    """The papers by their names; of one that two files have, what the first says of it."""
+    found: dict[str, Paper] = {}
+    for paper in papers:
+        found.setdefault(paper.paper, paper)
+    return list(found.values())
 
 
 def _chosen(claims: Path | str | None, names: Sequence[str], everything: bool) -> dict[str, Path]:

@@ -5,15 +5,17 @@ Names (of predictions, experiments, predicates) are looked up in `registry`. `fi
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, SerializeAsAny, Tag, model_validator
 
 from linreg_lora.claims import registry
+from linreg_lora.claims.contested import Answer, Question, require_questions
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.claims.domains import Domain, case_type, require_growing_sizes
 from linreg_lora.claims.moves import MOVES
-from linreg_lora.claims.vocabulary import Kind, Verdict
+from linreg_lora.claims.sources import Paper, Source, require_listed, with_statuses
+from linreg_lora.claims.vocabulary import Kind, Status, Verdict
 from linreg_lora.errors import InvalidInput
 from linreg_lora.files.models import Integer, Number, Strict
 from linreg_lora.files.problems import Family
@@ -35,24 +37,6 @@ _Setting = Annotated[
 ]
 _Units = Annotated[Integer, Field(ge=1, le=LARGEST_UNITS)]
 _Share = Annotated[Number, Field(ge=0, lt=1)]
-
-
-class Source(Strict):
-    """Where the claim is made. `reading`: the source's text was not at hand, and `note` says what we take it to say.
-
-    `unread`: nor is there a summary, and nothing is said about it; only what is undecidable has such a source.
-    """
-
-    paper: str
-    locator: str
-    status: Literal["printed", "reading", "own", "unread"] = "printed"
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _readings_are_explained(self) -> "Source":
-        if self.status == "reading" and not self.note:
-            raise ValueError("a note that says how the source is read, because its status is reading")
-        return self
 
 
 class Experiment(Strict):
@@ -118,6 +102,7 @@ class Claim(Strict):
     the domain's values only. See `neighbours`.
     `condition` and `outside`: what a statement holds under, and a domain where it is not met and the statement fails.
     `counterexample`: the smallest one found to a statement that fails. `proof`: ids of proofs of the algebra behind it.
+    `contested`: the question that it answers, where sources answer differently.
 
     >>> import linreg_lora as ll
     >>> claim = ll.load_claims().claims[0]
@@ -144,6 +129,7 @@ class Claim(Strict):
     condition: str = ""
     outside: SerializeAsAny[Domain] | None = None
     proof: list[str] = Field(default_factory=list)
+    contested: Answer | None = None
     resolves: Resolves = Field(default_factory=lambda: Resolves())
     assumes: list[str] = Field(default_factory=list)
 
@@ -163,8 +149,13 @@ class Claim(Strict):
             raise ValueError("a counterexample, the smallest one found, for a statement that fails, and only there")
         if self.expected in (Verdict.INCONCLUSIVE, Verdict.UNDECIDABLE):
             raise ValueError("a verdict that evidence can give; what nothing decides here belongs under undecidable")
-        if self.source.status == "unread":
+        if self.source.status is Status.UNREAD:
             raise ValueError("a source that was read; what was not read belongs under undecidable")
+        if self.contested is not None and (self.expected is Verdict.HOLDS) != bool(self.contested.under):
+            raise ValueError(
+                "contested.under, where the answer is right, for a claim that holds, and only there: others say it in "
+                "their condition, correction or counterexample"
+            )
         if not self.rivals and self.correction is None:
             raise ValueError("at least one rival: a plausible wrong prediction that the same data must reject")
 
@@ -247,6 +238,7 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":
+        self.source.require_no_number(self.title, self.statement, self.counterexample, self.condition)
         self._verdict_is_explained()
         self._fits_its_domain()
         self._assumes_what_there_is()
@@ -293,6 +285,14 @@ class Undecidable(Strict):
     source: Source
     statement: str = Field(min_length=1)
     why: str = Field(min_length=1)
+    contested: Answer | None = None
+
+    @model_validator(mode="after")
+    def _is_said_as_it_is_known(self) -> "Undecidable":
+        self.source.require_no_number(self.title, self.statement, self.why)
+        if self.contested is not None and self.contested.under:
+            raise ValueError("contested without under: the reason why is where nothing decides it")
+        return self
 
 
 class Slip(Strict):
@@ -303,9 +303,20 @@ class Slip(Strict):
     correct: str = Field(min_length=1)
     consequence: str = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _was_read(self) -> "Slip":
+        if self.source.status is not Status.READ:
+            raise ValueError(
+                f"a source that was read, where print has a slip, and not one whose status is {self.source.status}"
+            )
+        return self
+
 
 class ClaimsFile(Strict):
     """All claims, and the false-alarm level of a whole run, which theirs must not exceed in sum.
+
+    `papers`: their sources, with the status of each; where it is there, it has every one that is named. `questions`:
+    those that this file asks beside those of the package (`contested`).
 
     >>> import linreg_lora as ll
     >>> file = ll.load_claims()
@@ -315,7 +326,9 @@ class ClaimsFile(Strict):
 
     schema_version: Literal[1]
     family_wise_level: Number = Field(gt=0, le=1e-3)
-    claims: list[Claim] = Field(min_length=1)
+    papers: list[Paper] = Field(default_factory=list)
+    questions: list[Question] = Field(default_factory=list)
+    claims: list[Claim]
     undecidable: list[Undecidable] = Field(default_factory=list)
     slips: list[Slip] = Field(default_factory=list)
     _shipped: frozenset[str] = PrivateAttr(frozenset())
@@ -327,6 +340,20 @@ class ClaimsFile(Strict):
 
     def mark_shipped(self, ids: Iterable[str]) -> None:
         self._shipped = frozenset(ids)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_have_the_status_of_their_paper(cls, content: Any) -> Any:
+        return with_statuses(content)
+
+    @model_validator(mode="after")
+    def _says_something_of_known_papers_and_questions(self) -> "ClaimsFile":
+        if not self.claims and not self.undecidable:
+            raise InvalidInput("claims", "at least 1 item, or something under undecidable", [])
+        require_listed(self.papers, [entry.source for entry in (*self.claims, *self.undecidable, *self.slips)])
+        answers = [entry.contested for entry in (*self.claims, *self.undecidable)]
+        require_questions(self.questions, [answer for answer in answers if answer is not None])
+        return self
 
     @model_validator(mode="after")
     def _corrections_hold_and_reject_what_they_correct(self) -> "ClaimsFile":

@@ -25,6 +25,22 @@ class Verdict(StrEnum):
     UNDECIDABLE = "undecidable-here"
 
 
+class Status(StrEnum):
+    """How the source of a claim is known, from its text to nothing at all."""
+
+    READ = "read"
+    ABSTRACT = "abstract"
+    SUMMARY = "summary"
+    MEMORY = "memory"
+    OWN = "own"
+    UNREAD = "unread"
+
+    @property
+    def is_a_reading(self) -> bool:
+        """Whether what is judged is our reading of a source that was not read in full."""
+        return self in (Status.ABSTRACT, Status.SUMMARY, Status.MEMORY)
+
+
 class Budget(StrEnum):
     """`ci`: the draws that each claim states, enough for its error rates; `thorough`: eight times as many."""
 

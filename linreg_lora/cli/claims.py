@@ -1,4 +1,4 @@
-"""Commands that show claims and help to write them: `claims`, with `show`, `errata`, `vocabulary` and `new`."""
+"""Commands that show claims and help to write them: `claims`, `show`, `errata`, `contested`, `vocabulary`, `new`."""
 
 from typing import Annotated
 
@@ -76,7 +76,7 @@ def claims_show(
 def claims_errata(
     claims: Claims = None, paper: Papers = None, everything: Everything = False, plugin: Plugins = None
 ) -> None:
-    """Print what the papers get wrong, as Markdown: by default the content of docs/errata.md."""
+    """Print what the papers get wrong, as Markdown, a section a paper; with --all the content of docs/errata.md."""
     from linreg_lora.claims.collection import collect_claims
     from linreg_lora.claims.show.errata import markdown
 
@@ -84,6 +84,20 @@ def claims_errata(
     parts, file = collect_claims(claims, papers=paper or [], everything=everything)
     others = [part.name for part in parts] if claims or paper or everything else []
     typer.echo(markdown(file, others), nl=False)
+
+
+@claims_app.command("contested")
+def claims_contested(claims: Claims = None, paper: Papers = None, plugin: Plugins = None) -> None:
+    """Print who answers what to contested questions, and where each is right, as Markdown: docs/contested.md.
+
+    By default of all papers.
+    """
+    from linreg_lora.claims.collection import collect_claims
+    from linreg_lora.claims.show.contested import markdown
+
+    load_plugins(plugin)
+    parts, file = collect_claims(claims, papers=paper or [], everything=claims is None and not paper)
+    typer.echo(markdown(file, [part.name for part in parts]), nl=False)
 
 
 @claims_app.command("vocabulary")

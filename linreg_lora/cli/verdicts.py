@@ -75,6 +75,9 @@ def check(
 @app.command()
 def report(
     out: Annotated[Path, typer.Option(help="HTML page to write; it needs no other file and no network.")],
+    by_paper: Annotated[
+        bool, typer.Option("--by-paper", help="Write a folder of that name: a page a paper, and index.html.")
+    ] = False,
     claims: Claims = None,
     paper: Papers = None,
     everything: Everything = False,
@@ -90,7 +93,7 @@ def report(
 
     load_plugins(plugin)
     as_expected = report_page.write(
-        out, claims, seed, budget, papers=paper or [], everything=everything, workers=workers
+        out, claims, seed, budget, papers=paper or [], everything=everything, by_paper=by_paper, workers=workers
     )
     typer.echo(out)
     if not as_expected:

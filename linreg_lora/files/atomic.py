@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise InvalidInput("out", "a path that can be written", str(path), error.strerror or str(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed to it when the block succeeds and removed when it does not.
+
+    Raises `InvalidInput` where it cannot be written, and where `path` is taken by then.
+    """
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InvalidInput("out", "a path in a folder that can be written", str(path), str(error)) from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    except OSError as error:
+        raise InvalidInput("out", "a path that can be written", str(path), error.strerror or str(error)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

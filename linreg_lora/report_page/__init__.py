@@ -1,4 +1,4 @@
-"""The judged claims as one HTML page that needs no network, no fonts and no other file."""
+"""The judged claims as one HTML page that needs no network, no fonts and no other file; or as a page a paper."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,13 @@ def write(
     *,
     papers: Sequence[str] = (),
     everything: bool = False,
+    by_paper: bool = False,
     workers: int | None = 1,
 ) -> bool:
     """Judge every claim of a file, run every proof, and write the page, or nothing.
 
     `claims`, `papers`, `everything`: which claims, as `collect_claims` has them; default: the package's own.
+    `by_paper`: `out` is a new folder instead, of a page a paper and an index.
 
     `seed`, `budget`: of the draws; `workers`: processes at most, None for one a core. Returns whether every verdict is
     the expected one and no step of a proof fails; the page is written either way. Raises `InvalidInput` for a file that
@@ -28,15 +30,18 @@ def write(
     from linreg_lora.claims.check import check_claims
     from linreg_lora.claims.collection import collect_claims
     from linreg_lora.console import progress
-    from linreg_lora.files.atomic import atomic_path
+    from linreg_lora.files.atomic import atomic_folder, atomic_path
     from linreg_lora.proofs import steps
+    from linreg_lora.report_page.by_paper import render_all
     from linreg_lora.report_page.page import render
 
     collection = collect_claims(claims, papers=papers, everything=everything)
     file, sources = collection.file, {part.path.resolve() for part in collection.parts}
+    if by_paper and (out.exists() or out.is_symlink()):
+        raise InvalidInput("out", "the path of a folder that is not there yet", str(out), "there is something")
     if (out.exists() and not out.is_file()) or out.resolve() in sources:
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
-    with atomic_path(out) as temporary:
+    with atomic_folder(out) if by_paper else atomic_path(out) as temporary:
         with progress("checking", len(file.claims)) as advance:
             judgements = check_claims(file, seed=seed, budget=budget, workers=workers, progress=advance)
         results = []
@@ -44,6 +49,10 @@ def write(
             for proof in steps.ids():
                 results.append(steps.run(steps.find(proof)))
                 advance(1)
-        page = render(file, judgements, results, seed=seed, budget=budget)
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+        if by_paper:
+            for name, page in render_all(file, judgements, results, seed=seed, budget=budget).items():
+                (temporary / name).write_text(page, encoding="utf-8", newline="\n")
+        else:
+            page = render(file, judgements, results, seed=seed, budget=budget)
+            temporary.write_text(page, encoding="utf-8", newline="\n")
     return all(j.as_expected for j in judgements) and all(result.holds for result in results)

@@ -10,13 +10,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import jinja2
 from markupsafe import Markup
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
-from linreg_lora.claims.show import pages, report
+from linreg_lora.claims.show import contested, pages, papers, report
 from linreg_lora.claims.show.errata import with_expected
+from linreg_lora.claims.sources import Paper
 from linreg_lora.claims.vocabulary import Budget, Kind, Verdict
 from linreg_lora.proofs import report as proofs_report
 from linreg_lora.proofs.steps import ProofResult
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 #: A verdict is told by its word, its sign and its colour; what it means stands in the page's legend.
 SIGNS = {
     Verdict.HOLDS: ("✓", "No comparison contradicts it, and the draws would have shown an error of the stated size."),
-    Verdict.HOLDS_WITH_CORRECTION: ("✎", "It fails as printed; the claim that it names holds instead."),
+    Verdict.HOLDS_WITH_CORRECTION: ("✎", "It fails as printed, or as read; the claim that it names holds instead."),
     Verdict.HOLDS_UNDER: ("◐", "It holds under its condition, and fails in every case tested outside of it."),
-    Verdict.FAILS: ("✗", "The evidence is against it."),
+    Verdict.FAILS: ("✗", "The evidence is against it; against our reading, where the source was not read in full."),
     Verdict.INCONCLUSIVE: ("?", "Too few draws to tell it from a rival, or to find an error of the stated size."),
     Verdict.UNDECIDABLE: ("–", "Nothing computed here can decide it."),
 }
@@ -41,23 +43,29 @@ KEYS = {"own": ("●", "claim"), "against": ("✕", "contradicted"), "rival": ("
 
 
 def render(
-    file: ClaimsFile, judgements: "Sequence[Judgement]", proofs: Sequence[ProofResult], *, seed: int, budget: Budget
+    file: ClaimsFile,
+    judgements: "Sequence[Judgement]",
+    proofs: Sequence[ProofResult],
+    *,
+    seed: int,
+    budget: Budget,
+    paper: Paper | None = None,
 ) -> str:
     """The page, of the judgements of all claims of a file, in its order, and of results of proofs.
 
-    `proofs` has at least those that the claims name; `seed` and `budget` are those of the judgements. The times that
-    judging took are not in it.
+    `proofs` has at least those that the claims name; `seed` and `budget` are those of the judgements; `paper`: what the
+    page is about, where it is one of several beside an index (`by_paper`). The times that judging took are not in it.
     """
-    style, script = _text("page.css"), _text("page.js")
+    style, script = text("page.css"), text("page.js")
     counts = Counter([*(j.verdict for j in judgements), *(Verdict.UNDECIDABLE for _ in file.undecidable)])
     steps = Counter(step.verdict for proof in proofs for step in proof.steps)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_text("page.html")).render(
+    return environment.from_string(text("page.html")).render(
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
+        policy=policy(style, script),
         cards=[_card(judgement) for judgement in judgements],
         undecidable=[_undecidable(entry) for entry in file.undecidable],
         corrected=[(claim, _statement(claim)) for claim in with_expected(file, Verdict.HOLDS_WITH_CORRECTION)],
@@ -71,6 +79,12 @@ def render(
         keys=KEYS,
         counts=counts,
         papers=_sources(file),
+        paper=paper,
+        title="LoRA against full fine-tuning: the claims, checked" if paper is None else papers.title_of(paper),
+        known="" if paper is None else papers.known(paper),
+        glance=_glance(file, judgements),
+        contested=_contested(file),
+        contested_head=contested.HEAD,
         kinds=[kind for kind in Kind if any(claim.kind is kind for claim in file.claims)],
         as_expected=sum(j.as_expected for j in judgements),
         rejected=sum(r.rejected for j in judgements for r in j.rivals),
@@ -80,6 +94,22 @@ def render(
         budget=budget,
         versions=versions(),
     )  # fmt: skip
+
+
+def _glance(file: ClaimsFile, judgements: "Sequence[Judgement]") -> tuple[list[str], list[list[Any]]]:
+    """The table of papers; a paper's name filters the claims of the page by it."""
+    head, rows = papers.glance(file, {j.claim.id: j.verdict for j in judgements})
+    link = Markup('<a href="#source={}">{}</a>')
+    return head, [[link.format(quote_plus(name), name), *rest] for name, *rest in rows]
+
+
+def _contested(file: ClaimsFile) -> list[tuple[str, list[list[Any]]]]:
+    """The questions that the claims of the page answer; the id of a claim leads to it."""
+    link = Markup('<a href="#claim-{0}"><code>{0}</code></a>')
+    return [
+        (asks, [[*rest, link.format(claim)] for *rest, claim in rows])
+        for asks, rows in contested.tables(file).items()
+    ]  # fmt: skip
 
 
 def _card(judgement: "Judgement") -> dict[str, Any]:
@@ -92,6 +122,7 @@ def _card(judgement: "Judgement") -> dict[str, Any]:
         tables.append(("Rivals, which the same draws must reject", *pages.rivals(judgement)))
     return _common(claim) | {
         "verdict": judgement.verdict,
+        "shown": report.shown(judgement.verdict, claim.source),
         "expected": claim.expected,
         "as_expected": judgement.as_expected,
         "reason": judgement.reason,
@@ -109,7 +140,13 @@ def _card(judgement: "Judgement") -> dict[str, Any]:
 
 
 def _undecidable(entry: Undecidable) -> dict[str, Any]:
-    return _common(entry) | {"verdict": Verdict.UNDECIDABLE, "kind": "", "why": entry.why, "slack": None}
+    return _common(entry) | {
+        "verdict": Verdict.UNDECIDABLE,
+        "shown": str(Verdict.UNDECIDABLE),
+        "kind": "",
+        "why": entry.why,
+        "slack": None,
+    }
 
 
 def _common(claim: Claim | Undecidable) -> dict[str, Any]:
@@ -158,7 +195,7 @@ def _sources(file: ClaimsFile) -> list[str]:
     return list(dict.fromkeys(claim.source.paper for claim in (*file.claims, *file.undecidable)))
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     style_hash, script_hash = (f"'sha256-{value}'" for value in hashes)
     return (
@@ -167,5 +204,5 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     return importlib.resources.files("linreg_lora.report_page").joinpath(name).read_text(encoding="utf-8")

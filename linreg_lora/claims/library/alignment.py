@@ -66,3 +66,10 @@ def input_rise_gain(problem: Problem, trials: int, seed: int, *, rank: float, al
     kept = _norms(start + experiments._lora_updates(problem, x, y, int(rank))) ** 2
     context = {"fft": full, "rank": np.asarray(int(rank)), "start": np.sum(start**2, keepdims=True).ravel()}
     return Sample((kept - full)[:, None], context)
+
+
+@register_experiment("input-rise-loss")
+def input_rise_loss(problem: Problem, trials: int, seed: int, *, rank: float, alignment: float) -> Sample:
+    """||A0 + D_FFT||_F^2 - ||A0 + D_r||_F^2: how much more LoRA's loss rises under input noise, if negative."""
+    sample = input_rise_gain(problem, trials, seed, rank=rank, alignment=alignment)
+    return Sample(-sample.statistic, sample.context)

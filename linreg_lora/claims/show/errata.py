@@ -1,46 +1,53 @@
-"""Errata of the papers, as Markdown, from the claims file."""
+"""Errata of the papers, as Markdown, from claims files: a section a paper."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable, Verdict
-from linreg_lora.claims.show.report import source_line
+from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable
+from linreg_lora.claims.show.papers import known, papers_of, title_of
+from linreg_lora.claims.show.report import shown, source_line
+from linreg_lora.claims.vocabulary import Verdict
 
 _INTRODUCTION = """\
 # Errata
 
-Written by `linreg-lora claims errata` from [paper_claims.yaml](../paper_claims.yaml), whose claims `linreg-lora check`
-tests; `linreg-lora claims show ID` prints the evidence for each.
+Written by `linreg-lora claims errata` from the claims of {files}.
+`linreg-lora check` tests them; `linreg-lora claims show ID` prints the evidence for each.
 
-None of this sinks a theorem. The slips are in constants that the statements leave open ("up to constants"), in
-assumptions that the proofs use without a word, and in print. We list them because whoever computes with the formulas
-needs the right ones. Of the papers marked "as read" only summaries were at hand: what fails there is the statement as
-given here."""
+Slips are mostly in constants that statements leave open ("up to constants"), in assumptions that proofs use without a
+word, and in print. We list them because whoever computes with the formulas needs the right ones. Every source says how
+it is known. Of one that was not read in full nothing is said but of our reading: "this reading fails"."""
 
-
-_INTRODUCTION_OF_OTHERS = """\
-# Errata
-
-Written by `linreg-lora claims errata` from the claims of {names}."""
+_OWN_FILE = "[paper_claims.yaml](../paper_claims.yaml)"
 
 
 def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
-    """The whole document: corrections, conditions, slips of print, and what could not be decided.
+    """The whole document: of each paper corrections, what fails, conditions, slips of print, and what is undecidable.
 
     `names`: of the files, where it is not `paper_claims.yaml` alone.
     """
+    files = ", ".join(_OWN_FILE if name == "paper_claims.yaml" else name for name in names) or _OWN_FILE
     by_id = {claim.id: claim for claim in file.claims}
-    corrected, failed, conditional = (
-        with_expected(file, verdict) for verdict in (Verdict.HOLDS_WITH_CORRECTION, Verdict.FAILS, Verdict.HOLDS_UNDER)
-    )
-    parts = [
-        _INTRODUCTION_OF_OTHERS.format(names=", ".join(names)) if names else _INTRODUCTION,
-        *_section("Statements with a correction", (_corrected(claim, by_id) for claim in corrected)),
-        *_section("Statements that fail", (_failed(claim) for claim in failed)),
-        *_section("Statements that hold under a condition", (_conditional(claim) for claim in conditional)),
-        *_section("Slips without consequence for the results", [_slips(file.slips)] if file.slips else []),
-        *_section("What linear regression cannot decide", (_undecidable(entry) for entry in file.undecidable)),
-    ]
+    parts = [_INTRODUCTION.format(files=files)]
+    for paper in papers_of(file):
+        sections = list(_sections(file, paper.paper, by_id))
+        if sections:
+            parts += [f"## {title_of(paper)}", known(paper), *sections]
     return "\n\n".join(parts) + "\n"
+
+
+def _sections(file: ClaimsFile, paper: str, by_id: dict[str, Claim]) -> Iterable[str]:
+    """What there is to say of one paper."""
+    corrected, failed, conditional = (
+        [claim for claim in with_expected(file, verdict) if claim.source.paper == paper]
+        for verdict in (Verdict.HOLDS_WITH_CORRECTION, Verdict.FAILS, Verdict.HOLDS_UNDER)
+    )
+    slips = [slip for slip in file.slips if slip.source.paper == paper]
+    undecidable = [entry for entry in file.undecidable if entry.source.paper == paper]
+    yield from _section("Statements with a correction", [_corrected(claim, by_id) for claim in corrected])
+    yield from _section("Statements that fail", [_failed(claim) for claim in failed])
+    yield from _section("Statements that hold under a condition", [_conditional(claim) for claim in conditional])
+    yield from _section("Slips without consequence for the results", [_slips(slips)] if slips else [])
+    yield from _section("What linear regression cannot decide", [_undecidable(entry) for entry in undecidable])
 
 
 def with_expected(file: ClaimsFile, verdict: Verdict) -> list[Claim]:
@@ -48,14 +55,13 @@ def with_expected(file: ClaimsFile, verdict: Verdict) -> list[Claim]:
     return [claim for claim in file.claims if claim.expected is verdict]
 
 
-def _section(title: str, entries: Iterator[str] | list[str]) -> list[str]:
-    listed = list(entries)
-    return [f"## {title}", *listed] if listed else []
+def _section(title: str, entries: list[str]) -> list[str]:
+    return [f"### {title}", *entries] if entries else []
 
 
 def _corrected(claim: Claim, by_id: dict[str, Claim]) -> str:
     correction = by_id[claim.correction or ""]
-    given = "As read" if claim.source.status == "reading" else "As printed"
+    given = "As read" if claim.source.status.is_a_reading else "As printed"
     return "\n\n".join(
         [
             *_head(claim),
@@ -69,7 +75,8 @@ def _corrected(claim: Claim, by_id: dict[str, Claim]) -> str:
 
 def _failed(claim: Claim) -> str:
     counterexample = f"Counterexample: {claim.counterexample}."
-    return "\n\n".join([*_head(claim), _math(claim.statement), counterexample, *_tail(claim)])
+    reading = [f"{shown(claim.expected, claim.source).capitalize()}."] if claim.source.status.is_a_reading else []
+    return "\n\n".join([*_head(claim), _math(claim.statement), *reading, counterexample, *_tail(claim)])
 
 
 def _conditional(claim: Claim) -> str:
@@ -79,11 +86,12 @@ def _conditional(claim: Claim) -> str:
 
 
 def _undecidable(entry: Undecidable) -> str:
-    return "\n\n".join([*_head(entry), entry.why])
+    note = [entry.source.note] if entry.source.note else []
+    return "\n\n".join([*_head(entry), entry.why, *note])
 
 
 def _head(claim: Claim | Undecidable) -> list[str]:
-    return [f"### {claim.title}", f"{source_line(claim.source)}, `{claim.id}`."]
+    return [f"#### {claim.title}", f"{source_line(claim.source)}, `{claim.id}`."]
 
 
 def _tail(claim: Claim) -> list[str]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from linreg_lora.claims.schema import Claim, ClaimsFile, Kind, Undecidable, Verdict
+from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
 from linreg_lora.claims.show.report import percentage, probability, source_line, styled
+from linreg_lora.claims.sources import Source
+from linreg_lora.claims.vocabulary import Kind, Verdict
 
 if TYPE_CHECKING:
     from linreg_lora.claims.judge import Comparison, Judgement
@@ -13,12 +15,20 @@ if TYPE_CHECKING:
 def matching(
     file: ClaimsFile, verdict: Verdict | None, source: str | None, kind: Kind | None
 ) -> list[Claim | Undecidable]:
-    """The claims with this expected verdict and kind, and `source` somewhere in their source; None matches all."""
+    """The claims with this expected verdict and kind, and `source` somewhere in their source; None matches all.
+
+    A source has the title and the authors that the file gives its paper, too.
+    """
+    more = {paper.paper: f"{paper.title} {paper.authors}" for paper in file.papers}
+
+    def words(of: Source) -> str:
+        return f"{of.paper} {of.locator} {more.get(of.paper, '')}".casefold()
+
     return [
         claim
         for claim in (*file.claims, *file.undecidable)
         if (verdict is None or expected(claim) is verdict)
-        and (source is None or source.casefold() in f"{claim.source.paper} {claim.source.locator}".casefold())
+        and (source is None or source.casefold() in words(claim.source))
         and (kind is None or (isinstance(claim, Claim) and claim.kind is kind))
     ]
 
@@ -39,7 +49,7 @@ def listing(claims: list[Claim | Undecidable]) -> Any:
     for claim in claims:
         kind = claim.kind if isinstance(claim, Claim) else ""
         row = (claim.id, claim.title, source_line(claim.source), kind)
-        table.add_row(*map(Text, row), styled(expected(claim)))
+        table.add_row(*map(Text, row), styled(expected(claim), claim.source))
     return table
 
 
@@ -48,6 +58,7 @@ def to_records(claims: list[Claim | Undecidable]) -> list[dict[str, Any]]:
     records = []
     for claim in claims:
         record = {**claim.model_dump(mode="json", exclude_defaults=True), "expected": expected(claim)}
+        record["source"]["status"] = claim.source.status
         for domain in (record.get("domain", {}), record.get("outside", {})):
             if "exponent" in domain.get("spectrum", {}):
                 domain["spectrum"]["rate"] = domain["spectrum"]["exponent"]
@@ -80,7 +91,9 @@ def claim_page(claim: Claim | Undecidable, judgement: "Judgement | None") -> Ite
     if judgement is not None:
         reason = f" ({judgement.reason})" if judgement.reason else ""
         looks = f", after {judgement.looks} looks" if judgement.looks > 1 else ""
-        yield Text.assemble("verdict: ", styled(judgement.verdict), f"{reason}{looks}, expected {claim.expected}\n")
+        yield Text.assemble(
+            "verdict: ", styled(judgement.verdict, claim.source), f"{reason}{looks}, expected {claim.expected}\n"
+        )
         yield _evidence(judgement.claim, "Evidence", judgement.comparisons)
         if judgement.outside:
             yield _evidence(judgement.claim, "Evidence outside of the condition", judgement.outside)

@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from linreg_lora.claims.schema import Kind, Source, Verdict
+from linreg_lora.claims.sources import Source
+from linreg_lora.claims.vocabulary import Kind, Status, Verdict
 
 if TYPE_CHECKING:
     from linreg_lora.claims.collection import Part
@@ -19,6 +20,17 @@ _STYLE = {
     Verdict.FAILS: "bold red",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.UNDECIDABLE: "dim",
+}
+
+
+#: How a source is known, behind its name.
+_KNOWN = {
+    Status.READ: "",
+    Status.ABSTRACT: " (as read in the abstract)",
+    Status.SUMMARY: " (as read in a summary)",
+    Status.MEMORY: " (is said to claim, from memory)",
+    Status.OWN: " (ours)",
+    Status.UNREAD: " (not at hand)",
 }
 
 
@@ -40,7 +52,9 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
         out.add_column(name, justify="right")
     for j in judgements:
         rejected = sum(rival.rejected for rival in j.rivals)
-        verdict = j.verdict if j.as_expected else f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
+        verdict = shown(j.verdict, j.claim.source)
+        if not j.as_expected:
+            verdict += f", expected {j.claim.expected}: {j.reason}"
         if loose := looseness(j):
             verdict += f", {loose}"
         out.add_row(
@@ -149,6 +163,7 @@ def _claim(j: "Judgement") -> dict[str, Any]:
         "statement": claim.statement,
         "kind": claim.kind,
         "verdict": j.verdict,
+        "verdict_shown": shown(j.verdict, claim.source),
         "expected": claim.expected,
         "reason": j.reason,
         "evidence": [_comparison(c) for c in j.comparisons],
@@ -188,17 +203,21 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def styled(verdict: Verdict) -> Any:
-    """A verdict in its colour."""
+def styled(verdict: Verdict, source: Source | None = None) -> Any:
+    """A verdict in its colour; that of a claim as `shown`."""
     from rich.text import Text
 
-    return Text(verdict, _STYLE[verdict])
+    return Text(str(verdict) if source is None else shown(verdict, source), _STYLE[verdict])
+
+
+def shown(verdict: Verdict, source: Source) -> str:
+    """A verdict as readers see it: what fails of a source that was not read in full is our reading of it."""
+    return "this reading fails" if verdict is Verdict.FAILS and source.status.is_a_reading else str(verdict)
 
 
 def source_line(source: Source) -> str:
-    """Paper and locator, and whether it is read or our own."""
-    how = {"printed": "", "reading": " (as read)", "own": " (ours)", "unread": " (not at hand)"}[source.status]
-    return f"{source.paper.removeprefix('arXiv ')} {source.locator}{how}"
+    """Paper and locator, and how they are known."""
+    return f"{source.paper.removeprefix('arXiv ')} {source.locator}{_KNOWN[source.status]}"
 
 
 def worst(j: "Judgement") -> str:

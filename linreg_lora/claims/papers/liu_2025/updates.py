@@ -60,3 +60,9 @@ def input_rise_gain_share(problem: Problem, sample: Sample) -> np.ndarray:
     """LoRA is taken to cause r / min(n, dx, dy) of what FFT adds to the pretrained model's rise."""
     share = float(sample.context["rank"]) / problem.max_rank
     return (1 - share) * (sample.context["start"] - sample.context["fft"])
+
+
+@register_prediction("input-rise-loss.whole-rise")
+def whole_rise(problem: Problem, sample: Sample) -> np.ndarray:
+    """All that full fine-tuning adds to the energy of A0, on the same draws."""
+    return np.mean(sample.context["fft"]) - sample.context["start"]

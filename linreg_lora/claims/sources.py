@@ -1,0 +1,122 @@
+"""Where claims are made, and how that is known: no reader can take what was remembered for what was read.
+
+    read       its text was at hand: what the claim quotes is printed there
+    abstract   of its text, the abstract or the introduction was
+    summary    somebody else's summary was
+    memory     nothing was: it `is said to claim` this, and no number of a theorem is trusted
+    own        it is ours, or what a source's statement turns into in this model
+    unread     nothing is said about it; only what is undecidable has such a source
+
+A claims file states the status of each of its papers once, under `papers`; a claim's own `status` takes precedence.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from linreg_lora.claims.vocabulary import Status
+from linreg_lora.errors import InvalidInput
+from linreg_lora.files.models import Integer, Strict
+
+#: What older files say: the text was at hand, or it was not and a note says how it is read.
+_OLDER_WORDS = {"printed": Status.READ, "reading": Status.SUMMARY}
+_KINDS = (
+    "theorem thm proposition prop lemma corollary cor equation eqn eq definition assumption claim remark algorithm "
+    "section sec figure fig table appendix"
+)
+_NUMBERED = re.compile(
+    rf"(?:\b(?i:{'|'.join(_KINDS.split())})s?\.?[\s~]*|§\s*)\(?(?:(?:[A-Z]\.?)?\d|[A-Z]\b|[IVXLC]+\b)[\w.]*"
+)
+
+
+def _current_word(status: Any) -> Any:
+    return _OLDER_WORDS.get(status, status) if isinstance(status, str) else status
+
+
+_Known = Annotated[Status, BeforeValidator(_current_word)]
+
+
+class Source(Strict):
+    """Where a claim is made. `note`: what we take the source to say; needed where its text was not at hand.
+
+    `status` is that of the paper among the file's `papers`; without these, and without one of its own, `read`. Older
+    files say `printed` for read and `reading` for summary.
+    """
+
+    paper: str
+    locator: str
+    status: _Known = Status.READ
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _readings_are_explained(self) -> "Source":
+        if self.status.is_a_reading and not self.note:
+            raise ValueError(f"a note that says how the source is read, because its status is {self.status}")
+        return self
+
+    def require_no_number(self, *texts: str) -> None:
+        """Refuse the number of a theorem, of an equation or of a section where the source is known from memory."""
+        if self.status is not Status.MEMORY:
+            return
+        for text in (self.locator, self.note, *texts):
+            if found := _NUMBERED.search(text):
+                remedy = "say in words what the statement is about"
+                raise InvalidInput("source", "no numbers of statements known from memory", found[0], remedy)
+
+
+class Paper(Strict):
+    """A source of a claims file, by the name that its claims give it, and how it is known. `note`: says more of that.
+
+    >>> import linreg_lora as ll
+    >>> [f"{paper.paper}: {paper.status}" for paper in ll.load_claims().papers[:2]]
+    ['arXiv 2605.19018: read', 'arXiv 2505.22355: summary']
+    """
+
+    paper: str = Field(min_length=1)
+    title: str = ""
+    authors: str = ""
+    year: Integer | None = Field(default=None, ge=1600, le=2200)
+    status: _Known
+    note: str = ""
+
+
+def with_statuses(content: Any) -> Any:
+    """The content of a claims file, in which every source that states no status has that of its paper.
+
+    What is no claims file is returned as it is, to be refused where it is read.
+    """
+    if not isinstance(content, Mapping) or not isinstance(content.get("papers"), list):
+        return content
+    statuses = {
+        str(paper.get("paper")): paper["status"]
+        for paper in content["papers"]
+        if isinstance(paper, Mapping) and "status" in paper
+    }
+    filled = {
+        name: [_with_status(entry, statuses) for entry in content[name]]
+        for name in ("claims", "undecidable", "slips")
+        if isinstance(content.get(name), list)
+    }
+    return {**content, **filled}
+
+
+def _with_status(entry: Any, statuses: Mapping[str, Any]) -> Any:
+    source = entry.get("source") if isinstance(entry, Mapping) else None
+    if not isinstance(source, Mapping) or "status" in source or str(source.get("paper")) not in statuses:
+        return entry
+    return {**entry, "source": {**source, "status": statuses[str(source["paper"])]}}
+
+
+def require_listed(papers: Iterable[Paper], sources: Iterable[Source]) -> None:
+    """Refuse papers that are listed twice, and sources whose paper is not listed, unless none is."""
+    listed = [paper.paper for paper in papers]
+    if not listed:
+        return
+    for name in listed:
+        if listed.count(name) > 1:
+            raise InvalidInput("papers", "each paper once", f"{name} twice")
+    for name in dict.fromkeys(source.paper for source in sources):
+        if name not in listed:
+            raise InvalidInput("papers", f"every paper that a source names, so also {name}", ", ".join(listed))

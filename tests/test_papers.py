@@ -1,0 +1,131 @@
+"""`linreg-lora papers` and docs/contested.md: numbers counted by hand, verdicts of a run, what is refused."""
+
+import json
+from collections import Counter
+
+import pytest
+from test_claims_schema import document
+
+from linreg_lora.claims.collection import collect_claims
+from linreg_lora.claims.contested import own_questions
+from linreg_lora.claims.file import default_path, parse_claims
+from linreg_lora.claims.show import contested, papers
+
+UNREAD = {"paper": "Doe 2020", "locator": "on ranks", "status": "memory", "note": "It is said to claim this."}
+
+
+def three_claims():
+    """Two sources: one read, of which one claim is ours, and one remembered, of which one statement fails."""
+    content = document(contested={"question": "surplus-rank", "answer": "no | never", "under": "always"})
+    first = content["claims"][0]
+    own = {**first, "id": "own", "source": {**first["source"], "status": "own"}, "false_alarm": 1e-8}
+    own["contested"] = {"question": "who", "answer": "we", "under": "here"}
+    wrong = {**own, "id": "wrong", "source": UNREAD, "expected": "fails", "counterexample": "n = 2"}
+    wrong["contested"] = {"question": "surplus-rank", "answer": "yes"}
+    content["claims"] += [own, wrong]
+    content["undecidable"] = [
+        {"id": "u", "title": "Depth", "statement": "s", "why": "No depth here.", "source": UNREAD}
+    ]
+    content["undecidable"][0]["contested"] = {"question": "surplus-rank", "answer": "at depth"}
+    content["questions"] = [{"id": "who", "asks": "Who is right?"}]
+    content["papers"] = [
+        {"paper": "arXiv 2605.19018", "authors": "Z", "year": 2026, "title": "T", "status": "read"},
+        {"paper": "Doe 2020", "status": "memory"},
+    ]
+    return content
+
+
+def test_verdicts_are_counted_by_paper_and_status():
+    first, second = papers.to_records(parse_claims(three_claims()), {})
+    assert (first["paper"], first["title"], first["status"]) == ("arXiv 2605.19018", "T", "read")
+    assert [(row["status"], row["holds"], row["fails"]) for row in first["verdicts"]] == [("read", 1, 0), ("own", 1, 0)]
+    (row,) = second["verdicts"]
+    assert (row["status"], row["fails"], row["undecidable-here"], row["holds"]) == ("memory", 1, 1, 0)
+    assert second["claims"][0]["verdict_shown"] == "this reading fails"
+    assert second["undecidable"] == [{"id": "u", "title": "Depth", "status": "memory", "why": "No depth here."}]
+    assert "nothing of it was at hand" in second["known"]
+    assert (first["questions"], second["questions"]) == (["surplus-rank", "who"], ["surplus-rank"])
+
+
+def test_every_statement_of_the_package_is_counted_once(run):
+    file = collect_claims(everything=True).file
+    code, out, err = run("papers", "--format", "json")
+    assert (code, err) == (0, "")
+    records = json.loads(out)["papers"]
+    found = Counter(
+        {v: sum(row[v] for r in records for row in r["verdicts"]) for v in records[0]["verdicts"][0] if v != "status"}
+    )
+    assert +found == Counter(str(c.expected) for c in file.claims) + Counter(
+        {"undecidable-here": len(file.undecidable)}
+    )
+    assert len(records) == len({entry.source.paper for entry in (*file.claims, *file.undecidable)})
+
+
+def test_verdicts_of_a_run_are_shown_and_an_unexpected_one_exits_with_1(run, tmp_path):
+    path = tmp_path / "check.json"
+    claims = [{"id": "lemma2-square", "verdict": "holds"}, {"id": "pissa-ends-better", "verdict": "holds"}]
+    path.write_text(json.dumps({"claims": claims[:1]}))
+    code, out, _ = run("papers", "--checked", str(path))
+    assert code == 0
+    assert "1 of 1" in out
+    path.write_text(json.dumps({"claims": claims}))
+    code, out, _ = run("papers", "--checked", str(path), "--format", "json")
+    (record,) = [r for r in json.loads(out)["papers"] if r["paper"] == "arXiv 2404.02948"]
+    assert (code, record["as_expected"], record["checked"], record["verdicts"][0]["holds"]) == (1, False, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"claims": [{"id": "x", "verdict": "maybe"}]}', "[" * 100_000, "\x00"]
+)
+def test_a_file_that_is_no_run_is_refused(run, tmp_path, text):
+    path = tmp_path / "check.json"
+    path.write_text(text)
+    code, out, err = run("papers", "--checked", str(path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "checked: expected what `linreg-lora check --format json` writes" in err
+    assert run("papers", "--checked", str(tmp_path / "none.json"))[0] == 2
+
+
+# -- contested questions --------------------------------------------------------------------------------------------
+
+
+def test_answers_to_a_question_stand_side_by_side_with_where_each_is_right():
+    text = contested.markdown(parse_claims(three_claims()), ["mine.yaml"])
+    asks = {question.id: question.asks for question in own_questions()}
+    section = text.split(f"## {asks['surplus-rank']}")[1].split("##")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.strip().splitlines()[2:]]
+    assert rows == [
+        ["Z 2026, 2605.19018", "read", "no \\| never", "holds", "always", "`example`"],
+        ["Doe 2020", "memory", "yes", "this reading fails", "not at n = 2", "`wrong`"],
+        ["Doe 2020", "memory", "at depth", "undecidable-here", "No depth here.", "`u`"],
+    ]
+    assert "| ours, on 2605.19018 | own | we | holds | here | `own` |" in text.split("## Who is right?")[1]
+    left = text.split("## Not judged yet")[1]
+    assert f"- {asks['intruders']}" in left
+    assert asks["surplus-rank"] not in left
+
+
+def test_a_question_has_one_id():
+    content = three_claims()
+    content["questions"] *= 2
+    with pytest.raises(ValueError, match="questions: expected ids of their own, received who; it is asked already"):
+        parse_claims(content)
+    content["questions"] = [{"id": "surplus-rank", "asks": "Again?"}]
+    with pytest.raises(ValueError, match="received surplus-rank"):
+        parse_claims(content)
+
+
+def test_the_contested_questions_in_docs_are_those_of_the_claims(run):
+    code, out, _ = run("claims", "contested")
+    assert code == 0
+    assert out == (default_path().parent / "docs" / "contested.md").read_text()
+
+
+def test_a_file_may_be_about_what_is_undecidable_alone(run, tmp_path):
+    content = three_claims() | {"claims": []}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(content))
+    code, out, err = run("check", "--claims", str(path))
+    assert (code, err) == (0, "")
+    assert "0 of 0 claims as expected" in out
+    assert "No depth here." in run("papers", "--claims", str(path))[1]
