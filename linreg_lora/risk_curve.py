@@ -1,7 +1,8 @@
 """Risk against rank, with FFT beside it: what theory and simulation both return."""
 
+import contextlib
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -9,7 +10,29 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
 ComputedBy = Literal["monte-carlo", "theory"]
+
+#: Fields with one number a rank, in the order of exports.
+_BY_RANK = ("risk", "stderr", "difference", "difference_stderr", "flagged", "ridge")
+_WHOLE = ("fft_risk", "fft_stderr", "fft_flagged", "fft_ridge")
+_MEANINGS = {
+    "risk": "expected excess risk of LoRA",
+    "stderr": "its standard error",
+    "difference": "expected excess risk of LoRA minus that of FFT",
+    "difference_stderr": "its standard error",
+    "flagged": "whether the risk may be off by more than 1 %",
+    "ridge": "the best ridge of the rank",
+    "fft_risk": "expected excess risk of FFT",
+    "fft_stderr": "its standard error",
+    "fft_flagged": "whether FFT's risk may be off by more than 1 %",
+    "fft_ridge": "the best ridge of FFT",
+}
+_UNITLESS = ("flagged", "fft_flagged", "ridge", "fft_ridge")
 
 
 class RankRisk(NamedTuple):
@@ -24,7 +47,7 @@ class RankRisk(NamedTuple):
     ridge: float | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class RiskCurve:
     """Expected excess risk of LoRA at each rank, and of FFT on the same problem.
 
@@ -52,6 +75,8 @@ class RiskCurve:
     >>> curve = ll.expected_risk(problem)
     >>> f"rank {curve.best_rank}: {curve.at_rank(curve.best_rank).risk:.3f}, FFT: {curve.fft_risk:.3f}"
     'rank 2: 3.263, FFT: 13.714'
+    >>> curve
+    RiskCurve(theory, n=60, dx=24, dy=20; 21 ranks, best 2: 3.263; FFT 13.71)
     """
 
     problem: Problem
@@ -73,6 +98,91 @@ class RiskCurve:
     fft_formula: str = ""
     ridge: Float[np.ndarray, "k"] | None = None
     fft_ridge: float | None = None
+
+    def __repr__(self) -> str:
+        problem, best = self.problem, "no best"
+        with contextlib.suppress(InvalidInput, NumericalFailure):
+            best = f"best {self.best_rank}: {self.at_rank(self.best_rank).risk:.4g}"
+        sizes = f"n={problem.n}, dx={problem.dx}, dy={problem.dy}"
+        ranks = "1 rank" if len(self.ranks) == 1 else f"{len(self.ranks)} ranks"
+        return f"RiskCurve({self.computed_by}, {sizes}; {ranks}, {best}; FFT {self.fft_risk:.4g})"
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row a rank, columns as the fields that are known; what is of the whole curve in `attrs`.
+
+        >>> import linreg_lora as ll
+        >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+        >>> table = ll.expected_risk(problem, [1, 2]).to_dataframe()
+        >>> table.risk.round(3).to_dict(), round(table.attrs["fft_risk"], 3)
+        ({1: 6.265, 2: 3.263}, 13.714)
+        """
+        import pandas as pd
+
+        columns = {name: values for name in _BY_RANK if (values := getattr(self, name)) is not None}
+        table = pd.DataFrame(columns, index=pd.Index(self.ranks, name="rank"))
+        table.attrs = self._said()
+        return table
+
+    def to_xarray(self) -> "xr.Dataset":
+        """The curve over `rank`, FFT's numbers beside it, and what else is of the whole curve in its attributes.
+
+        >>> import linreg_lora as ll
+        >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+        >>> dataset = ll.expected_risk(problem, [1, 2]).to_xarray()
+        >>> dataset.risk.dims, float(dataset.risk.sel(rank=2).round(3)), dataset.attrs["computed_by"]
+        (('rank',), 3.263, 'theory')
+        """
+        import xarray as xr
+
+        def described(name: str) -> dict[str, str]:
+            units = "1" if name in _UNITLESS else "squared units of y"
+            return {"long_name": _MEANINGS[name], "units": units}
+
+        by_rank = {name: ("rank", getattr(self, name), described(name)) for name in _BY_RANK}
+        whole = {name: ((), getattr(self, name), described(name)) for name in _WHOLE}
+        variables = {name: found for name, found in {**by_rank, **whole}.items() if found[1] is not None}
+        attributes = {name: value for name, value in self._said().items() if name not in _WHOLE}
+        ranks = {"rank": ("rank", self.ranks, {"long_name": "LoRA rank", "units": "1"})}
+        return xr.Dataset(variables, ranks, attributes)
+
+    def plot(self, axes: "Axes | None" = None, **line: Any) -> "Axes":
+        """Draw risk against rank and FFT as a dashed line: theory as a line, simulation as points with error bars.
+
+        `axes`: Matplotlib's, or None for those of a new figure; `line`: how LoRA looks, as for `Axes.errorbar`. Bars
+        are two standard errors; risks that may be off by more than 1 % are drawn as open circles.
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots(layout="constrained")[1]
+        bars = None if self.stderr is None else 2 * self.stderr
+        style = {"linestyle": "-" if bars is None else "none", "marker": "o", "markersize": 4, "capsize": 2}
+        drawn = axes.errorbar(
+            self.ranks, self.risk, bars, **{**style, "label": f"LoRA ({self.computed_by})", **line}
+        ).lines[0]
+        if self.flagged is not None and np.any(self.flagged):
+            doubted = self.ranks[self.flagged], self.risk[self.flagged]
+            look = {"color": drawn.get_color(), "markerfacecolor": "white", "linestyle": "none", "zorder": 3}
+            axes.plot(*doubted, marker="o", markersize=4, label="may be off by more than 1 %", **look)
+        if np.isfinite(self.fft_risk):
+            axes.axhline(self.fft_risk, color="0.3", linestyle="--", linewidth=1, label=f"FFT ({self.computed_by})")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("rank r")
+        axes.set_ylabel("expected excess risk")
+        axes.legend()
+        return axes
+
+    def _said(self) -> dict[str, Any]:
+        """What is of the whole curve, as numbers and text."""
+        problem = self.problem
+        known = {name: getattr(self, name) for name in (*_WHOLE, "trials", "seed")}
+        return {
+            **{"computed_by": self.computed_by, "n": problem.n, "dx": problem.dx, "dy": problem.dy},
+            **{name: value for name, value in known.items() if value is not None},
+            **{"formula": self.formula, "fft_formula": self.fft_formula, "moments": self.moments.value},
+            "notes": "; ".join(self.notes),
+            "problem_sha256": problem.fingerprint,
+        }
 
     @property
     def best_rank(self) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from refusals import refused
 from ruamel.yaml import YAML
 
-from linreg_lora import spectra
+from linreg_lora import expected_risk, spectra
 from linreg_lora.claims.cases import cases
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.errors import InvalidInput, OldName
@@ -110,6 +110,59 @@ def test_rules_of_an_axis(rule, values):
 def test_rules_of_integer_axes_are_rounded_to_distinct_integers():
     assert parse_sweep(changed(["axes", "n"], {"log": [10, 14, 9]})).grid_axes["n"] == [10, 11, 12, 13, 14]
     assert parse_sweep(changed(["ranks"], {"range": [0, 4, 2]})).rank_values == [0, 2, 4]
+
+
+def test_whole_numbers_may_be_written_as_powers_of_ten():
+    config = parse_sweep(changed(["trials"], 1e3) | {"ranks": [0.0, 2e0], "seed": 1e2})
+    assert (config.trials, config.seed, config.rank_values) == (1000, 100, [0, 2])
+    assert config == parse_sweep(changed(["trials"], 1000) | {"ranks": [0, 2], "seed": 100})
+    found = parse_sweep(changed(["axes", "n"], [2e1, 4e1])).grid_axes["n"]
+    assert found == [20, 40]
+    assert all(isinstance(n, int) for n in found)
+    with refused("trials", "integer", "1000.5"):
+        parse_sweep(changed(["trials"], 1000.5))
+
+
+ZIPPED = {
+    "problem": {"dy": 12, "noise_std": 1, "spectrum": {"family": "low-rank", "rank": 3, "scale": 2}},
+    "axes": {"size": {"zip": {"n": {"linear": [40, 80, 3]}, "dx": [12, 18, 24]}}, "spectrum.rank": [1, 3]},
+    "ranks": [2],
+    "computed_by": ["theory"],
+}
+
+
+def test_fields_vary_together_along_one_dimension():
+    config = parse_sweep(ZIPPED)
+    assert parse_sweep(YAML(typ="safe").load(config.text)) == config
+    cells = grid(config.make, config.grid_axes)
+    sizes = [(problem.n, problem.dx, sum(s > 0 for s in problem.spectrum)) for problem in cells.problems]
+    assert sizes == [(40, 12, 1), (40, 12, 3), (60, 18, 1), (60, 18, 3), (80, 24, 1), (80, 24, 3)]
+    found = sweeps.sweep(config.make, config.grid_axes, ranks=[2], computed_by=["theory"])
+    assert (found.n.dims, found.n.values.tolist(), found.dx.values.tolist()) == (("size",), [40, 60, 80], [12, 18, 24])
+    alone = config.make(size=config.points["size"][1], spectrum_rank=3)
+    assert found.risk.sel(size=1, spectrum_rank=3).item() == expected_risk(alone, [2]).risk[0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ({"size": {"zip": {"n": [40, 80], "dx": [12]}}}, ["axes.size.zip", "equally many", "n 2, dx 1"]),
+        ({"size": {"zip": {"n": [40], "dz": [12]}}}, ["axes", "fields of the problem", "dz"]),
+        ({"size": {"zip": {"n": [40], "dx": [12]}}, "n": [1, 2]}, ["axes", "on one axis", "n"]),
+        ({"n": {"zip": {"n": [40], "dx": [12]}}}, ["axes", "as a name for zip", "n"]),
+        ({"a b": {"zip": {"n": [40], "dx": [12]}}}, ["axes", "as a name for zip", "a b"]),
+        ({"rank": {"zip": {"n": [40], "dx": [12]}}}, None),
+        ({"size": {"zip": {}}}, ["axes.size.zip", "at least 1 item"]),
+    ],
+)
+def test_fields_that_cannot_vary_together_are_refused(axes, said):
+    if said is None:
+        config = parse_sweep(ZIPPED | {"axes": axes})
+        with refused("axes", "names other than the dataset's own"):
+            sweeps.sweep(config.make, config.grid_axes, ranks=[2])
+    else:
+        with refused(*said):
+            parse_sweep(ZIPPED | {"axes": axes})
 
 
 def test_families_are_those_of_spectra():

@@ -12,14 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Tag
 
 from linreg_lora.errors import InvalidInput, OldName
 from linreg_lora.validation import LARGEST
 
 _Model = TypeVar("_Model", bound="Strict")
 _Place = list[int | str]
-Integer = Annotated[int, Field(strict=True)]
+#: Floats up to here are whole only if they were meant to be.
+_EXACT = 2.0**53
+
+
+def whole(value: Any) -> Any:
+    """An integer where a file writes one as 1e3 or 100.0, which YAML takes for a real number; others as they are."""
+    return int(value) if isinstance(value, float) and abs(value) <= _EXACT and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(whole), Field(strict=True)]
 
 
 def _moderate(value: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.files.models import Integer, Number, Strict, whole
 from linreg_lora.validation import LARGEST
 
 #: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
@@ -61,16 +61,49 @@ class Rule(Strict):
 
 
 def _kind_of_axis(value: Any) -> str:
+    if isinstance(value, Together) or (isinstance(value, dict) and "zip" in value):
+        return "<zip>"
     return "<rule>" if isinstance(value, (dict, Rule)) else "<values>"
 
 
+def _kind_of_values(value: Any) -> str:
+    return "<rule>" if isinstance(value, (dict, Rule)) else "<values>"
+
+
+_Values = Annotated[list[Any], Field(min_length=1), Tag("<values>")]
+_Plain = Annotated[Annotated[Rule, Tag("<rule>")] | _Values, Discriminator(_kind_of_values)]
+
+
+class Point(dict[str, Any]):
+    """The values of fields that vary together, by their paths, at one point of their axis."""
+
+
+class Together(Strict):
+    """An axis along which several fields of the problem vary together: `zip`, their values, equally many of each."""
+
+    zip: Annotated[dict[str, _Plain], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _are_equally_many(self) -> "Together":
+        lengths = {path: len(values_of(path, axis)) for path, axis in self.zip.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{path} {length}" for path, length in lengths.items())
+            raise InvalidInput("zip", "equally many values of each field", said)
+        return self
+
+    @property
+    def points(self) -> list[Point]:
+        """The values of all fields at each point, by their paths."""
+        columns = [values_of(path, axis) for path, axis in self.zip.items()]
+        return [Point(zip(self.zip, point, strict=True)) for point in zip(*columns, strict=True)]
+
+
 Axis = Annotated[
-    Annotated[Rule, Tag("<rule>")] | Annotated[list[Any], Field(min_length=1), Tag("<values>")],
-    Discriminator(_kind_of_axis),
+    Annotated[Rule, Tag("<rule>")] | _Values | Annotated[Together, Tag("<zip>")], Discriminator(_kind_of_axis)
 ]
 Ranks = Annotated[
     Annotated[Rule, Tag("<rule>")] | Annotated[list[Integer], Field(min_length=1), Tag("<values>")],
-    Discriminator(_kind_of_axis),
+    Discriminator(_kind_of_values),
 ]
 
 
@@ -78,7 +111,7 @@ def values_of(path: str, axis: Rule | list) -> list:
     """The values of the axis at `path`, as in n or spectrum.rank: integers, or floats where they are numbers."""
     integers = path.rpartition(".")[2] in _INTEGERS
     values = axis.values(integers) if isinstance(axis, Rule) else axis
-    return values if integers else [_as_real(value) for value in values]
+    return [whole(value) if integers else _as_real(value) for value in values]
 
 
 def dimension(path: str) -> str:

@@ -15,7 +15,7 @@ from linreg_lora.files.problems import Family, ProblemSpec
 from linreg_lora.methods import registry
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import ComputedBy
-from linreg_lora.sweeps.axes import LARGEST_GRID, Axis, Ranks, Rule, dimension, values_of
+from linreg_lora.sweeps.axes import LARGEST_GRID, Axis, Point, Ranks, Rule, Together, dimension, values_of
 
 #: More than a sweep needs on purpose, so that a slip of the pen cannot fill the memory.
 LARGEST_FILE = 4_000_000
@@ -23,6 +23,8 @@ LARGEST_FILE = 4_000_000
 
 class SweepConfig(Strict):
     """A whole sweep file. `problem` may leave out what an axis gives; `axes` as in n, spectrum or spectrum.rank.
+
+    An axis of any other name has fields that vary together: `size: {zip: {n: [40, 80], dx: [12, 24]}}`.
 
     >>> import linreg_lora as ll
     >>> problem = {"n": 60, "dx": 24, "dy": 20, "spectrum": {"family": "low-rank", "rank": 3}}
@@ -66,21 +68,31 @@ class SweepConfig(Strict):
         return self
 
     def _require_known_axes(self) -> None:
-        for path in self.axes:
+        fields = [path for name, axis in self.axes.items() for path in _fields(name, axis)]
+        for path in fields:
             field, _, parameter = path.partition(".")
             base = self.problem.get(field)
             known = list(ProblemSpec.model_fields)
             if isinstance(base, dict):
                 names = list(base) if field == "input_law" else list(Family.model_fields)
                 known += [f"{field}.{name}" for name in names]
-            if path not in known or (parameter and field in self.axes):
+            if path not in known or (parameter and field in fields):
                 expected = "fields of the problem, or as in spectrum.rank parameters of a family that the problem names"
                 raise InvalidInput("axes", expected, path)
+            if fields.count(path) > 1:
+                raise InvalidInput("axes", "each field of the problem on one axis", path)
+        for name, axis in self.axes.items():
+            if isinstance(axis, Together) and (not name.isidentifier() or name in ProblemSpec.model_fields):
+                expected = "a word of letters, digits and _ that is no field of the problem, as a name for zip"
+                raise InvalidInput("axes", expected, name)
 
     @property
     def points(self) -> dict[str, list]:
         """The axes' values, by their paths in the file."""
-        return {path: values_of(path, axis) for path, axis in self.axes.items()}
+        return {
+            path: axis.points if isinstance(axis, Together) else values_of(path, axis)
+            for path, axis in self.axes.items()
+        }
 
     @property
     def grid_axes(self) -> dict[str, list]:
@@ -108,9 +120,10 @@ class SweepConfig(Strict):
         """The problem of one cell. Raises `InvalidInput`, naming the cell."""
         paths = {dimension(path): path for path in self.axes}
         content = dict(self.problem)
-        for name, value in point.items():
-            field, _, parameter = paths[name].partition(".")
-            content[field] = {**content[field], parameter: value} if parameter else value
+        for name, values in point.items():
+            for path, value in (values if isinstance(values, Point) else {paths[name]: values}).items():
+                field, _, parameter = path.partition(".")
+                content[field] = {**content[field], parameter: value} if parameter else value
         try:
             return validated(ProblemSpec, content, what="problem", prefix="problem").problem()
         except InvalidInput as error:
@@ -119,6 +132,11 @@ class SweepConfig(Strict):
             remedy = f"{error.remedy}; " if error.remedy else ""
             where = where if len(where) <= 120 else f"{where[:120]}..."
             raise InvalidInput(field, error.expected, error.received, f"{remedy}in the cell {where}") from None
+
+
+def _fields(name: str, axis: Rule | list | Together) -> list[str]:
+    """The fields of the problem that an axis gives."""
+    return list(axis.zip) if isinstance(axis, Together) else [name]
 
 
 def load_sweep(path: Path | str) -> SweepConfig:

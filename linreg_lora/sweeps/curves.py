@@ -20,6 +20,7 @@ from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.seeds import derived_seed, valid_seed
 from linreg_lora.sweeps import adapted
 from linreg_lora.sweeps import dataset as tables
+from linreg_lora.sweeps.axes import Point
 from linreg_lora.sweeps.grid import Finished, Grid, Make, finished_cells, grid
 from linreg_lora.sweeps.journal import Entry, Journal, recorded
 
@@ -322,6 +323,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
+    if isinstance(value, Point):
+        return {path: _plain(v) for path, v in value.items()}
     return value if isinstance(value, (str, int, float)) else repr(value)
 
 

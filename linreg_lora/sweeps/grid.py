@@ -18,6 +18,7 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.sweeps.axes import Point, dimension
 from linreg_lora.sweeps.executors import local_processes as local_processes
 
 Make = Problem | Callable[..., Problem]
@@ -49,8 +50,14 @@ class Grid:
 
     @property
     def coordinates(self) -> dict[str, Any]:
-        """The axes as coordinates of a Dataset."""
-        return {name: _coordinate(name, values) for name, values in self.axes.items()}
+        """The axes as coordinates of a Dataset; fields that vary together each as one along their axis."""
+        own = {name: _coordinate(name, values) for name, values in self.axes.items()}
+        inner = {
+            dimension(path): _coordinate(dimension(path), [point[path] for point in values], along=name)
+            for name, values in self.axes.items()
+            for path in (values[0] if isinstance(values[0], Point) else ())
+        }
+        return inner | own
 
     def point(self, cell: int) -> dict[str, Any]:
         """The axes' values in one cell."""
@@ -180,10 +187,10 @@ def _problem(make: Make, point: dict[str, Any]) -> Problem:
     return problem
 
 
-def _coordinate(name: str, values: Sequence[Any]) -> tuple:
+def _coordinate(name: str, values: Sequence[Any], along: str | None = None) -> tuple:
     """The values where they are numbers or text, else their index, with the values in an attribute."""
     if all(isinstance(v, (int, float, str, np.number)) and not isinstance(v, bool) for v in values):
         units = {"units": _UNITS[name]} if name in _UNITS else {}
-        return (name, list(values), {"long_name": name.replace("_", " "), **units})
+        return (along or name, list(values), {"long_name": name.replace("_", " "), **units})
     plain = [v.tolist() if isinstance(v, np.ndarray) else v for v in values]
-    return (name, np.arange(len(values)), {"long_name": f"index of {name}", "values": json.dumps(plain)})
+    return (along or name, np.arange(len(values)), {"long_name": f"index of {name}", "values": json.dumps(plain)})
