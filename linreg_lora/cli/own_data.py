@@ -60,8 +60,9 @@ def fit(
 
         for path in write_adapter(save, found):
             typer.echo(path, err=True)
-        if intercept:
-            typer.echo("linreg-lora: an adapter has no place for the offset: it is in the JSON output", err=True)
+        if found.offset.any():
+            said = "the offset is the bias of lora_B: PEFT 0.14 or newer reads it and merges it into layers with a bias"
+            typer.echo(f"linreg-lora: {said}", err=True)
     if picture is not None:
         from linreg_lora.figures import pictures
 
