@@ -72,7 +72,8 @@ def test_the_adapter_predicts_the_same(run, folder, tmp_path, intercept):
     """Read back by safetensors alone: base + alpha / r (B A x + bias). Single precision rounds each number by 2^-24 of
     it at most, so a product by 2^-23, to first order."""
     words = [f"{folder}/data.npz", f"--base={folder}/data.npz", "--key=A0", "--ridge=0"]
-    words += [] if intercept else ["--no-intercept"]
+    words += ["--module=block.score"] if intercept else ["--no-intercept"]
+    module = "block.score" if intercept else "linear"
     code, _, err = run("fit", *words, f"--save={tmp_path}")
     assert code == 0
     names = [line.split("/")[-1] for line in err.splitlines()[:2]]
@@ -81,9 +82,10 @@ def test_the_adapter_predicts_the_same(run, folder, tmp_path, intercept):
     weights = load_file(tmp_path / names[0])
     configuration = json.loads((tmp_path / names[1]).read_text())
     assert configuration.get("lora_bias", False) is intercept
+    assert configuration["target_modules"] == [module]
     assert len(weights) == (3 if intercept else 2)
-    a, b = (weights[f"base_model.model.linear.lora_{side}.weight"].astype(float) for side in "AB")
-    offset = weights.get("base_model.model.linear.lora_B.bias", np.zeros(3)).astype(float)
+    a, b = (weights[f"base_model.model.{module}.lora_{side}.weight"].astype(float) for side in "AB")
+    offset = weights.get(f"base_model.model.{module}.lora_B.bias", np.zeros(3)).astype(float)
     assert configuration["r"] == configuration["lora_alpha"] == a.shape[0] == 1
     with np.load(folder / "data.npz") as given:
         x, y, known = given["X"], given["Y"], given["A0"]
@@ -119,6 +121,9 @@ def test_a_picture(run, folder, tmp_path):
         (["new.csv", "--y-columns=y*", "--rank=best"], ["rank: expected auto or a number, received best"]),
         (["new.csv", "--y-columns=y*", "--ridge=-1"], ["ridge"]),
         (["new.csv", "--y-columns=y*", "--level=2"], ["level"]),
+        (["new.csv", "--y-columns=y*", "--module=layer"], ["module: expected --save"]),
+        (["new.csv", "--y-columns=y*", "--ridge=0", "--module=a..b", "--save=a"], ["module: expected the", "a..b"]),
+        (["new.csv", "--y-columns=y*", "--ridge=0", "--module=", "--save=a"], ["module: expected the", "nothing"]),
         (["new.csv", "--y-columns=y*", "--base=none.csv"], ["none.csv"]),
         (["new.csv", "--y-columns=y*", "--base=b.safetensors"], ["layer.weight, other"]),
         (["new.csv", "--y-columns=y*", "--base=b.safetensors", "--key=other"], ["3 outputs x 5 inputs"]),

@@ -113,6 +113,28 @@ def test_peft_reads_the_configuration_that_is_meant(saved):
     assert not any(p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("module", ["0", "block.score"])
+def test_peft_finds_a_module_by_its_name(run, tmp_path, module):
+    """At the top and in a block."""
+    data = witness.drawn(40, seed=5)
+    np.savez(tmp_path / "data.npz", X=data.inputs.T, Y=data.outputs.T, A0=data.pretrained)
+    words = [f"{tmp_path}/data.npz", f"--base={tmp_path}/data.npz", "--key=A0", "--rank=2", "--ridge=0"]
+    assert run("fit", *words, "--no-intercept", f"--module={module}", f"--save={tmp_path / 'adapter'}")[0] == 0
+    linear = witness.Layer(data.pretrained, torch.float64).linear
+    model = torch.nn.Sequential(linear)
+    if "." in module:
+        model = torch.nn.Module()
+        model.block = torch.nn.Module()
+        model.block.score = linear
+    peft.PeftModel.from_pretrained(model, str(tmp_path / "adapter"), autocast_adapter_dtype=False)
+    layer = model.get_submodule(module)
+    with torch.no_grad():
+        found = layer(torch.tensor(data.inputs.T)).numpy()
+    fitted = ll.LoRARegressor(2, base=data.pretrained, ridge=0.0, fit_intercept=False)
+    direct = fitted.fit(data.inputs.T, data.outputs.T).predict(data.inputs.T)
+    assert np.max(np.abs(found - direct)) <= 1e-6 * np.max(np.abs(direct))
+
+
 def test_merged_it_is_the_whole_map(saved):
     folder, data, fitted, intercept = saved
     merged = witness.loaded(folder, data, torch.float64, bias=intercept).merge_and_unload().linear
@@ -193,3 +215,20 @@ def test_weights_finds_the_rank_of_a_merged_adapter(run, tmp_path):
     assert code == 0, err
     (found,) = json.loads(out)["tensors"]
     assert (found["rank"], found["numerical_rank"]) == (3, 3)
+
+
+def test_factors_that_peft_saves_are_not_taken_for_weights(run, tmp_path):
+    """An adapter of a linear layer, an embedding and a convolution, beside its checkpoint and beside an adapter."""
+    from safetensors.torch import save_file
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.Embedding(9, 5), torch.nn.Conv2d(3, 4, 3))
+    save_file(model.state_dict(), tmp_path / "old.safetensors")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["0", "1", "2"]))
+    adapted.save_pretrained(tmp_path / "adapter")
+    names = [name for name in tensors(tmp_path / "adapter") if "lora_" in name]
+    assert len(names) == 6
+    assert all(map(ranks_for_peft.is_factor, names))
+    for before in ("old.safetensors", "adapter"):
+        code, out, err = run("weights", f"{tmp_path / before}", f"{tmp_path / 'adapter'}")
+        assert (code, out) == (2, "")
+        assert "merge the adapter into its weights first" in err

@@ -5,6 +5,7 @@ offset is the bias of lora_B, which PEFT 0.14 and newer read where the configura
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,17 @@ from linreg_lora.own_data.advice import Advice
 
 WEIGHTS, CONFIGURATION = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model"
+#: Names from the top of a model down, joined by dots.
+_MODULE = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 #: Of a factor's norm: what single precision may lose. Its numbers are rounded by 6e-8, but below 1e-38 by more.
 _LOST = 1e-6
 
 
 def write_adapter(folder: Path, found: Advice, module: str = "linear") -> list[Path]:
-    """Write the update of `module` as an adapter. Raises `InvalidInput` for rank 0, and for numbers that single
-    precision does not hold."""
+    """Write the update of `module`, a name as in block.score, as an adapter. Raises `InvalidInput` for rank 0, for
+    names that are none, and for numbers that single precision does not hold."""
+    if not _MODULE.fullmatch(module):
+        raise InvalidInput("module", "the name of a layer, as in linear or block.score", module or "nothing")
     if found.rank == 0:
         raise InvalidInput("save", "an update of rank 1 at least", "rank 0: do not adapt")
     b, a = found.factors
