@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-dev  ## what pre-commit runs
 figures: $(VENV)/.installed  ## redraw figures/
 	$(BIN)/linreg-lora figures --out figures
 
-constraints:  ## pin what a fresh install of all extras gives today
+constraints:  ## pin what a fresh install of all extras but `peft` gives today
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
 	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,cluster]'
 	$(VENV)-constraints/bin/python -m pip freeze --exclude linreg-lora > constraints.txt

@@ -67,22 +67,42 @@ def test_the_table_has_the_verdict_and_the_ridge(run, folder):
     assert f"{json_['test_error']['estimate']:.4g}" in out
 
 
-def test_the_adapter_predicts_the_same(run, folder, tmp_path):
-    """Read back by safetensors alone: base + B A, in single precision."""
-    words = [f"{folder}/data.npz", f"--base={folder}/data.npz", "--key=A0", "--no-intercept", "--ridge=0"]
-    code, _, err = run("fit", *words, f"--save={tmp_path / 'adapter'}")
+@pytest.mark.parametrize("intercept", [False, True])
+def test_the_adapter_predicts_the_same(run, folder, tmp_path, intercept):
+    """Read back by safetensors alone: base + alpha / r (B A x + bias). Single precision rounds each number by 2^-24 of
+    it at most, so a product by 2^-23, to first order."""
+    words = [f"{folder}/data.npz", f"--base={folder}/data.npz", "--key=A0", "--ridge=0"]
+    words += ["--module=block.score"] if intercept else ["--no-intercept"]
+    module = "block.score" if intercept else "linear"
+    code, _, err = run("fit", *words, f"--save={tmp_path}")
     assert code == 0
-    assert [line.split("/")[-1] for line in err.splitlines()] == ["adapter_model.safetensors", "adapter_config.json"]
-    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
-    configuration = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    a, b = (weights[f"base_model.model.linear.lora_{side}.weight"].astype(float) for side in "AB")
+    names = [line.split("/")[-1] for line in err.splitlines()[:2]]
+    assert names == ["adapter_model.safetensors", "adapter_config.json"]
+    assert ("lora_B" in err, "0.14" in err) == (intercept, intercept)
+    weights = load_file(tmp_path / names[0])
+    configuration = json.loads((tmp_path / names[1]).read_text())
+    assert configuration.get("lora_bias", False) is intercept
+    assert configuration["target_modules"] == [module]
+    assert len(weights) == (3 if intercept else 2)
+    a, b = (weights[f"base_model.model.{module}.lora_{side}.weight"].astype(float) for side in "AB")
+    offset = weights.get(f"base_model.model.{module}.lora_B.bias", np.zeros(3)).astype(float)
     assert configuration["r"] == configuration["lora_alpha"] == a.shape[0] == 1
     with np.load(folder / "data.npz") as given:
         x, y, known = given["X"], given["Y"], given["A0"]
-    direct = ll.LoRARegressor(base=known, ridge=0.0, fit_intercept=False).fit(x, y)
-    np.testing.assert_allclose(x @ (known + b @ a).T, direct.predict(x), atol=1e-5)
-    _, _, err = run("fit", *words[:3], f"--save={tmp_path / 'other'}")
-    assert "no place for the offset" in err
+    direct = ll.LoRARegressor(base=known, ridge=0.0, fit_intercept=intercept).fit(x, y)
+    off = np.abs(x @ (known + b @ a).T + offset - direct.predict(x))
+    assert np.all(off <= 1.01 * 2.0**-23 * (np.abs(x) @ np.abs(b @ a).T + np.abs(offset)) + 1e-13)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1e-29, 1e29), (1e29, 1e-29)])
+def test_an_adapter_beyond_single_precision_is_refused(run, folder, tmp_path, inputs, outputs):
+    """An update of about 1e58 would be stored as inf, one of 1e-58 as 0."""
+    with np.load(folder / "data.npz") as given:
+        np.savez(tmp_path / "far.npz", X=inputs * given["X"], Y=outputs * given["Y"])
+    code, out, err = run("fit", f"{tmp_path}/far.npz", "--rank=2", "--ridge=0", f"--save={tmp_path / 'adapter'}")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "save: expected an update that single precision holds" in err
+    assert not (tmp_path / "adapter").exists()
 
 
 def test_a_picture(run, folder, tmp_path):
@@ -101,6 +121,9 @@ def test_a_picture(run, folder, tmp_path):
         (["new.csv", "--y-columns=y*", "--rank=best"], ["rank: expected auto or a number, received best"]),
         (["new.csv", "--y-columns=y*", "--ridge=-1"], ["ridge"]),
         (["new.csv", "--y-columns=y*", "--level=2"], ["level"]),
+        (["new.csv", "--y-columns=y*", "--module=layer"], ["module: expected --save"]),
+        (["new.csv", "--y-columns=y*", "--ridge=0", "--module=a..b", "--save=a"], ["module: expected the", "a..b"]),
+        (["new.csv", "--y-columns=y*", "--ridge=0", "--module=", "--save=a"], ["module: expected the", "nothing"]),
         (["new.csv", "--y-columns=y*", "--base=none.csv"], ["none.csv"]),
         (["new.csv", "--y-columns=y*", "--base=b.safetensors"], ["layer.weight, other"]),
         (["new.csv", "--y-columns=y*", "--base=b.safetensors", "--key=other"], ["3 outputs x 5 inputs"]),

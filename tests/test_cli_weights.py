@@ -113,6 +113,8 @@ def test_what_is_not_compared_is_said(run, folder):
         "conv.weight": rng.standard_normal((6, 4, 3, 3)), "experts": rng.standard_normal((2, 3, 3)),
         "head.weight": np.ones((4, 4)), "gone.weight": np.ones((4, 4)), "bias": np.ones(3), "ids": np.ones((2, 2), int),
         "empty.weight": np.ones((0, 4)), "in_proj_weight": np.ones((3, 3)), "scalar": np.ones(()),
+        "q.lora_A.weight": np.ones((2, 4)), "q.lora_B.default.weight": np.ones((4, 2)),
+        "lora_embedding_A": np.ones((2, 4)), "lora_Also.weight": np.ones((3, 2)),
     }  # fmt: skip
     new = {name: np.asarray(array + 1) for name, array in old.items() if name != "gone.weight"}
     new |= {"head.weight": np.ones((5, 4)), "added.weight": np.ones((2, 2))}
@@ -122,8 +124,11 @@ def test_what_is_not_compared_is_said(run, folder):
     assert {t["name"]: (t["outputs"], t["inputs"]) for t in found["tensors"]} == {
         "conv.weight": (6, 36),
         "in_proj_weight": (3, 3),
+        "lora_Also.weight": (3, 2),
     }
+    factors = ("q.lora_A.weight", "q.lora_B.default.weight", "lora_embedding_A")
     assert {entry["name"]: entry["reason"] for entry in found["skipped"]} == {
+        **dict.fromkeys(factors, "a factor of an adapter: merge it first"),
         "experts": "3 axes, and no weight of a convolution",
         "head.weight": "shape 4 x 4 before, 5 x 4 after",
         "gone.weight": "not in b.safetensors",
@@ -134,7 +139,7 @@ def test_what_is_not_compared_is_said(run, folder):
         "empty.weight": "empty",
     }
     assert any("in_proj_weight" in note and "rank_pattern" in note for note in found["notes"])
-    assert found["peft"]["rank_pattern"] == {"conv": 1}
+    assert found["peft"]["rank_pattern"] == {"lora_Also": 1, "conv": 1}
     code, out, _ = run("weights", "a.safetensors", "b.safetensors")
     assert code == 0
     for entry in found["skipped"]:
@@ -289,6 +294,7 @@ BOTH = ["old.safetensors", "new.safetensors"]
         ([*BOTH, "--activations=narrow.npz", "--budget=9"], ["layers.0.up", "16 inputs"]),
         ([*BOTH, "--activations=one.npz", "--budget=9"], ["weigh", "share", "layers.0.d"]),
         (["old.safetensors", "old.safetensors"], ["rank-pattern", "rank 1 at least"]),
+        (["old.safetensors", "adapter.safetensors"], ["after", "merge the adapter into its weights first"]),
         (["twice", "new.safetensors"], ["every tensor in one file", "name the file"]),
     ],
 )  # fmt: skip
@@ -301,6 +307,7 @@ def test_bad_lines(run, folder, words, parts):
         wrong[3, 5] = value
         save_file(content | {"layers.0.up.weight": wrong}, f"{name}.safetensors")
     save_file({"else.weight": np.ones((2, 2))}, "other.safetensors")
+    save_file({"q.base_layer.bias": np.ones(4), "q.lora_B.weight": np.ones((4, 2))}, "adapter.safetensors")
     (folder / "twice").mkdir()
     for name in ("a", "b"):
         save_file(content, folder / "twice" / f"{name}.safetensors")

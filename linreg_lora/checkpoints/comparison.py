@@ -24,6 +24,7 @@ _BLOCK = 2**26
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _CONVOLUTIONS = (3, 4, 5)
 _LISTED = 3
+_A_FACTOR = "a factor of an adapter: merge it first"
 
 
 class Weigh(StrEnum):
@@ -91,12 +92,13 @@ def compare_checkpoints(
     """The rank that LoRA would have needed for each weight of a fine-tuned checkpoint.
 
     `before`, `after`: safetensors files, indices of shards, or folders with either; F64, F32, F16 and BF16. Weights of
-    two axes are W (dy dx), of three to five axes convolutions, read as (dy, all others). `activations`, `moments`:
-    inputs of layers, or their second moments, by module or tensor (`update_ranks`), in npz or safetensors; `centre`:
-    "auto", "yes" or "no". `include`, `exclude`: patterns of tensor names, as in *.q_proj.*; `fan_in_fan_out`: of those
-    that are stored as inputs x outputs. `share`, `samples`, `noise_std`, `exact`: as of `update_ranks`. `budget`: ranks
-    that keep the most under so many parameters, none of them for rounding, weighed by "energy" or "share". Raises
-    `InvalidInput` for files and numbers that are none, naming the tensor.
+    two axes are W (dy dx), of three to five axes convolutions, read as (dy, all others); factors of adapters are not
+    compared. `activations`, `moments`: inputs of layers, or their second moments, by module or tensor (`update_ranks`),
+    in npz or safetensors; `centre`: "auto", "yes" or "no". `include`, `exclude`: patterns of tensor names, as in
+    *.q_proj.*; `fan_in_fan_out`: of those that are stored as inputs x outputs. `share`, `samples`, `noise_std`,
+    `exact`: as of `update_ranks`. `budget`: ranks that keep the most under so many parameters, none of them for
+    rounding, weighed by "energy" or "share". Raises `InvalidInput` for files and numbers that are none, naming the
+    tensor.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -125,7 +127,9 @@ def compare_checkpoints(
     chosen = [name for name in second if name not in skipped]
     if not chosen:
         reason = f"; {next(iter(skipped))}: {next(iter(skipped.values()))}" if skipped else ""
-        raise InvalidInput("after", "weights that are in both checkpoints", f"none{reason}", "look at names, --include")
+        adapter = _A_FACTOR in skipped.values()
+        remedy = "merge the adapter into its weights first" if adapter else "look at names, --include"
+        raise InvalidInput("after", "weights that are in both checkpoints", f"none{reason}", remedy)
     _require_some("fan-in-fan-out", fan_in_fan_out, chosen)
     turned = {name for name in chosen if _matches(name, fan_in_fan_out)}
     for name in chosen:
@@ -217,6 +221,8 @@ def _skipped(
     for name in both:
         if not _matches(name, include) or _matches(name, exclude):
             yield name, "not asked for"
+        elif peft.is_factor(name):
+            yield name, _A_FACTOR
         elif name not in first or name not in second:
             yield name, f"not in {new if name in first else old}"
         elif reason := _reason(first[name], second[name], name):

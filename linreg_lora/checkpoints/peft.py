@@ -10,12 +10,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _WEIGHT = ".weight"
+_FACTOR = re.compile(r"(.*\.)?lora_(embedding_)?[AB](\..*)?")
 
 
 def module_of(tensor: str) -> str | None:
     """The module whose weight a tensor is: its name without `.weight`; None for others, which PEFT does not adapt."""
     name = tensor.removesuffix(_WEIGHT)
     return name if name != tensor and name else None
+
+
+def is_factor(tensor: str) -> bool:
+    """Whether a tensor is A or B of an adapter, as PEFT names them. Only their product is determined: (B G, G^-1 A) is
+    the same update."""
+    return _FACTOR.fullmatch(tensor) is not None
 
 
 def configuration(ranks: Mapping[str, int]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def fit(
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
     picture: Annotated[Path | None, typer.Option(help="Error against rank as .png, .pdf or .svg.")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder to write the update to, as an adapter of PEFT.")] = None,
+    module: Annotated[str | None, typer.Option(help="Whose update the adapter is. Default: linear.")] = None,
 ) -> None:
     """Full fine-tuning or LoRA on your own data: which rank, which ridge, and how sure."""
     from linreg_lora.cli import fit_report, grammar
@@ -46,6 +47,8 @@ def fit(
 
     if not 0 < level < 1:
         raise InvalidInput("level", "a number between 0 and 1", level)
+    if module is not None and save is None:
+        raise InvalidInput("module", "--save, the folder of the adapter", "none")
     picture = grammar.picture_path(picture)
     given = read_data(data, x_columns, y_columns, groups)
     known = read_known(given, base, base_data, key)
@@ -58,10 +61,11 @@ def fit(
     if save is not None:
         from linreg_lora.own_data.adapter import write_adapter
 
-        for path in write_adapter(save, found):
+        for path in write_adapter(save, found, "linear" if module is None else module):
             typer.echo(path, err=True)
-        if intercept:
-            typer.echo("linreg-lora: an adapter has no place for the offset: it is in the JSON output", err=True)
+        if found.offset.any():
+            said = "the offset is the bias of lora_B: PEFT 0.14 or newer reads it and merges it into layers with a bias"
+            typer.echo(f"linreg-lora: {said}", err=True)
     if picture is not None:
         from linreg_lora.figures import pictures
 
