@@ -176,7 +176,7 @@ def test_the_example_is_a_claims_file():
         ({"domain__shapes": [{"n": 10**9, "dx": 20, "dy": 10}]}, ".domain.shapes.0.n", "5000", "1000000000"),
         ({"domain__shapes": [{"n": "40", "dx": 20, "dy": 10}]}, ".domain.shapes.0.n", "integer", "40"),
         ({"experiment__trials": 10**12}, ".experiment.trials", "10000000", "1000000000000"),
-        ({"experiment__trials": 64.0}, ".experiment.trials", "integer", "64.0"),
+        ({"experiment__trials": 64.5}, ".experiment.trials", "integer", "64.5"),
         ({"false_alarm": "1e-7"}, ".false_alarm", "number", "1e-7"),
         ({"source": {"paper": "x", "locator": "y", "status": "reading"}}, ".source", "how the source is read", ""),
         ({"source": {"paper": "x", "locator": "y", "status": "abstract"}}, ".source", "its status is abstract", ""),
