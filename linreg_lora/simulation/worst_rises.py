@@ -1,7 +1,8 @@
-"""How much the loss of LoRA and of FFT rises under worst-case perturbed inputs, by simulation (`theory.worst_perturbation`).
+"""How much the loss of LoRA and of FFT rises under worst-case perturbed inputs, by simulation.
 
-Maps come from explicit data, one decomposition a draw for all ranks; of each, fresh samples (x, y) are perturbed by the
-worst d of length tau, one secular equation a sample, the same samples for every method.
+The rise is that of `theory.worst_perturbation`. Maps come from explicit data, one decomposition a draw for all ranks.
+Of each, fresh samples (x, y) are perturbed by the worst d of length tau, one secular equation a sample. Every method
+sees the same samples.
 """
 
 import functools

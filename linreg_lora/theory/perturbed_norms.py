@@ -1,4 +1,4 @@
-"""The spectral norm of a fine-tuned map, which large worst-case perturbations of inputs cost: limits of many dimensions.
+"""The spectral norm of a fine-tuned map, which large worst-case perturbations of inputs cost, in many dimensions.
 
 A perturbation of length tau raises the loss by tau^2 ||A0 + D||_2^2 once tau is large (`theory.worst_perturbation`).
 
@@ -6,15 +6,15 @@ A perturbation of length tau raises the loss by tau^2 ||A0 + D||_2^2 once tau is
 projector raises no singular value. So LoRA is at least as robust, in every unitarily invariant norm. Otherwise neither
 is on every draw.
 
-*A0 iid N(0, alpha^2), independent of the shift*, a shift of few directions in high dimensions (`theory.spiked`), Sigma = I:
-a kept detectable direction has in D_r the singular value l with l^2 = lambda^2 (rho_v^2 a + (1 - rho_v^2) b), and
+*A0 iid N(0, alpha^2), independent of the shift*, a shift of few directions in many dimensions (`theory.spiked`),
+Sigma = I: a kept detectable direction has in D_r a singular value l, l^2 = lambda^2 (rho_v^2 a + (1 - rho_v^2) b), and
 
     ||A0 + D_r||_2 = sqrt((l^2 + alpha^2 dy)(l^2 + alpha^2 dx)) / l   if l^4 > alpha^4 dx dy,  l the largest of them,
                      alpha (sqrt dx + sqrt dy)                        otherwise.
 
 With full fine-tuning the fitted noise enlarges the bulk. Given X, A0 + E X^+ = G diag(t)^{1/2}, G iid N(0, 1), with
-t_j = alpha^2 + sigma^2 / lambda_j, lambda_j the eigenvalues of X X^T (Marchenko-Pastur; t_j = alpha^2 for the dx - n inputs
-that n < dx samples do not see). With m the trace of the resolvent of the dy x dy Gram matrix at z, -1 / max t < m < 0,
+t_j = alpha^2 + sigma^2 / lambda_j, lambda_j the eigenvalues of X X^T (Marchenko-Pastur; t_j = alpha^2 for the dx - n
+inputs that n < dx samples do not see). With m the trace of the resolvent of the Gram matrix at z, -1 / max t < m < 0,
 
     z(m) = -dy / m + sum_j t_j / (1 + t_j m),     edge: z'(m) = 0,
     outlier of s_1:  -(m / dy) sum_{j seen} (1 / dx) / (1 + t_j m) = 1 / s_1^2,  if m lies above that of the edge,
@@ -110,8 +110,10 @@ def fft_norm(problem: Problem, *, pretrained_std: float | int) -> float:
     def spike(m: float) -> float:
         return -(m / dy) * (seen / dx) * float(np.sum(weights / (1 + variances * m))) * strongest**2 - 1
 
-    edge = brentq(slope, lowest * (1 - 1e-12), lowest * 1e-12, xtol=1e-300, rtol=1e-14)
-    m = brentq(spike, edge, edge * 1e-12, xtol=1e-300, rtol=1e-14) if spike(edge) > 0 else edge
+    edge = float(brentq(slope, lowest * (1 - 1e-12), lowest * 1e-12, xtol=1e-300))  # pyright: ignore[reportArgumentType]
+    m = edge
+    if spike(edge) > 0:
+        m = float(brentq(spike, edge, edge * 1e-12, xtol=1e-300))  # pyright: ignore[reportArgumentType]
     bulk = seen * float(np.sum(weights * variances / (1 + variances * m)))
     return math.sqrt(-dy / m + bulk + (dx - seen) * alpha**2 / (1 + alpha**2 * m))
 

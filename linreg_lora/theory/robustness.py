@@ -4,13 +4,13 @@ As s_1..s_r grow with the rest fixed, full fine-tuning's update is longer than L
 
     E [||D_FFT||^2 - ||D_r||^2] = A_r (B_r + tail_r^2)
 
-with B_r, tail_r^2 and A_r of `theory.complexity`, where the excess risks differ by A_r (B_r - tail_r^2): what decides the
-task as a difference costs robustness as a sum. Inputs x + tau e, e ~ N(0, I), raise the losses by tau^2 ||A0 + D||^2, so
+with B_r, tail_r^2 and A_r of `theory.complexity`, where the excess risks differ by A_r (B_r - tail_r^2): what decides
+the task as a difference costs robustness as a sum. Inputs x + tau e, e ~ N(0, I), raise losses by tau^2 ||A0 + D||^2:
 
     E [rise(FFT) - rise(D_r)] = tau^2 [ A_r (B_r + tail_r^2) + 2 (k - r)/(dx - r) <A0, T> ],     k = min(n, dx),
 
-T the tail of Delta, what rank r cannot hold. *Split.* LoRA answers perturbations orthogonal to the row space of D_r as the
-pretrained map does, M d = A0 d; full fine-tuning differs from that, in the outputs P that LoRA dropped, by an energy
+T the tail of Delta, what rank r cannot hold. *Split.* LoRA answers perturbations orthogonal to the row space of D_r as
+the pretrained map does, M d = A0 d; full fine-tuning differs from that, in the outputs P that LoRA dropped, by energy
 
     E ||P D_FFT (I - Pi_r)||^2 = (k - r)/(dx - r) (B_r + tail_r^2),     Pi_r the projector on the row space of D_r.
 
@@ -21,8 +21,8 @@ undoes what LoRA cannot learn, LoRA is less robust if and only if
 
 At theta = 1/2 and r << K that is C_r > 1/3, so that between 1/3 and 1 LoRA is more accurate and less robust.
 
-*Any covariance, n > dx.* Delta and D are then those of x, singular vectors U, V those of Delta Sigma^{1/2}, T_w its tail,
-T = T_w Sigma^{-1/2}, e_P = Tr(P Sigma_eps), w = Tr(V^T Sigma^{-1} V) / (n - r - 1), Pi on the span of Sigma^{-1/2} V:
+*Any covariance, n > dx.* Delta and D are then those of x, singular vectors U, V those of Delta Sigma^{1/2}, T_w its
+tail, T = T_w Sigma^{-1/2}, e_P = Tr(P Sigma_eps), w = Tr(V^T Sigma^{-1} V)/(n - r - 1), Pi on that of Sigma^{-1/2} V:
 
     E [||D_FFT||^2 - ||D_r||^2]  = ||T||^2 + tail^2 w + e_P [ Tr(Sigma^{-1})/(n - dx - 1) - w ]
     E ||P D_FFT (I - Pi)||^2     = ||T (I - Pi)||^2 + e_P Tr(Sigma^{-1/2} (I - Pi) Sigma^{-1/2})/(n - dx - 1)
@@ -48,14 +48,14 @@ from linreg_lora.theory.input_perturbation import required_pretrained, rise_scal
 class Robustness:
     """What rank r discards of full fine-tuning's update, and what that does on noisy inputs: means, strong limit.
 
-    | field          | symbol                        | meaning                                                          |
-    |----------------|-------------------------------|------------------------------------------------------------------|
-    | `discarded`    | E [||D_FFT||^2 - ||D_r||^2]   | by how much LoRA's update is shorter                             |
-    | `outside_rows` | E ||P D_FFT (I - Pi_r)||^2    | the part of it off LoRA's row space                              |
-    | `alignment`    | E <A0, D_FFT - D_r>           | negative where what is discarded undoes A0; nan without an A0    |
-    | `complexity`   | C_r                           | LoRA is more accurate iff it is below 1                          |
-    | `correction`   | T_r / n                       | the first-order rise of LoRA's risk for finite strengths: where  |
-    |                |                               | it is not small beside `discarded`, the limit is not reached     |
+    | field          | symbol                      | meaning                                                         |
+    |----------------|-----------------------------|-----------------------------------------------------------------|
+    | `discarded`    | E [||D_FFT||^2 - ||D_r||^2] | by how much LoRA's update is shorter                            |
+    | `outside_rows` | E ||P D_FFT (I - Pi_r)||^2  | the part of it off LoRA's row space                             |
+    | `alignment`    | E <A0, D_FFT - D_r>         | negative where what is discarded undoes A0; nan without an A0   |
+    | `complexity`   | C_r                         | LoRA is more accurate iff it is below 1                         |
+    | `correction`   | T_r / n                     | the first-order rise of LoRA's risk for finite strengths: where |
+    |                |                             | it is not small beside `discarded`, the limit is not reached    |
     """
 
     problem: Problem
@@ -78,7 +78,7 @@ class Robustness:
 def strong_limit_robustness(problem: Problem, rank: int) -> Robustness:
     """The closed forms of the module at `rank` r, 1 <= r < min(n, dx, dy), at most the rank of the shift.
 
-    Exact as s_1..s_r -> infinity; ridgeless, Gaussian inputs without a mean, |n - dx| > 1, and Sigma = c I where n < dx:
+    Exact as s_1..s_r -> infinity; ridgeless, Gaussian inputs without a mean, |n - dx| > 1, Sigma = c I where n < dx:
     `InvalidInput` elsewhere (`linreg_lora.simulate_rise` has no such conditions). `problem.pretrained` may be missing.
 
     >>> import linreg_lora as ll

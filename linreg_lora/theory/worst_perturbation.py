@@ -3,9 +3,10 @@
 A fine-tuned map M = A0 + D errs by e = M x - y on a sample, and by e + M d once its input is x + d. Over |d| <= tau
 the rise of |e + M d|^2 is largest, in the singular vectors M = U diag(mu) W^T and with c = U^T e,
 
-    max_d |e + M d|^2 - |e|^2 = sum_j c_j^2 [ (nu / (nu - mu_j^2))^2 - 1 ],     sum_j mu_j^2 c_j^2 / (nu - mu_j^2)^2 = tau^2
+    max_d |e + M d|^2 - |e|^2 = sum_j c_j^2 [ (nu / (nu - mu_j^2))^2 - 1 ],
+    sum_j mu_j^2 c_j^2 / (nu - mu_j^2)^2 = tau^2,     nu > mu_1^2,
 
-with nu > mu_1^2, one scalar root a sample (`theory.ball_maximum`), and lies on every sample between
+one scalar root a sample (`theory.ball_maximum`), and lies on every sample between
 
     max( 2 tau |M^T e| + tau^2 |M M^T e|^2 / |M^T e|^2,  2 tau mu_1 |u_1^T e| + tau^2 mu_1^2 )
                                                           <= rise <= 2 tau |M^T e| + tau^2 mu_1^2 .
@@ -72,7 +73,7 @@ def worst_rise_bracket(
 
 
 def mean_worst_rise_of_one_output(
-    fitted: Float[np.ndarray, "1 dx"], error_variance: float | int, radius: float | int
+    fitted: Float[np.ndarray, "one dx"], error_variance: float | int, radius: float | int
 ) -> float:
     """The mean worst rise with one output: 2 tau |m| sqrt(2 v / pi) + tau^2 |m|^2, e ~ N(0, v).
 
