@@ -1,6 +1,6 @@
-"""Claims about robustness to perturbed inputs where the directions that LoRA keeps are strong: experiments, predictions.
+"""Claims about robustness to perturbed inputs where the directions that LoRA keeps are strong.
 
-Experiments make the first `rank` directions of a problem's shift, in the metric of its inputs, `strength` times as strong.
+Experiments make the first `rank` directions of a problem's shift, of Delta Sigma^{1/2}, `strength` times as strong.
 """
 
 import numpy as np
