@@ -59,7 +59,7 @@ def truncation_ratio(size: MatrixSize, trials: int, seed: int, *, planted: float
     t, n = (u * values[:, None]) @ v.mT, (u * (observed - values)[:, None]) @ v.mT
     some = trials // 3
     left, right = rng.standard_normal((some, size.rows, rho)), rng.standard_normal((some, rho, size.columns))
-    t[:some], n[:some] = left @ right, rng.standard_normal((some, *size)) * rng.exponential(size=(some, 1, 1))
+    t[:some], n[:some] = left @ right, rng.standard_normal((some, *size)) * (0.2 + rng.exponential(size=(some, 1, 1)))
     ratio, rounding = _ratios(t, n, r)
     context = {"planted": np.asarray(rho), "rank": np.asarray(r)}
     return Sample(ratio, context, tolerance=rounding, scale=np.ones(trials))
