@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from committed import committed
 from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
+from linreg_lora.figures import robustness_gap
 from linreg_lora.theory import (
     fft_norm,
     less_robust_above,
@@ -183,6 +185,20 @@ def test_the_threshold_is_where_the_difference_of_rises_changes_sign(n, dx, thet
         assert found.complexity == pytest.approx(factor * above)
         assert np.sign(found.rise_difference()) == sign
     assert less_robust_above(base, rank, 2.0) == np.inf
+
+
+def test_the_figure_shows_the_closed_forms_and_the_band():
+    """Simulated means of all 16 problems and 3 measures at level 1e-6; signs within the band and beyond its ends."""
+    stored = committed("robustness-gap")
+    z = (stored["mean"] - stored["expected"]) / stored["stderr"]
+    assert np.all(np.abs(z) <= critical_z(z.size))
+    for measure, end in (("risk", 1.0), ("rise, A0 undone", float(stored["threshold"][0]))):
+        line = stored["theory"].sel(measure=measure)
+        assert np.all(line.sel(complexity=slice(0, 0.999 * end)) > 0)
+        assert np.all(line.sel(complexity=slice(1.001 * end, None)) < 0)
+    for sizes in robustness_gap.REGIMES:
+        problem = robustness_gap.setting(*sizes, 0.5)
+        assert task_complexity(problem, [3]).complexity[0] == pytest.approx(0.5)
 
 
 # -- norms --------------------------------------------------------------------------------------------------------
