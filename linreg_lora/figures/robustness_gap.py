@@ -132,8 +132,8 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             here = dataset.isel(regime=place)
             axes.axvspan(float(here["threshold"]), 1.0, color="0.9", linewidth=0, zorder=0.5)
             middle = float(np.sqrt(here["threshold"]))
-            look = {"ha": "center", "va": "bottom", "fontsize": 7, "color": style.ANNOTATION}
-            axes.text(middle, -2.3, "more accurate,\nless robust", **look)
+            look = {"ha": "center", "va": "bottom", "fontsize": 6.5, "color": style.ANNOTATION}
+            axes.text(middle, -2.3, "more\naccurate,\nless robust", **look)
             axes.axhline(0.0, color="black", linewidth=0.8, zorder=1)
             for name, series in _LOOKS.items():
                 one = here.sel(measure=name)
