@@ -130,7 +130,7 @@ def less_robust_above(problem: Problem, rank: int, undone: float | int) -> float
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=4000, dx=20, dy=15, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
     >>> f"{ll.theory.less_robust_above(problem, 2, 0.5):.3f}"
-    '0.333'
+    '0.334'
     """
     theta = validation.nonnegative_number("undone", undone)
     if theta == 0:
