@@ -274,6 +274,23 @@ def test_where_a0_lies_in_the_kept_outputs_lora_is_the_more_robust_in_every_norm
     assert np.all(lora <= fft * (1 + 1e-12) + 1e-12)
 
 
+@pytest.mark.parametrize(("noise", "sign"), [(0.3, 1), (6.0, -1)])
+def test_elsewhere_neither_has_the_smaller_norm(noise, sign):
+    """Delta = -A0 / 2 of rank 4: at rank 1 LoRA keeps most of A0's norm, and with much noise FFT exceeds it.
+
+    30 draws of each; the mean paired difference lies 5 standard errors or more on its side.
+    """
+    rng = np.random.default_rng(9)
+    a0 = np.zeros((20, 20))
+    a0[np.arange(4), np.arange(4)] = 4.0, 3.8, 3.6, 3.4
+    x = rng.standard_normal((30, 20, 60))
+    full = (-a0 / 2 @ x + noise * rng.standard_normal((30, 20, 60))) @ np.linalg.pinv(x)
+    u = np.linalg.svd(full @ x)[0][..., :1]
+    norms = [np.linalg.norm(a0 + update, 2, axis=(1, 2)) for update in (u @ (u.mT @ full), full)]
+    difference = sign * (norms[0] - norms[1])
+    assert np.mean(difference) > 5 * np.std(difference) / np.sqrt(30)
+
+
 # -- worst perturbations, simulated ---------------------------------------------------------------------------------
 
 

@@ -187,6 +187,33 @@ def test_lora_does_not_escape(n, dx, share):
     assert poisoning_budget.lora_poison(x, residual, shift, 1, budget=budget).most == np.inf
 
 
+@pytest.mark.parametrize(("n", "dx", "anisotropic"), [(20, 6, False), (20, 6, True), (5, 12, False), (4, 6, True)])
+def test_sufficient_statistics_null_inputs_and_repeated_samples_change_nothing(n, dx, anisotropic):
+    """X = L Q with a triangular L, and R Q^T, for the data; an input that is 0; samples repeated, scaled down."""
+    x, residual, shift, root = data(n, dx, anisotropic)
+    full = np.eye(dx) if root is None else root
+    small, turn = np.linalg.qr(x.T)[::-1]
+    wide = np.zeros((dx + 1, dx + 1))
+    wide[:dx, :dx] = full
+    others = [
+        (small.T, residual @ turn, shift, root),
+        (np.vstack([x, np.zeros(n)]), residual, np.pad(shift, ((0, 0), (0, 1))), wide),
+        (np.tile(x, 2) / np.sqrt(2), np.tile(residual, 2) / np.sqrt(2), shift, root),
+    ]
+    worst = poisoning_budget.worst_poison(x, residual, shift, budget=1.3, sigma_sqrt=root)
+    here = poisoning_budget.lora_poison(x, residual, shift, 2, budget=1.3, sigma_sqrt=full)
+    swap = poisoning_budget.swap_budget(x, residual, 2)
+    for design, labels, task, metric in others:
+        there = poisoning_budget.worst_poison(design, labels, task, budget=1.3, sigma_sqrt=metric)
+        assert (there.risk, there.added) == pytest.approx((worst.risk, worst.added), rel=1e-9)
+        assert poisoning_budget.swap_budget(design, labels, 2) == pytest.approx(
+            poisoning_budget.swap_budget(x, residual, 2)
+        )
+        metric = np.eye(dx) if metric is None else metric
+        there = poisoning_budget.lora_poison(design, labels, task, 2, budget=1.3, sigma_sqrt=metric)
+        assert there[:3] == pytest.approx(here[:3], rel=1e-6)
+
+
 def test_without_budget_nothing_is_added():
     x, residual, shift, root = data(20, 6, True)
     assert poisoning_budget.worst_poison(x, residual, shift, budget=0, sigma_sqrt=root).added == 0

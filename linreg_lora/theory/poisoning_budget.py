@@ -214,6 +214,7 @@ class _Fit:
         root = np.eye(dx) if sigma_sqrt is None else sigma_sqrt
         self.solve = (right.T * (values / (values**2 + ridge))) @ left.T @ root
         self.missed = -(shift @ root)
+        self.rows = right
         self.seen = (residual @ right.T) @ right
         self.error = residual @ self.solve + self.missed
         self.turn, self.gains, self.out = np.linalg.svd(self.solve, full_matrices=False)
@@ -238,6 +239,6 @@ class _Fit:
     def lora_risk(self, poison: np.ndarray | float, rank: int) -> float:
         """The risk of LoRA fitted to the poisoned labels, ridgeless: P Pi has the update P X^+."""
         moved = self.error - self.missed + (poison @ self.solve if np.ndim(poison) else 0.0)
-        known = self.seen + (poison @ self.turn @ self.turn.T if np.ndim(poison) else 0.0)
+        known = self.seen + ((poison @ self.rows.T) @ self.rows if np.ndim(poison) else 0.0)
         u = np.linalg.svd(known, full_matrices=False)[0][:, :rank]
         return float(np.sum((u @ (u.T @ moved) + self.missed) ** 2))
