@@ -16,6 +16,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import bounds, hessian, truncation, wishart
 from linreg_lora.theory.bounds import Constants, lora_bound, theorem_2, theorem_4
 from linreg_lora.theory.extreme_eigenvalues import Expectation, ExtremeEigenvalues, Source, guaranteed, limit, simulated
+from linreg_lora.theory.golden_ratio import golden_ratio_error
 from linreg_lora.theory.truncation import Version
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0]
@@ -116,6 +117,7 @@ def test_low_rank_truncation_errors_stay_below_their_bound(case):
     assert error <= bound + slack(target, noise)
     assert bound == pytest.approx(np.sqrt(rank + 4 * planted) * np.linalg.norm(noise, 2))
     assert bound <= np.sqrt(5 * rank) * np.linalg.norm(noise, 2) * (1 + 1e-12)
+    assert error <= golden_ratio_error(target, noise, rank) + slack(target, noise)
 
 
 def test_the_printed_square_is_violated():

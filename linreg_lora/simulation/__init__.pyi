@@ -6,6 +6,7 @@ from .curve import Risks, draw_risks
 from .methods import monte_carlo
 from .perturbed_inputs import InputRise, simulate_rise
 from .sequences import SequenceRisk, SumRisk, simulate_sequence, simulate_sum
+from .worst_rises import simulate_worst_rise
 
 __all__ = [
     "Compared",
@@ -21,4 +22,5 @@ __all__ = [
     "simulate_rise",
     "simulate_sequence",
     "simulate_sum",
+    "simulate_worst_rise",
 ]

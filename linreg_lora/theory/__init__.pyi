@@ -1,6 +1,7 @@
 """Exact and asymptotic results: a problem in, numbers out."""
 
 from . import aligned_tasks as aligned_tasks
+from . import ball_maximum as ball_maximum
 from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
@@ -25,6 +26,7 @@ from . import fft as fft
 from . import floor as floor
 from . import forgetting as forgetting
 from . import frozen as frozen
+from . import golden_ratio as golden_ratio
 from . import haar as haar
 from . import heavy_tails as heavy_tails
 from . import hessian as hessian
@@ -38,12 +40,15 @@ from . import mean_shrinkage as mean_shrinkage
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
+from . import perturbed_norms as perturbed_norms
+from . import poisoning_budget as poisoning_budget
 from . import quantisation as quantisation
 from . import quantised_base as quantised_base
 from . import rare_weights as rare_weights
 from . import rescaled as rescaled
 from . import restricted as restricted
 from . import ridge_search as ridge_search
+from . import robustness as robustness
 from . import saturation as saturation
 from . import spectral_weights as spectral_weights
 from . import spiked as spiked
@@ -53,6 +58,7 @@ from . import weighted_contours as weighted_contours
 from . import weighted_curve as weighted_curve
 from . import weighted_fft as weighted_fft
 from . import wishart as wishart
+from . import worst_perturbation as worst_perturbation
 from .aligned_tasks import aligned_shifts
 from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
@@ -86,6 +92,7 @@ from .floor import least_risk
 from .forgetting import Forgetting, expected_forgetting
 from .forgetting_of_classes import ClassForgetting, ReducedForgetting, class_forgetting, reduced_forgetting
 from .frozen import frozen_a_risk, frozen_b_risk
+from .golden_ratio import golden_ratio_constant, golden_ratio_error
 from .haar import haar_frozen_a_risk, haar_frozen_b_risk
 from .hessian import Loss, expected_gap, expected_gap_at_optimum, hessian_gap, tangent_space
 from .ia3 import IA3Risk, ia3_risk
@@ -93,14 +100,26 @@ from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
 from .linear_class import InputScales, LinearClassRisk, input_scales_risk, linear_class_risk
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
+from .perturbed_norms import fft_norm, lora_norm, update_strengths
+from .poisoning_budget import (
+    LoraPoison,
+    WorstPoison,
+    blind_poison,
+    blind_poison_limit,
+    lora_poison,
+    swap_budget,
+    worst_poison,
+)
 from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
 from .quantised_base import qlora_risk
 from .restricted import FrozenRisk, restricted_reduction, restricted_risk
+from .robustness import Robustness, less_robust_above, strong_limit_robustness
 from .saturation import Saturation, samples_to_saturate
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
 from .wishart import condition_number, gaussian_norm, inverse_moment
+from .worst_perturbation import RiseBracket, mean_worst_rise_of_one_output, worst_rise, worst_rise_bracket
 
 __all__ = [
     "Answer",
@@ -121,18 +140,22 @@ __all__ = [
     "InputScales",
     "LinearClassRisk",
     "LoraBound",
+    "LoraPoison",
     "Loss",
     "MeanUpdate",
     "OffsetRisk",
     "Piece",
     "QuantisationError",
     "ReducedForgetting",
+    "RiseBracket",
+    "Robustness",
     "Saturation",
     "SpectralWeights",
     "TaskComplexity",
     "TheoremBound",
     "TunedFFT",
     "Verdict",
+    "WorstPoison",
     "after_merging",
     "aligned_shifts",
     "benefit_ratio",
@@ -140,6 +163,8 @@ __all__ = [
     "best_rank",
     "best_weights",
     "bitfit_risk",
+    "blind_poison",
+    "blind_poison_limit",
     "class_forgetting",
     "closed_best_rank",
     "condition_number",
@@ -161,12 +186,15 @@ __all__ = [
     "fft_best_ridge",
     "fft_equivalent",
     "fft_functionals",
+    "fft_norm",
     "fft_risk",
     "frozen_a_benefit",
     "frozen_a_risk",
     "frozen_b_benefit",
     "frozen_b_risk",
     "gaussian_norm",
+    "golden_ratio_constant",
+    "golden_ratio_error",
     "haar_frozen_a_risk",
     "haar_frozen_b_risk",
     "hessian_gap",
@@ -175,13 +203,17 @@ __all__ = [
     "inverse_moment",
     "large_sample_limit",
     "least_risk",
+    "less_robust_above",
     "linear_class_risk",
     "lora_benefit",
     "lora_bound",
     "lora_equivalent",
+    "lora_norm",
+    "lora_poison",
     "low_rank_truncation_error",
     "mean_energy",
     "mean_update",
+    "mean_worst_rise_of_one_output",
     "nf4_levels",
     "offset_risk",
     "output_gap",
@@ -203,6 +235,8 @@ __all__ = [
     "spikes",
     "squared_truncation_norm",
     "strong_limit_risk",
+    "strong_limit_robustness",
+    "swap_budget",
     "tangent_dimension",
     "tangent_space",
     "task_arithmetic",
@@ -211,7 +245,11 @@ __all__ = [
     "theorem_4",
     "truncation_error",
     "truncation_norm",
+    "update_strengths",
     "winner_at",
     "winning_rank",
     "without_mean",
+    "worst_poison",
+    "worst_rise",
+    "worst_rise_bracket",
 ]
