@@ -28,6 +28,8 @@ which is g^2 K_1 only when lazy (g kappa >> f_1): 2 / (g^2 K_1) is far too large
 and A(0) A(0)^T = kappa I this is c g (w_1 + k). Source: derived here.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from linreg_lora import validation
@@ -74,6 +76,46 @@ def local_rate(
     missed = f[rank] if rank < len(f) else 0.0
     # A difference of squares: w_r - w_{r+1} cancels when lazy.
     return float(c * g * (f[rank - 1] ** 2 - missed**2) / (w[rank - 1] + np.hypot(missed, k)))
+
+
+class Phases(NamedTuple):
+    """The two phases of lazy training: B alone at the rate `first`, towards the solution of frozen A, then alignment.
+
+    | field      | symbol    | meaning                                                                              |
+    |------------|-----------|--------------------------------------------------------------------------------------|
+    | `laziness` | k / f_1   | the plateau at the frozen solution needs it >> 1; below 1 there is none              |
+    | `first`    | c g^2 kappa | rate at which B reaches its solution for A = A(0), while A stays                   |
+    | `second`   |           | `local_rate`: c (f_r^2 - f_{r+1}^2) / kappa when lazy                                |
+    """
+
+    laziness: float
+    first: float
+    second: float
+
+
+def phases(
+    values: object,
+    rank: int,
+    shape: tuple[int, int],
+    *,
+    scaling: float,
+    kappa: float,
+    variance: float = 1.0,
+) -> Phases:
+    """Whether training first passes through the solution of frozen A, and the rates of both phases.
+
+    Arguments as `local_rate`. Between the times 1 / first and 1 / second D stays near `frozen_a_update`, at a distance
+    that falls as `laziness` grows. By PEFT's default (kappa = 1/3, alpha = 2 r) the laziness is 1 / (3 f_1).
+
+    >>> import linreg_lora as ll
+    >>> for g in (2.0, 256.0):
+    ...     found = ll.theory.training.phases((3.0, 1.0), 1, (5, 6), scaling=g, kappa=1 / 3)
+    ...     print(f"g = {g:.0f}: laziness {found.laziness:.2f}, rates {found.first:.3g} and {found.second:.3g}")
+    g = 2: laziness 0.11, rates 1.33 and 3.93
+    g = 256: laziness 14.22, rates 2.18e+04 and 24
+    """
+    rate = local_rate(values, rank, shape, scaling=scaling, kappa=kappa, variance=variance)
+    return Phases(scaling * kappa / 2 / float(np.max(np.asarray(values))), variance * scaling**2 * kappa, rate)
 
 
 def hessian_rate(

@@ -23,7 +23,7 @@ differs from the flow by O(learning rate). A(0) A(0)^T other than kappa I, or S 
 Sources: the modes are those of Saxe, McClelland and Ganguli 2014; Riccati equations of linear networks: Fukumizu 1998.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -163,29 +163,39 @@ def lora_path(
     >>> ll.theory.training.lora_path(full, a, [0.2, 1.0], scaling=2.0)[:, 0].round(6).tolist()
     [[0.465673, 0.287247, 0.26738], [2.994482, 0.070347, 0.025095]]
     """
-    full = checks.a_matrix("full_update", full_update)
-    dy, dx = full.shape
-    a = checks.a_matrix("a", a, (None, dx))
-    b = np.zeros((dy, len(a))) if b is None else checks.a_matrix("b", b, (dy, len(a)))
     t, g, c = checks.times(times), checks.positive("scaling", scaling), checks.positive("variance", variance)
-    kappa = _kept(a, b)
-    left, f, right = np.linalg.svd(full)
-    flow = _Flow(f / g, kappa, dy, dx)
-    order = np.argsort(t, kind="stable")
-    gaps = np.diff(c * g**2 * t[order], prepend=0.0)
-    pieces = np.maximum(np.ceil(gaps * flow.fastest / _PIECE), 1)
-    if np.sum(pieces) > _MOST_PIECES:
-        longest = _MOST_PIECES * _PIECE / (c * g**2 * flow.fastest)
-        raise InvalidInput("times", f"times up to {longest:.3g}", float(np.max(t)), "training has ended long before")
-    of_b, of_a = left.T @ b, right @ a.T
-    path = np.empty((len(t), dy, dx))
-    for place, gap, count in zip(order, gaps, pieces, strict=True):
-        if gap > 0:
-            step = flow.step(gap / count)
-            for _ in range(int(count)):
-                of_b, of_a = step(of_b, of_a)
-        path[place] = g * (left @ of_b) @ (of_a.T @ right)
+    full = checks.a_matrix("full_update", full_update)
+    path = np.empty((len(t), *full.shape))
+    for place, of_b, of_a in _factors(full, a, b, t, g, c):
+        path[place] = g * of_b @ of_a
     return path
+
+
+def path_risk(
+    full_update: object,
+    shift: object,
+    a: object,
+    times: object,
+    *,
+    scaling: float,
+    variance: float = 1.0,
+) -> Float[np.ndarray, "t"]:
+    """The excess risk c ||D(t) - Delta||_F^2 along `lora_path` from B = 0, where Sigma = c I; `shift`: Delta, dy x dx.
+
+    >>> import numpy as np
+    >>> import linreg_lora as ll
+    >>> full, a = np.diag([3.0, 1.0]), np.eye(2)[:1] / 3**0.5
+    >>> ll.theory.training.path_risk(full, np.diag([2.0, 0.0]), a, [0.0, 0.1, 9.0], scaling=2.0).round(4).tolist()
+    [4.0, 2.3909, 1.0]
+    """
+    t, g, c = checks.times(times), checks.positive("scaling", scaling), checks.positive("variance", variance)
+    full = checks.a_matrix("full_update", full_update)
+    delta = checks.a_matrix("shift", shift, full.shape)
+    risk = np.empty(len(t))
+    for place, of_b, of_a in _factors(full, a, None, t, g, c):
+        energy = g**2 * np.sum((of_b.T @ of_b) * (of_a @ of_a.T))
+        risk[place] = c * (energy - 2 * g * np.sum((of_b.T @ delta) * of_a) + np.sum(delta**2))
+    return risk
 
 
 def frozen_a_update(full_update: object, a: object) -> Float[np.ndarray, "dy dx"]:
@@ -202,6 +212,31 @@ def frozen_a_update(full_update: object, a: object) -> Float[np.ndarray, "dy dx"
     if len(a) > a.shape[1] or size[-1] <= size[0] * max(a.shape) * np.finfo(float).eps:
         raise InvalidInput("a", "independent rows", f"smallest singular value {size[-1]:.3g}")
     return full @ right.T @ right
+
+
+def _factors(
+    full: np.ndarray, a: object, b: object, t: np.ndarray, g: float, c: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(place in t, B, A) at every time, up to a rotation that the two share."""
+    dy, dx = full.shape
+    a = checks.a_matrix("a", a, (None, dx))
+    b = np.zeros((dy, len(a))) if b is None else checks.a_matrix("b", b, (dy, len(a)))
+    kappa = _kept(a, b)
+    left, f, right = np.linalg.svd(full)
+    flow = _Flow(f / g, kappa, dy, dx)
+    order = np.argsort(t, kind="stable")
+    gaps = np.diff(c * g**2 * t[order], prepend=0.0)
+    pieces = np.maximum(np.ceil(gaps * flow.fastest / _PIECE), 1)
+    if np.sum(pieces) > _MOST_PIECES:
+        longest = _MOST_PIECES * _PIECE / (c * g**2 * flow.fastest)
+        raise InvalidInput("times", f"times up to {longest:.3g}", float(np.max(t)), "training has ended long before")
+    of_b, of_a = left.T @ b, right @ a.T
+    for place, gap, count in zip(order, gaps, pieces, strict=True):
+        if gap > 0:
+            step = flow.step(gap / count)
+            for _ in range(int(count)):
+                of_b, of_a = step(of_b, of_a)
+        yield int(place), left @ of_b, of_a.T @ right
 
 
 def _kept(a: np.ndarray, b: np.ndarray) -> float:
