@@ -30,7 +30,7 @@ Baldi and Hornik 1989, in the metric of S; index, nullity and decay are derived 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,7 +42,8 @@ from linreg_lora.theory.training import checks
 _MOST_POINTS = 1_000_000
 
 
-class CriticalPoint(NamedTuple):
+@dataclass(frozen=True)
+class CriticalPoint:
     """One critical update: `kept` modes (0 is the strongest), `index`, `nullity`, and its loss above that of FFT."""
 
     kept: tuple[int, ...]
