@@ -270,3 +270,21 @@ def start_residue(problem: Problem, trials: int, seed: int, *, rank: float, step
     energy = g**2 * np.sum(b**2, axis=(1, 2))
     nuclear = g * np.sum(np.linalg.svd(b @ seen, compute_uv=False), axis=1) * g
     return Sample(((both - _risk(problem, update)) / energy)[:, None], {"nuclear": nuclear / energy})
+
+
+@register_experiment("first-fall", bounded=True)
+def first_fall(case: Factors, trials: int, seed: int, *, optimiser: str, power: float) -> Sample:
+    """The fall of the loss by a first step at rank 4 r, to first order, over its mean at rank r and the same gradient.
+
+    g = r^-`power`, Gaussian A(0) whose variance no rank changes; `optimiser`: gd, or sign, which is Adam's first step.
+    """
+    from linreg_lora.theory.training import first_fall as mean_fall
+
+    rng, r = np.random.default_rng(seed), case.rank
+    h = rng.standard_normal((trials, case.dy, case.dx))
+    a = np.sqrt(case.kappa / case.dx) * rng.standard_normal((trials, 4 * r, case.dx))
+    slope = (4 * r) ** -power * h @ a.mT
+    fall = np.sum(slope**2 if optimiser == "gd" else np.abs(slope), axis=(1, 2))
+    settings = {"scaling": r**-power, "entry_variance": case.kappa / case.dx, "learning_rate": 1.0}
+    before = np.array([mean_fall(one, r, **settings, optimiser="gd" if optimiser == "gd" else "sign") for one in h])
+    return Sample((fall / before)[:, None], {"power": np.asarray(power)})

@@ -189,3 +189,30 @@ def exponential(case: Factors, sample: Sample) -> np.ndarray:
     return sample.context["values"] * -np.expm1(
         -case.scaling * sample.context["values"] * sample.context["times"][:, None]
     )
+
+
+# -- the first fall of the loss, at four times the rank -------------------------------------------------------------
+
+
+@register_prediction("first-fall.the-same")
+def the_same(case: Factors, sample: Sample) -> float:
+    """1: it does not depend on the rank."""
+    return 1.0
+
+
+@register_prediction("first-fall.root")
+def root(case: Factors, sample: Sample) -> float:
+    """2: it grows like sqrt(r)."""
+    return 2.0
+
+
+@register_prediction("first-fall.inverse")
+def inverse(case: Factors, sample: Sample) -> float:
+    """1/4: it falls like 1 / r."""
+    return 0.25
+
+
+@register_prediction("first-fall.proportional")
+def proportional(case: Factors, sample: Sample) -> float:
+    """4: it grows like r."""
+    return 4.0
