@@ -9,8 +9,8 @@ For entries of A(0) that are Gaussian with variance a^2, A(0) P_perp is independ
 
     E [ risk(D_inf) - risk(D_r) | X, E, A(0) P ] = a^2 g^2 ||B||_F^2 Tr(Sigma P_perp)                        exact
 
-which is a^2 g^2 ||B||_F^2 c (dx - n) for Sigma = c I. A A^T - B^T B = A(0) A(0)^T is kept on the range of X. If there
-A(0) P A(0)^T = k_P I, with sigma_i the singular values of D_r,
+which is a^2 g^2 ||B||_F^2 c (dx - n) for Sigma = c I; after any number of steps too, with D P for D_r. On the range of
+X, A A^T - B^T B = A(0) A(0)^T is kept. If there A(0) P A(0)^T = k_P I, with sigma_i the singular values of D_r,
 
     g^2 ||B||_F^2 = (g / 2) sum_{i<=r} ( sqrt(g^2 k_P^2 + 4 sigma_i^2) - g k_P ),     k_P = a^2 n in the mean
 

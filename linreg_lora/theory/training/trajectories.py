@@ -182,6 +182,8 @@ def path_risk(
 ) -> Float[np.ndarray, "t"]:
     """The excess risk c ||D(t) - Delta||_F^2 along `lora_path` from B = 0, where Sigma = c I; `shift`: Delta, dy x dx.
 
+    To rounding of ||Delta||_F^2.
+
     >>> import numpy as np
     >>> import linreg_lora as ll
     >>> full, a = np.diag([3.0, 1.0]), np.eye(2)[:1] / 3**0.5
@@ -194,7 +196,8 @@ def path_risk(
     risk = np.empty(len(t))
     for place, of_b, of_a in _factors(full, a, None, t, g, c):
         energy = g**2 * np.sum((of_b.T @ of_b) * (of_a @ of_a.T))
-        risk[place] = c * (energy - 2 * g * np.sum((of_b.T @ delta) * of_a) + np.sum(delta**2))
+        distance = energy - 2 * g * np.sum((of_b.T @ delta) * of_a) + np.sum(delta**2)
+        risk[place] = c * max(float(distance), 0.0)
     return risk
 
 
