@@ -25,7 +25,8 @@ gradient's blocks are off the diagonal: with H = R X^T / n = D_FFT S and K = A(0
     lmax = ( g^2 K_1 + sqrt(g^4 K_1^2 + 4 g^2 h_1^2) ) / 2,    K_1 = lmax(K), h_1 = ||H||_2        (any S, any A(0))
 
 which is g^2 K_1 only when lazy (g kappa >> f_1): 2 / (g^2 K_1) is far too large at the default of PEFT. Where S = c I
-and A(0) A(0)^T = kappa I this is c g (w_1 + k). Source: derived here.
+and A(0) A(0)^T = kappa I this is c g (w_1 + k). At a start whose variance does not depend on r the limit grows like 1 /
+g^2 when lazy and 1 / g when rich: r^2 or r for g = alpha / r, r or sqrt(r) for rsLoRA. Source: derived here.
 """
 
 from typing import NamedTuple
