@@ -312,7 +312,7 @@ def _modes(value: object) -> np.ndarray:
 
 
 def _times(value: object) -> np.ndarray:
-    t = validation.real_array("times", value, "finite times >= 0")
+    t = np.asarray(validation.real_array("times", value, "finite times >= 0"))
     if np.any(t < 0):
         raise InvalidInput("times", "finite times >= 0", value)
     return t
