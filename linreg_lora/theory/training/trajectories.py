@@ -54,7 +54,8 @@ def logistic_mode(
     f, t = _modes(value), _times(times)
     d0 = checks.positive("start", start)
     g, c = checks.positive("scaling", scaling), checks.positive("variance", variance)
-    return np.asarray(f / (1 + (f / d0 - 1) * np.exp(-2 * c * g * f * t)))
+    x = 2 * c * g * f * t
+    return np.asarray(f / (f / d0 * np.exp(-x) - np.expm1(-x)))
 
 
 def half_time(value: object, start: float, *, scaling: float, variance: float = 1.0) -> Float[np.ndarray, "..."]:
