@@ -218,7 +218,7 @@ def _hessian(b: np.ndarray, a: np.ndarray, full: np.ndarray, s: np.ndarray, g: f
     (dy, r), dx, columns = b.shape[-2:], a.shape[-1], []
     for step in 1e-30j * np.eye(r * (dy + dx)):
         moved = b + step[: dy * r].reshape(dy, r), a + step[dy * r :].reshape(r, dx)
-        columns.append(_slopes(*moved, full, s, g).imag / 1e-30)
+        columns.append(np.imag(_slopes(*moved, full, s, g)) / 1e-30)
     hessian = np.stack(columns, axis=-1)
     return (hessian + hessian.mT) / 2
 
