@@ -196,9 +196,15 @@ def strong_limit_risk(problem: Problem, rank: int) -> float:
 def closed_best_rank(problem: Problem) -> ClosedBestRank:
     """The rank of least risk by the closed forms: those of rank 0 and FFT are exact, the others the strong limit's.
 
-    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice,
-    leave it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`)
-    adds for directions that the noise blurs.
+    Above the rank of the shift every direction more is noise, and costs. `sure` where the best rank b is better than
+    every other q by more than what b and q do not have in common: the mixing of pairs of directions i < j of which one
+    of the two ranks separates i from j and the other does not, with
+
+        m_ij^2 = s_j^2 (s_j^2 + e_i + e_j) / n,        (sqrt((s_i^2 - s_j^2)^2 + 4 m_ij^2) - (s_i^2 - s_j^2)) / 2
+
+    for a pair: the repulsion of two levels, of which T_r / n has the first order m_ij^2 / (s_i^2 - s_j^2), and which is
+    finite at ties; and, for the directions that b keeps and q does not, 3 dy k sigma^4 / (g n s_i^2), what the spiked
+    model (`theory.spiked`) adds for directions that the noise blurs.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
@@ -208,15 +214,34 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
     found = task_complexity(problem)
     ends = problem.pretrained_risk - fft_risk(problem).risk
     differences = np.concatenate([[ends], np.where(np.isnan(found.difference), np.inf, found.difference), [0.0]])
+    best = int(np.argmin(differences))
     reduced = problem.without_null_inputs()
     s, unit = _strengths_and_unit_noise(reduced)
-    noise = reduced.noise_std**2 * np.mean(unit)
+    noise, full = reduced.noise_std**2 * unit, reduced.max_rank
+    repelled = _repulsion(s, noise, reduced.n)
     with np.errstate(divide="ignore"):
-        blur = np.cumsum(np.where(s > 0, 1 / s**2, 0.0))[found.ranks - 1] / (abs(reduced.n - reduced.dx) - 1)
-    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * noise**2 / reduced.n * blur
-    doubt = np.concatenate([[0.0], found.correction + blurred, [0.0]])
-    best = int(np.argmin(differences))
-    return ClosedBestRank(best, all(np.argmin(differences + times * doubt) == best for times in (1, 2)))
+        inverse = np.where(s > 0, 1 / s**2, 0.0)
+    distance = abs(reduced.n - reduced.dx) - 1
+    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * np.mean(noise) ** 2 / (distance * reduced.n) * inverse
+    for other in np.flatnonzero(np.isfinite(differences)):
+        low, high = min(best, other), max(best, other)
+        if high == full:  # FFT separates nothing, and blurs nothing that LoRA does not
+            apart, kept = np.sum(repelled[:low, low:]), blurred[:low]
+        else:
+            apart = np.sum(repelled[:low, low:high]) + np.sum(repelled[low:high, high:])
+            kept = blurred[other:best]
+        if other != best and not differences[other] - differences[best] > apart + np.sum(kept):
+            return ClosedBestRank(best, False)
+    return ClosedBestRank(best, True)
+
+
+def _repulsion(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], n: int) -> Float[np.ndarray, "dy dy"]:
+    """What the levels i and j > i move apart by, at [i, j]; 0 elsewhere."""
+    level = s**2
+    gap, mixed = level[:, None] - level, level * (level + e[:, None] + e) / n
+    with np.errstate(invalid="ignore"):
+        apart = 2 * mixed / (gap + np.sqrt(gap**2 + 4 * mixed))
+    return np.triu(np.where(mixed > 0, apart, 0.0), 1)
 
 
 def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> float:
