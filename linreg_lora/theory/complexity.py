@@ -21,18 +21,22 @@ As the kept directions grow, U tends to that of Delta. Then U^T D_r = U^T D_FFT,
 inputs V^T x alone (A frozen), so that the mean needs nothing but means of inverse Wishart matrices (n > dx) or of the
 uniform projection on the row space of X (n < dx), of sizes dx and r. The risks themselves are in `strong_limit_risk`.
 
-*Domain.* Kept directions of finite strength mix with the dropped ones. To first order, LoRA's risk rises by
+*Domain.* Kept directions of finite strength mix with the dropped ones, and noise blurs them. To first order LoRA's risk
+rises by
 
-    T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii
+    T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii,
 
-which is `large_sample_limit` less what the limit above has already. The sign is `sure` where the difference is larger
-than that; an end n* of the window moves towards smaller n by
+which is `large_sample_limit` less what the limit above has already, and by blur_r = 3 dy k sigma^4 / (g n) sum_{i<=r}
+1 / s_i^2, the next order of the spiked model (`theory.spiked`). The opposite limit is a bulk: directions that do not
+stand out after the first q are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). The sign
+is `sure` where the difference is larger than T_r / n and either larger than T_r / n + blur_r, or FFT's already, or that
+of every bulk that may begin before r: C_0, ..., C_r are all on one side of 1. An end n* of the window moves towards
+smaller n by
 
     (T_r / n*) Q_r / (A_r tail_r^2),
 
 for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*: the end that the equivalent
-gives was then within 5 % wherever we looked. Elsewhere, as in the bulk of a shift of full rank, `theory.discarded`
-answers. Source: derived here.
+gives was then within 5 % wherever we looked. Elsewhere `theory.discarded` answers. Source: derived here.
 """
 
 import math
@@ -67,11 +71,12 @@ class TaskComplexity:
     | `difference` | A_r (tail_r^2 - B_r)| E [risk(D_r) - risk(FFT)] in the strong limit; negative: LoRA wins; nan |
     |              |                     | above the rank of the shift, where surplus directions keep noise        |
     | `correction` | T_r / n             | the first-order rise of LoRA's risk for finite strengths; inf at a tie  |
-    | `sure`       |                     | whether |difference| > correction: the domain in which C_r decides;     |
-    |              |                     | above the rank of the shift, whether there is noise                     |
+    | `blur`       | blur_r              | what noise in kept directions adds to LoRA's risk, to its first order   |
+    | `sure`       |                     | whether corrections leave the sign: the domain in which C_r decides     |
     | `window`     | dx -+ (1 + Q_r)     | LoRA wins for n strictly between them; (ranks, 2), inf: at every n, nan:|
     |              |                     | FFT does not win below                                                  |
-    | `shift`      |                     | by how much of itself the first-order correction moves each end of it   |
+    | `shift`      |                     | by how much of itself the first-order correction moves each end of it;  |
+    |              |                     | `sharp`: by so little that it is known within 5 %; `blunt`: why not     |
     | `noise_std`  | sigma*              | the noise_std at which C_r = 1, all else as it is; LoRA wins above      |
     | `noise_std_shift` |                | by how much of itself the first-order correction raises it              |
     """
@@ -84,6 +89,7 @@ class TaskComplexity:
     gain: Float[np.ndarray, "m"]
     difference: Float[np.ndarray, "m"]
     correction: Float[np.ndarray, "m"]
+    blur: Float[np.ndarray, "m"]
     sure: Bool[np.ndarray, "m"]
     window: Float[np.ndarray, "m 2"]
     shift: Float[np.ndarray, "m 2"]
@@ -94,6 +100,27 @@ class TaskComplexity:
     def sharp(self) -> Bool[np.ndarray, "m 2"]:
         """Which ends of the window are known within 5 %."""
         return self.shift <= _SHARP
+
+    @property
+    def blunt(self) -> tuple[str, ...]:
+        """Why an end of the window at each rank is not sharp, in a sentence; empty where both are, or are not there."""
+        s, unit = _strengths_and_unit_noise(self.problem.without_null_inputs())
+        said = []
+        for rank, ends, moved in zip(self.ranks.tolist(), self.sharp, self.shift, strict=True):
+            dull = np.isfinite(self.window[self.ranks == rank][0]) & ~ends
+            pairs = _mixed_pairs(s, self.problem.noise_std**2 * unit, rank)
+            if not np.any(dull):
+                said.append("")
+            elif not np.all(np.isfinite(pairs)):
+                said.append(f"singular values {rank} and {rank + 1} are equal: their directions mix at any n")
+            else:
+                kept, dropped = np.unravel_index(int(np.argmax(pairs)), pairs.shape)
+                said.append(
+                    f"kept and dropped directions mix, most of all {kept + 1} and {rank + dropped + 1} of singular "
+                    f"values {s[kept]:.3g} and {s[rank + dropped]:.3g}: to first order n* moves by "
+                    f"{100 * np.max(moved[dull]):.2g} %"
+                )
+        return tuple(said)
 
     @property
     def sharp_noise_std(self) -> Bool[np.ndarray, "m"]:
@@ -154,7 +181,8 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
         gain=gain,
         difference=difference,
         correction=mixed / n,
-        sure=np.where(tail > 0, np.abs(difference) > mixed / n, noise > 0),
+        blur=np.cumsum(_blurred(reduced, s, e))[chosen - 1],
+        sure=_sure(reduced, s, e, chosen, mixed / n),
         window=window,
         shift=shift,
         noise_std=equal,
@@ -203,8 +231,7 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
         m_ij^2 = s_j^2 (s_j^2 + e_i + e_j) / n,        (sqrt((s_i^2 - s_j^2)^2 + 4 m_ij^2) - (s_i^2 - s_j^2)) / 2
 
     for a pair: the repulsion of two levels, of which T_r / n has the first order m_ij^2 / (s_i^2 - s_j^2), and which is
-    finite at ties; and, for the directions that b keeps and q does not, 3 dy k sigma^4 / (g n s_i^2), what the spiked
-    model (`theory.spiked`) adds for directions that the noise blurs.
+    finite at ties; and the blur of the directions that b keeps and q does not.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
@@ -219,10 +246,7 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
     s, unit = _strengths_and_unit_noise(reduced)
     noise, full = reduced.noise_std**2 * unit, reduced.max_rank
     repelled = _repulsion(s, noise, reduced.n)
-    with np.errstate(divide="ignore"):
-        inverse = np.where(s > 0, 1 / s**2, 0.0)
-    distance = abs(reduced.n - reduced.dx) - 1
-    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * np.mean(noise) ** 2 / (distance * reduced.n) * inverse
+    blurred = _blurred(reduced, s, noise)
     for other in np.flatnonzero(np.isfinite(differences)):
         low, high = min(best, other), max(best, other)
         if high == full:  # FFT separates nothing, and blurs nothing that LoRA does not
@@ -233,6 +257,14 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
         if other != best and not differences[other] - differences[best] > apart + np.sum(kept):
             return ClosedBestRank(best, False)
     return ClosedBestRank(best, True)
+
+
+def _blurred(problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"]) -> Float[np.ndarray, "dy"]:
+    """The terms of blur_r: 3 dy k sigma^4 / (g n s_i^2), 0 where s_i is."""
+    n, dx, dy = problem.n, problem.dx, problem.dy
+    with np.errstate(divide="ignore"):
+        inverse = np.where(s > 0, 1 / s**2, 0.0)
+    return 3 * dy * min(n, dx) * np.mean(e) ** 2 / ((abs(n - dx) - 1) * n) * inverse
 
 
 def _repulsion(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], n: int) -> Float[np.ndarray, "dy dy"]:
@@ -246,14 +278,30 @@ def _repulsion(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], n: int) -
 
 def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> float:
     """T_r of the module, from singular values and noise variances of all outputs; inf where s_r = s_{r+1} > 0."""
+    return float(np.sum(_mixed_pairs(s, e, rank)))
+
+
+def _sure(
+    problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], ranks: np.ndarray, mixed: np.ndarray
+) -> Bool[np.ndarray, "m"]:
+    """`sure` of the module; ranks above that of the shift cut the bulk that its last direction leaves."""
+    n, dx, distance = problem.n, problem.dx, abs(problem.n - problem.dx) - 1
+    before = np.arange(problem.max_rank)
+    tail, noise = _after(s**2, before), (dx - before) * _after(e, before) / distance
+    at = np.minimum(ranks, max(1, int(np.sum(s > 0))))
+    strong = _gain(n, dx, at) * (tail - noise)[at]
+    decides = (strong > 0) | np.logical_and.accumulate(tail < noise)[at]
+    return np.abs(strong) > mixed + np.where(decides, 0.0, np.cumsum(_blurred(problem, s, e))[at - 1])
+
+
+def _mixed_pairs(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> Float[np.ndarray, "r weak"]:
+    """The terms of T_r: kept directions in rows, dropped ones that are not 0 in columns."""
     weak = s[rank:]
     weak, noise = weak[weak > 0], e[rank:][weak > 0]
-    if rank == 0 or not weak.size:
-        return 0.0
-    if not s[rank - 1] - weak[0] > _TIE * s[0]:
-        return math.inf
+    if rank and weak.size and not s[rank - 1] - weak[0] > _TIE * s[0]:
+        return np.full((1, 1), math.inf)
     strong = s[:rank, None] ** 2
-    return float(np.sum(weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)))
+    return weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)
 
 
 def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
