@@ -135,6 +135,13 @@ def _paired(sample: np.ndarray) -> list[float]:
     return [float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(len(sample)))]
 
 
+def _short(x: Any) -> Any:
+    """Seven digits of every number, which is more than draws tell."""
+    if isinstance(x, dict):
+        return {name: _short(value) for name, value in x.items()}
+    return [_short(value) for value in x] if isinstance(x, list) else float(f"{x:.7g}") if isinstance(x, float) else x
+
+
 def judge(path: Path, seeds: range, draws: int, workers: int) -> list[dict[str, Any]]:
     """Every problem of `seeds`, those that are in the file already and the rest."""
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -145,7 +152,7 @@ def judge(path: Path, seeds: range, draws: int, workers: int) -> list[dict[str, 
         judging = map(judged, tasks) if workers == 1 else pool.map(judged, tasks, chunksize=4)
         for done, row in enumerate(judging, start=1):
             known.append(row)
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(_short(row)) + "\n")
             if done % 50 == 0:
                 file.flush()
                 rest = (time.monotonic() - started) / done * (len(left) - done)

@@ -94,7 +94,8 @@ def _predictors(known: Rows) -> list[str]:
         auc, cut, spearman = predicts(known, field)
         good = np.mean([(row[field] < 1) == (row["difference"] < 0) for row in known])
         own = f"{100 * good:.1f} %" if field in _THRESHOLD else ""
-        lines.append(f"| {name} | {auc:.3f} | {own} | {100 * cut:.1f} % | {spearman:.3f} |")
+        escaped = name.replace("|", "\\|")
+        lines.append(f"| {escaped} | {auc:.3f} | {own} | {100 * cut:.1f} % | {spearman:.3f} |")
     return lines
 
 

@@ -1,7 +1,7 @@
 """Where C_r = 1 as n grows, against the sample size at which the equivalent's risks cross.
 
 The ends of a window are dx - 1 - Q_r and dx + 1 + Q_r: of five given problems, and of drawn ones at a drawn rank until
-50 ends are sharp by their own account. The others that came along are counted too, with why they are not.
+50 ends are sharp by their own account. The first 50 others that come along are counted too, with why they are not.
 """
 
 import bisect
@@ -15,8 +15,10 @@ import numpy as np
 
 import linreg_lora as ll
 
-#: How many sharp ends are looked for, from which seed after the first on, and how near they must be.
+#: How many sharp ends are looked for, and others at most; from which seed after the first on; how near they must be.
 SHARP, LATER, WITHIN = 50, 500_000, 0.05
+#: Ends beyond are left out: the tail is next to nothing.
+FURTHEST = 1e7
 #: dx, dy, rank, noise_std and spectrum.
 FIVE = (
     (40, 40, 4, 0.5, tuple(5 * np.exp(-np.arange(40) / 2))),
@@ -55,18 +57,18 @@ def ends(drawn: Callable[[int], tuple[str, ll.Problem, int, Any]], first: int) -
     seed = first + LATER
     while sum(end.sharp for end in found) < len(FIVE) + SHARP:
         family, problem, rank, _ = drawn(seed)
-        found += _ends(family, problem, rank)
+        found += _ends(family, problem, rank, sharp_only=sum(not end.sharp for end in found) >= SHARP)
         seed += 1
         if seed % 50 == 0:
             print(f"{sum(end.sharp for end in found)} sharp ends", flush=True)
     return found
 
 
-def _ends(family: str, problem: ll.Problem, rank: int) -> list[End]:
+def _ends(family: str, problem: ll.Problem, rank: int, *, sharp_only: bool = False) -> list[End]:
     closed = ll.theory.task_complexity(problem, [rank])
     found = []
     for upper, at, sharp in zip((False, True), closed.window[0], closed.sharp[0], strict=True):
-        if np.isfinite(at):
+        if at < FURTHEST and (sharp or not sharp_only):
             solved = _solved(problem, rank, float(at), upper=upper)
             found.append(
                 End(family, problem.dx, problem.dy, rank, upper, float(at), solved, bool(sharp), closed.blunt[0])

@@ -18,6 +18,7 @@ from linreg_lora.theory import (
     winning_rank,
 )
 from linreg_lora.theory.capacity import large_sample_limit
+from linreg_lora.theory.complexity import _repulsion, mixing
 
 #: n, dx, dy, rank, noise_std, spectrum; then in closed form the risk (without what FFT misses of strong directions
 #: where n < dx), FFT - LoRA, and E ||P D_FFT||^2.
@@ -190,6 +191,47 @@ def test_of_a_bulk_every_rank_drops_the_same_share_of_signal():
     assert exact.odds == pytest.approx(np.full(3, v), rel=0.15)
     assert closed.complexity[2] < 1 < exact.odds[2]
     assert [(found.lora_wins, found.by) for found in winner_at(problem, ranks)][1:] == [(False, "difference")] * 2
+
+
+def test_noise_in_kept_directions_is_known():
+    """A bulk with more signal than noise: first-order mixing leaves C_r < 1 at high ranks, and yet FFT wins there."""
+    n, dx, dy = 100, 24, 20
+    s = np.linalg.svd(np.random.default_rng(0).standard_normal((dy, dx)), compute_uv=False)
+    problem = problem_of(n, dx, dy, float(np.sqrt((n - dx - 1) / 1.3)), tuple(s))
+    closed, exact = task_complexity(problem), discarded_signal(problem, range(1, dy))
+    fooled = (closed.complexity < 1) & (exact.odds > 1) & (np.abs(closed.difference) > closed.correction)
+    assert fooled.sum() >= 3
+    assert not closed.sure[fooled].any()
+    # With more noise than signal all bulks agree, whatever noise blurs.
+    noisy = task_complexity(problem.replace(noise_std=2 * problem.noise_std))
+    agreed = (noisy.blur > -noisy.difference) & (-noisy.difference > noisy.correction)
+    assert agreed.sum() >= 3
+    assert noisy.sure[agreed].all()
+
+
+def test_levels_repel_as_eigenvalues_of_two_by_two_matrices():
+    s, e, n = np.array([3.0, 2.0, 2.0, 0.0]), np.array([1.0, 0.5, 2.0, 1.0]), 30
+    apart = _repulsion(s, e, n)
+    for i in range(4):
+        for j in range(i + 1, 4):
+            m = s[j] * np.sqrt((s[j] ** 2 + e[i] + e[j]) / n)
+            largest = np.linalg.eigvalsh([[s[i] ** 2, m], [m, s[j] ** 2]])[1]
+            assert apart[i, j] == pytest.approx(largest - s[i] ** 2)
+    assert np.array_equal(apart, np.triu(apart, 1))
+    few = np.array([3.0, 2.0, 0.0, 0.0])
+    many = 10**7
+    assert many * np.sum(_repulsion(few, e, many)[:1, 1:]) == pytest.approx(mixing(few, e, 1), rel=1e-6)
+
+
+def test_why_an_end_is_not_sharp():
+    problem = problem_of(60, 24, 20, 2.0, (3.0, 2.2, 2.0, 2.0, 0.5))
+    found = task_complexity(problem, [1, 2, 3, 5])
+    assert found.sharp[:, 1].tolist() == [True, False, False, True]
+    said = found.blunt
+    assert said[0] == said[3] == ""
+    moved = f"{100 * found.shift[1, 1]:.3g}"
+    assert said[1].endswith(f"most of all 2 and 3 of singular values 2.2 and 2: to first order n* moves by {moved} %")
+    assert said[2] == "singular values 3 and 4 are equal: their directions mix at any n"
 
 
 def test_pure_noise_and_no_noise():

@@ -118,7 +118,7 @@ class TaskComplexity:
                 said.append(
                     f"kept and dropped directions mix, most of all {kept + 1} and {rank + dropped + 1} of singular "
                     f"values {s[kept]:.3g} and {s[rank + dropped]:.3g}: to first order n* moves by "
-                    f"{100 * np.max(moved[dull]):.2g} %"
+                    f"{100 * np.max(moved[dull]):.3g} %"
                 )
         return tuple(said)
 
