@@ -1,7 +1,7 @@
 """Where C_r = 1 as n grows, against the sample size at which the equivalent's risks cross.
 
 The ends of a window are dx - 1 - Q_r and dx + 1 + Q_r: of five given problems, and of drawn ones at a drawn rank until
-50 ends are sharp by their own account. The first 50 others that come along are counted too, with why they are not.
+50 ends are sharp by their own account. The first 25 others that come along are counted too, with why they are not.
 """
 
 import bisect
@@ -16,10 +16,11 @@ import numpy as np
 import linreg_lora as ll
 
 #: How many sharp ends are looked for, and others at most; from which seed after the first on; how near they must be.
-SHARP, LATER, WITHIN = 50, 500_000, 0.05
+SHARP, BLUNT, LATER, WITHIN = 50, 25, 600_000, 0.05
 #: Ends beyond are left out: the tail is next to nothing.
 FURTHEST = 1e7
-#: dx, dy, rank, noise_std and spectrum.
+#: Those that are not drawn: dx, dy, rank, noise_std and spectrum.
+GIVEN = "given"
 FIVE = (
     (40, 40, 4, 0.5, tuple(5 * np.exp(-np.arange(40) / 2))),
     (30, 20, 3, 0.5, tuple(1 / np.arange(1, 21))),
@@ -53,11 +54,11 @@ def ends(drawn: Callable[[int], tuple[str, ll.Problem, int, Any]], first: int) -
     found = []
     for dx, dy, rank, noise_std, spectrum in FIVE:
         problem = ll.Problem(n=2 * dx, dx=dx, dy=dy, spectrum=spectrum, noise_std=noise_std)
-        found += [end for end in _ends("given", problem, rank) if end.upper]
+        found += [end for end in _ends(GIVEN, problem, rank) if end.upper]
     seed = first + LATER
-    while sum(end.sharp for end in found) < len(FIVE) + SHARP:
+    while sum(end.sharp and end.family != GIVEN for end in found) < SHARP:
         family, problem, rank, _ = drawn(seed)
-        found += _ends(family, problem, rank, sharp_only=sum(not end.sharp for end in found) >= SHARP)
+        found += _ends(family, problem, rank, sharp_only=sum(not end.sharp for end in found) > BLUNT)
         seed += 1
         if seed % 50 == 0:
             print(f"{sum(end.sharp for end in found)} sharp ends", flush=True)
@@ -93,14 +94,15 @@ def _solved(problem: ll.Problem, rank: int, near: float, *, upper: bool) -> floa
 
 def table(found: list[End]) -> str:
     """As Markdown."""
-    sharp, blunt = ([end for end in found if end.sharp is known] for known in (True, False))
+    given, others = ([end for end in found if (end.family == GIVEN) is known] for known in (True, False))
+    sharp, blunt = ([end for end in others if end.sharp is known] for known in (True, False))
     within = sum(end.off <= WITHIN for end in sharp)
-    drawn_sharp = len(sharp) - len(FIVE)
     lines = [
         "## Where the winner changes", "",
         f"The ends of the window in n by C_r = 1, against where the equivalent's risks cross (the nearest crossing "
-        f"within a factor of two): {len(FIVE)} given problems, and drawn ones until {drawn_sharp} ends were sharp.", "",
+        f"within a factor of two): {len(given)} given problems, and drawn ones until {len(sharp)} ends were sharp.", "",
         "| ends | within 5 % | median distance | largest | no crossing there |", "|---|---|---|---|---|",
+        _row("given", given),
         _row(f"`sharp` ({within} of {len(sharp)} within 5 %: {'met' if within == len(sharp) else 'missed'})", sharp),
         _row("`sharp`, above dx", [end for end in sharp if end.upper]),
         _row("`sharp`, below dx", [end for end in sharp if not end.upper]),
@@ -110,7 +112,7 @@ def table(found: list[End]) -> str:
     lines += [
         f"| {e.family} | {e.dx}, {e.dy}, {e.rank} | {'upper' if e.upper else 'lower'} | {e.closed:.1f} | "
         f"{e.solved:.0f} | {100 * e.off:.1f} % |"
-        for e in sharp
+        for e in given + sharp
     ]
     lines += [
         "", "Of those that are not sharp, the ten that are furthest off, and why:", "",

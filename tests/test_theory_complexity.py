@@ -61,7 +61,9 @@ def test_windows_and_saturation(dx, dy, rank, noise_std, spectrum, end, shifted,
     found = task_complexity(problem, [rank])
     assert found.window[0, 1] == pytest.approx(end, abs=0.051)
     assert end * (1 - found.shift[0, 1]) == pytest.approx(shifted, abs=0.1)
-    assert found.sharp[0, 1]
+    total = found.shift[0, 1] + found.blur_shift[0, 1]
+    assert found.sharp[0, 1] == (total <= 0.025)
+    assert abs(end * (1 - total) / solved - 1) < 0.01
     differences = [ll.expected_risk(problem.replace(n=n), [rank]).difference[0] for n in (solved, solved + 1)]
     assert differences[0] < 0 < differences[1]
     assert abs(solved / end - 1) < 0.05
@@ -223,14 +225,30 @@ def test_levels_repel_as_eigenvalues_of_two_by_two_matrices():
     assert many * np.sum(_repulsion(few, e, many)[:1, 1:]) == pytest.approx(mixing(few, e, 1), rel=1e-6)
 
 
+@pytest.mark.parametrize(("n", "end"), [(60, 1), (16, 0)])
+def test_blur_moves_an_end_as_it_moves_the_difference(n, end):
+    """At an end n* the slope of A (tail - B) is A tail / (n* - dx -+ 1); n* is taken for a whole number near."""
+    problem = problem_of(n, 40, 20, 1.0, (60.0, 50.0, 4.0, 3.0, 2.5, 2.0))
+    found = task_complexity(problem, [2])
+    at = found.window[0, end]
+    there = task_complexity(problem.replace(n=round(at)), [2])
+    slope = there.gain[0] * there.tail[0] / (abs(round(at) - 40) - 1)
+    assert found.blur_shift[0, end] == pytest.approx(there.blur[0] / slope / at, rel=0.05)
+
+
 def test_why_an_end_is_not_sharp():
     problem = problem_of(60, 24, 20, 2.0, (3.0, 2.2, 2.0, 2.0, 0.5))
     found = task_complexity(problem, [1, 2, 3, 5])
     assert found.sharp[:, 1].tolist() == [True, False, False, True]
     said = found.blunt
     assert said[0] == said[3] == ""
-    moved = f"{100 * found.shift[1, 1]:.3g}"
-    assert said[1].endswith(f"most of all 2 and 3 of singular values 2.2 and 2: to first order n* moves by {moved} %")
+    assert said[1] == (
+        f"to first order n* moves by {100 * found.shift[1, 1]:.3g} %, as directions 2 and 3 mix most, of singular "
+        f"values 2.2 and 2, and by {100 * found.blur_shift[1, 1]:.3g} %, as noise blurs what is kept"
+    )
+    near = task_complexity(problem_of(40, 13, 8, 0.1, (2.0, 1.0)), [1])
+    assert near.window[0, 1] - 13 < 2
+    assert near.blunt == ("LoRA wins only where full fine-tuning has no mean, next to dx",)
     assert said[2] == "singular values 3 and 4 are equal: their directions mix at any n"
 
 
@@ -287,6 +305,10 @@ def test_finite_strengths_raise_the_noise_at_which_they_are_equal():
     shift = float(found.noise_std_shift[0])
     assert 0.005 < shift < 0.025
     assert corrected(1 + 0.9 * shift) > 0 > corrected(1 + 1.1 * shift)
+    at = task_complexity(problem.replace(noise_std=float(found.noise_std[0])), [2])
+    blurred = float(at.blur[0] / (2 * at.gain[0] * at.tail[0]))
+    assert found.noise_std_blur_shift[0] == pytest.approx(blurred)
+    assert found.sharp_noise_std[0] == (shift + blurred <= 0.025)
 
 
 def test_what_is_dropped_is_measured_in_the_metric_of_the_inputs():

@@ -28,15 +28,17 @@ rises by
 
 which is `large_sample_limit` less what the limit above has already, and by blur_r = 3 dy k sigma^4 / (g n) sum_{i<=r}
 1 / s_i^2, the next order of the spiked model (`theory.spiked`). The opposite limit is a bulk: directions that do not
-stand out after the first q are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). The sign
-is `sure` where the difference is larger than T_r / n and either larger than T_r / n + blur_r, or FFT's already, or that
-of every bulk that may begin before r: C_0, ..., C_r are all on one side of 1. An end n* of the window moves towards
-smaller n by
+stand out after the first q are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). With
+C_q, ..., C_r below 1 it does not matter which of the directions q + 1, ..., r stand out. So the sign is `sure` where
+the difference is larger than T_r / n if FFT wins, and than T_r / n + blur_q if LoRA does, for the first such q. Ranks
+above that of the shift cut the bulk that its last direction leaves, and have its answer. An end n* of the window moves
+towards dx by
 
-    (T_r / n*) Q_r / (A_r tail_r^2),
+    (T_r / n* + blur_r) Q_r / (A_r tail_r^2),
 
-for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*: the end that the equivalent
-gives was then within 5 % wherever we looked. Elsewhere `theory.discarded` answers. Source: derived here.
+for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*, so that as much again by higher
+orders leaves it within 5 %, and FFT's risk has a mean on either side of it: Q_r >= 1. Elsewhere `theory.discarded`
+answers. Source: derived here.
 """
 
 import math
@@ -54,8 +56,10 @@ from linreg_lora.theory.fft import fft_risk
 
 #: Relative differences of singular values below which they count as equal.
 _TIE = 1e-12
-#: The largest shift of an end of the window, relatively, that leaves it known within 5 %.
+#: The largest first-order shift of an end of the window, relatively: as much again leaves it known within 5 %.
 _SHARP = 0.025
+#: Of an end from dx, so that FFT's risk has a mean just inside of it.
+_LEAST_DISTANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ class TaskComplexity:
     | `sure`       |                     | whether corrections leave the sign: the domain in which C_r decides     |
     | `window`     | dx -+ (1 + Q_r)     | LoRA wins for n strictly between them; (ranks, 2), inf: at every n, nan:|
     |              |                     | FFT does not win below                                                  |
-    | `shift`      |                     | by how much of itself the first-order correction moves each end of it;  |
-    |              |                     | `sharp`: by so little that it is known within 5 %; `blunt`: why not     |
+    | `shift`      |                     | by how much of itself T_r / n moves each end of it; `blur_shift`: blur_r|
+    |              |                     | `sharp`: by 2.5 % in sum at most; `blunt`: why not                      |
     | `noise_std`  | sigma*              | the noise_std at which C_r = 1, all else as it is; LoRA wins above      |
-    | `noise_std_shift` |                | by how much of itself the first-order correction raises it              |
+    | `noise_std_shift` |                | by how much of itself T_r / n raises it; `noise_std_blur_shift`: blur_r |
     """
 
     problem: Problem
@@ -93,32 +97,40 @@ class TaskComplexity:
     sure: Bool[np.ndarray, "m"]
     window: Float[np.ndarray, "m 2"]
     shift: Float[np.ndarray, "m 2"]
+    blur_shift: Float[np.ndarray, "m 2"]
     noise_std: Float[np.ndarray, "m"]
     noise_std_shift: Float[np.ndarray, "m"]
+    noise_std_blur_shift: Float[np.ndarray, "m"]
 
     @property
     def sharp(self) -> Bool[np.ndarray, "m 2"]:
         """Which ends of the window are known within 5 %."""
-        return self.shift <= _SHARP
+        far = np.abs(self.window - self.problem.without_null_inputs().dx) >= _LEAST_DISTANCE
+        with np.errstate(invalid="ignore"):
+            return (self.shift + self.blur_shift <= _SHARP) & far
 
     @property
     def blunt(self) -> tuple[str, ...]:
         """Why an end of the window at each rank is not sharp, in a sentence; empty where both are, or are not there."""
         s, unit = _strengths_and_unit_noise(self.problem.without_null_inputs())
         said = []
-        for rank, ends, moved in zip(self.ranks.tolist(), self.sharp, self.shift, strict=True):
-            dull = np.isfinite(self.window[self.ranks == rank][0]) & ~ends
+        dx = self.problem.without_null_inputs().dx
+        for i, rank in enumerate(self.ranks.tolist()):
+            dull = np.isfinite(self.window[i]) & ~self.sharp[i]
+            moved, blurred = self.shift[i], self.blur_shift[i]
             pairs = _mixed_pairs(s, self.problem.noise_std**2 * unit, rank)
             if not np.any(dull):
                 said.append("")
+            elif np.max(np.abs(self.window[i][dull] - dx)) < _LEAST_DISTANCE:
+                said.append("LoRA wins only where full fine-tuning has no mean, next to dx")
             elif not np.all(np.isfinite(pairs)):
                 said.append(f"singular values {rank} and {rank + 1} are equal: their directions mix at any n")
             else:
                 kept, dropped = np.unravel_index(int(np.argmax(pairs)), pairs.shape)
                 said.append(
-                    f"kept and dropped directions mix, most of all {kept + 1} and {rank + dropped + 1} of singular "
-                    f"values {s[kept]:.3g} and {s[rank + dropped]:.3g}: to first order n* moves by "
-                    f"{100 * np.max(moved[dull]):.3g} %"
+                    f"to first order n* moves by {100 * np.max(moved[dull]):.3g} %, as directions {kept + 1} and "
+                    f"{rank + dropped + 1} mix most, of singular values {s[kept]:.3g} and {s[rank + dropped]:.3g}, "
+                    f"and by {100 * np.max(blurred[dull]):.3g} %, as noise blurs what is kept"
                 )
         return tuple(said)
 
@@ -126,7 +138,7 @@ class TaskComplexity:
     def sharp_noise_std(self) -> Bool[np.ndarray, "m"]:
         """Whether `noise_std` is: C_r goes with 1 / sigma^2, so that half of a relative change moves it."""
         with np.errstate(invalid="ignore"):
-            return self.noise_std_shift <= _SHARP
+            return self.noise_std_shift + self.noise_std_blur_shift <= _SHARP
 
 
 class ClosedBestRank(NamedTuple):
@@ -171,6 +183,12 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
             [mixing(s, sigma**2 * unit, int(rank)) for rank, sigma in zip(chosen, equal, strict=True)]
         )
         raised = mixed_there / n / (2 * gain * tail)
+        blur = np.cumsum(_blurred(reduced, s, e))[chosen - 1]
+        dull = blur[:, None] * (distance * n / min(n, dx) / np.where(window > dx, window / dx, 1.0) / reach[:, None])
+        blur_moved = dull * reach[:, None] / (_gain(window, dx, chosen[:, None]) * tail[:, None]) / window
+        unit_blur = np.cumsum(_blurred(reduced, s, unit))[chosen - 1]
+        blur_raised = unit_blur * equal**4 / (2 * gain * tail)
+    blur_shift = np.where(np.isfinite(window), blur_moved, np.where(np.isnan(window), np.nan, 0.0))
     shift = np.where(np.isfinite(window), moved / window, np.where(np.isnan(window), np.nan, 0.0))
     return TaskComplexity(
         problem,
@@ -181,12 +199,14 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
         gain=gain,
         difference=difference,
         correction=mixed / n,
-        blur=np.cumsum(_blurred(reduced, s, e))[chosen - 1],
+        blur=blur,
         sure=_sure(reduced, s, e, chosen, mixed / n),
         window=window,
         shift=shift,
+        blur_shift=blur_shift,
         noise_std=equal,
         noise_std_shift=raised,
+        noise_std_blur_shift=blur_raised,
     )
 
 
@@ -290,8 +310,9 @@ def _sure(
     tail, noise = _after(s**2, before), (dx - before) * _after(e, before) / distance
     at = np.minimum(ranks, max(1, int(np.sum(s > 0))))
     strong = _gain(n, dx, at) * (tail - noise)[at]
-    decides = (strong > 0) | np.logical_and.accumulate(tail < noise)[at]
-    return np.abs(strong) > mixed + np.where(decides, 0.0, np.cumsum(_blurred(problem, s, e))[at - 1])
+    outstanding = np.maximum.accumulate(np.where(tail < noise, 0, before + 1))[at]
+    blur = np.concatenate([[0.0], np.cumsum(_blurred(problem, s, e))])[outstanding]
+    return np.abs(strong) > mixed + np.where(strong > 0, 0.0, blur)
 
 
 def _mixed_pairs(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> Float[np.ndarray, "r weak"]:
