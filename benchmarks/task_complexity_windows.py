@@ -80,7 +80,8 @@ def _ends(family: str, problem: ll.Problem, rank: int, *, sharp_only: bool = Fal
 def _solved(problem: ll.Problem, rank: int, near: float, *, upper: bool) -> float:
     """The last n before the winner changes nearest to an end, within a factor of two of it; nan where there is none."""
     low, high = (problem.dx + 2, math.inf) if upper else (rank + 1, problem.dx - 2)
-    grid = sorted({round(share * near) for share in (0.5, 0.8, 0.9, 0.97, 1.03, 1.1, 1.3, 2.0)})
+    grid = {round(share * near) for share in (0.5, 0.8, 0.9, 0.97, 1.03, 1.1, 1.3, 2.0)}
+    grid = sorted(grid | {math.floor(near), math.floor(near) + 1})
     grid = [n for n in grid if low <= n <= high]
 
     @functools.cache

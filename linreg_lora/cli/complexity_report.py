@@ -124,5 +124,5 @@ def closed_crossings(problem: Problem, rank: int, over: str) -> list[ClosedCross
 def closed_text(crossings: Sequence[ClosedCrossing], over: str) -> str:
     """One line."""
     said = ", ".join(number(one.value) if one.sharp else f"{number(one.value)} {UNSURE}" for one in crossings)
-    near = "" if all(one.sharp for one in crossings) else f"; {UNSURE} singular values next to rank r are too near"
+    near = "" if all(one.sharp for one in crossings) else f"; {UNSURE} corrections move it by more than a fortieth"
     return f"in closed form, by C_r = 1: {over} = {said}{near}"
