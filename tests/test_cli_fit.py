@@ -65,6 +65,10 @@ def test_the_table_has_the_verdict_and_the_ridge(run, folder):
     for part in ("LoRA of rank 1", "90 % interval", "P(rank 1 has", "Full fine-tuning with its best ridge", "3 (FFT)"):
         assert part in out
     assert f"{json_['test_error']['estimate']:.4g}" in out
+    complexity = json_["complexity"]
+    assert complexity["rank"] == 1
+    assert complexity["interval"][0] < complexity["estimate"] < 1
+    assert f"Task complexity at rank 1, the odds that what it drops is signal: {complexity['estimate']:.5g}" in out
 
 
 @pytest.mark.parametrize("intercept", [False, True])

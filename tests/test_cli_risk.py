@@ -13,6 +13,7 @@ from linreg_lora import __version__, monte_carlo
 from linreg_lora.cli import grammar
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.theory.discarded import discarded_signal
 from linreg_lora.theory.forgetting import expected_forgetting
 
 COMMAND = Path(sys.executable).with_name("linreg-lora")
@@ -167,6 +168,14 @@ def test_complexity_is_printed_beside_the_risks(run, run_json):
     refused = run_json(*arguments(**options | {"ridge": "1"}))["theory"]["complexity"]
     assert refused["closed"] == [None]
     assert refused["note"].startswith("ridge: expected 0, received 1")
+    assert found["odds"] == [None] * 4
+    problem = Problem(n=30, dx=6, dy=5, spectrum=(3.0, 0.31, 0.3), noise_std=0.4, ridge=1.0)
+    solved = discarded_signal(problem, [2])
+    assert refused["odds"] == [pytest.approx(solved.odds[0])]
+    assert refused["odds_flagged"] == solved.flagged.tolist()
+    table = " ".join(run(*arguments(**options | {"ridge": "1"}))[1].split())
+    assert f"{solved.odds[0]:.5g}" in table
+    assert "~ complexity: the odds that what a rank drops is signal, by formula" in table
 
 
 def test_crossings_have_their_closed_form_beside_them(run, run_json):

@@ -17,7 +17,10 @@ from linreg_lora.theory import notes
 from linreg_lora.theory.contours import doubt
 
 ROOT = Path(__file__).parent.parent
-PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("theory.md", "family.md", "composition.md")}
+PAGES = {
+    name: (ROOT / "docs" / name).read_text()
+    for name in ("theory.md", "family.md", "composition.md", "open-questions.md")
+}
 LINK = re.compile(r"\[`([\w.]+)`\]\(\.\./([\w./]+)\)")
 REFERENCES = sorted({found for text in PAGES.values() for found in LINK.findall(text)})
 
@@ -26,7 +29,9 @@ def is_formula(block):
     return block.strip().startswith("$$")
 
 
-@pytest.mark.parametrize(("name", "least"), [("theory.md", 20), ("family.md", 7), ("composition.md", 8)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("theory.md", 20), ("family.md", 7), ("composition.md", 8), ("open-questions.md", 1)]
+)
 def test_every_formula_has_its_function_and_its_test(name, least):
     formulas, blocks = 0, re.split(r"\n\s*\n", PAGES[name])
     for i, block in enumerate(blocks):
@@ -125,7 +130,7 @@ ALLOWED = {"3.11", "2605.19018", "2505.22355", f"{100 * doubt._EDGE:g} %", f"{10
 @pytest.mark.parametrize(
     "name",
     ["README.md", "CONTRIBUTING.md"]
-    + [f"docs/{page}.md" for page in ("theory", "family", "composition", "judge-your-paper")],
+    + [f"docs/{page}.md" for page in ("theory", "family", "composition", "open-questions", "judge-your-paper")],
 )
 def test_measured_numbers_are_in_generated_files_only(name):
     """Prose has no decimals and no percentages but those above: results stand in files that a command writes."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
 from linreg_lora.own_data import bootstrap, choice, notes
+from linreg_lora.own_data.complexity import EstimatedComplexity
 from linreg_lora.own_data.curve import SOME_ROWS, Losses, curve
 from linreg_lora.own_data.deletion import deletions, design, update
 from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
@@ -502,3 +503,72 @@ def test_gaussian_data_are_described_and_others_not():
     assert ll.own_data.advise(x, y, ridge=1.0).is_described() is None
     shared = y + 5 * rng.standard_normal((n, 1))
     assert ll.own_data.advise(x, shared, ridge=0.0).is_described() is False
+
+
+# -- task complexity ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sizes", "ridge"), [((14, 5, 4), 0.0), ((9, 14, 5), 0.0), ((14, 5, 4), 3.0)])
+def test_signal_and_noise_of_what_is_dropped_by_refits(sizes, ridge):
+    """What FFT without a sample predicts of it along the directions that LoRA drops: times the sample, and squared."""
+    x, r = waves(*sizes)
+    rank, products, energies = 2, [], []
+    for i in range(len(x)):
+        rest, target = np.delete(x, i, axis=0).T, np.delete(r, i, axis=0).T
+        rest = np.hstack([rest, np.sqrt(ridge) * np.eye(len(rest))])
+        target = np.hstack([target, np.zeros((len(target), rest.shape[1] - target.shape[1]))])
+        fft = target @ np.linalg.pinv(rest)
+        predicted = np.linalg.svd(fft @ rest)[0][:, rank:].T @ np.column_stack([fft @ x[i], r[i]])
+        products.append(predicted[:, 0] @ predicted[:, 1])
+        energies.append(predicted[:, 0] @ predicted[:, 0])
+    found = ll.own_data.estimated_complexity(x, r, rank=rank, ridge=ridge, intercept=False)
+    assert found.signal == pytest.approx(np.mean(products), rel=1e-8)
+    assert found.noise == pytest.approx(np.mean(energies) - np.mean(products), rel=1e-8)
+    assert found.spread[0] == pytest.approx(
+        np.cov(products, np.subtract(energies, products)) / len(x), rel=1e-6, abs=1e-12
+    )
+    errors = ll.own_data.leave_one_out(x, r, ridge=ridge, intercept=False).error
+    assert (found.estimate < 1) == (errors[rank] < errors[-1])
+
+
+def test_the_interval_of_a_ratio():
+    """Of means 2 and 4 it holds what a grid of ratios does; where a mean may be 0 it does not end."""
+    covariance = np.array([[0.3, 0.1], [0.1, 0.5]])
+    found = EstimatedComplexity(1, 2.0, 4.0, (covariance, None), 10**9)
+    grid = np.linspace(-3, 6, 90_001)
+    off = np.abs(2 - 4 * grid) / np.sqrt(0.3 - 2 * 0.1 * grid + 0.5 * grid**2)
+    inside = grid[off <= 1.6448536]
+    assert found.interval(0.9) == pytest.approx((inside[0], inside[-1]), abs=2e-4)
+    wider = EstimatedComplexity(1, 2.0, 4.0, (covariance, 4 * covariance), 10**9).interval(0.9)
+    assert wider[0] < inside[0] < inside[-1] < wider[1]
+    low, high = EstimatedComplexity(1, 2.0, 0.1, (covariance, None), 10**9).interval(0.9)
+    assert 0 < low < 20
+    assert high == np.inf
+    assert EstimatedComplexity(1, 0.1, 0.1, (covariance, None), 10**9).interval(0.9) == (-np.inf, np.inf)
+    assert EstimatedComplexity(1, 2.0, 1e-15, (0 * covariance, None), 9).estimate == np.inf
+    with pytest.raises(InvalidInput, match="rank: expected an integer below that of full fine-tuning, 4, received 4"):
+        ll.own_data.estimated_complexity(*waves(14, 5, 4), rank=4)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("n", "dx", "dy", "ridge"), [(40, 12, 10, 0.0), (60, 12, 10, 10.0)])
+def test_estimated_complexity_of_planted_problems(n, dx, dy, ridge):
+    """Means over 400 data sets within their standard errors, and intervals of 90 % that hold the odds in 80 % at least.
+
+    Level 1e-6 for the means; for the share too where the true one is 89 % or more.
+    """
+    problem = ll.Problem(n=n - 1, dx=dx, dy=dy, spectrum=(3.0, 1.0, 0.5), noise_std=1.0, ridge=ridge)
+    odds = float(ll.theory.discarded_signal(problem, [1]).odds[0])
+    rng = np.random.default_rng(8)
+    pairs, held = [], 0
+    for _ in range(400):
+        x = rng.standard_normal((n, dx))
+        y = x @ problem.shift.T + rng.standard_normal((n, dy))
+        found = ll.own_data.estimated_complexity(x, y, rank=1, ridge=ridge, intercept=False)
+        low, high = found.interval(0.9)
+        held += low <= odds <= high
+        pairs.append((found.signal, found.noise))
+    signal, noise = np.array(pairs).T
+    off = signal - odds * noise
+    assert abs(off.mean()) < critical_z(2, 1e-6) * off.std(ddof=1) / 20 + 0.01 * odds * noise.mean()
+    assert held >= 0.8 * 400

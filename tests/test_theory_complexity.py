@@ -18,6 +18,7 @@ from linreg_lora.theory import (
     winning_rank,
 )
 from linreg_lora.theory.capacity import large_sample_limit
+from linreg_lora.theory.complexity import _repulsion, mixing
 
 #: n, dx, dy, rank, noise_std, spectrum; then in closed form the risk (without what FFT misses of strong directions
 #: where n < dx), FFT - LoRA, and E ||P D_FFT||^2.
@@ -60,7 +61,9 @@ def test_windows_and_saturation(dx, dy, rank, noise_std, spectrum, end, shifted,
     found = task_complexity(problem, [rank])
     assert found.window[0, 1] == pytest.approx(end, abs=0.051)
     assert end * (1 - found.shift[0, 1]) == pytest.approx(shifted, abs=0.1)
-    assert found.sharp[0, 1]
+    total = found.shift[0, 1] + found.blur_shift[0, 1]
+    assert found.sharp[0, 1] == (total <= 0.025)
+    assert abs(end * (1 - total) / solved - 1) < 0.01
     differences = [ll.expected_risk(problem.replace(n=n), [rank]).difference[0] for n in (solved, solved + 1)]
     assert differences[0] < 0 < differences[1]
     assert abs(solved / end - 1) < 0.05
@@ -192,6 +195,63 @@ def test_of_a_bulk_every_rank_drops_the_same_share_of_signal():
     assert [(found.lora_wins, found.by) for found in winner_at(problem, ranks)][1:] == [(False, "difference")] * 2
 
 
+def test_noise_in_kept_directions_is_known():
+    """A bulk with more signal than noise: first-order mixing leaves C_r < 1 at high ranks, and yet FFT wins there."""
+    n, dx, dy = 100, 24, 20
+    s = np.linalg.svd(np.random.default_rng(0).standard_normal((dy, dx)), compute_uv=False)
+    problem = problem_of(n, dx, dy, float(np.sqrt((n - dx - 1) / 1.3)), tuple(s))
+    closed, exact = task_complexity(problem), discarded_signal(problem, range(1, dy))
+    fooled = (closed.complexity < 1) & (exact.odds > 1) & (np.abs(closed.difference) > closed.correction)
+    assert fooled.sum() >= 3
+    assert not closed.sure[fooled].any()
+    # With more noise than signal all bulks agree, whatever noise blurs.
+    noisy = task_complexity(problem.replace(noise_std=2 * problem.noise_std))
+    agreed = (noisy.blur > -noisy.difference) & (-noisy.difference > noisy.correction)
+    assert agreed.sum() >= 3
+    assert noisy.sure[agreed].all()
+
+
+def test_levels_repel_as_eigenvalues_of_two_by_two_matrices():
+    s, e, n = np.array([3.0, 2.0, 2.0, 0.0]), np.array([1.0, 0.5, 2.0, 1.0]), 30
+    apart = _repulsion(s, e, n)
+    for i in range(4):
+        for j in range(i + 1, 4):
+            m = s[j] * np.sqrt((s[j] ** 2 + e[i] + e[j]) / n)
+            largest = np.linalg.eigvalsh([[s[i] ** 2, m], [m, s[j] ** 2]])[1]
+            assert apart[i, j] == pytest.approx(largest - s[i] ** 2)
+    assert np.array_equal(apart, np.triu(apart, 1))
+    few = np.array([3.0, 2.0, 0.0, 0.0])
+    many = 10**7
+    assert many * np.sum(_repulsion(few, e, many)[:1, 1:]) == pytest.approx(mixing(few, e, 1), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "end"), [(60, 1), (16, 0)])
+def test_blur_moves_an_end_as_it_moves_the_difference(n, end):
+    """At an end n* the slope of A (tail - B) is A tail / (n* - dx -+ 1); n* is taken for a whole number near."""
+    problem = problem_of(n, 40, 20, 1.0, (60.0, 50.0, 4.0, 3.0, 2.5, 2.0))
+    found = task_complexity(problem, [2])
+    at = found.window[0, end]
+    there = task_complexity(problem.replace(n=round(at)), [2])
+    slope = there.gain[0] * there.tail[0] / (abs(round(at) - 40) - 1)
+    assert found.blur_shift[0, end] == pytest.approx(there.blur[0] / slope / at, rel=0.05)
+
+
+def test_why_an_end_is_not_sharp():
+    problem = problem_of(60, 24, 20, 2.0, (3.0, 2.2, 2.0, 2.0, 0.5))
+    found = task_complexity(problem, [1, 2, 3, 5])
+    assert found.sharp[:, 1].tolist() == [True, False, False, True]
+    said = found.blunt
+    assert said[0] == said[3] == ""
+    assert said[1] == (
+        f"to first order n* moves by {100 * found.shift[1, 1]:.3g} %, as directions 2 and 3 mix most, of singular "
+        f"values 2.2 and 2, and by {100 * found.blur_shift[1, 1]:.3g} %, as noise blurs what is kept"
+    )
+    near = task_complexity(problem_of(40, 13, 8, 0.1, (2.0, 1.0)), [1])
+    assert near.window[0, 1] - 13 < 2
+    assert near.blunt == ("LoRA wins only where full fine-tuning has no mean, next to dx",)
+    assert said[2] == "singular values 3 and 4 are equal: their directions mix at any n"
+
+
 def test_pure_noise_and_no_noise():
     noisy = problem_of(40, 12, 8, 1.0, (2.0, 1.0))
     found = task_complexity(noisy)
@@ -245,6 +305,10 @@ def test_finite_strengths_raise_the_noise_at_which_they_are_equal():
     shift = float(found.noise_std_shift[0])
     assert 0.005 < shift < 0.025
     assert corrected(1 + 0.9 * shift) > 0 > corrected(1 + 1.1 * shift)
+    at = task_complexity(problem.replace(noise_std=float(found.noise_std[0])), [2])
+    blurred = float(at.blur[0] / (2 * at.gain[0] * at.tail[0]))
+    assert found.noise_std_blur_shift[0] == pytest.approx(blurred)
+    assert found.sharp_noise_std[0] == (shift + blurred <= 0.025)
 
 
 def test_what_is_dropped_is_measured_in_the_metric_of_the_inputs():

@@ -5,14 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from linreg_lora.cli.numbers import number, value
-from linreg_lora.errors import InvalidInput
+from linreg_lora.cli.numbers import marked, number, value
+from linreg_lora.errors import InvalidInput, LinregLoraError
 from linreg_lora.problem import Problem
 from linreg_lora.theory.complexity import TaskComplexity, task_complexity
+from linreg_lora.theory.discarded import DiscardedSignal, discarded_signal
 
-#: Beside a C_r that may be on the wrong side of 1.
-UNSURE = "?"
+#: Beside a C_r that may be on the wrong side of 1, and beside odds that no closed form has.
+UNSURE, SOLVED = "?", "~"
 SAID = "complexity: C_r, in closed form; below 1 LoRA beats FFT"
+SAID_SOLVED = f"{SOLVED} complexity: the odds that what a rank drops is signal, by formula; below 1 LoRA beats FFT"
 SAID_UNSURE = f"{UNSURE} kept and dropped directions mix by more than C_r is from 1: the risks decide"
 
 
@@ -23,19 +25,47 @@ class ClosedCrossing(NamedTuple):
     sharp: bool
 
 
-def known(problem: Problem, ranks: "np.ndarray | list[int]") -> TaskComplexity | str:
-    """C_r at those of the ranks where LoRA neither is FFT nor learns nothing, or why it has no closed form."""
+class Known(NamedTuple):
+    """C_r in closed form, or why there is none; and the odds of signal where that does not decide, None: nowhere."""
+
+    closed: TaskComplexity | str
+    dropped: DiscardedSignal | None = None
+
+
+#: Inputs or outputs up to which the odds are solved for: they take matrices.
+_LARGEST = 300
+#: Where nothing was asked.
+NOTHING = Known("")
+
+
+def known(problem: Problem, ranks: "np.ndarray | list[int]") -> Known:
+    """Of those of the ranks at which LoRA neither is FFT nor learns nothing."""
+    inner = [int(r) for r in ranks if 0 < r < problem.without_null_inputs().max_rank]
+    closed = _closed(problem, inner)
+    left = inner if isinstance(closed, str) else closed.ranks[~closed.sure].tolist()
+    if not left or max(problem.dx, problem.dy) > _LARGEST:
+        return Known(closed)
     try:
-        return task_complexity(problem, [int(r) for r in ranks if 0 < r < problem.max_rank])
+        return Known(closed, discarded_signal(problem, left))
+    except LinregLoraError:
+        return Known(closed)
+
+
+def _closed(problem: Problem, ranks: list[int]) -> TaskComplexity | str:
+    try:
+        return task_complexity(problem, ranks)
     except InvalidInput as refused:
         return str(refused)
 
 
-def as_json(found: TaskComplexity | str, ranks: np.ndarray) -> dict[str, object]:
+def as_json(known: Known, ranks: np.ndarray) -> dict[str, object]:
     """One entry a rank; null at rank 0 and full rank, and everywhere without a closed form: `note` says why."""
+    found, solved = known.closed, _odds(known)
+    odds = {"odds": [value(solved.get(int(rank), (None, False))[0]) for rank in ranks]}
+    odds |= {"odds_flagged": [solved.get(int(rank), (None, False))[1] for rank in ranks]}
     if isinstance(found, str):
         empty: dict[str, object] = {name: [None] * len(ranks) for name in ("closed", "sure", "window", "noise_std")}
-        return {**empty, "note": found}
+        return {**empty, **odds, "note": found}
     place = {int(rank): i for i, rank in enumerate(found.ranks)}
     at = [place.get(int(rank)) for rank in ranks]
     return {
@@ -43,12 +73,26 @@ def as_json(found: TaskComplexity | str, ranks: np.ndarray) -> dict[str, object]
         "sure": [None if i is None else bool(found.sure[i]) for i in at],
         "window": [None if i is None else [value(end) for end in found.window[i]] for i in at],
         "noise_std": [None if i is None else value(found.noise_std[i]) for i in at],
+        **odds,
         "note": "",
     }
 
 
-def column(found: TaskComplexity, ranks: np.ndarray) -> list[str]:
-    """One cell a rank."""
+def _odds(known: Known) -> dict[int, tuple[float, bool]]:
+    """Rank -> odds, and whether they may be off."""
+    if known.dropped is None:
+        return {}
+    one = known.dropped
+    return dict(zip(one.ranks.tolist(), zip(one.odds.tolist(), one.flagged.tolist(), strict=True), strict=True))
+
+
+def column(known: Known, ranks: np.ndarray) -> list[str]:
+    """One cell a rank; empty where nothing is known of any."""
+    found = known.closed
+    if isinstance(found, str):
+        solved = _odds(known)
+        shown = {rank: f"{marked(odds, flagged)} {SOLVED}" for rank, (odds, flagged) in solved.items()}
+        return [shown.get(int(rank), "-") for rank in ranks] if shown else []
     shown = {
         int(rank): number(odds) if sure else f"{number(odds)} {UNSURE}"
         for rank, odds, sure in zip(found.ranks, found.complexity, found.sure, strict=True)
@@ -60,12 +104,14 @@ def notes(cells: Sequence[str]) -> list[str]:
     """What is said below a table with such a column."""
     if not cells:
         return []
+    if any(SOLVED in cell for cell in cells):
+        return [SAID_SOLVED]
     return [SAID, SAID_UNSURE] if any(UNSURE in cell for cell in cells) else [SAID]
 
 
 def closed_crossings(problem: Problem, rank: int, over: str) -> list[ClosedCrossing]:
     """Where C_r = 1 along `over`, n or noise_std; empty where that has no closed form, or is nowhere."""
-    found = known(problem, [rank])
+    found = _closed(problem, [rank] if rank < problem.without_null_inputs().max_rank else [])
     if isinstance(found, str) or not found.ranks.size:
         return []
     if over == "noise_std":
@@ -78,5 +124,5 @@ def closed_crossings(problem: Problem, rank: int, over: str) -> list[ClosedCross
 def closed_text(crossings: Sequence[ClosedCrossing], over: str) -> str:
     """One line."""
     said = ", ".join(number(one.value) if one.sharp else f"{number(one.value)} {UNSURE}" for one in crossings)
-    near = "" if all(one.sharp for one in crossings) else f"; {UNSURE} singular values next to rank r are too near"
+    near = "" if all(one.sharp for one in crossings) else f"; {UNSURE} corrections move it by more than a fortieth"
     return f"in closed form, by C_r = 1: {over} = {said}{near}"

@@ -7,12 +7,13 @@ from linreg_lora.cli.numbers import number, value
 from linreg_lora.console import print_table
 from linreg_lora.own_data.advice import Advice
 from linreg_lora.own_data.choice import difference
+from linreg_lora.own_data.complexity import EstimatedComplexity
 
 _CAVEAT = "nominal, by a Gaussian bootstrap and by standard errors, the farther: too short for dependent samples"
 _NORMAL = "nominal, by standard errors: it does not know that the rank was chosen"
 
 
-def fit_json(found: Advice, level: float) -> None:
+def fit_json(found: Advice, level: float, complexity: EstimatedComplexity | None = None) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null."""
     low, high = found.interval(level)
     curve, n = found.curve, found.shape
@@ -43,6 +44,7 @@ def fit_json(found: Advice, level: float) -> None:
             "stderr": value(found.fft_ridge.stderr),
         },
         "spectral": {"weights": found.shrinkage.weights.tolist(), "error": value(found.shrinkage.error)},
+        "complexity": complexity_json(complexity, level),
         "theory": theory_json(found, level),
         "noise_std": value(found.noise_std),
         "excess_risk": value(found.excess_risk),
@@ -53,6 +55,14 @@ def fit_json(found: Advice, level: float) -> None:
     print(json.dumps(out, indent=2, allow_nan=False))
 
 
+def complexity_json(found: EstimatedComplexity | None, level: float) -> dict[str, object] | None:
+    """The estimated task complexity; null where full fine-tuning has no direction to drop."""
+    if found is None:
+        return None
+    ends = found.interval(level)
+    return {"rank": found.rank, "estimate": value(found.estimate), "level": level, "interval": [value(x) for x in ends]}
+
+
 def theory_json(found: Advice, level: float) -> dict[str, object]:
     """What theory expects of Gaussian data that look like these; null where a ridge is chosen."""
     expected = found.expected_errors()
@@ -60,7 +70,7 @@ def theory_json(found: Advice, level: float) -> dict[str, object]:
     return {"expected_errors": errors, "describes": found.is_described(level)}
 
 
-def fit_table(found: Advice, level: float) -> None:
+def fit_table(found: Advice, level: float, complexity: EstimatedComplexity | None = None) -> None:
     """Print a table, one line a rank, and what follows from it."""
     from rich.table import Table
 
@@ -87,6 +97,13 @@ def fit_table(found: Advice, level: float) -> None:
         said = f"more than {1 - 1 / 80:.2g}" if chance > 1 - 1 / 80 else f"{chance:.2g}"
         said = f"less than {1 / 80:.2g}" if chance < 1 / 80 else said
         print(f"P(rank {below} has a lower test error than full fine-tuning) = {said}.")
+    if complexity is not None and not math.isnan(complexity.estimate):
+        low, high = complexity.interval(level)
+        print(
+            f"Task complexity at rank {complexity.rank}, the odds that what it drops is signal: "
+            f"{number(complexity.estimate)}, {100 * level:g} % interval {number(low)} to {number(high)}; below 1 LoRA "
+            "beats full fine-tuning."
+        )
     full = found.fft_ridge
     print(f"Full fine-tuning with its best ridge, {full.ridge:.3g}: error {full.error:.4g} +- {full.stderr:.2g}.")
     best = found.shrinkage

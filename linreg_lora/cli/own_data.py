@@ -42,7 +42,7 @@ def fit(
 ) -> None:
     """Full fine-tuning or LoRA on your own data: which rank, which ridge, and how sure."""
     from linreg_lora.cli import fit_report, grammar
-    from linreg_lora.own_data import RIDGES, advise
+    from linreg_lora.own_data import RIDGES, advise, estimated_complexity
     from linreg_lora.own_data.reading import read_data, read_known
 
     if not 0 < level < 1:
@@ -58,6 +58,12 @@ def fit(
             inputs, outputs, known, rank=_number("rank", rank, int), ridge=_number("ridge", ridge, float),
             intercept=intercept, groups=given.groups, progress=step,
         )  # fmt: skip
+    complexity = None
+    if found.curve.ranks[-1] > 0:
+        rank_below = found.rank if found.rank < found.curve.ranks[-1] else int(found.curve.error[:-1].argmin())
+        complexity = estimated_complexity(
+            inputs, outputs, known, rank=rank_below, ridge=found.ridge, intercept=intercept, groups=given.groups
+        )
     if save is not None:
         from linreg_lora.own_data.adapter import write_adapter
 
@@ -71,9 +77,9 @@ def fit(
 
         pictures.save(pictures.of_fit(found), picture)
     if output is TableFormat.JSON:
-        fit_report.fit_json(found, level)
+        fit_report.fit_json(found, level, complexity)
     else:
-        fit_report.fit_table(found, level)
+        fit_report.fit_table(found, level, complexity)
 
 
 @app.command()

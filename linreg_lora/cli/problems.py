@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from linreg_lora.problem import Problem
     from linreg_lora.risk_curve import RiskCurve
-    from linreg_lora.theory.complexity import TaskComplexity
 
 #: Ranks that are listed unless they are named, and the size of the matrices that forgetting takes.
 _LONGEST_TABLE, _LARGEST_FORGETTING = 10_000, 10_000
@@ -119,7 +118,7 @@ def risk(
     if forgetting and auto:
         raise InvalidInput("ridge", "a number beside --forgetting", grammar.AUTO)
     forgotten = simulated = computed = None
-    complexity: TaskComplexity | str = ""
+    complexity = complexity_report.NOTHING
     if forgetting:
         from linreg_lora.theory.forgetting import expected_forgetting as theory_of_forgetting
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.cli import complexity_report, grammar
-from linreg_lora.cli.complexity_report import ClosedCrossing
+from linreg_lora.cli.complexity_report import NOTHING, ClosedCrossing, Known
 from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.complexity import TaskComplexity
 from linreg_lora.theory.crossings import Crossing
 from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
 from linreg_lora.theory.notes import spans
@@ -28,7 +27,7 @@ def risk_json(
     simulated: RiskCurve | None,
     computed: RiskCurve | None,
     forgotten: "Forgetting | None" = None,
-    complexity: TaskComplexity | str = "",
+    complexity: Known = NOTHING,
 ) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
     fft: dict[str, object] = {}
@@ -90,7 +89,7 @@ def risk_table(
     simulated: RiskCurve | None,
     computed: RiskCurve | None,
     forgotten: "Forgetting | None" = None,
-    complexity: TaskComplexity | str = "",
+    complexity: Known = NOTHING,
 ) -> None:
     """Print a table, one line a rank and one for FFT."""
     from rich.table import Table
@@ -116,7 +115,7 @@ def risk_table(
             table.add_column(name, justify="right")
     if computed is not None:
         table.add_column("theory", justify="right")
-    odds = [] if isinstance(complexity, str) else complexity_report.column(complexity, ranks)
+    odds = complexity_report.column(complexity, ranks)
     if odds:
         table.add_column("complexity", justify="right")
     if forgotten is not None:

@@ -21,17 +21,23 @@ As the kept directions grow, U tends to that of Delta. Then U^T D_r = U^T D_FFT,
 inputs V^T x alone (A frozen), so that the mean needs nothing but means of inverse Wishart matrices (n > dx) or of the
 uniform projection on the row space of X (n < dx), of sizes dx and r. The risks themselves are in `strong_limit_risk`.
 
-*Domain.* Kept directions of finite strength mix with the dropped ones. To first order, LoRA's risk rises by
+*Domain.* Kept directions of finite strength mix with the dropped ones, and noise blurs them. To first order LoRA's risk
+rises by
 
-    T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii
+    T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii,
 
-which is `large_sample_limit` less what the limit above has already. The sign is `sure` where the difference is larger
-than that; an end n* of the window moves towards smaller n by
+which is `large_sample_limit` less what the limit above has already, and by blur_r = 3 dy k sigma^4 / (g n) sum_{i<=r}
+1 / s_i^2, the next order of the spiked model (`theory.spiked`). The opposite limit is a bulk: directions that do not
+stand out after the first q are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). With
+C_q, ..., C_r below 1 it does not matter which of the directions q + 1, ..., r stand out. So the sign is `sure` where
+the difference is larger than T_r / n if FFT wins, and than T_r / n + blur_q if LoRA does, for the first such q. Ranks
+above that of the shift cut the bulk that its last direction leaves, and have its answer. An end n* of the window moves
+towards dx by
 
-    (T_r / n*) Q_r / (A_r tail_r^2),
+    (T_r / n* + blur_r) Q_r / (A_r tail_r^2),
 
-for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*: the end that the equivalent
-gives was then within 5 % wherever we looked. Elsewhere, as in the bulk of a shift of full rank, `theory.discarded`
+for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*, so that as much again by higher
+orders leaves it within 5 %, and FFT's risk has a mean on either side of it: Q_r >= 1. Elsewhere `theory.discarded`
 answers. Source: derived here.
 """
 
@@ -50,8 +56,10 @@ from linreg_lora.theory.fft import fft_risk
 
 #: Relative differences of singular values below which they count as equal.
 _TIE = 1e-12
-#: The largest shift of an end of the window, relatively, that leaves it known within 5 %.
+#: The largest first-order shift of an end of the window, relatively: as much again leaves it known within 5 %.
 _SHARP = 0.025
+#: Of an end from dx, so that FFT's risk has a mean just inside of it.
+_LEAST_DISTANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -67,13 +75,14 @@ class TaskComplexity:
     | `difference` | A_r (tail_r^2 - B_r)| E [risk(D_r) - risk(FFT)] in the strong limit; negative: LoRA wins; nan |
     |              |                     | above the rank of the shift, where surplus directions keep noise        |
     | `correction` | T_r / n             | the first-order rise of LoRA's risk for finite strengths; inf at a tie  |
-    | `sure`       |                     | whether |difference| > correction: the domain in which C_r decides;     |
-    |              |                     | above the rank of the shift, whether there is noise                     |
+    | `blur`       | blur_r              | what noise in kept directions adds to LoRA's risk, to its first order   |
+    | `sure`       |                     | whether corrections leave the sign: the domain in which C_r decides     |
     | `window`     | dx -+ (1 + Q_r)     | LoRA wins for n strictly between them; (ranks, 2), inf: at every n, nan:|
     |              |                     | FFT does not win below                                                  |
-    | `shift`      |                     | by how much of itself the first-order correction moves each end of it   |
+    | `shift`      |                     | by how much of itself T_r / n moves each end of it; `blur_shift`: blur_r|
+    |              |                     | `sharp`: by 2.5 % in sum at most; `blunt`: why not                      |
     | `noise_std`  | sigma*              | the noise_std at which C_r = 1, all else as it is; LoRA wins above      |
-    | `noise_std_shift` |                | by how much of itself the first-order correction raises it              |
+    | `noise_std_shift` |                | by how much of itself T_r / n raises it; `noise_std_blur_shift`: blur_r |
     """
 
     problem: Problem
@@ -84,22 +93,52 @@ class TaskComplexity:
     gain: Float[np.ndarray, "m"]
     difference: Float[np.ndarray, "m"]
     correction: Float[np.ndarray, "m"]
+    blur: Float[np.ndarray, "m"]
     sure: Bool[np.ndarray, "m"]
     window: Float[np.ndarray, "m 2"]
     shift: Float[np.ndarray, "m 2"]
+    blur_shift: Float[np.ndarray, "m 2"]
     noise_std: Float[np.ndarray, "m"]
     noise_std_shift: Float[np.ndarray, "m"]
+    noise_std_blur_shift: Float[np.ndarray, "m"]
 
     @property
     def sharp(self) -> Bool[np.ndarray, "m 2"]:
         """Which ends of the window are known within 5 %."""
-        return self.shift <= _SHARP
+        far = np.abs(self.window - self.problem.without_null_inputs().dx) >= _LEAST_DISTANCE
+        with np.errstate(invalid="ignore"):
+            return (self.shift + self.blur_shift <= _SHARP) & far
+
+    @property
+    def blunt(self) -> tuple[str, ...]:
+        """Why an end of the window at each rank is not sharp, in a sentence; empty where both are, or are not there."""
+        s, unit = _strengths_and_unit_noise(self.problem.without_null_inputs())
+        said = []
+        dx = self.problem.without_null_inputs().dx
+        for i, rank in enumerate(self.ranks.tolist()):
+            dull = np.isfinite(self.window[i]) & ~self.sharp[i]
+            moved, blurred = self.shift[i], self.blur_shift[i]
+            pairs = _mixed_pairs(s, self.problem.noise_std**2 * unit, rank)
+            if not np.any(dull):
+                said.append("")
+            elif np.max(np.abs(self.window[i][dull] - dx)) < _LEAST_DISTANCE:
+                said.append("LoRA wins only where full fine-tuning has no mean, next to dx")
+            elif not np.all(np.isfinite(pairs)):
+                said.append(f"singular values {rank} and {rank + 1} are equal: their directions mix at any n")
+            else:
+                kept, dropped = np.unravel_index(int(np.argmax(pairs)), pairs.shape)
+                said.append(
+                    f"to first order n* moves by {100 * np.max(moved[dull]):.3g} %, as directions {kept + 1} and "
+                    f"{rank + dropped + 1} mix most, of singular values {s[kept]:.3g} and {s[rank + dropped]:.3g}, "
+                    f"and by {100 * np.max(blurred[dull]):.3g} %, as noise blurs what is kept"
+                )
+        return tuple(said)
 
     @property
     def sharp_noise_std(self) -> Bool[np.ndarray, "m"]:
         """Whether `noise_std` is: C_r goes with 1 / sigma^2, so that half of a relative change moves it."""
         with np.errstate(invalid="ignore"):
-            return self.noise_std_shift <= _SHARP
+            return self.noise_std_shift + self.noise_std_blur_shift <= _SHARP
 
 
 class ClosedBestRank(NamedTuple):
@@ -144,6 +183,12 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
             [mixing(s, sigma**2 * unit, int(rank)) for rank, sigma in zip(chosen, equal, strict=True)]
         )
         raised = mixed_there / n / (2 * gain * tail)
+        blur = np.cumsum(_blurred(reduced, s, e))[chosen - 1]
+        dull = blur[:, None] * (distance * n / min(n, dx) / np.where(window > dx, window / dx, 1.0) / reach[:, None])
+        blur_moved = dull * reach[:, None] / (_gain(window, dx, chosen[:, None]) * tail[:, None]) / window
+        unit_blur = np.cumsum(_blurred(reduced, s, unit))[chosen - 1]
+        blur_raised = unit_blur * equal**4 / (2 * gain * tail)
+    blur_shift = np.where(np.isfinite(window), blur_moved, np.where(np.isnan(window), np.nan, 0.0))
     shift = np.where(np.isfinite(window), moved / window, np.where(np.isnan(window), np.nan, 0.0))
     return TaskComplexity(
         problem,
@@ -154,11 +199,14 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
         gain=gain,
         difference=difference,
         correction=mixed / n,
-        sure=np.where(tail > 0, np.abs(difference) > mixed / n, noise > 0),
+        blur=blur,
+        sure=_sure(reduced, s, e, chosen, mixed / n),
         window=window,
         shift=shift,
+        blur_shift=blur_shift,
         noise_std=equal,
         noise_std_shift=raised,
+        noise_std_blur_shift=blur_raised,
     )
 
 
@@ -196,9 +244,14 @@ def strong_limit_risk(problem: Problem, rank: int) -> float:
 def closed_best_rank(problem: Problem) -> ClosedBestRank:
     """The rank of least risk by the closed forms: those of rank 0 and FFT are exact, the others the strong limit's.
 
-    Above the rank of the shift every direction more is noise, and costs. `sure` where the corrections, once or twice,
-    leave it the best: T_r / n, and 3 dy k sigma^4 / (g n) sum_{i<=r} 1 / s_i^2, what the spiked model (`theory.spiked`)
-    adds for directions that the noise blurs.
+    Above the rank of the shift every direction more is noise, and costs. `sure` where the best rank b is better than
+    every other q by more than what b and q do not have in common: the mixing of pairs of directions i < j of which one
+    of the two ranks separates i from j and the other does not, with
+
+        m_ij^2 = s_j^2 (s_j^2 + e_i + e_j) / n,        (sqrt((s_i^2 - s_j^2)^2 + 4 m_ij^2) - (s_i^2 - s_j^2)) / 2
+
+    for a pair: the repulsion of two levels, of which T_r / n has the first order m_ij^2 / (s_i^2 - s_j^2), and which is
+    finite at ties; and the blur of the directions that b keeps and q does not.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
@@ -208,27 +261,68 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
     found = task_complexity(problem)
     ends = problem.pretrained_risk - fft_risk(problem).risk
     differences = np.concatenate([[ends], np.where(np.isnan(found.difference), np.inf, found.difference), [0.0]])
+    best = int(np.argmin(differences))
     reduced = problem.without_null_inputs()
     s, unit = _strengths_and_unit_noise(reduced)
-    noise = reduced.noise_std**2 * np.mean(unit)
+    noise, full = reduced.noise_std**2 * unit, reduced.max_rank
+    repelled = _repulsion(s, noise, reduced.n)
+    blurred = _blurred(reduced, s, noise)
+    for other in np.flatnonzero(np.isfinite(differences)):
+        low, high = min(best, other), max(best, other)
+        if high == full:  # FFT separates nothing, and blurs nothing that LoRA does not
+            apart, kept = np.sum(repelled[:low, low:]), blurred[:low]
+        else:
+            apart = np.sum(repelled[:low, low:high]) + np.sum(repelled[low:high, high:])
+            kept = blurred[other:best]
+        if other != best and not differences[other] - differences[best] > apart + np.sum(kept):
+            return ClosedBestRank(best, False)
+    return ClosedBestRank(best, True)
+
+
+def _blurred(problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"]) -> Float[np.ndarray, "dy"]:
+    """The terms of blur_r: 3 dy k sigma^4 / (g n s_i^2), 0 where s_i is."""
+    n, dx, dy = problem.n, problem.dx, problem.dy
     with np.errstate(divide="ignore"):
-        blur = np.cumsum(np.where(s > 0, 1 / s**2, 0.0))[found.ranks - 1] / (abs(reduced.n - reduced.dx) - 1)
-    blurred = 3 * reduced.dy * min(reduced.n, reduced.dx) * noise**2 / reduced.n * blur
-    doubt = np.concatenate([[0.0], found.correction + blurred, [0.0]])
-    best = int(np.argmin(differences))
-    return ClosedBestRank(best, all(np.argmin(differences + times * doubt) == best for times in (1, 2)))
+        inverse = np.where(s > 0, 1 / s**2, 0.0)
+    return 3 * dy * min(n, dx) * np.mean(e) ** 2 / ((abs(n - dx) - 1) * n) * inverse
+
+
+def _repulsion(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], n: int) -> Float[np.ndarray, "dy dy"]:
+    """What the levels i and j > i move apart by, at [i, j]; 0 elsewhere."""
+    level = s**2
+    gap, mixed = level[:, None] - level, level * (level + e[:, None] + e) / n
+    with np.errstate(invalid="ignore"):
+        apart = 2 * mixed / (gap + np.sqrt(gap**2 + 4 * mixed))
+    return np.triu(np.where(mixed > 0, apart, 0.0), 1)
 
 
 def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> float:
     """T_r of the module, from singular values and noise variances of all outputs; inf where s_r = s_{r+1} > 0."""
+    return float(np.sum(_mixed_pairs(s, e, rank)))
+
+
+def _sure(
+    problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], ranks: np.ndarray, mixed: np.ndarray
+) -> Bool[np.ndarray, "m"]:
+    """`sure` of the module; ranks above that of the shift cut the bulk that its last direction leaves."""
+    n, dx, distance = problem.n, problem.dx, abs(problem.n - problem.dx) - 1
+    before = np.arange(problem.max_rank)
+    tail, noise = _after(s**2, before), (dx - before) * _after(e, before) / distance
+    at = np.minimum(ranks, max(1, int(np.sum(s > 0))))
+    strong = _gain(n, dx, at) * (tail - noise)[at]
+    outstanding = np.maximum.accumulate(np.where(tail < noise, 0, before + 1))[at]
+    blur = np.concatenate([[0.0], np.cumsum(_blurred(problem, s, e))])[outstanding]
+    return np.abs(strong) > mixed + np.where(strong > 0, 0.0, blur)
+
+
+def _mixed_pairs(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> Float[np.ndarray, "r weak"]:
+    """The terms of T_r: kept directions in rows, dropped ones that are not 0 in columns."""
     weak = s[rank:]
     weak, noise = weak[weak > 0], e[rank:][weak > 0]
-    if rank == 0 or not weak.size:
-        return 0.0
-    if not s[rank - 1] - weak[0] > _TIE * s[0]:
-        return math.inf
+    if rank and weak.size and not s[rank - 1] - weak[0] > _TIE * s[0]:
+        return np.full((1, 1), math.inf)
     strong = s[:rank, None] ** 2
-    return float(np.sum(weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)))
+    return weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)
 
 
 def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
