@@ -136,7 +136,7 @@ ARGUMENTS = {
     "scales": parse("two-point:0.5").scales(12),
     "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
-    "time": 1.0, "found": Filter.of(1.0),
+    "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
 }  # fmt: skip
 
 
