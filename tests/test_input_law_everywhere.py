@@ -40,6 +40,7 @@ LAW_FREE = {
     "methods.own_ridge.passes_on": "compares reductions",
     "theory.floor.least_risk": "the tail of the spectrum in the metric of Sigma",
     "theory.heavy_tails.rarest": "splits of Sigma; weights have `rare_weights`",
+    "theory.training.forgetting_exchange.update_cosine": "Delta and Sigma",
     "theory.hessian.hessian": "the population loss, which sees Sigma alone",
     "theory.hessian.expected_rise": "the same",
     "theory.hessian.gap_without_retraining": "the same",
@@ -136,7 +137,7 @@ ARGUMENTS = {
     "scales": parse("two-point:0.5").scales(12),
     "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
-    "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
+    "pretrained_std": 0.1, "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
 }  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory.training import best_decay, decay_risk, decayed_update, whitened_decay_risk
+from linreg_lora.theory.training import best_decay, decayed_update, whitened_decay_risk
 from linreg_lora.theory.training.decay import certificate_gap, objective
+from linreg_lora.theory.training.whitened import directions
 
 
 def moments(n, dx, dy, seed, spread=1.0):
@@ -109,10 +110,10 @@ def test_the_risk_in_orthogonal_designs(sigma, penalty, rank):
     assert abs(np.mean(risks) - risk) <= 0.03 * risk + critical_z(3) * np.std(risks) / math.sqrt(24)
 
 
-def test_the_shift_is_shared_out_among_all_directions():
+def test_the_shift_is_shared_out_among_alldirections():
     """Sum f w = s, seen or not; the sum of squares is that of shift and noise, but for what the bulk hides of s^2."""
     for spectrum in ((3.0, 2.0, 1.5), (3.0, 0.4), (0.2,)):
-        values, overlaps = decay_risk._directions(WHITE.replace(spectrum=spectrum))
+        values, overlaps = directions(WHITE.replace(spectrum=spectrum))
         energy = float(np.sum(np.square(spectrum)))
         assert values @ overlaps == pytest.approx(energy, rel=2e-3)
         hidden = sum(s**2 for s in spectrum if s < 0.48)
