@@ -35,7 +35,7 @@ def known_papers() -> dict[str, Path]:
 
     >>> import linreg_lora as ll
     >>> sorted(ll.claims.known_papers())
-    ['linreg-lora']
+    ['biderman-2024', 'linreg-lora', 'shuttleworth-2024', 'zhang-2025']
     """
     own = {_normal(path.parent.name): path for path in sorted(_PAPERS.glob("*/claims.yaml"))}
     theirs = {_normal(plugin.name): plugin.claims for plugin in installed_plugins() if plugin.claims is not None}
@@ -52,7 +52,7 @@ def collect_claims(
     >>> import linreg_lora as ll
     >>> found = ll.claims.collect_claims(everything=True)
     >>> [part.name for part in found.parts]
-    ['paper_claims.yaml', 'linreg-lora']
+    ['paper_claims.yaml', 'biderman-2024', 'linreg-lora', 'shuttleworth-2024', 'zhang-2025']
     >>> found.file.family_wise_level == sum(part.file.family_wise_level for part in found.parts)
     True
     """
