@@ -1,1 +1,1 @@
-"""Biderman et al. 2024, LoRA learns less and forgets less, arXiv 2405.09673."""
+"""Biderman et al. 2024, LoRA learns less and forgets less."""

@@ -1,1 +1,1 @@
-"""Shuttleworth et al. 2024, LoRA against full fine-tuning and intruder dimensions, arXiv 2410.21228."""
+"""Shuttleworth et al. 2024, LoRA against full fine-tuning and intruder dimensions."""

@@ -1,1 +1,1 @@
-"""Zhang, Liu and Chen 2025, LoRA-One, arXiv 2502.01235."""
+"""Zhang, Liu and Chen 2025, LoRA-One."""
