@@ -1,6 +1,6 @@
 """Intruder dimensions against the strength of the shift: outliers of the bulk, and vectors unlike any of A0's.
 
-Setting: A0 of iid entries of variance 1/dx, a shift of rank one, dx = 120, dy = 100, n = 1200, Sigma = I, sigma = 1.5;
+Setting: A0 of iid entries of variance 1/dx, a shift of rank one, dx = 80, dy = 64, n = 800, Sigma = I, sigma = 1.5;
 strengths in units of (dx dy)^{1/4} / sqrt(dx), from which an update has an outlier beside A0. Each draw has its own A0.
 Theory: `theory.training.outliers`.
 """
@@ -31,7 +31,7 @@ _METHODS = (*(f"LoRA, r = {rank}" for rank in RANKS), "FFT")
 _LOOKS = (style.COMPARED[3], style.COMPARED[0], style.REFERENCE)
 
 
-def setting(strength: float, n: int = 1200, dx: int = 120, dy: int = 100) -> Problem:
+def setting(strength: float, n: int = 800, dx: int = 80, dy: int = 64) -> Problem:
     """The figure's problem, its shift `strength` times as strong as the threshold beside A0."""
     return Problem(n=n, dx=dx, dy=dy, spectrum=(strength * (dx * dy) ** 0.25 / dx**0.5,), noise_std=1.5)
 
@@ -43,9 +43,9 @@ def data(
     progress: Callable[[int], None] = lambda _: None,
     *,
     strengths: Sequence[float] = STRENGTHS,
-    n: int = 1200,
-    dx: int = 120,
-    dy: int = 100,
+    n: int = 800,
+    dx: int = 80,
+    dy: int = 64,
 ) -> "xr.Dataset":
     """The figure's numbers: `by_outlier` and `by_cosine` (strength, adapted), and outliers by theory on a fine grid."""
     import xarray as xr
