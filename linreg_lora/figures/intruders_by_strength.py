@@ -116,15 +116,12 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         figure, (left, right) = style.panels(2, 3.0)
         x, fine = dataset["strength"], dataset["strength_fine"]
         for method, look in zip(_METHODS, _LOOKS, strict=True):
-            theory = dataset["outliers_theory"].sel(adapted=method)
+            found = dataset.sel(adapted=method)
             if method != _METHODS[1]:  # rank 4 has the same by theory
-                style.line(left, fine, theory, look, method)
-                style.means(
-                    left, x, *(dataset[f"by_outlier{part}"].sel(adapted=method) for part in ("", "_stderr")), look
-                )
-            mean, stderr = (dataset[f"by_cosine{part}"].sel(adapted=method) for part in ("", "_stderr"))
-            style.line(right, x, mean, look, method)
-            style.means(right, x, mean, stderr, look)
+                style.line(left, fine, found["outliers_theory"], look, method)
+                style.means(left, x, found["by_outlier"], found["by_outlier_stderr"], look)
+            style.line(right, x, found["by_cosine"], look, method)
+            style.means(right, x, found["by_cosine"], found["by_cosine_stderr"], look)
         left.set_ylabel("outliers of the bulk")
         right.set_ylabel(f"unlike A0's, of the {dataset.attrs['top']} leading")
         for axes in (left, right):
@@ -132,6 +129,5 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             axes.set_xlim(0, 1.02 * float(fine.max()))
             axes.set_ylim(bottom=-0.03)
             axes.set_xlabel("strength of the shift / threshold beside A0")
-        left.legend(loc="lower right")
         right.legend(loc="center right")
     return figure

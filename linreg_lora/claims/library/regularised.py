@@ -73,6 +73,7 @@ def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: float, s
     a = np.random.default_rng(seed).standard_normal((trials, rank, problem.dx)) / np.sqrt(problem.dx)
     values, basis = np.linalg.eigh(s)
     eye = np.eye(rank)
+    update, gap, start = np.zeros_like(h), np.full(trials, np.inf), np.ones(trials)
     for k in range(_HALF_STEPS):
         b = np.linalg.solve(scale**2 * a @ s @ a.mT + lam * eye, scale * a @ h.mT).mT
         size, turn = np.linalg.eigh(b.mT @ b)
