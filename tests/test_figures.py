@@ -292,6 +292,7 @@ PANELS = {
     "hybrids-against-parts": "case",
     "pissa-by-alignment": "rank",
     "robustness-gap": "regime",
+    "intruders-by-strength": 2,
 }
 
 

@@ -22,6 +22,7 @@ from linreg_lora.figures import (
     forgetting_vs_learning,
     formula_error_vs_dimension,
     hessian_gap,
+    intruders_by_strength,
     phase_diagram,
     phase_diagram_best_ridge,
     risk_vs_rank,
@@ -453,3 +454,34 @@ def test_first_order_error_falls_like_one_over_d_and_the_correction_removes_most
     allowed = raw / 8 + critical_z(raw.size) * stored["stderr"] / stored["risk"]
     assert np.all(corrected <= allowed)
     assert np.all(raw > critical_z(raw.size) * stored["stderr"] / stored["risk"])
+
+
+# -- intruders by strength ----------------------------------------------------------------------------------------
+
+
+def test_lora_has_outliers_before_full_fine_tuning_and_fewer_vectors_unlike_the_pretrained():
+    """On the committed data; level 1e-6."""
+    stored = committed("intruders-by-strength")
+    lora, full = (stored.sel(adapted=name) for name in ("LoRA, r = 1", "FFT"))
+    window = stored["strength"] == 1.2
+    more = (lora["by_outlier"] - full["by_outlier"])[window]
+    assert np.all(more > critical_z(2) * np.hypot(lora["by_outlier_stderr"], full["by_outlier_stderr"])[window])
+    fewer = (full["by_cosine"] - lora["by_cosine"])[0]
+    assert fewer > critical_z(2) * np.hypot(lora["by_cosine_stderr"], full["by_cosine_stderr"])[0]
+    for one in (lora, full):
+        assert float(one["by_outlier"][-1]) > 0.9
+        assert float(one["by_outlier"][0]) < 0.1
+        onset = float(stored["strength_fine"][np.argmax(one["outliers_theory"].values > 0)])
+        assert float(one["by_outlier"].sel(strength=stored["strength"] < 0.8 * onset).max()) < 0.1
+
+
+def test_intruders_are_counted_on_both_criteria_and_follow_the_seed():
+    sizes = {"strengths": (0.1, 4.0), "n": 120, "dx": 24, "dy": 20}
+    steps = []
+    found = intruders_by_strength.data(24, 1, None, steps.append, **sizes)
+    assert sum(steps) == 2
+    assert found["by_cosine"].sel(adapted="LoRA, r = 1", strength=4.0) > 0.5
+    assert found["by_outlier"].sel(adapted="LoRA, r = 1", strength=4.0) > 0.9
+    assert found["outliers_theory"].sel(adapted="FFT").values[[0, -1]].tolist() == [0, 1]
+    xr.testing.assert_identical(found, intruders_by_strength.data(24, 1, **sizes))
+    assert not found["by_cosine"].equals(intruders_by_strength.data(24, 2, **sizes)["by_cosine"])

@@ -18,6 +18,7 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import guaranteed
 from linreg_lora.theory.fft import FFTRisk
 from linreg_lora.theory.hessian import TangentSpace
+from linreg_lora.theory.training.filters import Filter
 
 GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.diag([1.0, 2, 3, 4, 0])[:4])
 LAWS = ("t:6", "ar1:0.6", "laplace", "two-point-noise:0.5")
@@ -39,6 +40,7 @@ LAW_FREE = {
     "methods.own_ridge.passes_on": "compares reductions",
     "theory.floor.least_risk": "the tail of the spectrum in the metric of Sigma",
     "theory.heavy_tails.rarest": "splits of Sigma; weights have `rare_weights`",
+    "theory.training.forgetting_exchange.update_cosine": "Delta and Sigma",
     "theory.hessian.hessian": "the population loss, which sees Sigma alone",
     "theory.hessian.expected_rise": "the same",
     "theory.hessian.gap_without_retraining": "the same",
@@ -135,6 +137,7 @@ ARGUMENTS = {
     "scales": parse("two-point:0.5").scales(12), "times": [1.0],
     "radius": 0.1, "pretrained_std": 0.4, "undone": 0.5, "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
+    "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
 }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ _MODULES = {
     "qlora-floor": "qlora_floor",
     "pissa-by-alignment": "pissa_by_alignment",
     "robustness-gap": "robustness_gap",
+    "intruders-by-strength": "intruders_by_strength",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
 _NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}

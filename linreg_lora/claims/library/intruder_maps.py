@@ -1,0 +1,76 @@
+"""Singular vectors of fine-tuned maps beside the pretrained one's, and updates that are scaled to forget alike."""
+
+import numpy as np
+
+from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
+from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.problem import Problem
+from linreg_lora.seeds import derived_seed
+
+#: How many leading directions are looked at, and below which largest |cosine| one is an intruder.
+_LEADING, _COSINE = 10, 0.5
+
+
+@register_experiment("spiked-map", bounded=True)
+def spiked_map(problem: Problem, trials: int, seed: int, *, strength: float) -> Sample:
+    """The largest squared singular value of A0 + s u v^T over that of A0's limit; A0 dy x dx iid N(0, 1), u and v
+    random, s = `strength` (dx dy)^{1/4}."""
+    rng = np.random.default_rng(seed)
+    a0 = rng.standard_normal((trials, problem.dy, problem.dx))
+    u, v = rng.standard_normal((trials, problem.dy)), rng.standard_normal((trials, problem.dx))
+    u, v = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (u, v))
+    s = strength * (problem.dx * problem.dy) ** 0.25
+    spiked = a0 + s * u[:, :, None] * v[:, None, :]
+    largest = np.linalg.eigvalsh(spiked @ spiked.mT)[:, -1]
+    edge = (np.sqrt(problem.dx) + np.sqrt(problem.dy)) ** 2
+    return Sample(largest[:, None] / edge, {"strength": np.asarray(s)})
+
+
+@register_experiment("intruders-of-fft-less-lora")
+def intruders_of_fft_less_lora(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """Intruders by cosine among the ten leading directions: those of FFT less those of LoRA, at least 1 to divide by.
+
+    A0 iid N(0, 1) anew for each draw, of which the data depend on the residual alone.
+    """
+    from linreg_lora.theory.training import count_intruders
+
+    full, lora = full_and_truncated(*reduced(problem, trials, seed), int(rank))
+    rng = np.random.default_rng(derived_seed(seed, "A0"))
+    counts = np.array([
+        [count_intruders(a0, update, min(_LEADING, *a0.shape), _COSINE).by_cosine for update in pair]
+        for a0, pair in zip(
+            rng.standard_normal((trials, problem.dy, problem.dx)), zip(full, lora, strict=True), strict=True
+        )
+    ], dtype=float)  # fmt: skip
+    return Sample((counts[:, 0] - counts[:, 1])[:, None], {"fft": np.maximum(counts[:, 1], 1.0)})
+
+
+@register_experiment("risk-at-equal-forgetting", pathwise=True)
+def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
+    """Of LoRA's and FFT's updates, scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2, the risk of the one with the
+    larger cosine to the shift, norms by Sigma; context: the risks of both."""
+    risks, cosines = _at_equal_forgetting(problem, trials, seed, int(rank), forgetting)
+    chosen = np.where(cosines[0] > cosines[1], *risks)
+    rounding = np.full(trials, 1e2 * np.finfo(float).eps * problem.dx)
+    scale = np.full(trials, forgetting * problem.pretrained_risk)
+    return Sample(chosen, {"lora": risks[0], "fft": risks[1]}, tolerance=rounding, scale=scale)
+
+
+@register_experiment("lora-less-fft-at-equal-forgetting", bounded=True)
+def lora_less_fft(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
+    """LoRA's risk less FFT's, both updates scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2."""
+    (lora, full), _ = _at_equal_forgetting(problem, trials, seed, int(rank), forgetting)
+    return Sample((lora - full)[:, None], {"fft": full})
+
+
+def _at_equal_forgetting(
+    problem: Problem, trials: int, seed: int, rank: int, forgetting: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Risks, and inner products of unit updates with the shift, of LoRA and of FFT."""
+    full, lora = full_and_truncated(*reduced(problem, trials, seed), rank)
+    level, shift = np.sqrt(forgetting * problem.pretrained_risk), problem.shift @ problem.sigma_sqrt
+    moved = [updates @ problem.sigma_sqrt for updates in (lora, full)]
+    moved = [each / np.linalg.norm(each, axis=(1, 2), keepdims=True) for each in moved]
+    return [np.sum((level * each - shift) ** 2, axis=(1, 2)) for each in moved], [
+        np.sum(each * shift, axis=(1, 2)) for each in moved
+    ]

@@ -1,0 +1,1 @@
+"""Biderman et al. 2024, LoRA learns less and forgets less."""

@@ -1,0 +1,1 @@
+"""Zhang, Liu and Chen 2025, LoRA-One."""

@@ -1,0 +1,133 @@
+"""Intruder dimensions against the strength of the shift: outliers of the bulk, and vectors unlike any of A0's.
+
+Setting: A0 of iid entries of variance 1/dx, a shift of rank one, dx = 80, dy = 64, n = 800, Sigma = I, sigma = 1.5;
+strengths in units of (dx dy)^{1/4} / sqrt(dx), from which an update has an outlier beside A0. Each draw has its own A0.
+Theory: `theory.training.outliers`.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linreg_lora.claims.library import plain_data
+from linreg_lora.figures import datasets, style
+from linreg_lora.problem import Problem
+from linreg_lora.seeds import derived_seed
+from linreg_lora.sweeps.grid import map_cells
+from linreg_lora.theory.training import count_intruders, fft_intruders, lora_intruders
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+#: Strengths of the shift, in units of the threshold beside A0.
+STRENGTHS = (0.05, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05, 1.2, 1.4, 1.7, 2.1)
+RANKS = (1, 4)
+CELLS = len(STRENGTHS)
+_FINE, _TOP = 400, 10
+_METHODS = (*(f"LoRA, r = {rank}" for rank in RANKS), "FFT")
+_LOOKS = (style.COMPARED[3], style.COMPARED[0], style.REFERENCE)
+
+
+def setting(strength: float, n: int = 800, dx: int = 80, dy: int = 64) -> Problem:
+    """The figure's problem, its shift `strength` times as strong as the threshold beside A0."""
+    return Problem(n=n, dx=dx, dy=dy, spectrum=(strength * (dx * dy) ** 0.25 / dx**0.5,), noise_std=1.5)
+
+
+def data(
+    trials: int,
+    seed: int,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    n: int = 800,
+    dx: int = 80,
+    dy: int = 64,
+) -> "xr.Dataset":
+    """The figure's numbers: `by_outlier` and `by_cosine` (strength, adapted), and outliers by theory on a fine grid."""
+    import xarray as xr
+
+    problems = [setting(strength, n, dx, dy) for strength in strengths]
+    attributes = datasets.provenance("Intruder dimensions against strength", problems, trials, seed)
+    found = np.array(map_cells(simulate, problems, (trials, seed), executor, progress))
+    fine = np.linspace(min(strengths), max(strengths), _FINE)
+    theory = [_by_theory(setting(float(strength), n, dx, dy)) for strength in fine]
+    variables = {}
+    for i, (name, text) in enumerate((("by_outlier", "outliers of the bulk"), ("by_cosine", "vectors unlike A0's"))):
+        variables[name] = datasets.variable(("strength", "adapted"), found[:, 0, i], f"mean number of {text}")
+        variables[f"{name}_stderr"] = datasets.variable(
+            ("strength", "adapted"), found[:, 1, i], f"standard error of {name}"
+        )
+    variables["outliers_theory"] = datasets.variable(("strength_fine", "adapted"), theory, "outliers by theory")
+    coordinates = {
+        "strength": datasets.variable("strength", list(strengths), "s over the threshold beside A0"),
+        "strength_fine": datasets.variable("strength_fine", fine, "s over the threshold beside A0"),
+        "adapted": datasets.variable("adapted", list(_METHODS), "method"),
+    }
+    return xr.Dataset(variables, coordinates, {**attributes, "n": n, "dx": dx, "dy": dy, "top": _TOP})
+
+
+def _by_theory(problem: Problem) -> list[int]:
+    """Outliers of each method beside A0 of entries of variance 1/dx."""
+    std = problem.dx**-0.5
+    lora = [int(np.sum(lora_intruders(problem, rank, std).outlier)) for rank in RANKS]
+    return [*lora, int(np.sum(fft_intruders(problem, std).outlier))]
+
+
+def simulate(problem: Problem, trials: int, seed: int) -> list[list[list[float]]]:
+    """Means and standard errors of both counts, a list a method; the seed is derived from `seed` and the problem."""
+    own = derived_seed(seed, problem.fingerprint)
+    x, residual = plain_data.reduced(problem, trials, own)
+    fitted = [plain_data.full_and_truncated(x, residual, rank) for rank in RANKS]
+    updates = [*(lora for _, lora in fitted), fitted[0][0]]
+    rng = np.random.default_rng(derived_seed(own, "A0"))
+    counts = np.zeros((trials, 2, len(updates)))
+    for draw in range(trials):
+        a0 = rng.standard_normal((problem.dy, problem.dx)) / problem.dx**0.5
+        for i, update in enumerate(updates):
+            found = count_intruders(a0, update[draw], min(_TOP, problem.dy, problem.dx))
+            counts[draw, :, i] = found.by_outlier, found.by_cosine
+    return [counts.mean(axis=0).tolist(), (counts.std(axis=0, ddof=1) / trials**0.5).tolist()]
+
+
+def caption(dataset: "xr.Dataset") -> str:
+    """What to see in the figure of `data`'s dataset, with the strengths at which theory has the first outlier."""
+    theory, fine = dataset["outliers_theory"], dataset["strength_fine"].values
+    lora, full = (float(fine[np.argmax(theory.sel(adapted=method).values > 0)]) for method in (_METHODS[0], "FFT"))
+    weakest = dataset["by_cosine"].isel(strength=0)
+    cosine = {name: float(weakest.sel(adapted=name)) for name in ("FFT", _METHODS[0])}
+    return (
+        "Intruder dimensions of A0 + D against the strength of a shift of rank one, in units of the threshold beside "
+        f"A0. Left: singular values outside of the bulk. LoRA of rank 1 has one from {lora:.2g} on, by theory (lines), "
+        "for its update is stronger than the shift by the noise it fits; FFT, whose noise widens the bulk, from "
+        f"{full:.2g} on. Finite size hides what is less than half beyond its threshold. Right: by cosine, of the "
+        f"{dataset.attrs['top']} leading left singular vectors. There FFT has {cosine['FFT']:.1f} where nearly nothing "
+        f"is to be learnt, and LoRA of rank 1 {cosine[_METHODS[0]]:.1f}: noise on all entries mixes the "
+        "singular vectors of A0."
+    )
+
+
+def draw(dataset: "xr.Dataset") -> "Figure":
+    """The figure of `data`'s dataset: outliers left, vectors by cosine right."""
+    with style.applied():
+        figure, (left, right) = style.panels(2, 3.0)
+        x, fine = dataset["strength"], dataset["strength_fine"]
+        for method, look in zip(_METHODS, _LOOKS, strict=True):
+            found = dataset.sel(adapted=method)
+            if method != _METHODS[1]:  # rank 4 has the same by theory
+                style.line(left, fine, found["outliers_theory"], look, method)
+                style.means(left, x, found["by_outlier"], found["by_outlier_stderr"], look)
+            style.line(right, x, found["by_cosine"], look, method)
+            style.means(right, x, found["by_cosine"], found["by_cosine_stderr"], look)
+        left.set_ylabel("outliers of the bulk")
+        right.set_ylabel(f"unlike A0's, of the {dataset.attrs['top']} leading")
+        for axes in (left, right):
+            axes.axvline(1.0, color=style.ANNOTATION, linestyle=":", linewidth=0.9, zorder=0.6)
+            axes.set_xlim(0, 1.02 * float(fine.max()))
+            axes.set_ylim(bottom=-0.03)
+            axes.set_xlabel("strength of the shift / threshold beside A0")
+        right.legend(loc="center right")
+    return figure
