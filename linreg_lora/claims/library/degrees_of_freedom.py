@@ -12,6 +12,8 @@ def _in_row_space(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray,
     """Residuals and their means in the N = min(n, dx) coordinates of the inputs' row space, and the noise variance."""
     if problem.isotropic_noise_scale is None:
         raise InvalidInput("noise_covariance", "c I, so that one variance counts", "another", "leave it out")
+    if problem.ridge > 0:
+        raise InvalidInput("ridge", "0", problem.ridge, "degrees of freedom are those of least squares")
     x, y = experiments._data(problem, trials, seed)
     rows = np.linalg.svd(x, full_matrices=False)[2]
     variance = problem.noise_std**2 * problem.isotropic_noise_scale
@@ -35,8 +37,8 @@ def degrees_of_freedom(problem: Problem, trials: int, seed: int, *, rank: float)
 def shrinkage_surplus(problem: Problem, trials: int, seed: int, *, threshold: float) -> Sample:
     """<S_t - M, E> / sigma^2 - k (N + dy - k), S_t the fit with singular values less t, k its rank.
 
-    t = `threshold` sigma (sqrt N + sqrt dy). Context: the count of parameters, to measure by, and the same of a fit that
-    keeps these k directions and does not shrink them.
+    t = `threshold` sigma (sqrt N + sqrt dy). Context: the count of parameters, to measure by, and the same of a fit
+    that keeps these k directions and does not shrink them.
     """
     seen, mean, variance = _in_row_space(problem, trials, seed)
     dy, size = seen.shape[1:]

@@ -6,6 +6,7 @@ A has orthonormal rows and B orthonormal columns of the Haar law. All by plain N
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 
@@ -19,8 +20,8 @@ def _data(problem: Problem, rng: np.random.Generator, trials: int) -> tuple[np.n
     return x, problem.shift @ x + problem.sigma_eps_sqrt @ rng.standard_normal((trials, problem.dy, problem.n))
 
 
-def _least_squares(x: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    return np.linalg.solve(x @ x.mT, x @ residual.mT).mT
+def _least_squares(x: np.ndarray, residual: np.ndarray, ridge: float) -> np.ndarray:
+    return np.linalg.solve(x @ x.mT + ridge * np.eye(x.shape[1]), x @ residual.mT).mT
 
 
 def _risks(problem: Problem, updates: np.ndarray) -> np.ndarray:
@@ -30,7 +31,7 @@ def _risks(problem: Problem, updates: np.ndarray) -> np.ndarray:
 def _tuned_a(problem: Problem, rng: np.random.Generator, x: np.ndarray, residual: np.ndarray, rank: int) -> np.ndarray:
     """Risks of B B^T D_FFT, B random: A is trained."""
     b = _haar_rows(rng, len(x), rank, problem.dy).mT
-    return _risks(problem, b @ (b.mT @ _least_squares(x, residual)))
+    return _risks(problem, b @ (b.mT @ _least_squares(x, residual, problem.ridge)))
 
 
 @register_experiment("random-frozen-b-risk")
@@ -50,7 +51,7 @@ def random_factor_gain(problem: Problem, trials: int, seed: int, *, rank: float)
     rng, r = np.random.default_rng(seed), int(rank)
     x, residual = _data(problem, rng, trials)
     a = _haar_rows(rng, trials, r, problem.dx)
-    tuned_b = _risks(problem, _least_squares(a @ x, residual) @ a)
+    tuned_b = _risks(problem, _least_squares(a @ x, residual, problem.ridge) @ a)
     tuned_a = _tuned_a(problem, rng, x, residual, r)
     return Sample((tuned_b - tuned_a)[:, None], {"fft": tuned_a, "rank": np.asarray(r)})
 
@@ -60,10 +61,12 @@ def _gap(problem: Problem, trials: int, seed: int, rank: int) -> tuple[np.ndarra
 
     M = Delta (Sigma - Sigma A^T (A Sigma A^T)^{-1} A Sigma) Delta^T: the covariance of what A misses.
     """
+    if problem.ridge > 0:
+        raise InvalidInput("ridge", "0", problem.ridge, "the gap is that of least squares")
     rng = np.random.default_rng(seed)
     x, residual = _data(problem, rng, trials)
     a = _haar_rows(rng, trials, rank, problem.dx)
-    update = _least_squares(a @ x, residual) @ a
+    update = _least_squares(a @ x, residual, 0.0) @ a
     train = np.mean(np.sum((residual - update @ x) ** 2, axis=1), axis=1)
     seen = a @ problem.sigma
     missed = problem.sigma - seen.mT @ np.linalg.solve(seen @ a.mT, seen)

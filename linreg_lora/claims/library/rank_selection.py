@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 
@@ -13,6 +14,8 @@ def selected_rank(problem: Problem, trials: int, seed: int, *, penalty: float) -
 
     Every loss is computed from its own update. Context: singular values of the fitted outputs, the losses, and mu.
     """
+    if problem.ridge > 0:
+        raise InvalidInput("ridge", "0", problem.ridge, "the penalty is on the rank alone")
     x, y = experiments._data(problem, trials, seed)
     residual = experiments._residual(problem, x, y)
     full = residual @ np.linalg.pinv(x)
