@@ -388,7 +388,8 @@ def test_papers_are_found_by_name_and_others_are_refused(run):
     for name, remedy in (("nobody-1999", ""), ("zindari_2026", "are in paper_claims.yaml")):
         code, out, err = run("check", f"--paper={name}")
         assert (code, out) == (2, "")
-        assert err.startswith("linreg-lora: paper: expected one of linreg-lora, received " + name)
+        known = ", ".join(ll.claims.known_papers())
+        assert err.startswith(f"linreg-lora: paper: expected one of {known}, received {name}")
         assert remedy in err
 
 
