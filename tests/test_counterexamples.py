@@ -143,6 +143,33 @@ def noise_mixes_the_vectors_of_a0(text):
     assert np.mean(less) > 5 * np.std(less) / 40**0.5
 
 
+def what_a_random_feature_sees(text):
+    """The mean over a uniform direction of what it misses of (1, 0), on a grid that integrates its square exactly."""
+    assert "dx = 2, dy = 1, Sigma = I, r = 1, Delta = (1, 0), no noise" in text
+    angles = 2 * np.pi * np.arange(8) / 8
+    missed = []
+    for angle in angles:
+        a = np.array([[np.cos(angle), np.sin(angle)]])
+        problem = Problem(n=60, dx=2, dy=1, task_shift=[[1.0, 0.0]], noise_std=0.0)
+        missed.append(ll.methods.FrozenA(factor=a).reduce(problem).constant)
+    assert np.mean(missed) == pytest.approx(0.5, rel=1e-12)
+    assert ll.expected_risk(problem, ranks=[1]).risk[0] < 1e-20
+    assert "misses half of it" in text
+
+
+def the_gap_of_twice_as_many_samples(text):
+    """Two features of unit variance: a test loss (n - 1)/(n - 3), a training loss (n - 2)/n."""
+    gaps = [Fraction(n - 1, n - 3) - Fraction(n - 2, n) for n in (5, 10)]
+    assert f"the mean gap is {float(gaps[0]):g} at n = 5 and {gaps[1]} at n = 10" in text
+    assert gaps[1] < gaps[0] / Fraction(141421, 100000)
+    rng = np.random.default_rng(0)
+    for n, gap in zip((10, 20), (gaps[1], Fraction(19, 17) - Fraction(18, 20)), strict=True):
+        x, noise = rng.standard_normal((20_000, 2, n)), rng.standard_normal((20_000, 1, n))
+        update = np.linalg.solve(x @ x.mT, x @ noise.mT).mT
+        found = 1 + np.sum(update**2, axis=(1, 2)) - np.mean((noise - update @ x) ** 2, axis=(1, 2))
+        assert abs(found.mean() - float(gap)) < 5 * found.std() / np.sqrt(len(found))
+
+
 OURS = {
     "one-step-beats-scaled-lora": one_step_is_worse_than_scaled_lora,
     "intruders-of-lora-alone": noise_mixes_the_vectors_of_a0,
@@ -150,6 +177,8 @@ OURS = {
     "dora-has-the-capacity-of-full-tuning": what_dora_leaves,
     "adapters-reach-what-lora-reaches": what_an_adapter_never_sees,
     "pissa-ends-better": where_pissa_stays,
+    "random-a-is-nearly-as-good": what_a_random_feature_sees,
+    "mean-gap-falls-like-a-root": the_gap_of_twice_as_many_samples,
 }
 
 

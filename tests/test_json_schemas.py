@@ -34,7 +34,7 @@ COMMANDS = {
               ["check", "--all", "--only=lemma2-square"]],
     "prove": [["prove", "lemma-2-square"]],
     "claims": [["claims"], ["claims", "--all"]],
-    "papers": [["papers"], ["papers", "--paper=linreg-lora", "--checked=check.json"]],
+    "papers": [["papers", "--paper=zeng-2024"], ["papers", "--paper=zeng-2024", "--checked=check.json"]],
     "vocabulary": [["claims", "vocabulary"]],
     "fit": [["fit", "data.csv", "--y-columns=y*"], ["fit", "data.csv", "--y-columns=y0", "--ridge=1", "--groups=day"],
             ["fit", "data.csv", "--x-columns=x*", "--y-columns=y*", "--rank=0"]],
@@ -56,7 +56,7 @@ def test_output_is_what_its_schema_says(run, name, words, tmp_path, monkeypatch)
     save_file({"q.weight": np.ones((3, 4)), "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "old.safetensors")
     save_file({"q.weight": numbers[:3, :4], "raw": np.ones((3, 4)), "q.bias": np.ones(3)}, "new.safetensors")
     np.savez("task.npz", shift=numbers[:3, :4], A0=numbers[3:6, :4], mean=numbers[0, :4])
-    Path("check.json").write_text(json.dumps({"claims": [{"id": "fft-input-rise", "verdict": "holds"}]}))
+    Path("check.json").write_text(json.dumps({"claims": [{"id": "layers-reach-the-target", "verdict": "holds"}]}))
     np.savez("inputs.npz", q=numbers[:, :4], raw=numbers[:, :4])
     code, out, err = run(*words, "--format=json")
     assert (code, err) == (0, "")

@@ -59,7 +59,7 @@ SLOW = {"jax", "xarray", "matplotlib", "sympy", "optimistix", "dask", "panel", "
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", FFT_BY_FORMULA, "risk --n 0", "check --claims LICENSE", "papers"]
+    "words", ["--help", "--version", FFT_BY_FORMULA, "risk --n 0", "check --claims LICENSE", "papers --paper zeng-2024"]
 )
 def test_what_needs_no_jax_imports_nothing_slow(words):
     done = subprocess.run(

@@ -29,9 +29,9 @@ def papers(
     from linreg_lora.claims.show import papers as show
     from linreg_lora.console import print_table
 
+    verdicts = {} if checked is None else show.read_verdicts(checked)
     load_plugins(plugin)
     file = collect_claims(claims, papers=paper or [], everything=claims is None and not paper).file
-    verdicts = {} if checked is None else show.read_verdicts(checked)
     records = show.to_records(file, verdicts)
     if output is TableFormat.JSON:
         typer.echo(json.dumps({"papers": records}, indent=2))

@@ -1,0 +1,63 @@
+"""Selecting a rank by a penalty: the rank that is selected, and how often pure noise is."""
+
+import numpy as np
+
+from linreg_lora.claims.library import experiments
+from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
+
+
+@register_experiment("selected-rank", pathwise=True)
+def selected_rank(problem: Problem, trials: int, seed: int, *, penalty: float) -> Sample:
+    """The rank k that minimises ||R - D_k X||_F^2 + mu k, mu = `penalty` sigma^2 (dy + min(n, dx)).
+
+    Every loss is computed from its own update. Context: singular values of the fitted outputs, the losses, and mu.
+    """
+    if problem.ridge > 0:
+        raise InvalidInput("ridge", "0", problem.ridge, "the penalty is on the rank alone")
+    x, y = experiments._data(problem, trials, seed)
+    residual = experiments._residual(problem, x, y)
+    full = residual @ np.linalg.pinv(x)
+    u, strengths, _ = np.linalg.svd(full @ x, full_matrices=False)
+    largest = problem.max_rank
+    losses = np.stack(
+        [np.sum((residual - u[..., :k] @ (u[..., :k].mT @ full) @ x) ** 2, axis=(1, 2)) for k in range(largest + 1)],
+        axis=1,
+    )
+    mu = penalty * problem.noise_std**2 * (problem.dy + min(problem.n, problem.dx))
+    found = np.argmin(losses + mu * np.arange(largest + 1), axis=1).astype(float)
+    context = {"strengths": strengths[:, :largest], "losses": losses, "mu": np.asarray(mu)}
+    return Sample(found, context, tolerance=np.zeros(trials), scale=np.ones(trials))
+
+
+@register_experiment("noise-selected", bounded=True)
+def noise_selected(size: MatrixSize, trials: int, seed: int) -> Sample:
+    """Whether the largest squared singular value of iid N(0, 1) exceeds 2 (rows + columns)."""
+    return Sample(_exceeds(size.rows, size.columns, trials, seed)[:, None])
+
+
+@register_experiment("noise-selected-gain", bounded=True)
+def noise_selected_gain(size: MatrixSize, trials: int, seed: int) -> Sample:
+    """The same at twice the size, less that at the size, independent draws; context: the latter."""
+    small = _exceeds(size.rows, size.columns, trials, seed)
+    large = _exceeds(2 * size.rows, 2 * size.columns, trials, seed + 1)
+    return Sample((large - small)[:, None], {"fft": small})
+
+
+def _exceeds(rows: int, columns: int, trials: int, seed: int) -> np.ndarray:
+    """By the bidiagonal form of iid N(0, 1), entries of which are chi, and Sylvester's law of inertia.
+
+    B B^T - t I = L D L^T has a negative D, of as many entries as min(rows, columns), iff no eigenvalue exceeds t.
+    """
+    less, more = sorted((rows, columns))
+    rng, threshold = np.random.default_rng(seed), 2.0 * (rows + columns)
+    diagonal = rng.chisquare(more - np.arange(less), (trials, less))
+    below = rng.chisquare(less - 1 - np.arange(less - 1), (trials, less - 1)) if less > 1 else np.empty((trials, 0))
+    pivot = diagonal[:, 0] - threshold
+    exceeds = pivot > 0
+    for i in range(1, less):
+        # B lower bidiagonal: (B B^T)_ii = a_i^2 + b_{i-1}^2, (B B^T)_{i,i-1} = b_{i-1} a_{i-1}.
+        pivot = diagonal[:, i] + below[:, i - 1] - threshold - below[:, i - 1] * diagonal[:, i - 1] / pivot
+        exceeds |= pivot > 0
+    return exceeds.astype(float)

@@ -1,0 +1,1 @@
+"""Yuan 2011: degrees of freedom of low-rank estimates."""
