@@ -5,12 +5,14 @@ from .composed import Composition, compose
 from .curve import Risks, draw_risks
 from .methods import monte_carlo
 from .perturbed_inputs import InputRise, simulate_rise
+from .poisoned import PoisonedRisks, simulate_poisoned
 from .sequences import SequenceRisk, SumRisk, simulate_sequence, simulate_sum
 
 __all__ = [
     "Compared",
     "Composition",
     "InputRise",
+    "PoisonedRisks",
     "Risks",
     "SequenceRisk",
     "SumRisk",
@@ -18,6 +20,7 @@ __all__ = [
     "compose",
     "draw_risks",
     "monte_carlo",
+    "simulate_poisoned",
     "simulate_rise",
     "simulate_sequence",
     "simulate_sum",

@@ -38,6 +38,7 @@ from . import mean_shrinkage as mean_shrinkage
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
+from . import poisoning as poisoning
 from . import quantisation as quantisation
 from . import quantised_base as quantised_base
 from . import rare_weights as rare_weights
@@ -93,6 +94,22 @@ from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
 from .linear_class import InputScales, LinearClassRisk, input_scales_risk, linear_class_risk
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
+from .poisoning import (
+    Outcome,
+    Poison,
+    PoisonedCurve,
+    PoisonedFFT,
+    PoisonVerdict,
+    SpikedPoison,
+    StrongLimit,
+    hijacked_difference,
+    poison_verdicts,
+    poisoned_fft,
+    poisoned_risk,
+    spiked_poisoned_risk,
+    strong_limit_under_poison,
+    with_poisoned_noise,
+)
 from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
 from .quantised_base import qlora_risk
 from .restricted import FrozenRisk, restricted_reduction, restricted_risk
@@ -124,11 +141,18 @@ __all__ = [
     "Loss",
     "MeanUpdate",
     "OffsetRisk",
+    "Outcome",
     "Piece",
+    "Poison",
+    "PoisonVerdict",
+    "PoisonedCurve",
+    "PoisonedFFT",
     "QuantisationError",
     "ReducedForgetting",
     "Saturation",
     "SpectralWeights",
+    "SpikedPoison",
+    "StrongLimit",
     "TaskComplexity",
     "TheoremBound",
     "TunedFFT",
@@ -170,6 +194,7 @@ __all__ = [
     "haar_frozen_a_risk",
     "haar_frozen_b_risk",
     "hessian_gap",
+    "hijacked_difference",
     "ia3_risk",
     "input_scales_risk",
     "inverse_moment",
@@ -187,6 +212,9 @@ __all__ = [
     "output_gap",
     "output_gap_bound",
     "parameter_count",
+    "poison_verdicts",
+    "poisoned_fft",
+    "poisoned_risk",
     "qlora_risk",
     "quantisation_error",
     "quantised",
@@ -199,10 +227,12 @@ __all__ = [
     "samples_to_saturate",
     "sequential_fft",
     "small_noise_risk",
+    "spiked_poisoned_risk",
     "spiked_risk",
     "spikes",
     "squared_truncation_norm",
     "strong_limit_risk",
+    "strong_limit_under_poison",
     "tangent_dimension",
     "tangent_space",
     "task_arithmetic",
@@ -213,5 +243,6 @@ __all__ = [
     "truncation_norm",
     "winner_at",
     "winning_rank",
+    "with_poisoned_noise",
     "without_mean",
 ]
