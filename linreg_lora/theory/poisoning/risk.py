@@ -118,7 +118,7 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
     risk[before], status[before] = problem.pretrained_risk, Status.EXACT
     if poison.trigger is not None:
         clean = float(poison.target @ problem.shift @ poison.trigger)
-        success[before] = -clean / float(poison.target @ poison.target)
+        success[before] = 0.0 - clean / float(poison.target @ poison.target)
     return PoisonedCurve(
         ranks, risk, success, tuple(Status(one) for one in status), np.zeros(len(ranks), dtype=bool), SPIKED, full_risk,
         full_success, full_status, EXACT_FFT, tuple(notes),

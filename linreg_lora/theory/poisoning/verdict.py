@@ -13,8 +13,8 @@ is kept at rank r if and only if
 So the budget m |p|^2 at which rank r changes is that over theta^2 / (m |p|^2): n^2 s_r^2 / dx for labels alone, where
 poison is averaged out as noise is, n s_r^2 for a strong trigger or n < dx. Where p is in U, or t in V, it is kept at
 any size. In general M_r, the r strongest detectable directions of the planted signal, decide: the poison is kept where
-M_r holds half of the answer p that it plants, and has replaced direction r where r <= k_det and half of s_r^2 is gone
-from the task's r strongest directions.
+M_r holds half of the answer p that it plants (to the trigger; to v where samples are chosen), and has replaced
+direction r where r <= k_det and half of s_r^2 is gone from the task's r strongest directions.
 
 Hijacked, and the poison far stronger than the task, LoRA loses the direction r that an unpoisoned fit would have had:
 
@@ -121,7 +121,7 @@ class _Scales:
         basis = np.linalg.svd(np.column_stack([u[:, known], attacked.target]), full_matrices=False)[0]
         self._p, self._poison = basis.T @ attacked.target, found.poison
         self._clean = basis.T @ found.signal - np.outer(self._p, self._poison)
-        self._asked = found.response if attacked.leverage > 0 else found.poison
+        self._asked = found.response if attacked.leverage > 0 else _coherent(found.poison, attacked)
         left, values, right = np.linalg.svd(self._clean, full_matrices=False)
         self._known = int(np.sum(known))
         self._left, self._right = left[:, : self._known], right[: self._known].T
@@ -187,6 +187,13 @@ class _Scales:
             replaced = rank <= self._known and np.sum(gone[:rank, :rank] ** 2) > _HALF * self._task[rank - 1]
             found.append(Outcome.HIJACKED if replaced else Outcome.EQUAL)
         return [*found, Outcome.EQUAL]
+
+
+def _coherent(poison: np.ndarray, attacked: Whitened) -> np.ndarray:
+    """What labels alone answer to: v, where samples are chosen along it, else their own right vector."""
+    if attacked.along is None:
+        return poison
+    return np.append(poison[:-1], 0.0)
 
 
 def _within(vector: np.ndarray, basis: np.ndarray) -> bool:
