@@ -124,20 +124,36 @@ def simulate_poisoned(
     )
 
 
+def draw_poisoned(
+    problem: Problem, poison: Poison, *, trials: int, seed: int
+) -> tuple[Float[np.ndarray, "draws ranks"], Float[np.ndarray, "draws ranks"]]:
+    """Clean risk and success of single draws at ranks 0..min(n, dx, dy): those that `simulate_poisoned` averages.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=16, dx=6, dy=5, spectrum=(2.0,), noise_std=0.5)
+    >>> poison = ll.theory.Poison(count=3, target=[0.0, 0.0, 0.0, 0.0, 2.0])
+    >>> risks, success = draw_poisoned(problem, poison, trials=8, seed=0)
+    >>> risks.shape
+    (8, 6)
+    """
+    return draws.collected(_program(problem, poison), valid_seed(seed), validation.positive_integer("trials", trials))
+
+
 def _parts(
     problem: Problem, poison: Poison, trials: int, seed: int, progress: Callable[[int], None] | None
 ) -> Iterator[RunningMoments]:
     """Moments of risk(D_r), risk(D_r) - risk(D_FFT) and success, r = 0, 1, ..., by chunks."""
-    planned = poisoned.plan_poisoned(problem, poison)
-    size = chunk_size(planned.layout, planned.parameters)
-    program: draws.Draws[tuple[np.ndarray, np.ndarray]] = draws.Draws(
-        _of_draw, (planned.layout, planned.count), (planned.parameters, planned.attack), size
-    )
-    for first, (risks, success) in draws.chunks(program, seed, trials):
+    for first, (risks, success) in draws.chunks(_program(problem, poison), seed, trials):
         draws.require_finite("risk", problem, risks, first)
         yield RunningMoments.of(np.column_stack([risks, risks - risks[:, -1:], success]))
         if progress is not None:
             progress(len(risks))
+
+
+def _program(problem: Problem, poison: Poison) -> draws.Draws[tuple[np.ndarray, np.ndarray]]:
+    planned = poisoned.plan_poisoned(problem, poison)
+    size = chunk_size(planned.layout, planned.parameters)
+    return draws.Draws(_of_draw, (planned.layout, planned.count), (planned.parameters, planned.attack), size)
 
 
 def _of_draw(
