@@ -55,6 +55,7 @@ _MODULES = {
     "hybrids-against-parts": "hybrids_against_parts",
     "qlora-floor": "qlora_floor",
     "pissa-by-alignment": "pissa_by_alignment",
+    "poisoning": "poisoning",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
 _NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}
