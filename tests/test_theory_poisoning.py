@@ -1,6 +1,7 @@
 """Poisoned training data against rows worked out elsewhere, independent routes, and plain simulation with rivals."""
 
 import numpy as np
+import poisoning as benchmark
 import pytest
 import scipy.integrate
 import scipy.stats
@@ -415,3 +416,22 @@ def test_simulation_of_poison_has_its_trivial_ends():
     assert "infinite" in none.notes[0]
     with pytest.raises(InvalidInput, match="trials"):
         ll.simulate_poisoned(at, poison, trials=1, seed=0)
+
+
+def test_the_committed_table_is_of_these_formulas():
+    lines = benchmark.RESULTS.read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if " +- " in line]
+    told = {(name, rank): (float(risk), success) for name, rank, risk, _, _, success, *_ in rows}
+    of_labels = 0
+    for name, at, poison, ranks in benchmark.ROWS:
+        if poison.trigger is None and poison.along is None:
+            of_labels += len(ranks)
+            continue
+        found = poisoned_risk(at, poison, ranks)
+        for i, rank in enumerate(ranks):
+            risk, success = told[name, str(rank)]
+            assert risk == pytest.approx(found.risk[i], abs=5.1e-5)
+            assert success == ("-" if poison.trigger is None else f"{found.success[i]:.4f}")
+        assert told[name, "FFT"][0] == pytest.approx(found.fft_risk, abs=5.1e-5)
+    assert len(told) == sum(len(ranks) + 1 for *_, ranks in benchmark.ROWS)
+    assert of_labels == 9

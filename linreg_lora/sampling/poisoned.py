@@ -31,10 +31,10 @@ class Attack(NamedTuple):
 
 
 class PoisonedPlan(NamedTuple):
-    """`layout`, of explicit data, and `count` m are static; `parameters` and `attack` are arrays."""
+    """`layout`, of explicit data, and the number of `poisoned` samples are static; the others are arrays."""
 
     layout: Layout
-    count: int
+    poisoned: int
     parameters: Parameters
     attack: Attack
 
@@ -44,8 +44,8 @@ def plan_poisoned(problem: Problem, poison: Poison) -> PoisonedPlan:
     poison.require_fit(problem)
     layout, parameters = plan.plan(problem, "explicit")
     layout = dataclasses.replace(layout, squared=squared_is_safe(stand_in(problem, poison)))
-    vectors = (None if v is None else jnp.asarray(v) for v in (poison.target, poison.trigger, poison.along))
-    return PoisonedPlan(layout, poison.count, parameters, Attack(*vectors))
+    trigger, along = (None if v is None else jnp.asarray(v) for v in (poison.trigger, poison.along))
+    return PoisonedPlan(layout, poison.count, parameters, Attack(jnp.asarray(poison.target), trigger, along))
 
 
 def stand_in(problem: Problem, poison: Poison) -> Problem:

@@ -153,7 +153,7 @@ def _parts(
 def _program(problem: Problem, poison: Poison) -> draws.Draws[tuple[np.ndarray, np.ndarray]]:
     planned = poisoned.plan_poisoned(problem, poison)
     size = chunk_size(planned.layout, planned.parameters)
-    return draws.Draws(_of_draw, (planned.layout, planned.count), (planned.parameters, planned.attack), size)
+    return draws.Draws(_of_draw, (planned.layout, planned.poisoned), (planned.parameters, planned.attack), size)
 
 
 def _of_draw(

@@ -92,14 +92,14 @@ class Poison:
 class Whitened(NamedTuple):
     """A poisoned problem in coordinates in which Sigma = I.
 
-    `shift` Delta Sigma^{1/2}, `noise` Sigma_eps, `trigger` Sigma^{-1/2} t (zeros without one), `along` Sigma^{1/2} v of
-    length 1, or None.
+    `poisoned` m, `shift` Delta Sigma^{1/2}, `noise` Sigma_eps, `trigger` Sigma^{-1/2} t (zeros without one), `along`
+    Sigma^{1/2} v of length 1, or None.
     """
 
     n: int
     dx: int
     dy: int
-    count: int
+    poisoned: int
     shift: Float[np.ndarray, "dy dx"]
     noise: Float[np.ndarray, "dy dy"]
     target: Float[np.ndarray, "dy"]
@@ -109,12 +109,12 @@ class Whitened(NamedTuple):
     @property
     def budget(self) -> float:
         """m |p|^2."""
-        return self.count * float(np.sum(self.target**2))
+        return self.poisoned * float(np.sum(self.target**2))
 
     @property
     def leverage(self) -> float:
         """delta^2 = m |t|^2."""
-        return self.count * float(np.sum(self.trigger**2))
+        return self.poisoned * float(np.sum(self.trigger**2))
 
     @property
     def overdetermined(self) -> bool:

@@ -82,14 +82,14 @@ def of_whitened(attacked: Whitened) -> PoisonedFFT:
     else:
         seen = poisson_mean(lambda j: (n + 2 * j) / (dx + 2 * j), leverage / 2)
         energy = float(np.sum(attacked.shift**2))
-        along = float(np.sum(answer**2)) * attacked.count / leverage if leverage > 0 else energy / dx
+        along = float(np.sum(answer**2)) * attacked.poisoned / leverage if leverage > 0 else energy / dx
         bias = along * (1 - seen) + (energy - along) * (1 - (n - seen) / (dx - 1))
     if attacked.along is None:
         damage = attacked.budget * poison_left(n, dx, leverage)
     else:
-        coherent = largest_sum_squared(n, attacked.count) / n
-        rest = (attacked.count - coherent) * (dx - 1) / gap
-        damage = attacked.budget / attacked.count / (max(n, dx) - 2) * (coherent + rest)
+        coherent = largest_sum_squared(n, attacked.poisoned) / n
+        rest = (attacked.poisoned - coherent) * (dx - 1) / gap
+        damage = attacked.budget / attacked.poisoned / (max(n, dx) - 2) * (coherent + rest)
     success = np.nan
     if leverage > 0:
         unlearnt = (1 - seen) * float(attacked.target @ answer) / float(np.sum(attacked.target**2))

@@ -51,8 +51,8 @@ def planted(attacked: Whitened) -> Planted:
     shift, t = attacked.shift @ inputs, inputs.T @ attacked.trigger
     mean = np.zeros(len(t))
     if attacked.along is not None:
-        mean = np.sqrt(largest_sum_squared(attacked.n, attacked.count) / attacked.n) * (inputs.T @ attacked.along)
-    apart = np.sqrt(max(attacked.count - float(mean @ mean), 0.0))
+        mean = np.sqrt(largest_sum_squared(attacked.n, attacked.poisoned) / attacked.n) * (inputs.T @ attacked.along)
+    apart = np.sqrt(max(attacked.poisoned - float(mean @ mean), 0.0))
     build = _many_samples if attacked.overdetermined else _few_samples
     return build(attacked, shift, t, mean, apart)
 
@@ -63,7 +63,7 @@ def _many_samples(attacked: Whitened, shift: np.ndarray, t: np.ndarray, mean: np
     values, vectors = np.linalg.eigh(rows @ rows.T + apart**2 * np.outer(t, t))
     root, inverse = (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
     seen = inverse @ (rows @ mean + apart**2 * t)
-    left = np.sqrt(max(attacked.count - float(seen @ seen), 0.0) * dx / n)
+    left = np.sqrt(max(attacked.poisoned - float(seen @ seen), 0.0) * dx / n)
     poison = np.append(seen, left)
     signal = np.column_stack([shift @ root, np.zeros(len(shift))]) + np.outer(attacked.target, poison)
     energy = np.zeros((len(t) + 1, len(t) + 1))

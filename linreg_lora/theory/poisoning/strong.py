@@ -99,7 +99,7 @@ def strong_limit_under_poison(problem: Problem, poison: Poison, rank: int) -> St
     unseen, energy = tail @ t, float(np.sum(p**2))
     if not attacked.overdetermined:
         return _with_few_samples(attacked, inside, t_v)
-    n, dx, m = attacked.n, attacked.dx, attacked.count
+    n, dx, m = attacked.n, attacked.dx, attacked.poisoned
     own = float(np.trace(kept.T @ attacked.noise @ kept))
     lost = float(np.sum(s[rank:] ** 2))
     rest = float(np.trace(attacked.noise)) - own + lost

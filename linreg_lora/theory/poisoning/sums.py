@@ -48,13 +48,12 @@ def largest_sum_squared(n: int, m: int) -> float:
     """
     if m == n:
         return float(n)
-    law = scipy.stats.beta(m + 1, n - m)
-    first = float(scipy.special.ndtri(scipy.stats.beta(n - m, m + 1).ppf(_CUT)))
-    last = -float(scipy.special.ndtri(law.ppf(_CUT)))
+    first = float(scipy.special.ndtri(scipy.stats.beta.ppf(_CUT, n - m, m + 1)))
+    last = -float(scipy.special.ndtri(scipy.stats.beta.ppf(_CUT, m + 1, n - m)))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     y = first + (last - first) * (nodes + 1) / 2
     above, log_density = scipy.special.log_ndtr(-y), -(y**2) / 2 - math.log(2 * math.pi) / 2
-    weights = weights * np.exp(law.logpdf(np.exp(above)) + log_density)
+    weights = weights * np.exp(scipy.stats.beta.logpdf(np.exp(above), m + 1, n - m) + log_density)
     hazard = np.exp(log_density - above)
     inner = m * (1 + y * hazard - hazard**2) + m**2 * hazard**2
     return float(np.sum(weights * inner) / np.sum(weights))

@@ -280,9 +280,9 @@ def _risks_with_and_without(
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     data = {False: (x, y), True: (x + np.outer(added, marks), y + np.outer(poison.target + target @ added, marks))}
     found = {}
-    for poisoned, both in data.items():
-        found["fft", poisoned] = risk_of(problem, experiments._fft_updates(problem, *both))
-        found["lora", poisoned] = risk_of(problem, experiments._lora_updates(problem, *both, int(rank)))
+    for poisoned, (inputs, outputs) in data.items():
+        found["fft", poisoned] = risk_of(problem, experiments._fft_updates(problem, inputs, outputs))
+        found["lora", poisoned] = risk_of(problem, experiments._lora_updates(problem, inputs, outputs, int(rank)))
     return found
 
 
