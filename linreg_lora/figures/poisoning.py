@@ -101,7 +101,7 @@ def data(
 def caption(dataset: "xr.Dataset") -> str:
     """What to see in the figure of `data`'s dataset."""
     threshold, risk = dataset["threshold"], dataset["risk"]
-    kept = ", ".join(f"{float(threshold.sel({'method': name})):.3g} at rank {rank}" for name, rank in _LORA.items())
+    kept = ", ".join(f"{float(threshold.sel({'method': name})):.0f} at rank {rank}" for name, rank in _LORA.items())
     last = risk.isel(budget=-1)
     worse = [str(rank) for name, rank in _LORA.items() if last.sel({"method": name}) > last.sel({"method": _FFT})]
     success = float(dataset["success"].sel({"method": _FFT}).isel(budget=0))
