@@ -58,6 +58,7 @@ def lines() -> list[str]:
     found = []
     for name, at, poison, ranks in ROWS:
         theory = ll.theory.poisoned_risk(at, poison, ranks)
+        ties = {one.rank for one in ll.theory.poison_verdicts(at, poison, ranks) if one.tie}
         drawn = ll.simulate_poisoned(at, poison, trials=TRIALS, seed=SEED, ranks=ranks)
         for i, rank in enumerate(ranks):
             off = 100 * (theory.risk[i] / drawn.risk[i] - 1)
@@ -65,7 +66,7 @@ def lines() -> list[str]:
             if poison.trigger is not None:
                 success = [f"{theory.success[i]:.4f}", mean(drawn.success[i], drawn.success_stderr[i])]
             measured = [f"{theory.risk[i]:.4f}", mean(drawn.risk[i], drawn.risk_stderr[i]), f"{off:+.1f} %"]
-            found.append(line(name, str(rank), *measured, *success, "tie" if theory.flagged[i] else ""))
+            found.append(line(name, str(rank), *measured, *success, "tie" if rank in ties else ""))
         z = (theory.fft_risk - drawn.fft_risk) / drawn.fft_risk_stderr
         success = ["-", "-"]
         if poison.trigger is not None:

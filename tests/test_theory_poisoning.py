@@ -279,6 +279,14 @@ def test_hijacked_lora_loses_where_the_tail_before_it_exceeds_the_noise():
     assert np.sign(unpoisoned).tolist() == [1, -1, -1]
 
 
+def test_a_shift_of_many_directions_is_flagged_where_the_spiked_model_is_coarse():
+    at = problem(40, 12, 8, tuple(4 / np.arange(1, 9)))
+    found = poisoned_risk(at, Poison(count=4, target=unit(7, 8, 2), trigger=unit(11, 12, 2)), ranks=[1, 2, 8])
+    assert found.flagged.tolist() == [True, True, False]
+    assert "many directions" in found.notes[0]
+    assert found.status == ("limit", "limit", "exact")
+
+
 def test_what_is_not_known_is_refused_or_unknown():
     both = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20), along=unit(0, 20))
     found = poisoned_risk(SMALL, both, ranks=[0, 2])

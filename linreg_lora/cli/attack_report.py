@@ -46,7 +46,8 @@ def theory(problem: Problem, poison: Poison, ranks: np.ndarray, *, alone: bool) 
         kept = ranks[ranks > 0]
         verdicts = {one.rank: one for one in poison_verdicts(problem, poison, kept)} if kept.size else {}
     except InvalidInput as refused:
-        notes.append(f"no verdict: {refused}")
+        if str(refused) not in notes:
+            notes.append(f"no verdict: {refused}")
     return Theory(poisoned, expected_risk(problem, ranks), verdicts, "; ".join(dict.fromkeys(notes)))
 
 
@@ -148,7 +149,8 @@ def attack_table(
     notes = list(simulated.notes) if simulated is not None else []
     if computed is not None:
         notes += [_SAID if with_trigger else _SAID.partition("; ")[2]] if computed.verdicts else []
-        notes += [] if found is None else [f"by formula: {found.formula}; FFT: {found.fft_formula}"]
+        named = [] if found is None else [found.formula, f"FFT: {found.fft_formula}" if found.fft_formula else ""]
+        notes += [f"by formula: {'; '.join(filter(None, named))}"] if any(named) else []
         tied = any(one.tie for one in computed.verdicts.values()) or (found is not None and bool(np.any(found.flagged)))
         notes += [_TIED] if tied else []
         notes += [computed.note] if computed.note else []
