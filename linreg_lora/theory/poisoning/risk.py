@@ -33,9 +33,7 @@ SPIKED = "spiked model with the poison as one more direction: .1 to 1 % off away
 EXACT_FFT = "mixtures over Poisson variables, exact"
 #: By how much the spiked model may miss the risk without poison, relatively, where that is known better.
 _OFF = 0.02
-_COARSE = (
-    "ranks {ranks}: without poison already the spiked model is off by more than 2 %, as for shifts of many directions"
-)
+_COARSE = "ranks {ranks}: the spiked model is off by more than 2 % without poison already, as for many directions"
 _TIED = "ranks {ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
 
 
@@ -50,8 +48,9 @@ class Status(StrEnum):
 class PoisonedCurve(NamedTuple):
     """LoRA at each of `ranks`, and FFT, on poisoned data.
 
-    `risk` on clean inputs and `success` (nan without trigger); `status` of each rank; `flagged`: at a tie, or doubted
-    by the equivalent, or where the spiked model is coarse without poison already. A number that is not known is nan, and `notes` say why.
+    `risk` on clean inputs and `success` (nan without trigger); `status` of each rank; `flagged`: at a tie, doubted by
+    the equivalent, or where the spiked model is coarse without poison already. A number that is not known is nan, and
+    `notes` say why.
     """
 
     ranks: Int[np.ndarray, "k"]
@@ -120,8 +119,8 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         risk, success = spiked.risk[ranks], spiked.success[ranks]
         status = np.where(at_end, Status.EXACT, Status.LIMIT)
         formula = SPIKED
-        clean = expected_risk(problem, ranks).risk
-        coarse = ~at_end & (np.abs(spiked_risk(problem)[ranks] - clean) > _OFF * clean)
+        unpoisoned = expected_risk(problem, ranks).risk
+        coarse = ~at_end & (np.abs(spiked_risk(problem)[ranks] - unpoisoned) > _OFF * unpoisoned)
         if np.any(coarse):
             notes.append(_COARSE.format(ranks=", ".join(str(rank) for rank in ranks[coarse])))
     except InvalidInput as refused:
@@ -132,8 +131,8 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         clean = float(poison.target @ problem.shift @ poison.trigger)
         success[before] = 0.0 - clean / float(poison.target @ poison.target)
     return PoisonedCurve(
-        ranks, risk, success, tuple(Status(one) for one in status), coarse, formula, full_risk, full_success, full_status,
-        "" if full_status is Status.UNKNOWN else EXACT_FFT, tuple(notes),
+        ranks, risk, success, tuple(Status(one) for one in status), coarse, formula, full_risk, full_success,
+        full_status, "" if full_status is Status.UNKNOWN else EXACT_FFT, tuple(notes),
     )  # fmt: skip
 
 
