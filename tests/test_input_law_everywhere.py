@@ -121,6 +121,7 @@ HONOURED = {
     "simulation.methods.fitted",
     "simulation.methods.fitted_risks",
     "simulation.perturbed_inputs.simulate_rise",
+    "simulation.poisoned.draw_poisoned",
     "simulation.poisoned.simulate_poisoned",
     "simulation.spread.risk_spread",
     "simulation.spread.spreads_of",
