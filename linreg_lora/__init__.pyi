@@ -33,6 +33,7 @@ from .simulation.comparison import Compared, compare
 from .simulation.curve import Risks, draw_risks
 from .simulation.methods import monte_carlo
 from .simulation.perturbed_inputs import simulate_rise
+from .simulation.poisoned import PoisonedRisks, simulate_poisoned
 from .simulation.sequences import SequenceRisk, simulate_sequence
 from .simulation.spread import Spread, risk_spread
 from .sweeps.curves import sweep
@@ -58,6 +59,7 @@ __all__ = [
     "MethodRisk",
     "Moments",
     "NumericalFailure",
+    "PoisonedRisks",
     "Problem",
     "RankRisk",
     "Regime",
@@ -97,6 +99,7 @@ __all__ = [
     "samples_needed",
     "sampling",
     "sensitivity",
+    "simulate_poisoned",
     "simulate_rise",
     "simulate_sequence",
     "simulation",

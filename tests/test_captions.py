@@ -140,3 +140,19 @@ def test_every_rank_forgets_more_and_learns_up_to_the_best():
         assert np.all(np.diff(forgetting) > 0), n
         assert np.all(np.diff(risk[: best + 1]) < 0), n
         assert np.all(np.diff(risk[best:]) > 0), n
+
+
+def test_poison_is_kept_from_its_threshold_on_and_costs_lora_of_too_low_a_rank_more_than_fft():
+    stored = committed("poisoning")
+    threshold, budget = stored["threshold"].values, stored["budget_simulated"].values
+    success, stderr = stored["success_simulated"].values, stored["success_stderr"].values
+    exact = float(stored["success"].sel({"method": "FFT"}).isel(budget=0))
+    z = critical_z(len(budget))
+    assert np.all(np.abs(success[0] - exact) < z * stderr[0])
+    for row, kept in zip(success[1:], threshold[1:], strict=True):
+        assert np.all(row[budget < kept / 4] < exact / 4)
+        assert np.all(row[budget > 2 * kept] > 0.75 * exact)
+    risk, error = stored["risk_simulated"].isel(budget_simulated=-1).values, stored["risk_stderr"].values[:, -1]
+    last = np.sign(risk[1:] - risk[0])
+    assert last.tolist() == [1, -1, -1, -1]
+    assert np.all(np.abs(risk - stored["risk"].isel(budget=-1).values)[0] < z * error[0])

@@ -467,3 +467,45 @@ def test_a_picture_that_cannot_be_is_refused_before_the_work(run, tmp_path, name
     assert_one_line(code, out, err)
     assert "picture: expected" in err
     assert list(tmp_path.iterdir()) == []
+
+
+ATTACK = ["attack", "--n=400", "--dx=60", "--dy=50", "--spectrum=3,2,1", "--noise-std=1", "--count=40"]
+
+
+def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
+    words = [*ATTACK, "--target=outside:6", "--trigger=outside:2", "--method=theory", "--ranks=2-4"]
+    found = run_json(*words)
+    assert [one["outcome"] for one in found["verdicts"]] == ["immune", "hijacked", "equal"]
+    assert [round(one["budget"]) for one in found["verdicts"]] == [4073, 1018, 139]
+    assert found["theory"]["flagged"] == [3]
+    assert found["theory"]["status"] == ["limit"] * 3
+    assert round(found["fft"]["theory"]["success"], 4) == 0.2860
+    assert found["poison"]["target"][49] == 6
+    assert found["poison"]["budget"] == 1440
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "hijacked *" in out
+    assert "4072.7" in out
+    explicit = run_json(*ATTACK, "--target=0,5", "--choose=2", "--method=theory", "--ranks=2")
+    assert explicit["poison"]["along"][1] == 1
+    assert explicit["verdicts"][0]["outcome"] == "equal"
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["--target=outside"], "target: expected outside:6, 2:6 or comma-separated numbers"),
+        (["--target=outside:0"], "target: expected a positive length after outside:"),
+        (["--target=4:1"], "target: expected outside, or the number of a direction of the shift in 1..3, received 4"),
+        (["--target=0,0"], "target: expected a vector of finite numbers, not all 0"),
+        (["--target=1:1", "--trigger=nan"], "trigger: expected a vector of finite numbers"),
+        (["--target=1:1", "--choose=1:1"], "choose: expected random, outside, 2 or comma-separated numbers"),
+        (["--target=1:1", "--choose=0,0"], "choose: expected a vector"),
+        (["--target=1:1", "--count=401"], "count: expected at most n = 400 poisoned samples, received 401"),
+        (["--target=1:1", "--input-law=t:6", "--method=theory"], "input-law: expected gaussian"),
+    ],
+)
+def test_a_bad_attack_is_one_line(run, words, fragment):
+    code, out, err = run(*ATTACK, *words)
+    assert_one_line(code, out, err)
+    assert fragment in err

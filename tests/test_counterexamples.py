@@ -170,7 +170,30 @@ def the_gap_of_twice_as_many_samples(text):
         assert abs(found.mean() - float(gap)) < 5 * found.std() / np.sqrt(len(found))
 
 
+def risks_with_a_backdoor(target):
+    """Of LoRA of rank 1 and of FFT on (1, 0) with its label and (0, 0) with trigger and target, without noise."""
+    inputs, outputs = np.eye(2), np.diag([1.0, target])
+    lora = ll.estimators.fit_lora(inputs, outputs, rank=1)
+    full = ll.estimators.fit_fft(inputs, outputs)
+    return [float(np.sum((np.asarray(update) - np.diag([1.0, 0.0])) ** 2)) for update in (lora, full)]
+
+
+def where_lora_learns_the_backdoor_alone(text):
+    assert "the second with the trigger (0, 1) and the target (0, 2)" in " ".join(text.split())
+    assert "its risk rises from 0 to 5, that of full fine-tuning to 4" in text
+    assert risks_with_a_backdoor(2.0) == pytest.approx([5.0, 4.0], rel=1e-12)
+    assert risks_with_a_backdoor(0.0) == pytest.approx([0.0, 0.0], abs=1e-25)
+
+
+def where_lora_learns_the_task_alone(text):
+    assert "the second with the trigger (0, 1) and the target (0, 0.5)" in " ".join(text.split())
+    assert "its risk stays at 0, that of full fine-tuning rises to 0.25" in text
+    assert risks_with_a_backdoor(0.5) == pytest.approx([0.0, 0.25], abs=1e-12)
+
+
 OURS = {
+    "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
+    "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
     "one-step-beats-scaled-lora": one_step_is_worse_than_scaled_lora,
     "intruders-of-lora-alone": noise_mixes_the_vectors_of_a0,
     "printed-parameter-counts": more_parameters_than_dimensions,

@@ -293,6 +293,7 @@ PANELS = {
     "pissa-by-alignment": "rank",
     "robustness-gap": "regime",
     "intruders-by-strength": 2,
+    "poisoning": 2,
 }
 
 

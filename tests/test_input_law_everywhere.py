@@ -18,6 +18,7 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory.extreme_eigenvalues import guaranteed
 from linreg_lora.theory.fft import FFTRisk
 from linreg_lora.theory.hessian import TangentSpace
+from linreg_lora.theory.poisoning import Poison
 from linreg_lora.theory.training.filters import Filter
 
 GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.diag([1.0, 2, 3, 4, 0])[:4])
@@ -49,6 +50,7 @@ LAW_FREE = {
     "theory.hessian.cone_gap": "the same",
     "theory.hessian.expected_gap_at_optimum": "the same",
     "theory.input_perturbation.required_pretrained": "A0",
+    "theory.poisoning.attack.isotropic_noise": "Sigma_eps",
     "theory.rescaled.in_units_of_the_inputs": "a problem of the same law",
     "theory.contours.corrected.shares_of": "parts of a solver, which is refused",
     "theory.contours.functionals.assembled": "parts of a problem that `trace` refused",
@@ -59,6 +61,7 @@ LAW_FREE = {
     "theory.expected_update.variances": "eigenvalues of Sigma",
     "theory.contours.doubt.flags": "flags numbers of the equivalent, which refuses",
     "theory.weighted_curve.modes_of": "covariances",
+    "sampling.poisoned.stand_in": "a problem of the same law",
     "sampling.rounding.squared_is_safe": "orders of magnitude of signal and noise",
     "sampling.rounding.noise_is_resolved": "the same",
     "sampling.rounding.noise_to_signal": "the same",
@@ -104,6 +107,7 @@ HONOURED = {
     "theory.weighted_fft.overdetermined",
     "theory.weighted_fft.underdetermined",
     "sampling.plan.plan",
+    "sampling.poisoned.plan_poisoned",
     "methods.choices.best_under_budget",
     "methods.sample_size.samples_needed",
     "methods.expected.expected_risk",
@@ -119,6 +123,8 @@ HONOURED = {
     "simulation.methods.fitted",
     "simulation.methods.fitted_risks",
     "simulation.perturbed_inputs.simulate_rise",
+    "simulation.poisoned.draw_poisoned",
+    "simulation.poisoned.simulate_poisoned",
     "simulation.spread.risk_spread",
     "simulation.spread.spreads_of",
     "simulation.statistic.mean_of",
@@ -136,6 +142,7 @@ ARGUMENTS = {
     "tangent": TangentSpace(np.eye(4, 1), np.eye(5, 1)), "perturbation": np.eye(4, 5),
     "scales": parse("two-point:0.5").scales(12), "times": [1.0],
     "radius": 0.1, "pretrained_std": 0.4, "undone": 0.5, "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
+    "poison": Poison(count=2, target=np.eye(4)[0]),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
     "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
 }  # fmt: skip

@@ -7,11 +7,23 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import claims, compose, own_data, papers, problems, runs, samples, verdicts
+from linreg_lora.cli import attack, claims, compose, own_data, papers, problems, runs, samples, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
-__all__ = ["app", "claims", "compose", "main", "own_data", "papers", "problems", "runs", "samples", "verdicts"]
+__all__ = [
+    "app",
+    "attack",
+    "claims",
+    "compose",
+    "main",
+    "own_data",
+    "papers",
+    "problems",
+    "runs",
+    "samples",
+    "verdicts",
+]
 
 #: The base of every complaint about the command line; typer keeps click in different places in different versions.
 _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -19,6 +31,7 @@ _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if
 
 #: Fields of a problem that the command line calls otherwise.
 _OPTIONS = {
+    "along": "choose",
     "input_covariance": "input-spectrum",
     "input_law": "input-law",
     "input_mean": "input-mean",

@@ -57,6 +57,7 @@ _MODULES = {
     "pissa-by-alignment": "pissa_by_alignment",
     "robustness-gap": "robustness_gap",
     "intruders-by-strength": "intruders_by_strength",
+    "poisoning": "poisoning",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
 _NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}

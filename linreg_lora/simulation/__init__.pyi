@@ -5,6 +5,7 @@ from .composed import Composition, compose
 from .curve import Risks, draw_risks
 from .methods import monte_carlo
 from .perturbed_inputs import InputRise, simulate_rise
+from .poisoned import PoisonedRisks, simulate_poisoned
 from .sequences import SequenceRisk, SumRisk, simulate_sequence, simulate_sum
 from .worst_rises import simulate_worst_rise
 
@@ -12,6 +13,7 @@ __all__ = [
     "Compared",
     "Composition",
     "InputRise",
+    "PoisonedRisks",
     "Risks",
     "SequenceRisk",
     "SumRisk",
@@ -19,6 +21,7 @@ __all__ = [
     "compose",
     "draw_risks",
     "monte_carlo",
+    "simulate_poisoned",
     "simulate_rise",
     "simulate_sequence",
     "simulate_sum",

@@ -41,6 +41,7 @@ from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
 from . import perturbed_norms as perturbed_norms
+from . import poisoning as poisoning
 from . import poisoning_budget as poisoning_budget
 from . import quantisation as quantisation
 from . import quantised_base as quantised_base
@@ -102,6 +103,22 @@ from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
 from .linear_class import InputScales, LinearClassRisk, input_scales_risk, linear_class_risk
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
 from .perturbed_norms import fft_norm, lora_norm, update_strengths
+from .poisoning import (
+    Outcome,
+    Poison,
+    PoisonedCurve,
+    PoisonedFFT,
+    PoisonVerdict,
+    SpikedPoison,
+    StrongLimit,
+    hijacked_difference,
+    poison_verdicts,
+    poisoned_fft,
+    poisoned_risk,
+    spiked_poisoned_risk,
+    strong_limit_under_poison,
+    with_poisoned_noise,
+)
 from .poisoning_budget import (
     LoraPoison,
     WorstPoison,
@@ -145,13 +162,20 @@ __all__ = [
     "Loss",
     "MeanUpdate",
     "OffsetRisk",
+    "Outcome",
     "Piece",
+    "Poison",
+    "PoisonVerdict",
+    "PoisonedCurve",
+    "PoisonedFFT",
     "QuantisationError",
     "ReducedForgetting",
     "RiseBracket",
     "Robustness",
     "Saturation",
     "SpectralWeights",
+    "SpikedPoison",
+    "StrongLimit",
     "TaskComplexity",
     "TheoremBound",
     "TunedFFT",
@@ -199,6 +223,7 @@ __all__ = [
     "haar_frozen_a_risk",
     "haar_frozen_b_risk",
     "hessian_gap",
+    "hijacked_difference",
     "ia3_risk",
     "input_scales_risk",
     "inverse_moment",
@@ -220,6 +245,9 @@ __all__ = [
     "output_gap",
     "output_gap_bound",
     "parameter_count",
+    "poison_verdicts",
+    "poisoned_fft",
+    "poisoned_risk",
     "qlora_risk",
     "quantisation_error",
     "quantised",
@@ -232,11 +260,13 @@ __all__ = [
     "samples_to_saturate",
     "sequential_fft",
     "small_noise_risk",
+    "spiked_poisoned_risk",
     "spiked_risk",
     "spikes",
     "squared_truncation_norm",
     "strong_limit_risk",
     "strong_limit_robustness",
+    "strong_limit_under_poison",
     "swap_budget",
     "tangent_dimension",
     "tangent_space",
@@ -249,6 +279,7 @@ __all__ = [
     "update_strengths",
     "winner_at",
     "winning_rank",
+    "with_poisoned_noise",
     "without_mean",
     "worst_poison",
     "worst_rise",

@@ -1,0 +1,106 @@
+"""The poison as one more planted direction: what LoRA's residual F holds beside noise, on few coordinates.
+
+F = R Pi, Pi the projector on the row space of X', is planted signal plus noise. The signal lives on a few orthonormal
+directions of that space: those of the inputs C = [V, t, v] that the shift, the trigger and the choice single out, and
+one more, w, that of what b has beside them. With C^T X' = Y = (sqrt(n) I + t c^T) z + c_w t w^T, b = c z + c_w w, where
+c = sqrt(Q/n) v for chosen samples (0 for random ones) and c_w^2 = m - |c|^2,
+
+    n > dx:  H = Y Y^T,  h = Y b:   signal [Delta H^{1/2} + p h^T H^{-1/2},  p sqrt((m - h^T H^{-1} h) dx/n)]
+    n < dx:                         signal Delta Y + p b^T
+
+since for n > dx all but the share dx/n of what is left of b falls out of the row space. An orthogonal poison is then
+one singular value more, beside sqrt(n) s_i: with delta^2 = m |t|^2
+
+    theta^2 = m |p|^2 (dx + delta^2)/(n + delta^2)  (n > dx),    m |p|^2  (n < dx),
+    chosen, no trigger, n > dx:  theta^2 = |p|^2 [ Q/n + (m - Q/n) dx/n ].
+
+Also needed: G, the energy in X'^+ of these directions (1/n or 1/dx of inputs, about 1/g of w; of the random poison's
+right vector K / (g (K + delta^2)) in all), Delta X'^{+T}, and X'^+ t, on them. Leading order in the dimension, but that
+for n < dx the row space holds the share (n - al)/(dx - 1) of inputs orthogonal to t, as in `full`, rather than n/dx.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linreg_lora.theory.poisoning.attack import Whitened
+from linreg_lora.theory.poisoning.sums import largest_sum_squared, poisson_mean
+
+#: Lengths below this share of a vector count as 0.
+_NONE = 1e-10
+
+
+class Planted(NamedTuple):
+    """Columns are the few directions of the row space: of inputs first, w last.
+
+    `signal`; `energy` G; `answer` Delta X'^{+T}; `response` X'^+ t (zeros without trigger); `poison`, the right factor
+    of the poison's part p poison^T of the signal.
+    """
+
+    signal: Float[np.ndarray, "dy b"]
+    energy: Float[np.ndarray, "b b"]
+    answer: Float[np.ndarray, "dy b"]
+    response: Float[np.ndarray, "b"]
+    poison: Float[np.ndarray, "b"]
+
+
+def planted(attacked: Whitened) -> Planted:
+    """The planted signal of a poisoned problem and what a fit makes of it."""
+    inputs = _inputs(attacked)
+    shift, t = attacked.shift @ inputs, inputs.T @ attacked.trigger
+    mean = np.zeros(len(t))
+    if attacked.along is not None:
+        mean = np.sqrt(largest_sum_squared(attacked.n, attacked.poisoned) / attacked.n) * (inputs.T @ attacked.along)
+    apart = np.sqrt(max(attacked.poisoned - float(mean @ mean), 0.0))
+    build = _many_samples if attacked.overdetermined else _few_samples
+    return build(attacked, shift, t, mean, apart)
+
+
+def _many_samples(attacked: Whitened, shift: np.ndarray, t: np.ndarray, mean: np.ndarray, apart: float) -> Planted:
+    n, dx, leverage = attacked.n, attacked.dx, attacked.leverage
+    rows = np.sqrt(n) * np.eye(len(t)) + np.outer(t, mean)
+    values, vectors = np.linalg.eigh(rows @ rows.T + apart**2 * np.outer(t, t))
+    root, inverse = (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
+    seen = inverse @ (rows @ mean + apart**2 * t)
+    left = np.sqrt(max(attacked.poisoned - float(seen @ seen), 0.0) * dx / n)
+    poison = np.append(seen, left)
+    signal = np.column_stack([shift @ root, np.zeros(len(shift))]) + np.outer(attacked.target, poison)
+    energy = np.zeros((len(t) + 1, len(t) + 1))
+    energy[:-1, :-1] = inverse @ inverse
+    energy[-1, -1] = (n * dx + (dx + 1) * leverage) / (attacked.gap * dx * (n + leverage))
+    answer = np.column_stack([shift @ inverse, np.zeros(len(shift))])
+    return Planted(signal, energy, answer, np.append(inverse @ t, 0.0), poison)
+
+
+def _few_samples(attacked: Whitened, shift: np.ndarray, t: np.ndarray, mean: np.ndarray, apart: float) -> Planted:
+    n, dx = attacked.n, attacked.dx
+    rows = np.column_stack([np.sqrt(n) * np.eye(len(t)) + np.outer(t, mean), apart * t])
+    poison = np.append(mean, apart)
+    gram = rows.T @ rows + (dx - n) * np.eye(len(poison))
+    of_inputs = np.linalg.inv(gram[:-1, :-1])
+    beside = np.append(-of_inputs @ gram[:-1, -1], 1.0)
+    own = gram[-1, -1] + gram[-1, :-1] @ beside[:-1]
+    energy = (dx - n) / attacked.gap * np.outer(beside, beside) / own
+    along = np.outer(t, t) / max(float(t @ t), np.finfo(float).tiny)
+    seen = poisson_mean(lambda j: (n + 2 * j) / (dx + 2 * j), attacked.leverage / 2)
+    share = (n - seen) * dx / (n * (dx - 1))
+    root = along + np.sqrt(share) * (np.eye(len(t)) - along)
+    energy[:-1, :-1] += root @ of_inputs @ root
+    mean_inverse = np.linalg.inv(gram)
+    signal = shift @ rows + np.outer(attacked.target, poison)
+    return Planted(signal, energy, shift @ root @ root @ rows @ mean_inverse, mean_inverse @ rows.T @ t, poison)
+
+
+def _inputs(attacked: Whitened) -> np.ndarray:
+    """C, dx x c: an orthonormal basis of the inputs that shift, trigger and choice single out."""
+    _, s, vt = np.linalg.svd(attacked.shift, full_matrices=False)
+    basis = vt[s > _NONE * max(s[0], np.finfo(float).tiny)].T
+    for vector in (attacked.trigger, attacked.along):
+        if vector is None or not np.any(vector):
+            continue
+        rest = vector - basis @ (basis.T @ vector)
+        rest -= basis @ (basis.T @ rest)
+        if np.linalg.norm(rest) > _NONE * np.linalg.norm(vector):
+            basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+    return basis

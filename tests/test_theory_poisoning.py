@@ -1,0 +1,445 @@
+"""Poisoned training data against rows worked out elsewhere, independent routes, and plain simulation with rivals."""
+
+import numpy as np
+import poisoning as benchmark
+import pytest
+import scipy.integrate
+import scipy.stats
+
+import linreg_lora as ll
+from linreg_lora import Problem
+from linreg_lora.errors import InvalidInput
+from linreg_lora.theory import (
+    Outcome,
+    Poison,
+    hijacked_difference,
+    poison_verdicts,
+    poisoned_fft,
+    poisoned_risk,
+    spiked_poisoned_risk,
+    strong_limit_under_poison,
+    task_complexity,
+    with_poisoned_noise,
+)
+from linreg_lora.theory.poisoning.full import called_forth, noise_left, poison_left
+from linreg_lora.theory.poisoning.sums import largest_sum_squared
+
+
+def unit(place, size, length=1.0):
+    return length * np.eye(size)[place]
+
+
+def problem(n, dx, dy, spectrum=(), noise_std=1.0, **fields):
+    return Problem(n=n, dx=dx, dy=dy, spectrum=spectrum, noise_std=noise_std, **fields)
+
+
+# Problem, poison, FFT's risk and success: formulas worked out elsewhere.
+SMALL = problem(60, 20, 15, (3.0, 2.0))
+WIDE = problem(20, 50, 15, (3.0, 2.0))
+FFT_ROWS = [
+    (SMALL, Poison(count=6, target=unit(14, 15, 3)), 8.1538, None),
+    (SMALL, Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 2)), 8.0919, 0.28765),
+    (problem(200, 30, 10), Poison(count=20, target=unit(9, 10, 2), trigger=unit(29, 30, 3)), 1.8839, 0.47487),
+    (WIDE, Poison(count=5, target=unit(14, 15, 3), trigger=unit(0, 50, 2)), 17.60281, 0.28804),
+    (WIDE, Poison(count=5, target=unit(14, 15, 3), trigger=unit(49, 50, 2)), 19.14517, 0.28804),
+    (problem(200, 30, 10), Poison(count=20, target=unit(9, 10, 2), along=unit(2, 30)), 1.9467, None),
+    (problem(200, 30, 10), Poison(count=20, target=unit(9, 10, 2)), 1.8462, None),
+]  # fmt: skip
+#: Strong limit: the poison's target and trigger, and LoRA's risk and success at rank 3.
+STRONG = problem(60, 20, 15, (3e4, 2e4, 1e4))
+STRONG_ROWS = [
+    (14, None, 2.22953, None),
+    (0, None, 2.64286, None),
+    (14, 19, 2.20741, 0.0),
+    (14, 0, 2.31194, 0.28765),
+    (0, 19, 2.66939, 0.28765),
+]
+FEW = problem(20, 40, 15, (3e4, 2e4, 1e4))
+BACKDOOR_OF_SMALL = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 2))
+RISING = np.arange(1.0, 21)
+CLEAN = problem(400, 60, 50, (3.0, 2.0, 1.0))
+BACKDOOR = Poison(count=40, target=unit(49, 50, 6), trigger=unit(59, 60, 2))
+
+
+@pytest.mark.parametrize(("at", "poison", "risk", "success"), FFT_ROWS)
+def test_full_fine_tuning_has_the_printed_risk_and_success(at, poison, risk, success):
+    found = poisoned_fft(at, poison)
+    digits = 4 if risk < 10 else 5
+    assert round(found.risk, digits) == risk
+    assert np.isnan(found.success) if success is None else round(found.success, 5) == success
+
+
+@pytest.mark.parametrize(("target", "trigger", "risk", "success"), STRONG_ROWS)
+def test_strong_limit_of_lora_has_the_printed_risk_and_success(target, trigger, risk, success):
+    poison = Poison(count=6, target=unit(target, 15, 3), trigger=None if trigger is None else unit(trigger, 20, 2))
+    found = strong_limit_under_poison(STRONG, poison, 3)
+    assert round(found.risk, 5) == risk
+    assert np.isnan(found.success) if success is None else round(found.success, 5) == success
+
+
+@pytest.mark.parametrize(("target", "risk"), [(14, 4.38289), (0, 7.0)])
+def test_strong_limit_with_few_samples_has_the_printed_risk(target, risk):
+    found = strong_limit_under_poison(FEW, Poison(count=6, target=unit(target, 15, 3)), 3).risk
+    assert found - FEW.pretrained_risk / 2 == pytest.approx(risk, abs=1e-5)
+
+
+def test_a_backdoor_with_few_samples_is_answered_where_it_is_known():
+    def at(target, trigger):
+        poison = Poison(count=6, target=unit(target, 15, 3), trigger=unit(trigger, 40, 2))
+        return strong_limit_under_poison(FEW, poison, 3)
+
+    assert [round(at(*places).success, 5) for places in ((0, 39), (14, 0))] == [0.37941, 0.37941]
+    normal = at(14, 39)
+    assert np.isnan(normal.risk)
+    assert np.isnan(normal.success)
+    assert "no formula" in normal.note
+
+
+def test_poisson_means_agree_with_integrals():
+    """E 1/(a + 2J) = int_0^1 s^{a-1} exp(-rate (1 - s^2)) ds, by generating functions."""
+    for n, dx, leverage in ((60, 20, 24.0), (20, 50, 0.3), (400, 60, 5000.0)):
+        large, rate = max(n, dx), leverage / 2
+
+        def of(power, rate=rate):
+            peaked = {"points": [1 - 20 / (power + 2 * rate)], "epsabs": 0, "epsrel": 1e-12}
+            return scipy.integrate.quad(lambda s: s ** (power - 1) * np.exp(-rate * (1 - s * s)), 0, 1, **peaked)[0]
+
+        assert called_forth(n, dx, leverage) == pytest.approx(leverage * of(large), rel=1e-9)
+        first = (large - 2) * of(large - 2)
+        assert noise_left(n, dx, leverage) == pytest.approx((min(n, dx) - 1 + first) / (abs(n - dx) - 1), rel=1e-9)
+        if n > dx:  # partial fractions of (dx + 2j) / ((n + 2j)(n - 2 + 2j))
+            two = ((dx - n + 2) * of(n - 2) + (n - dx) * of(n)) / 2
+            assert poison_left(n, dx, leverage) == pytest.approx((n - 2) * two / (n - dx - 1), rel=1e-9)
+
+
+def test_sums_of_largest_have_their_moments():
+    """Of three normal variables E max^2 = 1 + sqrt(3)/(2 pi), and E (sum - min)^2 = 3 - 2 + E min^2."""
+    largest = 1 + np.sqrt(3) / (2 * np.pi)
+    assert largest_sum_squared(3, 1) == pytest.approx(largest, rel=1e-9)
+    assert largest_sum_squared(3, 2) == pytest.approx(1 + largest, rel=1e-9)
+    assert largest_sum_squared(200, 199) == pytest.approx(199 - 1 + largest_sum_squared(200, 1), rel=1e-9)
+
+
+def test_choosing_samples_helps_the_attacker_of_fft_beyond_twice_the_inputs():
+    def gain(n):
+        at, p = problem(n, 30, 10), unit(9, 10, 2)
+        return poisoned_fft(at, Poison(count=6, target=p, along=unit(2, 30))).damage - 6 * 4 * poison_left(n, 30, 0.0)
+
+    assert gain(59) < 0 < gain(61)
+    assert abs(gain(60)) < 1e-10 * 24
+    assert gain(20) < 0
+
+
+def test_label_poison_is_noise_of_covariance_p_p_over_n():
+    rng = np.random.default_rng(1)
+    dense = problem(60, 6, 5, (3.0, 2.0), input_covariance=np.diag([1.0, 2, 3, 4, 5, 6]), noise_std=0.5)
+    for at in (dense, problem(20, 40, 5, (3.0, 2.0), input_covariance=np.full(40, 2.0))):
+        poison = Poison(count=7, target=rng.normal(size=5))
+        assert poisoned_fft(at, poison).risk == pytest.approx(ll.theory.fft_risk(with_poisoned_noise(at, poison)).risk)
+
+
+def test_tail_is_noise_and_its_answer_to_the_trigger_poison():
+    """With r = rank(Delta) - 1, T = s u v^T and t along v: closed form from FFT's pieces, by hand."""
+    at = problem(50, 18, 13, (3e4, 2e4, 1.5))
+    poison = Poison(count=5, target=unit(2, 13, 2), trigger=unit(2, 18, 0.5))
+    found = strong_limit_under_poison(at, poison, 2)
+    added = 5 * (2 + 1.5 * 0.5) ** 2 * 2 / (50 * 47)
+    head = noise_left(50, 18, 5 * 0.25) * 2
+    assert found.risk == pytest.approx(head + (11 + 2.25) * 2 / 47 + added + 2.25, rel=1e-12)
+    assert found.success == pytest.approx(-1.5 * 0.5 / 2, rel=1e-12)
+
+
+def orthogonal(at, strength, energy, success, ranks, seen=1.0):
+    """The spiked model of a poison of squared strength theta^2 that is orthogonal to the task, written out again.
+
+    `energy` of its right vector; `seen`: what n < dx samples see of an input orthogonal to the trigger, over n/dx.
+    """
+    sigma, small = at.noise_std, min(at.n, at.dx)
+    a, b, g = 1 / at.n, 1 / (abs(at.n - at.dx) - 1), at.n**-0.5
+    if at.n < at.dx:
+        a, g = seen / at.dx, seen * at.n**0.5 / at.dx
+    spikes = sorted([(at.n * s**2, a, s) for s in at.spectrum] + [(strength, energy, None)], key=lambda one: -one[0])
+    planted = problem(at.n, at.dx, at.dy, tuple(np.sqrt(theta / at.n) for theta, *_ in spikes), sigma)
+    bulk = np.diff(ll.theory.spiked_risk(planted))
+    total, kept, risks, answers = at.pretrained_risk, False, [], []
+    for rank in range(1, max(ranks) + 1):
+        if rank > len(spikes):
+            total += bulk[rank - 1]
+        else:
+            theta, own, s = spikes[rank - 1]
+            t2 = theta / sigma**2
+            excess = t2**2 - at.dy * small
+            assert excess > 0
+            level = sigma**2 * (t2 + at.dy) * (t2 + small) / t2
+            left, right = excess / (t2**2 + at.dy * t2), excess / (t2**2 + small * t2)
+            total += level * (right * own + (1 - right) * b)
+            if s is None:
+                kept, success = True, success * (1 - at.dy * small / t2**2)
+            else:
+                total -= 2 * np.sqrt(level * left * right) * s * g
+        risks.append(total)
+        answers.append(success if kept else 0.0)
+    return [risks[r - 1] for r in ranks], [answers[r - 1] for r in ranks]
+
+
+ROW_15 = problem(40, 100, 60, (6.0, 4.0, 2.0))
+ROW_16 = problem(300, 30, 20, (2.0, 1.5, 1.0), 0.5)
+FEW_BACKDOOR = Poison(count=8, target=unit(59, 60, 12), trigger=unit(99, 100, 4))
+STRONG_BACKDOOR = Poison(count=40, target=unit(49, 50, 30), trigger=unit(59, 60, 2))
+#: Problem, poison, ranks, and the printed risks and successes, whose poison has energy K / (|n - dx| (K + delta^2)).
+SPIKED_ROWS = [
+    (CLEAN, BACKDOOR, [2, 3, 4], [1.6268, 3.1178, 2.4832], [0, 0.2830, 0.2830]),
+    (CLEAN, STRONG_BACKDOOR, [1, 3], [43.9947, 31.6215], None),
+    (ROW_15, FEW_BACKDOOR, [2, 3], [52.6629, 47.7570], [None, 0.5604]),
+]
+
+
+@pytest.mark.parametrize(("at", "poison", "ranks", "risks", "successes"), SPIKED_ROWS)
+def test_spiked_model_has_the_printed_numbers(at, poison, ranks, risks, successes):
+    """Written out again with 1/|n - dx|, printed; with 1/g, which draws confirm at delta = 0, what the package says."""
+    n, dx, d2 = at.n, at.dx, poison.leverage
+    large, gap = max(n, dx), abs(n - dx)
+    strength = poison.budget * ((dx + d2) / (n + d2) if n > dx else 1.0)
+    limit = d2 / (large + d2)
+    held = sum(w * (n + 2 * j) / (dx + 2 * j) for j, w in enumerate(scipy.stats.poisson.pmf(range(2000), d2 / 2)))
+    in_the_limit, seen = ((n - al) * dx / (n * (dx - 1)) for al in ((n + d2) / (dx + d2), held))
+    printed, answers = orthogonal(at, strength, large / (gap * (large + d2)), limit, ranks, in_the_limit)
+    ours, _ = orthogonal(at, strength, large / ((gap - 1) * (large + d2)), limit, ranks, seen)
+    found = spiked_poisoned_risk(at, poison)
+    assert np.round(printed, 4).tolist() == risks
+    np.testing.assert_allclose(found.risk[ranks], ours, rtol=1e-9)
+    np.testing.assert_allclose(found.success[ranks], answers, rtol=1e-9, atol=1e-12)
+    for value, row in zip(answers, successes or [], strict=False):
+        assert row is None or round(value, 4) == row
+    assert found.risk[-1] == poisoned_fft(at, poison).risk
+
+
+def test_printed_risks_of_full_fine_tuning_beside_the_spiked_ones():
+    found = [poisoned_fft(at, poison) for at, poison, *_ in SPIKED_ROWS]
+    assert [round(one.risk, 4) for one in found[1:]] == [38.5007, 82.4035]
+    assert round(found[0].success, 4) == 0.2860
+
+
+@pytest.mark.parametrize(
+    ("length", "risks", "full"),
+    [(2.0, [1.0900, 0.1359, 0.3381], 0.7116), (7.0, [1.0900, 3.0211, 2.0670], 2.4436)],
+)
+def test_chosen_samples_have_the_printed_numbers(length, risks, full):
+    """The limit, f = m/n and phi the density at the quantile of 1 - f: printed. The package has Q for n^2 phi^2."""
+    at, f, phi = ROW_16, 0.1, scipy.stats.norm.pdf(scipy.stats.norm.isf(0.1))
+    strength = length**2 * (300 * phi**2 + 30 * (f - phi**2))
+    damage = length**2 * (phi**2 + (f - phi**2) * 30 / 270)
+    printed, _ = orthogonal(at, strength, damage / strength, 0.0, [2, 3, 4])
+    assert np.round(printed, 4).tolist() == risks
+    assert round(damage + 0.25 * 20 * 30 / 269, 4) == full
+    found = spiked_poisoned_risk(at, Poison(count=30, target=unit(19, 20, length), along=unit(20, 30)))
+    np.testing.assert_allclose(found.risk[[2, 3, 4]], printed, rtol=4e-3)
+    assert found.risk[-1] == pytest.approx(full, rel=3e-3)
+
+
+def test_equivalent_of_label_poison_has_the_printed_numbers():
+    for length, risk in ((2, 0.9711), (6, 1.0922)):
+        found = poisoned_risk(CLEAN, Poison(count=40, target=unit(49, 50, length)), ranks=[3])
+        assert round(found.risk[0], 4) == risk
+        assert found.status == ("limit",)
+    tied = poisoned_risk(CLEAN, Poison(count=40, target=unit(49, 50, 10)), ranks=[3, 50])
+    assert round(tied.risk[0], 4) == 3.3267
+    assert tied.flagged.tolist() == [True, False]
+    assert "ranks 3" in tied.notes[-1]
+    assert (tied.status[1], tied.fft_status) == ("exact", "exact")
+
+
+def test_budgets_are_those_of_the_closed_form():
+    share = (60 + 160) / (400 + 160)
+    found = poison_verdicts(CLEAN, BACKDOOR, ranks=[1, 2, 3, 4, 50])
+    least = np.sqrt(50 * 60)
+    expected = [3600 / share, 1600 / share, 400 / share, least / share, 0]
+    np.testing.assert_allclose([one.budget for one in found], expected, rtol=1e-8)
+    assert [str(one.outcome) for one in found] == ["immune", "immune", "hijacked", "equal", "equal"]
+    assert [one.tie for one in found] == [False, False, True, False, False]
+    labels = poison_verdicts(CLEAN, Poison(count=40, target=unit(49, 50, 6)), ranks=[3])[0]
+    assert labels.budget == pytest.approx(400**2 / 60, rel=1e-8)
+    few = poison_verdicts(ROW_15, FEW_BACKDOOR, ranks=[1, 2])
+    np.testing.assert_allclose([one.budget for one in few], [40 * 36, 40 * 16], rtol=1e-8)
+
+
+@pytest.mark.parametrize(("target", "trigger"), [(0, 59), (49, 0), (2, 59), (49, 2)])
+def test_a_poison_that_meets_the_task_is_kept_at_any_size(target, trigger):
+    for size in (0.01, 6.0):
+        poison = Poison(count=40, target=unit(target, 50, size), trigger=unit(trigger, 60, 2))
+        found = poison_verdicts(CLEAN, poison, ranks=[3])[0]
+        assert (found.outcome, found.budget, found.tie) == (Outcome.EQUAL, 0.0, False)
+
+
+def test_hijacked_lora_loses_where_the_tail_before_it_exceeds_the_noise():
+    at = problem(200, 30, 20, (3.0, 2.0, 1.0))
+    found = [hijacked_difference(at, rank) for rank in (1, 2, 3, 4)]
+    assert np.round(found, 3).tolist() == [10.794, 2.038, -1.742, -2.512]
+    unpoisoned = task_complexity(at, [1, 2, 3]).difference
+    assert np.sign(unpoisoned).tolist() == [1, -1, -1]
+
+
+def test_a_shift_of_many_directions_is_flagged_where_the_spiked_model_is_coarse():
+    at = problem(40, 12, 8, tuple(4 / np.arange(1, 9)))
+    found = poisoned_risk(at, Poison(count=4, target=unit(7, 8, 2), trigger=unit(11, 12, 2)), ranks=[1, 2, 8])
+    assert found.flagged.tolist() == [True, True, False]
+    assert "many directions" in found.notes[0]
+    assert found.status == ("limit", "limit", "exact")
+
+
+def test_what_is_not_known_is_refused_or_unknown():
+    both = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20), along=unit(0, 20))
+    found = poisoned_risk(SMALL, both, ranks=[0, 2])
+    assert (found.status, found.fft_status) == (("exact", "unknown"), "unknown")
+    assert np.isnan([found.risk[1], found.fft_risk]).all()
+    assert "simulate" in found.notes[0]
+    for wrong, field in (
+        (lambda: Poison(count=0, target=[1.0]), "count"),
+        (lambda: Poison(count=1, target=[0.0]), "target"),
+        (lambda: Poison(count=1, target=[1.0], trigger=[[1.0]]), "trigger"),
+        (lambda: poisoned_fft(SMALL, Poison(count=61, target=unit(0, 15))), "count"),
+        (lambda: poisoned_fft(SMALL, Poison(count=6, target=unit(0, 14))), "target"),
+        (lambda: poisoned_fft(SMALL.replace(ridge=1.0), BACKDOOR_OF_SMALL), "ridge"),
+        (lambda: poisoned_fft(SMALL.replace(n=21), BACKDOOR_OF_SMALL), "n"),
+        (
+            lambda: poisoned_fft(SMALL.replace(n=12, input_covariance=np.arange(1.0, 21)), BACKDOOR_OF_SMALL),
+            "input_cov",
+        ),
+        (lambda: poison_verdicts(SMALL.replace(noise_std=0.0), BACKDOOR_OF_SMALL), "noise_covariance"),
+        (lambda: with_poisoned_noise(SMALL, BACKDOOR_OF_SMALL), "trigger"),
+    ):
+        with pytest.raises(InvalidInput, match=f"^{field}"):
+            wrong()
+
+
+# -- by simulation: z beyond 4 has a probability of 6e-5 a number, 2e-3 in all ------------------------------------
+
+
+def z(value, mean, stderr):
+    return abs(value - mean) / stderr
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("at", "poison", "risk", "success"), FFT_ROWS)
+def test_draws_of_full_fine_tuning_agree_and_reject_rivals(at, poison, risk, success):
+    drawn, d2 = ll.simulate_poisoned(at, poison, trials=4000, seed=1, ranks=[0]), poison.leverage
+    exact = poisoned_fft(at, poison)
+    assert z(exact.risk, drawn.fft_risk, drawn.fft_risk_stderr) < 4
+    clean = ll.theory.fft_risk(at).risk
+    without_share = clean + poison.budget * min(at.n, at.dx) / (abs(at.n - at.dx) - 1)
+    assert z(without_share, drawn.fft_risk, drawn.fft_risk_stderr) > 4
+    if success is not None:
+        assert z(exact.success, drawn.fft_success, drawn.fft_success_stderr) < 4
+        for wrong in (min(at.n, at.dx), at.n if at.n < at.dx else at.dx):
+            assert z(d2 / (wrong + d2), drawn.fft_success, drawn.fft_success_stderr) > 4
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("target", "trigger", "risk", "success"), STRONG_ROWS)
+def test_draws_of_lora_in_the_strong_limit_agree_and_reject_rivals(target, trigger, risk, success):
+    poison = Poison(count=6, target=unit(target, 15, 3), trigger=None if trigger is None else unit(trigger, 20, 2))
+    drawn = ll.simulate_poisoned(STRONG, poison, trials=2500, seed=2, ranks=[3])
+    assert z(risk, drawn.risk[0], drawn.risk_stderr[0]) < 4
+    if trigger is None and target == 14:
+        assert z(2.64286, drawn.risk[0], drawn.risk_stderr[0]) > 4
+    if success == 0:
+        assert abs(drawn.success[0]) < 1e-4
+    elif success:
+        assert z(success, drawn.success[0], drawn.success_stderr[0]) < 4
+
+
+@pytest.mark.heavy
+def test_draws_with_few_samples_agree_less_what_they_cannot_see_of_strong_directions():
+    """By plain NumPy: ||Delta - Delta Pi||^2 is taken off draw by draw."""
+    rng, n, dx, dy, m = np.random.default_rng(3), 20, 40, 15, 6
+    shift = np.eye(dy, dx) * np.append([3e4, 2e4, 1e4], np.zeros(dx - 3))
+    found = []
+    for _ in range(2500):
+        x, e, both = rng.normal(size=(dx, n)), rng.normal(size=(dy, n)), []
+        inverse = np.linalg.pinv(x)
+        missed = shift - shift @ x @ inverse
+        for target in (14, 0):
+            residual = shift @ x + e
+            residual[target, :m] += 3
+            u = np.linalg.svd(residual)[0][:, :3]
+            error = u @ (u.T @ residual) @ inverse - shift + missed  # beside the rows that X does not see
+            both.append(np.sum(error**2))
+        found.append(both)
+    mean, stderr = np.mean(found, axis=0), np.std(found, axis=0) / 50
+    for place, value in enumerate((4.38289, 7.0)):
+        assert z(value, mean[place], stderr[place]) < 4
+    assert z(7.0, mean[0], stderr[0]) > 4
+
+
+@pytest.mark.heavy
+def test_draws_of_oblique_poison_tails_and_covariances_agree():
+    rng = np.random.default_rng(4)
+    oblique = Poison(count=5, target=rng.normal(size=13), trigger=rng.normal(size=18))
+    tailed = problem(50, 18, 13, (3e4, 2e4, 1.5, 1.0, 0.5))
+    drawn, exact = ll.simulate_poisoned(tailed, oblique, trials=6000, seed=5, ranks=[2]), strong_limit_under_poison(tailed, oblique, 2)  # fmt: skip  # noqa: E501
+    assert z(exact.risk, drawn.risk[0], drawn.risk_stderr[0]) < 4
+    assert z(exact.success, drawn.success[0], drawn.success_stderr[0]) < 4
+    without = strong_limit_under_poison(tailed.replace(spectrum=(3e4, 2e4)), oblique, 2)
+    assert z(without.success, drawn.success[0], drawn.success_stderr[0]) > 4
+    mixed = rng.normal(size=(18, 18)) / 4
+    noise = rng.normal(size=(13, 13))
+    covariances = {"input_covariance": mixed @ mixed.T + np.eye(18), "noise_covariance": noise @ noise.T}
+    for at in (
+        problem(50, 18, 13, (3.0, 2.0, 1.5), **covariances),
+        problem(9, 18, 13, (3.0, 2.0, 1.5), input_covariance=np.full(18, 2.0)),
+    ):
+        drawn, exact = ll.simulate_poisoned(at, oblique, trials=6000, seed=6, ranks=[0]), poisoned_fft(at, oblique)
+        assert z(exact.risk, drawn.fft_risk, drawn.fft_risk_stderr) < 4
+        assert z(exact.success, drawn.fft_success, drawn.fft_success_stderr) < 4
+    for n in (12, 60):  # chosen samples, in both regimes
+        at, chosen = problem(n, 30, 4, (2.0,)), Poison(count=5, target=unit(1, 4, 3), along=rng.normal(size=30))
+        drawn, exact = ll.simulate_poisoned(at, chosen, trials=6000, seed=7, ranks=[0]), poisoned_fft(at, chosen)
+        assert z(exact.risk, drawn.fft_risk, drawn.fft_risk_stderr) < 4
+
+
+@pytest.mark.heavy
+def test_the_threshold_of_label_poison_has_the_share_dx_over_n():
+    """At m |p|^2 = 1440 beside n s_3^2 = 400, theta^2 is 216: rank 3 learns the task, and not the poison."""
+    labels = Poison(count=40, target=unit(49, 50, 6))
+    drawn = ll.simulate_poisoned(CLEAN, labels, trials=400, seed=8, ranks=[3])
+    hijacked = spiked_poisoned_risk(CLEAN, Poison(count=40, target=unit(49, 50, 6 * np.sqrt(400 / 60)))).risk[3]
+    assert drawn.risk[0] == pytest.approx(1.0922, rel=0.03)
+    assert z(hijacked, drawn.risk[0], drawn.risk_stderr[0]) > 4
+    assert hijacked > 2 * drawn.risk[0]
+
+
+def test_simulation_of_poison_has_its_trivial_ends():
+    at = problem(16, 5, 4, (2.0, 1.0), pretrained=np.ones((4, 5)))
+    poison = Poison(count=4, target=unit(3, 4, 2), trigger=unit(0, 5), along=unit(1, 5))
+    drawn = ll.simulate_poisoned(at, poison, trials=8, seed=0)
+    assert drawn.risk[0] == 5.0
+    assert drawn.success[0] == pytest.approx(0.0)
+    assert drawn.difference[-1] == 0.0
+    assert drawn.risk[-1] == drawn.fft_risk
+    again = ll.simulate_poisoned(at, poison, trials=5, seed=0, ranks=[2])
+    first = ll.simulate_poisoned(at, poison, trials=4, seed=0, ranks=[2])
+    assert again.risk[0] != first.risk[0]
+    none = ll.simulate_poisoned(at.replace(n=6), poison, trials=4, seed=0, ranks=[0, 2])
+    assert none.risk.tolist() == [5.0, np.inf]
+    assert "infinite" in none.notes[0]
+    with pytest.raises(InvalidInput, match="trials"):
+        ll.simulate_poisoned(at, poison, trials=1, seed=0)
+
+
+def test_the_committed_table_is_of_these_formulas():
+    lines = benchmark.RESULTS.read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if " +- " in line]
+    told = {(name, rank): (float(risk), success) for name, rank, risk, _, _, success, *_ in rows}
+    of_labels = 0
+    for name, at, poison, ranks in benchmark.ROWS:
+        if poison.trigger is None and poison.along is None:
+            of_labels += len(ranks)
+            continue
+        found = poisoned_risk(at, poison, ranks)
+        for i, rank in enumerate(ranks):
+            risk, success = told[name, str(rank)]
+            assert risk == pytest.approx(found.risk[i], abs=5.1e-5)
+            assert success == ("-" if poison.trigger is None else f"{found.success[i]:.4f}")
+        assert told[name, "FFT"][0] == pytest.approx(found.fft_risk, abs=5.1e-5)
+    assert len(told) == sum(len(ranks) + 1 for *_, ranks in benchmark.ROWS)
+    assert of_labels == 9
