@@ -29,6 +29,8 @@ COMMANDS = {
                 ["compose", *SIZES[:3], "--noise-std=1", "--task=2", "--task=1", "--adapt=fft", "--how=sequence",
                  "--method=theory"]],
     "samples": [["samples", *SIZES[1:], "--noise-std=0.1", "--risk=9", "--adapt=fft,lora:1"]],
+    "train": [["train", *SIZES, "--noise-std=1", "--steps=5", "--trials=2"],
+              ["train", "--n=6", *SIZES[1:], "--noise-std=1", "--steps=4", "--trials=2", "--learning-rate=1e9"]],
     "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
     "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"],
               ["check", "--all", "--only=lemma2-square"]],

@@ -1,5 +1,6 @@
 """Training by descent and by flow: where it ends, what it keeps, and what it says when it did not get there."""
 
+import json
 import sys
 
 import numpy as np
@@ -350,3 +351,52 @@ def test_without_optax_training_names_the_extra(monkeypatch):
         train(OVER)
     with pytest.raises(ll.InvalidInput, match="optax, which does the steps"):
         optimisers.require_optax()
+
+
+WORDS = ("train", "--n=16", "--dx=5", "--dy=4", "--spectrum=3,2", "--noise-std=0.5", "--trials=2", "--seed=1")
+
+
+def test_the_command_says_what_training_and_theory_say(run):
+    code, out, err = run(*WORDS, "--steps=40", "--ranks=2", "--at=0,7", "--format=json")
+    assert (code, err) == (0, "")
+    said, problem = json.loads(out), OVER.replace(input_covariance=None)
+    lora, full = said["methods"]
+    ours = training.train(problem, 2, training.Recipe(steps=40), trials=2, seed=1, at=[0, 7])
+    assert said["steps"] == [0, 7, 40]
+    assert lora["risk"]["mean"] == pytest.approx(ours.risk.mean(axis=0))
+    assert lora["risk"]["stderr"] == pytest.approx(np.abs(ours.risk[0] - ours.risk[1]) / 2)
+    assert lora["closed_form"]["mean"] == pytest.approx(ours.closed_risk.mean())
+    assert lora["closed_form"]["theory"] == pytest.approx(ll.expected_risk(problem).at_rank(2).risk)
+    assert full["closed_form"]["theory"] == pytest.approx(0.25 * 4 * 5 / (16 - 5 - 1))
+    assert (full["method"], full["rank"], lora["scale"]) == ("fft", None, 2.0)
+    assert lora["draws_that_converged"] == 0
+    assert "did not converge" in lora["note"]
+
+
+def test_the_command_prints_a_table_and_draws(run, tmp_path):
+    path = tmp_path / "path.png"
+    code, out, err = run(*WORDS, "--steps=40", "--learning-rate=1e9", f"--picture={path}")
+    assert (code, err) == (0, "")
+    assert "not finite after 40 steps; lower learning_rate" in out
+    assert "closed form, theory" in out
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ranks=0-2"], "ranks: expected integers in 1..min(n, dx, dy) = 4, received 0-2"),
+        (["--trials=1"], "trials: expected at least 2"),
+        (["--at=3,1"], "at: expected steps in 0..2000, increasing"),
+        (["--at=x"], "at: expected comma-separated steps"),
+        (["--optimiser=lion"], "optimiser: expected one of gd, momentum, adam, adamw"),
+        (["--weight-decay=-1"], "weight_decay: expected a finite number >= 0"),
+        (["--start=zero"], "start: expected one of kaiming"),
+        (["--picture=x.jpg"], "picture: expected a file that ends in"),
+    ],
+)
+def test_the_command_refuses_in_one_line_and_with_code_2(run, words, said):
+    code, out, err = run(*WORDS, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"linreg-lora: {said}")
+    assert err.count("\n") == 1

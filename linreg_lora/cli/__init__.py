@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import claims, compose, own_data, problems, runs, samples, verdicts
+from linreg_lora.cli import claims, compose, own_data, problems, runs, samples, train, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
-__all__ = ["app", "claims", "compose", "main", "own_data", "problems", "runs", "samples", "verdicts"]
+__all__ = ["app", "claims", "compose", "main", "own_data", "problems", "runs", "samples", "train", "verdicts"]
 
 #: The base of every complaint about the command line; typer keeps click in different places in different versions.
 _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")

@@ -108,6 +108,11 @@ class Recipe:
         return self.alpha / {Scaling.LORA: rank, Scaling.RSLORA: rank**0.5, Scaling.CONSTANT: 1}[self.scaling]
 
     @property
+    def start_text(self) -> str:
+        """The start as it is written."""
+        return Start.parse(self.start).text
+
+    @property
     def is_adaptive(self) -> bool:
         """Whether steps are scaled entry by entry."""
         return self.optimiser in (Optimiser.ADAM, Optimiser.ADAMW)
