@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: Risks above so many times that at the first step are left out of pictures: they have diverged.
+_HIGHEST = 1e3
+
+
 class Trained(NamedTuple):
     """A run beside theory: the expected risk of its closed form, nan where it is not known and `note` says why."""
 
@@ -169,8 +173,8 @@ def picture(found: Sequence[Trained]) -> "Figure":
             label = "FFT" if each.run.rank is None else f"LoRA, rank {each.run.rank}"
             shown = each.run.at > 0
             risk = np.median(each.run.risk, axis=0)[shown]
-            finite = np.isfinite(risk)
-            axes.plot(each.run.at[shown][finite], risk[finite], color=look.color, marker=look.marker, label=label)
+            seen = risk < _HIGHEST * float(np.max(each.run.risk[:, 0]))
+            axes.plot(each.run.at[shown][seen], risk[seen], color=look.color, marker=look.marker, label=label)
             if np.isfinite(each.expected):
                 axes.axhline(each.expected, color=look.color, linestyle="--", linewidth=0.8)
         axes.set(xscale="log", yscale="log", xlabel="step", ylabel="excess risk, median over draws")
