@@ -177,7 +177,8 @@ def picture(found: Sequence[Trained]) -> "Figure":
             axes.plot(each.run.at[shown][seen], risk[seen], color=look.color, marker=look.marker, label=label)
             if np.isfinite(each.expected):
                 axes.axhline(each.expected, color=look.color, linestyle="--", linewidth=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="step", ylabel="excess risk, median over draws")
+        axes.set(xlabel="step", ylabel="excess risk, median over draws", xlim=(0.9, 1.1 * found[0].run.at[-1]))
+        axes.set(xscale="log", yscale="log")
         axes.set_title("dashed: expected risk of the closed forms", fontsize="small", color=style.ANNOTATION)
         axes.legend(loc="best")
     return figure
