@@ -62,9 +62,22 @@ def train(
     """
     recipe = Recipe() if recipe is None else recipe
     require_optax()
-    trials = validation.positive_integer("trials", trials)
-    recorded = recorded_steps(recipe.steps, at)
     prepared = prepare(problem, rank, recipe, trials=trials, seed=seed)
+    return train_prepared(problem, rank, recipe, prepared, seed=seed, at=at, progress=progress)
+
+
+def train_prepared(
+    problem: Problem,
+    rank: int | None,
+    recipe: Recipe,
+    prepared: Prepared,
+    *,
+    seed: int,
+    at: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> TrainingRun:
+    """`train` on draws that are there already; `seed` is noted only."""
+    recorded = recorded_steps(recipe.steps, at)
     rows, outside, end = descent.descend(
         recipe, prepared.drawn, prepared.settings, prepared.start, recorded, progress or (lambda _: None)
     )
@@ -75,17 +88,21 @@ def train(
     )  # fmt: skip
 
 
-def prepare(problem: Problem, rank: int | None, recipe: Recipe, *, trials: int, seed: int) -> Prepared:
-    """Draws, starts and learning rates of a run."""
+def prepare(
+    problem: Problem, rank: int | None, recipe: Recipe, *, trials: int, seed: int, drawn: Statistics | None = None
+) -> Prepared:
+    """Draws (None: of the problem), starts and learning rates of a run."""
+    trials, seed = validation.positive_integer("trials", trials), valid_seed(seed)
     if rank is not None:
         rank = validation.positive_integer("rank", rank)
         if rank > problem.max_rank:
             raise InvalidInput("rank", f"an integer in 1..min(n, dx, dy) = {problem.max_rank}", rank)
     scale = 1.0 if rank is None else recipe.scale(rank)
-    drawn = drawn_statistics(problem, rank, trials=trials, seed=valid_seed(seed))
+    if drawn is None:
+        drawn = drawn_statistics(problem, rank, trials=trials, seed=seed)
     start = {"d": np.zeros_like(drawn.full)}
     if rank is not None:
-        sources = [np.random.default_rng([valid_seed(seed), draw, 1]) for draw in range(trials)]
+        sources = [np.random.default_rng([seed, draw, 1]) for draw in range(trials)]
         pairs = [
             factors(Start.parse(recipe.start), source, rank, scale, gram, moment)
             for source, gram, moment in zip(sources, drawn.gram, drawn.moment, strict=True)
