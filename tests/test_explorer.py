@@ -18,9 +18,12 @@ from linreg_lora.explorer.family import COMMON, MOST, Members
 from linreg_lora.explorer.family_picture import LOOKS, Shown
 from linreg_lora.explorer.setting import Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Drawn, Job, MethodJob
+from linreg_lora.explorer.training import against_time
+from linreg_lora.explorer.training_view import TrainingView
 from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.training import risk_over_time
 
 SMALL = Setting(n=30, dx=12, dy=10, rank=2, lora=2)
 DECAYING = Setting(n=40, dx=16, dy=16, family=Family.POWER_LAW)
@@ -112,6 +115,27 @@ def test_lora_against_n_passes_through_the_curve_against_rank():
     assert curves.lora_at(SMALL, 30) == pytest.approx(float(ranks.at([2]).risk[0]), rel=1e-9)
     assert np.isnan(curves.lora_at(SMALL, 12))
     assert curves.lora_at(SMALL, 1) == pytest.approx(fft_risk(SMALL.problem().replace(n=1)).risk)
+
+
+def test_against_time_is_the_theory_of_training_or_says_why_there_is_none():
+    """A rank above the shift's has its least risk before the end; the last time is there, within sampling's reach."""
+    shown = against_time(SMALL.replace(n=300, lora=4))
+    found = shown.found
+    assert found is not None
+    np.testing.assert_array_equal(
+        found.risk, risk_over_time(SMALL.replace(n=300).problem(), 4, found.times, draws=24, seed=0).risk
+    )
+    assert found.risk[0] == pytest.approx(SMALL.problem().pretrained_risk, rel=0.1)
+    assert found.risk[-1] == pytest.approx(found.end, rel=0.05)
+    assert np.min(found.risk) < 0.9 * found.end
+    assert f"trained to the end {found.end:.4g} (dashed); stopped at the best" in shown.caption
+    view = TrainingView()
+    view.show(shown)
+    assert (len(view.path.data["y"]), view.plot.visible) == (len(found.times), True)
+    view.show(against_time(SMALL.replace(n=9)))
+    assert (len(view.path.data["y"]), view.plot.visible) == (0, False)
+    assert "expected n >= dx = 12" in against_time(SMALL.replace(n=9)).caption
+    assert against_time(SMALL.replace(ridge=1.0)).reason.startswith("ridge: expected 0")
 
 
 def steps(job, take=None):

@@ -15,6 +15,7 @@ from browser import PATIENCE, opened
 
 from linreg_lora.explorer import curves, family
 from linreg_lora.explorer.setting import Setting
+from linreg_lora.explorer.training import against_time
 
 pytestmark = pytest.mark.browser
 
@@ -74,6 +75,14 @@ def test_the_link_gives_the_setting_and_the_page_its_theory(page):
     shows_theory_of(page, SETTING)
     page.wait_for_function("() => location.search.includes('lora')")
     assert {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()} == SETTING.query()
+
+
+def test_the_page_shows_the_path_of_training(page):
+    page.wait_for_function(_HAS, arg=["training-path", 3])
+    found = against_time(SETTING).found
+    assert found is not None
+    np.testing.assert_allclose(y(page, "training-path"), found.risk, rtol=1e-12)
+    page.get_by_text("trained to the end").wait_for()
 
 
 def test_the_curve_follows_a_slider(page):

@@ -132,7 +132,7 @@ ARGUMENTS = {
     "risk": 1.0, "full": FFTRisk(0.0, 1.0, "none"), "gaussian": FFTRisk(0.0, 1.0, "none"), "inverse_moment": 2.0,
     "loss": "mse", "perturbation_std": 0.1, "update": np.eye(4, 5), "first": np.eye(4, 5), "second": np.zeros((4, 5)),
     "tangent": TangentSpace(np.eye(4, 1), np.eye(5, 1)), "perturbation": np.eye(4, 5),
-    "scales": parse("two-point:0.5").scales(12),
+    "scales": parse("two-point:0.5").scales(12), "times": [1.0],
     "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
 }  # fmt: skip

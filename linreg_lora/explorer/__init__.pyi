@@ -4,10 +4,12 @@ from .curves import AgainstRank, AgainstSamples, against_rank, against_samples, 
 from .family import Along, Member, Members, along_ranks, member
 from .picture import draw_ranks, draw_samples
 from .setting import Family, Setting
+from .training import AgainstTime, against_time
 
 __all__ = [
     "AgainstRank",
     "AgainstSamples",
+    "AgainstTime",
     "Along",
     "Family",
     "Member",
@@ -15,6 +17,7 @@ __all__ = [
     "Setting",
     "against_rank",
     "against_samples",
+    "against_time",
     "along_ranks",
     "draw_ranks",
     "draw_samples",

@@ -23,6 +23,8 @@ from linreg_lora.explorer.own_data import OwnData
 from linreg_lora.explorer.own_panel import OwnPanel
 from linreg_lora.explorer.setting import LARGEST_DIMENSION, PARAMETERS, Family, Setting, from_query
 from linreg_lora.explorer.simulate import CHUNK, Job
+from linreg_lora.explorer.training import AgainstTime, against_time
+from linreg_lora.explorer.training_view import TrainingView
 from linreg_lora.explorer.view import View
 from linreg_lora.problem import Moments
 from linreg_lora.risk_curve import RiskCurve
@@ -62,12 +64,13 @@ class Explorer:
         self._out_of_date, self._running, self._open = False, False, True
         self._document: Any = pn.state.curdoc
         self._location: Any = pn.state.location
-        self.view, self.own = View(), OwnPanel(processes, self._later, own)
+        self.view, self.training, self.own = View(), TrainingView(), OwnPanel(processes, self._later, own)
         self.family = FamilyPanel(methods, processes, self._later, self._keep_in_link, self.view, members)
         self.widgets = _widgets(self._setting)
         self._own_parameter(self._setting.family)
         self._message = pn.pane.HTML("", stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0)
         self._summary = pn.pane.HTML("", stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0)
+        self._trained = pn.pane.HTML("", stylesheets=[markup.TEXT], sizing_mode="stretch_width", margin=0)
         self._say(self._refusal)
         self._simulate = pn.widgets.Button(
             name="Simulate", button_type="primary", stylesheets=[markup.WIDGET], margin=0
@@ -125,6 +128,8 @@ class Explorer:
             pn.pane.Bokeh(self.view.against_rank, sizing_mode="stretch_width", margin=0),
             self.family.table,
             pn.pane.Bokeh(self.view.against_n, sizing_mode="stretch_width", margin=0),
+            pn.pane.Bokeh(self.training.plot, sizing_mode="stretch_width", margin=0),
+            self._trained,
             stylesheets=[markup.PLOTS],
             margin=0,
         )
@@ -164,6 +169,10 @@ class Explorer:
         self._later(lambda: self._show(found, samples))
         risk: dict[int, float] = {}
         await asyncio.sleep(_REST)
+        if self._out_of_date or not self._open:
+            return
+        trained = await self._compute(against_time, setting)
+        self._later(functools.partial(self._show_training, trained))
         for n in curves.lora_sample_sizes(setting):
             if self._out_of_date or not self._open:
                 return
@@ -185,6 +194,10 @@ class Explorer:
         self.family.follow(found)
         self._keep_in_link()
         self._say(self._refusal)
+
+    def _show_training(self, trained: AgainstTime) -> None:
+        self.training.show(trained)
+        self._trained.object = markup.aside(trained.caption)
 
     def _keep_in_link(self) -> None:
         if self._location is not None and self._ranks is not None:
@@ -328,5 +341,5 @@ def _widgets(setting: Setting) -> dict[str, Any]:
         "rate": slider(real, "rate", "rate of decay", 0.0, 2.0, 0.05),
         "scale": slider(real, "scale", "largest singular value", 0.0, 10.0, 0.1),
         "ridge": slider(real, "ridge", "ridge \u03b7", 0.0, 50.0, 0.5),
-        "lora": slider(whole, "lora", "LoRA rank r in the plot against n", 1, 40, 1),
+        "lora": slider(whole, "lora", "LoRA rank r against n and against time", 1, 40, 1),
     }

@@ -104,10 +104,15 @@ def summary(text: str) -> str:
     return f'<div class="summary">{html.escape(text)}</div>'
 
 
+def aside(text: str) -> str:
+    """A line in small print below a plot."""
+    return f'<p class="aside">{html.escape(text)}</p>'
+
+
 def said(sentences: list[str]) -> str:
     """What follows from the user's data: the verdict, and the rest in small print."""
     verdict, *rest = sentences
-    return summary(verdict) + "".join(f'<p class="aside">{html.escape(line)}</p>' for line in rest)
+    return summary(verdict) + "".join(aside(line) for line in rest)
 
 
 def note(text: str) -> str:

@@ -47,6 +47,7 @@ from . import ridge_search as ridge_search
 from . import saturation as saturation
 from . import spectral_weights as spectral_weights
 from . import spiked as spiked
+from . import training as training
 from . import truncation as truncation
 from . import weighted as weighted
 from . import weighted_contours as weighted_contours

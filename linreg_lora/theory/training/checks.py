@@ -1,0 +1,42 @@
+"""Checks of what the theory of training takes, each refused in one line."""
+
+import numpy as np
+
+from linreg_lora import validation
+from linreg_lora.errors import InvalidInput
+
+#: Relative differences of squares below which they count as equal: what rounding leaves of orthogonal rows.
+ROUNDING = 1e-10
+
+
+def positive(field: str, value: object) -> float:
+    """A finite number > 0."""
+    number = validation.nonnegative_number(field, value)
+    if number == 0:
+        raise InvalidInput(field, "a finite number > 0", value)
+    return number
+
+
+def times(value: object) -> np.ndarray:
+    """A vector of times >= 0, in any order."""
+    array = np.atleast_1d(validation.real_array("times", value, "finite times >= 0"))
+    if array.ndim != 1 or np.any(array < 0):
+        raise InvalidInput("times", "a number >= 0 or a vector of them", value)
+    return array
+
+
+def singular_values(value: object) -> np.ndarray:
+    """A vector of singular values, from large to small."""
+    array = np.atleast_1d(validation.real_array("values", value, "singular values, from large to small"))
+    if array.ndim != 1 or np.any(array < 0) or np.any(np.diff(array) > 0):
+        raise InvalidInput("values", "singular values >= 0, from large to small", value)
+    return array
+
+
+def a_matrix(field: str, value: object, shape: tuple[int | None, int | None] = (None, None)) -> np.ndarray:
+    """A real matrix; None in `shape` is any number."""
+    wanted = " x ".join("any" if size is None else str(size) for size in shape)
+    array = validation.real_array(field, value, f"a {wanted} matrix")
+    if array.ndim != 2 or any(w not in (None, s) for w, s in zip(shape, array.shape, strict=True)):
+        raise InvalidInput(field, f"a {wanted} matrix", f"shape {array.shape}")
+    return array
