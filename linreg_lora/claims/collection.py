@@ -35,7 +35,7 @@ def known_papers() -> dict[str, Path]:
 
     >>> import linreg_lora as ll
     >>> sorted(ll.claims.known_papers())
-    ['hayou-2024', 'kalajdzievski-2023', 'linreg-lora']
+    ['hayou-2024', 'linreg-lora']
     """
     own = {_normal(path.parent.name): path for path in sorted(_PAPERS.glob("*/claims.yaml"))}
     theirs = {_normal(plugin.name): plugin.claims for plugin in installed_plugins() if plugin.claims is not None}
@@ -52,7 +52,7 @@ def collect_claims(
     >>> import linreg_lora as ll
     >>> found = ll.claims.collect_claims(everything=True)
     >>> [part.name for part in found.parts]
-    ['paper_claims.yaml', 'hayou-2024', 'kalajdzievski-2023', 'linreg-lora']
+    ['paper_claims.yaml', 'hayou-2024', 'linreg-lora']
     >>> found.file.family_wise_level == sum(part.file.family_wise_level for part in found.parts)
     True
     """

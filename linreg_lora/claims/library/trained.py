@@ -46,22 +46,24 @@ def _allowed(x: np.ndarray, residual: np.ndarray, rank: int, run: "TrainingRun")
 
 
 @register_experiment("trained-update", pathwise=True)
-def trained_update(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
-    """g B A on range(X) after `steps` of heavy ball, r = `rank`; context: the data.
+def trained_update(problem: Problem, trials: int, seed: int, *, rank: float, steps: float, optimiser: str) -> Sample:
+    """g B A on range(X) after `steps` of an `optimiser`, r = `rank`; context: the data.
 
     The tolerance is what the last gradient leaves.
     """
-    sample = trained_update_everywhere(problem, trials, seed, rank=rank, steps=steps)
+    sample = trained_update_everywhere(problem, trials, seed, rank=rank, steps=steps, optimiser=optimiser)
     x = sample.context["x"]
     return dataclasses.replace(sample, statistic=sample.statistic @ (x @ np.linalg.pinv(x)))
 
 
 @register_experiment("trained-update-everywhere", pathwise=True)
-def trained_update_everywhere(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def trained_update_everywhere(
+    problem: Problem, trials: int, seed: int, *, rank: float, steps: float, optimiser: str
+) -> Sample:
     """As trained-update, off range(X) too; context: A(0), and B at the end."""
     x, y = experiments._data(problem, trials, seed)
     r, residual = int(rank), experiments._residual(problem, x, y)
-    run, prepared = train_on(problem, x, residual, r, seed, optimiser="momentum", steps=int(steps))
+    run, prepared = train_on(problem, x, residual, r, seed, optimiser=optimiser, steps=int(steps))
     assert run.factors is not None
     context = {"x": x, "y": y, "residual": residual, "rank": np.asarray(r), "a": prepared.start["a"]}
     context["b"] = run.recipe.scale(r) * run.factors[0]

@@ -1,1 +1,0 @@
-"""Kalajdzievski 2023, arXiv 2312.03732: rsLoRA, the scaling alpha / sqrt(r)."""
