@@ -291,6 +291,7 @@ PANELS = {
     "family-vs-sample-size": 2,
     "hybrids-against-parts": "case",
     "pissa-by-alignment": "rank",
+    "training-steps": "optimiser",
 }
 
 

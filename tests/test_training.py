@@ -125,12 +125,12 @@ def test_adam_at_a_constant_rate_is_said_not_to_have_converged():
     assert not jumps.converged.any()
     assert np.all(jumps.gradient[:, -1] > 1e4 * settles.gradient[:, -1])
     assert "did not converge: relative gradient" in jumps.note
-    assert "after 4000 steps" in jumps.note
+    assert "in the last tenth of 4000 steps" in jumps.note
 
 
 def test_what_diverges_and_what_is_too_short_say_so():
     short, wild = train(OVER, steps=3), train(OVER, steps=2000, learning_rate=5.0, at=[0, 1000])
-    assert "after 3 steps, expected at most 1e-06" in short.note
+    assert "in the last tenth of 3 steps, expected at most 1e-06" in short.note
     assert not short.converged.any()
     assert wild.note == "2 of 2 draws: did not converge: not finite after 2000 steps; lower learning_rate"
     assert np.all(wild.reached == -1)

@@ -53,6 +53,8 @@ class _State(NamedTuple):
     step: Values
     outside: Values
     """The last step at which the risk was not within `REACHED` of the closed form's."""
+    peak: Values
+    """The largest relative gradient in the last tenth of the steps, so far."""
 
 
 def descend(
@@ -62,8 +64,8 @@ def descend(
     start: dict[str, Values],
     at: list[int],
     advance: Callable[[int], None],
-) -> tuple[list[Measured], Values, dict[str, Values]]:
-    """What is measured at the steps `at` (from 0 on, increasing), the last step outside, and the parameters at the end.
+) -> tuple[list[Measured], "_State"]:
+    """What is measured at the steps `at` (from 0 on, increasing), and the state at the end.
 
     `start` are the parameters before step 1: a and b, or d. `advance` is called with the number of steps just made.
     Where all draws have overflowed it ends.
@@ -80,7 +82,7 @@ def descend(
                 state = jax.block_until_ready(_stretch(kind, drawn.gram, drawn.moment, settings, state, length))
             advance(length)
         rows.append(measure(recipe, drawn, settings, state.parameters))
-    return rows, state.outside, state.parameters
+    return rows, state
 
 
 def _kind(recipe: Recipe) -> Recipe:
@@ -132,7 +134,7 @@ def _lengths(at: list[int]) -> Iterator[int]:
 def _begin(recipe: Recipe, settings: Settings, parameters: dict[str, Values]) -> _State:
     memory = optimisers.transformation(recipe).init(parameters)
     inside = _inside(parameters, settings)
-    return _State(parameters, memory, jnp.zeros((), int), jnp.where(inside, -1, 0))
+    return _State(parameters, memory, jnp.zeros((), int), jnp.where(inside, -1, 0), jnp.zeros(inside.shape))
 
 
 def _inside(parameters: dict[str, Values], settings: Settings) -> Values:
@@ -153,7 +155,10 @@ def _stretch(recipe: Recipe, gram: Values, moment: Values, settings: Settings, s
         rate = (settings.rate * optimisers.share(recipe, state.step, settings.steps))[:, None, None]
         parameters = {name: value - ratios[name] * rate * steps[name] for name, value in state.parameters.items()}
         count = state.step + 1
-        return _State(parameters, memory, count, jnp.where(_inside(parameters, settings), state.outside, count))
+        outside = jnp.where(_inside(parameters, settings), state.outside, count)
+        left = _relative(recipe, found, state.parameters, settings.scale, moment)
+        late = count.astype(float) >= 0.9 * settings.steps
+        return _State(parameters, memory, count, outside, jnp.where(late, jnp.maximum(state.peak, left), 0.0))
 
     return jax.lax.fori_loop(0, length, step, state)
 
@@ -162,17 +167,7 @@ def _stretch(recipe: Recipe, gram: Values, moment: Values, settings: Settings, s
 def _measure(recipe: Recipe, drawn: Statistics, settings: Settings, parameters: dict[str, Values]) -> Measured:
     update = product(parameters, settings.scale)
     found = gradients(parameters, settings.scale, drawn.gram, drawn.moment)
-    if recipe.weight_decay and not recipe.is_decoupled:
-        found = {name: value + recipe.weight_decay * parameters[name] for name, value in found.items()}
-    unit = norm(drawn.moment)
-    if "d" in parameters:
-        gradient = _share(norm(found["d"]), unit)
-    else:
-        unit = settings.scale * unit
-        gradient = jnp.maximum(
-            _share(norm(found["b"]), unit * norm(parameters["a"])),
-            _share(norm(found["a"]), unit * norm(parameters["b"])),
-        )
+    gradient = _relative(recipe, found, parameters, settings.scale, drawn.moment)
     left = update - drawn.full
     away = update - drawn.target
     return Measured(
@@ -181,6 +176,19 @@ def _measure(recipe: Recipe, drawn: Statistics, settings: Settings, parameters: 
         gradient,
         norm(away if drawn.projector is None else away @ drawn.projector) / norm(drawn.target),
     )
+
+
+def _relative(
+    recipe: Recipe, found: dict[str, Values], parameters: dict[str, Values], scale: Values, moment: Values
+) -> Float[Values, "draws"]:
+    """The relative gradient of `TrainingRun`, from the gradients of the loss."""
+    if recipe.weight_decay and not recipe.is_decoupled:
+        found = {name: value + recipe.weight_decay * parameters[name] for name, value in found.items()}
+    unit = norm(moment)
+    if "d" in parameters:
+        return _share(norm(found["d"]), unit)
+    b, a = (scale * unit * norm(parameters[name]) for name in "ba")
+    return jnp.maximum(_share(norm(found["b"]), a), _share(norm(found["a"]), b))
 
 
 def norm(matrix: Float[Values, "draws p q"]) -> Float[Values, "draws"]:

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.problem import Problem
 from linreg_lora.training.recipe import Recipe
 
-#: A run has converged when its relative gradient is below this.
+#: A run has converged when its relative gradient is below this: at the end where its steps go to 0, and in all of the
+#: last tenth of the steps where they do not, for an optimiser may look at rest between two jumps.
 STATIONARY = 1e-6
 #: A risk has reached the closed form's when it is within this share of it, and stays.
 REACHED = 0.01
@@ -32,7 +33,7 @@ class TrainingRun:
     | `fft_risk`      | risk of D_FFT                                                                                 |
     | `reached`       | first step from which on the risk stays within 1 % of `closed_risk`; -1: it does not          |
     |                 | Of the flow: first recorded time, nan: none                                                   |
-    | `converged`     | whether the last relative gradient is below `STATIONARY`                                      |
+    | `converged`     | whether the last relative gradients are below `STATIONARY`                                    |
     | `reasons`       | why not, one for each draw; empty where it is                                                 |
     | `learning_rate` | eta of each draw                                                                              |
     | `final`         | D at the end                                                                                  |
@@ -89,11 +90,13 @@ class TrainingRun:
         return f"{len(reasons)} of {self.trials} draws: {reasons[0]}"
 
 
-def why_not(finite: bool, gradient: float, last: float, unit: str) -> str:
-    """The reason of a draw that did not converge, empty where it did."""
+def why_not(finite: bool, gradient: float, last: float, unit: str, *, late: bool) -> str:
+    """The reason of a draw that did not converge, empty where it did; `late`: the gradient is that of late steps."""
     end = f"after {last:g} steps" if unit == "step" else f"at time {last:g}"
     if not finite:
         return f"did not converge: not finite {end}; lower learning_rate"
     if gradient <= STATIONARY:
         return ""
+    if late:
+        end = f"in the last tenth of {last:g} steps"
     return f"did not converge: relative gradient {gradient:.2g} {end}, expected at most {STATIONARY:g}"

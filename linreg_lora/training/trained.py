@@ -13,7 +13,7 @@ from linreg_lora.seeds import valid_seed
 from linreg_lora.training import descent
 from linreg_lora.training.learning_rates import learning_rates
 from linreg_lora.training.optimisers import require_optax
-from linreg_lora.training.recipe import Recipe
+from linreg_lora.training.recipe import Recipe, Schedule
 from linreg_lora.training.result import TrainingRun, why_not
 from linreg_lora.training.starts import Start, factors
 from linreg_lora.training.statistics import Statistics, drawn_statistics
@@ -78,13 +78,14 @@ def train_prepared(
 ) -> TrainingRun:
     """`train` on draws that are there already; `seed` is noted only."""
     recorded = recorded_steps(recipe.steps, at)
-    rows, outside, end = descent.descend(
+    rows, end = descent.descend(
         recipe, prepared.drawn, prepared.settings, prepared.start, recorded, progress or (lambda _: None)
     )
-    reached = np.where(np.isfinite(rows[-1].risk), np.asarray(outside) + 1, recipe.steps + 1)
+    reached = np.where(np.isfinite(rows[-1].risk), np.asarray(end.outside) + 1, recipe.steps + 1)
     return finished(
         problem, rank, recipe, prepared, rows, np.asarray(recorded, dtype=float), "step",
-        reached=np.where(reached > recipe.steps, -1, reached), end=end, seed=seed,
+        reached=np.where(reached > recipe.steps, -1, reached), end=end.parameters, seed=seed,
+        peak=np.asarray(end.peak) if recipe.used_schedule is Schedule.CONSTANT else None,
     )  # fmt: skip
 
 
@@ -143,13 +144,16 @@ def finished(
     reached: np.ndarray,
     end: dict[str, Any],
     seed: int,
+    peak: np.ndarray | None = None,
 ) -> TrainingRun:
-    """The result of measured `rows`, one for each entry of `at`."""
+    """The result of measured `rows`, one for each entry of `at`; `peak`: the largest gradients of late steps."""
     path = {name: np.stack([getattr(row, name) for row in rows], axis=1) for name in descent.Measured._fields}
     finite = np.isfinite(path["risk"][:, -1])
     reasons = tuple(
-        why_not(bool(ok), float(left), float(at[-1]), unit)
-        for ok, left in zip(finite, path["gradient"][:, -1], strict=True)
+        why_not(bool(ok), float(left), float(at[-1]), unit, late=peak is not None)
+        for ok, left in zip(
+            finite, path["gradient"][:, -1] if peak is None else np.maximum(peak, path["gradient"][:, -1]), strict=True
+        )
     )
     return TrainingRun(
         problem=problem,
