@@ -370,6 +370,10 @@ def test_the_command_says_what_training_and_theory_say(run):
     assert full["closed_form"]["theory"] == pytest.approx(0.25 * 4 * 5 / (16 - 5 - 1))
     assert (full["method"], full["rank"], lora["scale"]) == ("fft", None, 2.0)
     assert lora["draws_that_converged"] == 0
+    assert full["flow"] is None
+    assert lora["flow"]["risk"][0] == problem.pretrained_risk
+    assert lora["flow"]["flagged"]
+    assert lora["flow"]["risk"][-1] == pytest.approx(lora["risk"]["mean"][-1], rel=0.5)
     assert "did not converge" in lora["note"]
 
 

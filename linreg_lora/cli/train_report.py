@@ -1,7 +1,7 @@
 """Training as a table for people, as JSON for programs, and as a picture."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,14 @@ from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.problem import Problem
-from linreg_lora.training.recipe import Recipe
+from linreg_lora.training.recipe import Optimiser, Recipe, Schedule
 from linreg_lora.training.result import TrainingRun
+from linreg_lora.training.starts import Start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from linreg_lora.theory.training import RiskOverTime
 
 
 #: Risks above so many times that at the first step are left out of pictures: they have diverged.
@@ -29,6 +32,8 @@ class Trained(NamedTuple):
     expected: float
     flagged: bool
     note: str
+    path: "RiskOverTime | None" = None
+    """Gradient flow by theory at the times of the recorded steps, where it is known."""
 
     @property
     def name(self) -> str:
@@ -65,15 +70,33 @@ def beside_theory(problem: Problem, runs: Sequence[TrainingRun]) -> list[Trained
     try:
         curve = expected_risk(problem, ranks)
     except LinregLoraError as error:
-        return [Trained(run, float("nan"), False, str(error)) for run in runs]
+        return [Trained(run, float("nan"), False, str(error), _path(run)) for run in runs]
     found = []
     for run in runs:
         if run.rank is None:
             found.append(Trained(run, curve.fft_risk, curve.fft_flagged, ""))
         else:
             one = curve.at_rank(run.rank)
-            found.append(Trained(run, one.risk, one.flagged, ""))
+            found.append(Trained(run, one.risk, one.flagged, "", _path(run)))
     return found
+
+
+def _path(run: TrainingRun) -> "RiskOverTime | None":
+    """The risk of gradient flow at learning rate (its median over draws) x steps, where descent follows a flow that
+    theory knows: plain, from B = 0 and rows of A of one length, in white designs."""
+    from linreg_lora.theory.training import risk_over_time
+
+    recipe, start = run.recipe, Start.parse(run.recipe.start)
+    plain = recipe.optimiser is Optimiser.GD and recipe.used_schedule is Schedule.CONSTANT and recipe.ratio == 1
+    if run.rank is None or not plain or recipe.weight_decay > 0 or start.name not in ("kaiming", "orthogonal"):
+        return None
+    times = float(np.median(run.learning_rate)) * run.at
+    try:
+        return risk_over_time(
+            run.problem, run.rank, times, scaling=recipe.scale(run.rank), kappa=start.size or 1 / 3, seed=run.seed
+        )
+    except LinregLoraError:
+        return None
 
 
 def train_json(problem: Problem, recipe: Recipe, found: Sequence[Trained]) -> None:
@@ -117,10 +140,21 @@ def _one_json(each: Trained) -> dict[str, Any]:
             "theory": value(each.expected),
             "flagged": each.flagged,
         },
+        "flow": None if each.path is None else _flow_json(each.path),
         "reached": int(run.median_reached) if np.isfinite(run.median_reached) else None,
         "draws_that_reached": int(np.sum(run.reached >= 0)),
         "draws_that_converged": int(np.sum(run.converged)),
         "note": "; ".join(each.notes),
+    }
+
+
+def _flow_json(path: "RiskOverTime") -> dict[str, Any]:
+    return {
+        "risk": _values(path.risk),
+        "stderr": None if path.stderr is None else _values(path.stderr),
+        "flagged": path.flagged,
+        "formula": path.formula,
+        "note": "; ".join(path.notes),
     }
 
 
@@ -141,21 +175,23 @@ def train_table(problem: Problem, recipe: Recipe, found: Sequence[Trained]) -> N
     for each in found:
         table.add_column("FFT" if each.run.rank is None else f"LoRA, rank {each.run.rank}", justify="right")
         table.add_column("+-", justify="right")
+        if each.path is not None:
+            table.add_column("flow, theory", justify="right")
     paths = [_means(each.run) for each in found]
     for place, step in enumerate(first.at):
         row = [f"{step:.0f}"]
-        for mean, stderr in paths:
+        for each, (mean, stderr) in zip(found, paths, strict=True):
             row += [number(mean[place]), number(stderr[place])]
+            row += [] if each.path is None else [marked(each.path.risk[place], each.path.flagged)]
         table.add_row(*row)
     table.add_section()
-    _add(table, "closed form, same draws", [number(float(np.mean(each.run.closed_risk))) for each in found])
-    _add(table, "closed form, theory", [marked(each.expected, each.flagged) for each in found])
-    _add(table, "within 1 % from step", [_reached(each.run) for each in found])
-    _add(table, "||D - closed form||/||closed form||", [number(float(np.median(e.run.distance[:, -1]))) for e in found])
-    _add(table, "converged", [f"{np.sum(each.run.converged)} of {each.run.trials}" for each in found])
-    _add(table, "learning rate", [number(float(np.median(each.run.learning_rate))) for each in found])
+    for name, said in _SUMMARY.items():
+        row = [name]
+        for each in found:
+            row += [said(each), "", *([] if each.path is None else [""])]
+        table.add_row(*row)
     print_table(table)
-    if any(each.flagged for each in found):
+    if any(each.flagged or (each.path is not None and each.path.flagged) for each in found):
         print(f"{MARK} by theory, and may be off by more than 1 %")
     said = [f"{each.name}: {note}" for each in found for note in each.notes]
     for line in dict.fromkeys([*said, *([problem.moments_note] if problem.moments_note else [])]):
@@ -197,11 +233,15 @@ def _reached(run: TrainingRun) -> str:
     return f"{np.sum(run.reached >= 0)} of {run.trials} do"
 
 
-def _add(table: Any, name: str, cells: list[str]) -> None:
-    row = [name]
-    for cell in cells:
-        row += [cell, ""]
-    table.add_row(*row)
+#: Lines under the steps.
+_SUMMARY: dict[str, Callable[[Trained], str]] = {
+    "closed form, same draws": lambda each: number(float(np.mean(each.run.closed_risk))),
+    "closed form, theory": lambda each: marked(each.expected, each.flagged),
+    "within 1 % from step": lambda each: _reached(each.run),
+    "||D - closed form||/||closed form||": lambda each: number(float(np.median(each.run.distance[:, -1]))),
+    "converged": lambda each: f"{np.sum(each.run.converged)} of {each.run.trials}",
+    "learning rate": lambda each: number(float(np.median(each.run.learning_rate))),
+}
 
 
 def _values(array: np.ndarray) -> list[float | None]:
