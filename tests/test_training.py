@@ -9,6 +9,7 @@ from comparisons import LEVEL, critical_z
 
 import linreg_lora as ll
 from linreg_lora import training
+from linreg_lora.figures import training_steps, training_time
 from linreg_lora.training import descent, flow, learning_rates, optimisers, statistics, trained
 from linreg_lora.training.starts import Start, factors
 
@@ -404,3 +405,32 @@ def test_the_command_refuses_in_one_line_and_with_code_2(run, words, said):
     assert (code, out) == (2, "")
     assert err.startswith(f"linreg-lora: {said}")
     assert err.count("\n") == 1
+
+
+def test_drawn_statistics_have_the_law_of_data():
+    """Mean risks of D_FFT over Bartlett's factors and over explicit X, against exact formulas; level LEVEL in all."""
+    wide = OVER.replace(n=40, noise_covariance=np.array([1.0, 2.0, 0.5, 0.5]))
+    for problem, exact in (
+        (wide, 0.25 * 4.0 * 5 / (40 - 5 - 1)),
+        (UNDER.replace(dx=20), 13 * (1 - 4 / 20) + 0.25 * 4 * 4 / (20 - 4 - 1)),
+    ):
+        drawn = statistics.drawn_statistics(problem, None, trials=3000, seed=3)
+        risk = np.sum(((drawn.full - problem.shift) @ problem.sigma_sqrt) ** 2, axis=(1, 2))
+        z = (np.mean(risk) - exact) / (np.std(risk) / 3000**0.5)
+        assert abs(z) < critical_z(2, LEVEL), z
+        assert np.std(risk) / 3000**0.5 < 0.02 * exact
+
+
+@pytest.mark.heavy
+def test_the_figures_say_what_runs_say():
+    """Small ones: descent beside the flow of theory, and quartiles of steps."""
+    problem = ll.Problem(n=2000, dx=6, dy=5, spectrum=(3.0, 2.0), noise_std=3.0)
+    found = training_time.data(400, 0, problem=problem, ranks=(2,), steps=400)
+    flow = np.interp(found["descent_time"], found["time"], found["flow"].values[0])
+    off = np.abs(found["risk"].values - [flow, found["flow"].interp(time=found["descent_time"]).values[1]])
+    assert np.all(off < critical_z(off.size) * found["stderr"].values + 0.05 * found["risk"].values)
+    assert found["level"].values[1] == pytest.approx(9 * 5 * 6 / (2000 - 6 - 1))
+    steps = training_steps.data(60, 0, ranks=(2,), conditions=(1.0,), steps=60)
+    run = train(training_steps.setting(1.0), 2, trials=3, seed=0, steps=60)
+    counted = np.where(run.reached >= 0, run.reached, np.inf)
+    np.testing.assert_array_equal(steps["reached"].sel(optimiser="gd").values[0, 0], np.sort(counted))
