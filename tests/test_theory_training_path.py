@@ -378,11 +378,11 @@ def test_risk_over_time_refuses_what_is_not_known():
     assert np.isfinite(training.risk_over_time(uneven, 2, [1.0], draws=2).risk[0])
     with refused("rank", "1..min(dx, dy) = 6"):
         training.risk_over_time(SMALL, 7, [1.0])
-    with refused("start", "random, aligned or balanced"):
+    with refused("start", "random, aligned, balanced"):
         training.risk_over_time(SMALL, 2, [1.0], start="zero")
-    with refused("start", "aligned or balanced", "random"):
+    with refused("start", "aligned, balanced", "random", "do not separate"):
         training.optimal_stops(SMALL, 2, start="random")
-    with refused("draws", "2 or more"):
+    with refused("draws", "2 to 10000"):
         training.risk_over_time(SMALL, 2, [1.0], draws=1)
 
 
@@ -509,7 +509,7 @@ def test_first_falls_are_means_over_starts_and_have_their_exponents():
         training.best_first_step(SMALL.replace(spectrum=()), 2)
     with refused("ridge", "0"):
         training.best_first_step(SMALL.replace(ridge=1.0), 2)
-    with refused("entries", "gaussian or uniform"):
+    with refused("entries", "gaussian, uniform"):
         training.best_first_step(SMALL, 2, entries="orthogonal")
 
 

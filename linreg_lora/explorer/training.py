@@ -43,7 +43,7 @@ def against_time(setting: Setting) -> AgainstTime:
     >>> import linreg_lora as ll
     >>> shown = ll.explorer.against_time(ll.explorer.Setting(n=400, dx=24, dy=20, lora=4))
     >>> f"from {shown.found.risk[0]:.3g} to {shown.found.end:.3g}"
-    'from 16 to 0.4'
+    'from 15.9 to 0.398'
     >>> ll.explorer.against_time(ll.explorer.Setting(n=12, dx=24, dy=20)).reason
     'n: expected n >= dx = 24, received 12; the path is known in the limit n >> dx only'
     """

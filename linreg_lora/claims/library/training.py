@@ -205,19 +205,53 @@ def saddle_index(case: Factors, trials: int, seed: int) -> Sample:
     return Sample(np.array(indices), context, tolerance=np.zeros(trials), scale=np.ones(trials))
 
 
+def _slopes(b: np.ndarray, a: np.ndarray, full: np.ndarray, s: np.ndarray, g: float) -> np.ndarray:
+    """The gradient of the loss in both factors, as vectors; batches along leading axes."""
+    slope = (g * b @ a - full) @ s
+    of_b, of_a = g * slope @ a.mT, g * b.mT @ slope
+    lead = of_b.shape[:-2]
+    return np.concatenate([of_b.reshape(*lead, -1), of_a.reshape(*lead, -1)], axis=-1)
+
+
 def _hessian(b: np.ndarray, a: np.ndarray, full: np.ndarray, s: np.ndarray, g: float) -> np.ndarray:
-    """Derivative of the gradients by a complex step: exact, and no formula of the Hessian."""
-    split, shape = b.size, (b.shape, a.shape)
-    columns = []
-    for i in range(b.size + a.size):
-        step = np.zeros(b.size + a.size, dtype=complex)
-        step[i] = 1e-30j
-        moved_b, moved_a = b + step[:split].reshape(shape[0]), a + step[split:].reshape(shape[1])
-        slope = (g * moved_b @ moved_a - full) @ s
-        both = np.concatenate([(g * slope @ moved_a.T).ravel(), (g * moved_b.T @ slope).ravel()])
-        columns.append(both.imag / 1e-30)
-    hessian = np.array(columns)
-    return (hessian + hessian.T) / 2
+    """Derivative of the gradient by complex steps: exact, and no formula of the Hessian."""
+    (dy, r), dx, columns = b.shape[-2:], a.shape[-1], []
+    for step in 1e-30j * np.eye(r * (dy + dx)):
+        moved = b + step[: dy * r].reshape(dy, r), a + step[dy * r :].reshape(r, dx)
+        columns.append(np.imag(_slopes(*moved, full, s, g)) / 1e-30)
+    hessian = np.stack(columns, axis=-1)
+    return (hessian + hessian.mT) / 2
+
+
+@register_experiment("critical-update", pathwise=True)
+def critical_update(case: Factors, trials: int, seed: int) -> Sample:
+    """D S^{1/2} at critical points that Newton's method finds from random factors, in any metric, n < dx included.
+
+    Of twice as many starts the first whose gradient vanishes count. Context: D_FFT S^{1/2}, and how much of each of its
+    left singular vectors lies in the range of D S^{1/2}.
+    """
+    rng, g, r = np.random.default_rng(seed), case.scaling, case.rank
+    root, inverse = _designs(case, 2 * trials, rng)
+    seen = rng.standard_normal((2 * trials, case.dy, case.dx)) @ inverse @ root
+    full, s = seen @ inverse, root @ root
+    size = 10 ** rng.uniform(-1, 0.3, (2, 2 * trials, 1, 1))
+    b = size[0] * rng.standard_normal((2 * trials, case.dy, r))
+    a = size[1] * rng.standard_normal((2 * trials, r, case.dx))
+    for _ in range(60):
+        slope = _slopes(b, a, full, s, g)
+        step = (np.linalg.pinv(_hessian(b, a, full, s, g), rcond=1e-9, hermitian=True) @ slope[:, :, None])[:, :, 0]
+        step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1)
+        b = b - step[:, : b[0].size].reshape(b.shape)
+        a = a - step[:, b[0].size :].reshape(a.shape)
+    flat = np.linalg.norm(_slopes(b, a, full, s, g), axis=1)
+    chosen = np.flatnonzero(flat < 1e-12)[:trials]
+    full, found = seen[chosen], (g * b @ a @ root)[chosen]
+    size = np.linalg.norm(full, axis=(1, 2))
+    left = np.linalg.svd(full, full_matrices=False)[0]
+    basis, values, _ = np.linalg.svd(found)
+    within = basis[:, :, : values.shape[1]] * (values > 1e-6 * size[:, None])[:, None, :]
+    context = {"full": full, "reach": np.sum((left.mT @ within) ** 2, axis=2)}
+    return Sample(found, context, tolerance=np.full(len(chosen), 1e-7), scale=size)
 
 
 # -- on explicit data of a problem --------------------------------------------------------------------------------

@@ -98,8 +98,7 @@ def best_first_step(
     problem.require_gaussian("the first step")
     if problem.ridge > 0:
         raise InvalidInput("ridge", "0", problem.ridge, "the step is that of the loss without a penalty")
-    if entries not in _KURTOSIS:
-        raise InvalidInput("entries", "gaussian or uniform", entries)
+    kurtosis = _KURTOSIS[checks.one_of("entries", entries, tuple(_KURTOSIS))]
     r, g = validation.positive_integer("rank", rank), checks.positive("scaling", scaling)
     variance = 1 / (3 * problem.dx) if entry_variance is None else checks.positive("entry_variance", entry_variance)
     sigma, identity = problem.sigma, np.eye(problem.dx)
@@ -112,10 +111,10 @@ def best_first_step(
         "sigma": _energy(problem, sigma),
         "diagonal": _energy(problem, np.diag(np.diagonal(sigma))),
     }
-    lora = r * ((r + 1) * squared["sigma"] + np.trace(sigma) * energy + _KURTOSIS[entries] * squared["diagonal"])
+    lora = r * ((r + 1) * squared["sigma"] + np.trace(sigma) * energy + kurtosis * squared["diagonal"])
     gain, fft_gain = (r * along) ** 2 / lora, along**2 / squared["sigma"]
     rate = r * along / lora / (g**2 * variance)
-    moved = (rate * g**2 * variance) ** 2 * r * (r + problem.dx + 1 + _KURTOSIS[entries]) * energy
+    moved = (rate * g**2 * variance) ** 2 * r * (r + problem.dx + 1 + kurtosis) * energy
     return FirstStep(
         rate, base - gain, along / squared["sigma"], base - fft_gain, gain / fft_gain, energy, float(moved)
     )  # fmt: skip
@@ -144,7 +143,7 @@ def first_fall(
     h = checks.a_matrix("gradient", gradient)
     r, g = validation.positive_integer("rank", rank), checks.positive("scaling", scaling)
     a2, eta = checks.positive("entry_variance", entry_variance), checks.positive("learning_rate", learning_rate)
-    if _known("optimiser", optimiser, ("gd", "sign")) == "gd":
+    if checks.one_of("optimiser", optimiser, ("gd", "sign")) == "gd":
         return float(eta * g**2 * r * a2 * np.sum(h**2))
     return float(eta * g * r * math.sqrt(2 * a2 / math.pi) * np.sum(np.linalg.norm(h, axis=1)))
 
@@ -158,15 +157,12 @@ def fall_exponent(scaling: Scaling, optimiser: Optimiser = "gd", *, variance_pow
     gd [-1.0, 0.0, 1.0]
     sign [0.0, 0.5, 1.0]
     """
-    p = _POWERS[_known("scaling", scaling, tuple(_POWERS))]
-    q = float(validation.real_array("variance_power", variance_power, "a number").item())
-    return 1 - 2 * p - q if _known("optimiser", optimiser, ("gd", "sign")) == "gd" else 1 - p - q / 2
-
-
-def _known(field: str, value: str, among: tuple[str, ...]) -> str:
-    if value not in among:
-        raise InvalidInput(field, f"one of {', '.join(among)}", value)
-    return value
+    p = _POWERS[checks.one_of("scaling", scaling, tuple(_POWERS))]
+    q = np.asarray(validation.real_array("variance_power", variance_power, "a number"))
+    if q.ndim > 0:
+        raise InvalidInput("variance_power", "a number", variance_power)
+    gradient = checks.one_of("optimiser", optimiser, ("gd", "sign")) == "gd"
+    return float(1 - 2 * p - q if gradient else 1 - p - q / 2)
 
 
 def _energy(problem: Problem, metric: np.ndarray) -> float:

@@ -73,6 +73,8 @@ def saddle_index(kept: Sequence[int], modes: int, rank: int) -> int:
     (3, 10)
     """
     q, r = validation.nonnegative_integer("modes", modes), validation.positive_integer("rank", rank)
+    if not isinstance(kept, (tuple, list)):
+        raise InvalidInput("kept", f"a tuple of modes of 0..{q - 1}", kept)
     chosen = {validation.nonnegative_integer("kept", mode) for mode in kept}
     if len(chosen) != len(kept) or len(chosen) > min(q, r) or any(mode >= q for mode in chosen):
         raise InvalidInput("kept", f"at most min(q, r) = {min(q, r)} different modes of 0..{q - 1}", tuple(kept))
@@ -113,7 +115,7 @@ def critical_points(
     """
     f, c = checks.singular_values(values), checks.positive("variance", variance)
     mu, r = validation.nonnegative_number("decay", decay), validation.positive_integer("rank", rank)
-    dy, dx = (validation.dimension("shape", size) for size in shape)
+    dy, dx = checks.shape_of_update(shape)
     seen = min(validation.positive_integer("samples", samples), dx)
     q = min(dy, seen)
     if len(f) != q or np.any(np.diff(f) >= 0) or f[-1] == 0:

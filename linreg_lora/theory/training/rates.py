@@ -25,7 +25,8 @@ gradient's blocks are off the diagonal: with H = R X^T / n = D_FFT S and K = A(0
     lmax = ( g^2 K_1 + sqrt(g^4 K_1^2 + 4 g^2 h_1^2) ) / 2,    K_1 = lmax(K), h_1 = ||H||_2        (any S, any A(0))
 
 which is g^2 K_1 only when lazy (g kappa >> f_1): 2 / (g^2 K_1) is far too large at the default of PEFT. Where S = c I
-and A(0) A(0)^T = kappa I this is c g (w_1 + k). Source: derived here.
+and A(0) A(0)^T = kappa I this is c g (w_1 + k). At a start whose variance does not depend on r the limit grows like 1 /
+g^2 when lazy and 1 / g when rich: r^2 or r for g = alpha / r, r or sqrt(r) for rsLoRA. Source: derived here.
 """
 
 from typing import NamedTuple
@@ -66,7 +67,7 @@ def local_rate(
     >>> f"{rate:.4f}: rich would be {2 * (2 - 1)}"
     '1.9470: rich would be 2'
     """
-    f, dy, dx = checks.singular_values(values), *_shape(shape)
+    f, (dy, dx) = checks.singular_values(values), checks.shape_of_update(shape)
     g, c = checks.positive("scaling", scaling), checks.positive("variance", variance)
     k = g * validation.nonnegative_number("kappa", kappa) / 2
     rank = _rank_of_update(rank, f, dy, dx)
@@ -140,10 +141,12 @@ def hessian_rate(
     >>> f"{rate:.6f} = {ll.theory.training.local_rate((3.0, 1.0), 1, (2, 2), scaling=1.0, kappa=0.0):.6f}"
     '2.000000 = 2.000000'
     """
-    full, s = checks.a_matrix("full_update", full_update), checks.a_matrix("second_moment", second_moment)
+    full = checks.a_matrix("full_update", full_update)
+    dy, dx = full.shape
+    b, s = checks.a_matrix("b", b, (dy, None)), checks.a_matrix("second_moment", second_moment, (dx, dx))
     left, size, _ = np.linalg.svd(full @ s)
     seen = left[:, : len(size)][:, size > size[0] * 1e-12].T
-    found = np.linalg.eigvalsh(factor_hessian(seen @ np.asarray(b), a, seen @ full, s, scaling=scaling))
+    found = np.linalg.eigvalsh(factor_hessian(seen @ b, a, seen @ full, s, scaling=scaling))
     zero = 1e-9 * found[-1]
     if found[0] < -zero:
         raise InvalidInput("b and a", "factors of the minimum", f"a Hessian with eigenvalue {found[0]:.3g}")
@@ -192,11 +195,6 @@ def largest_learning_rate_at_end(values: object, *, scaling: float, kappa: float
     if largest == 0:
         raise InvalidInput("values", "a singular value or a kappa above 0", values)
     return float(1 / (c * g * largest))
-
-
-def _shape(shape: tuple[int, int]) -> tuple[int, int]:
-    dy, dx = shape
-    return validation.dimension("shape[0]", dy), validation.dimension("shape[1]", dx)
 
 
 def _rank_of_update(rank: int, f: np.ndarray, dy: int, dx: int) -> int:

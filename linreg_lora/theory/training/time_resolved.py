@@ -38,6 +38,8 @@ from linreg_lora.theory.training.trajectories import logistic_mode, path_risk, t
 Start = Literal["random", "aligned", "balanced"]
 #: A risk that may be off by more is flagged.
 _ACCURATE = 0.01
+#: More take hours, and ten thousand give the mean to a hundredth of the spread.
+_MOST_DRAWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +122,9 @@ def risk_over_time(
     c = _whitened(problem)
     if validation.positive_integer("rank", rank) > min(problem.dx, problem.dy):
         raise InvalidInput("rank", f"a rank in 1..min(dx, dy) = {min(problem.dx, problem.dy)}", rank)
-    if start not in ("random", "aligned", "balanced"):
-        raise InvalidInput("start", "random, aligned or balanced", start)
+    checks.one_of("start", start, ("random", "aligned", "balanced"))
     t = checks.times(times)
-    error = 0.0 if orthogonal else (problem.dx + 1) / problem.n
+    error = 0.0 if validation.zero_or_one("orthogonal", orthogonal) else (problem.dx + 1) / problem.n
     notes = () if orthogonal else (f"the limit n >> dx: relative error of order (dx + 1)/n = {error:.2g}",)
     if start == "random":
         risk, stderr, end = _drawn(problem, c, rank, t, scaling, kappa, draws, seed)
@@ -175,8 +176,7 @@ def optimal_stops(
     c = _whitened(problem)
     if validation.positive_integer("rank", rank) > min(problem.dx, problem.dy):
         raise InvalidInput("rank", f"a rank in 1..min(dx, dy) = {min(problem.dx, problem.dy)}", rank)
-    if start not in ("aligned", "balanced"):
-        raise InvalidInput("start", "aligned or balanced", start, "modes of a random start do not separate")
+    checks.one_of("start", start, ("aligned", "balanced"), "modes of a random start do not separate")
     values, levels = _modes(problem, c, rank)
     size = {"balanced": balanced} if start == "balanced" else {"kappa": kappa}
     stops = [
@@ -215,9 +215,10 @@ def _drawn(
     problem: Problem, c: float, rank: int, t: np.ndarray, scaling: float, kappa: float, draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Means and standard errors over draws, and the mean at the end."""
-    if validation.positive_integer("draws", draws) < 2:
-        raise InvalidInput("draws", "2 or more", draws)
+    if not 2 <= validation.positive_integer("draws", draws) <= _MOST_DRAWS:
+        raise InvalidInput("draws", f"2 to {_MOST_DRAWS}", draws)
     checks.positive("kappa", kappa)
+    validation.nonnegative_integer("seed", seed)
     delta, root = problem.shift, problem.sigma_eps_sqrt / np.sqrt(problem.n * c)
     risks, ends = [], []
     for draw in range(draws):

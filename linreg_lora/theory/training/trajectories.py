@@ -54,7 +54,8 @@ def logistic_mode(
     f, t = _modes(value), _times(times)
     d0 = checks.positive("start", start)
     g, c = checks.positive("scaling", scaling), checks.positive("variance", variance)
-    return f / (1 + (f / d0 - 1) * np.exp(-2 * c * g * f * t))
+    x = 2 * c * g * f * t
+    return np.asarray(f / (f / d0 * np.exp(-x) - np.expm1(-x)))
 
 
 def half_time(value: object, start: float, *, scaling: float, variance: float = 1.0) -> Float[np.ndarray, "..."]:
@@ -68,7 +69,7 @@ def half_time(value: object, start: float, *, scaling: float, variance: float = 
     if np.any(d0 > f / 2):
         raise InvalidInput("start", "a start below half of every mode", start)
     c, g = checks.positive("variance", variance), checks.positive("scaling", scaling)
-    return np.log(f / d0 - 1) / (2 * c * g * f)
+    return np.asarray(np.log(f / d0 - 1) / (2 * c * g * f))
 
 
 def zero_start_mode(
@@ -91,7 +92,7 @@ def zero_start_mode(
     tanh = np.tanh(x)
     sum_ = w + k * tanh
     rest = k**2 / (w + f) + 2 * f * np.exp(-2 * x) / (1 + np.exp(-2 * x)) + k * tanh
-    return 2 * k * (f * tanh / sum_) / ((rest / sum_) * (1 + f * tanh / sum_))
+    return np.asarray(2 * k * (f * tanh / sum_) / ((rest / sum_) * (1 + f * tanh / sum_)))
 
 
 def time_to_reach(
@@ -126,12 +127,12 @@ def time_to_reach(
         if np.any(d0 >= f):
             raise InvalidInput("balanced", "a start below every mode", balanced)
         late = np.maximum(d, d0)
-        return np.log((f / d0 - 1) * late / (f - late)) / (2 * c * g * f)
+        return np.asarray(np.log((f / d0 - 1) * late / (f - late)) / (2 * c * g * f))
     k = g * checks.positive("kappa", kappa) / 2
     w, h = np.hypot(f, k), np.hypot(d, k)
     # tanh(c g w t) = w d / (f h + k (f - d)), by the addition theorem; what is left to 1 is a sum of positive terms.
     rest = k * (f - d) + k**2 * (f - d) * (f + d) / (f * h + d * w)
-    return np.log1p(2 * w * d / rest) / (2 * c * g * w)
+    return np.asarray(np.log1p(2 * w * d / rest) / (2 * c * g * w))
 
 
 def lora_path(
@@ -312,7 +313,7 @@ def _modes(value: object) -> np.ndarray:
 
 
 def _times(value: object) -> np.ndarray:
-    t = validation.real_array("times", value, "finite times >= 0")
+    t = np.asarray(validation.real_array("times", value, "finite times >= 0"))
     if np.any(t < 0):
         raise InvalidInput("times", "finite times >= 0", value)
     return t

@@ -106,6 +106,31 @@ def no_saddle(case: Factors, sample: Sample) -> np.ndarray:
     return np.zeros(len(sample.statistic))
 
 
+@register_prediction("critical-update.set-of-modes")
+def set_of_modes(case: Factors, sample: Sample) -> np.ndarray:
+    """U_I U_I^T D_FFT, I the modes that the update reaches."""
+    return _on_modes(sample, sample.context["reach"] > 0.5)
+
+
+@register_prediction("critical-update.as-many-as-the-rank")
+def as_many_as_the_rank(case: Factors, sample: Sample) -> np.ndarray:
+    """The same with the r modes that it reaches best, as if all columns were used."""
+    place = np.argsort(np.argsort(-sample.context["reach"], axis=1), axis=1)
+    return _on_modes(sample, place < case.rank)
+
+
+@register_prediction("critical-update.leading")
+def leading(case: Factors, sample: Sample) -> np.ndarray:
+    """D_r: critical points are taken for the minimum."""
+    reach = sample.context["reach"]
+    return _on_modes(sample, np.broadcast_to(np.arange(reach.shape[1]) < case.rank, reach.shape))
+
+
+def _on_modes(sample: Sample, kept: np.ndarray) -> np.ndarray:
+    left = np.linalg.svd(sample.context["full"], full_matrices=False)[0] * kept[:, None, :]
+    return left @ left.mT @ sample.context["full"]
+
+
 # -- the first step, and the start --------------------------------------------------------------------------------
 
 
