@@ -1,6 +1,5 @@
 """The command that trains: `train`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ def train(
     from linreg_lora.training.recipe import Recipe
     from linreg_lora.training.trained import recorded_steps, train
 
-    picture: Path | None = grammar.picture_path(picture)
+    picture = grammar.picture_path(picture)
     require_optax()
     problem = grammar.problem(
         n=n, dx=dx, dy=dy, noise_std=noise_std, spectrum=spectrum, ridge=ridge, input_spectrum=input_spectrum,

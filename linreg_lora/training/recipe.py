@@ -64,14 +64,14 @@ class Recipe:
     'g = 1.0, linear schedule, decay decoupled'
     """
 
-    optimiser: Optimiser = Optimiser.GD
+    optimiser: Optimiser | str = Optimiser.GD
     learning_rate: float | None = None
     ratio: float = 1.0
-    schedule: Schedule | None = None
+    schedule: Schedule | str | None = None
     steps: int = 2000
     start: Start | str = "kaiming"
     alpha: float | None = None
-    scaling: Scaling = Scaling.LORA
+    scaling: Scaling | str = Scaling.LORA
     weight_decay: float = 0.0
     decoupled: bool | None = None
     momentum: float = 0.9
@@ -105,7 +105,7 @@ class Recipe:
         """g of a rank."""
         if self.alpha is None:
             return 2.0 / (rank**0.5 if self.scaling is Scaling.RSLORA else 1.0)
-        return self.alpha / {Scaling.LORA: rank, Scaling.RSLORA: rank**0.5, Scaling.CONSTANT: 1}[self.scaling]
+        return self.alpha / {Scaling.LORA: rank, Scaling.RSLORA: rank**0.5, Scaling.CONSTANT: 1}[Scaling(self.scaling)]
 
     @property
     def start_text(self) -> str:
@@ -121,7 +121,7 @@ class Recipe:
     def used_schedule(self) -> Schedule:
         """The schedule, by default that of the optimiser."""
         if self.schedule is not None:
-            return self.schedule
+            return Schedule(self.schedule)
         return Schedule.LINEAR if self.is_adaptive else Schedule.CONSTANT
 
     @property
