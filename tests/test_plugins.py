@@ -354,7 +354,10 @@ def test_every_file_has_its_level_and_a_run_their_sum(run):
     code, out, _ = run("check", "--all", *only)
     assert code == 0
     assert "2 of 2 claims as expected" in out
-    assert "family-wise levels of the files: paper_claims.yaml 1.0e-06 + linreg-lora 1.0e-06 = 2.0e-06" in out
+    assert (
+        "family-wise levels of the files: paper_claims.yaml 1.0e-06 + hayou-2024 1.0e-07 + linreg-lora 1.0e-06 = 2.1e-06"
+        in out
+    )
     code, out, _ = run("check", "--paper=linreg_lora", only[1], "--format=json")
     judged = json.loads(out)
     assert (code, judged["family_wise_level"]) == (0, 1e-6)
@@ -369,7 +372,7 @@ def test_papers_are_found_by_name_and_others_are_refused(run):
     for name, remedy in (("nobody-1999", ""), ("zindari_2026", "are in paper_claims.yaml")):
         code, out, err = run("check", f"--paper={name}")
         assert (code, out) == (2, "")
-        assert err.startswith("linreg-lora: paper: expected one of linreg-lora, received " + name)
+        assert err.startswith("linreg-lora: paper: expected one of hayou-2024, linreg-lora, received " + name)
         assert remedy in err
 
 
