@@ -33,7 +33,7 @@ constraints:  ## pin what a fresh install of all extras but `peft` gives today
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[train]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt

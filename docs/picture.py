@@ -19,7 +19,7 @@ ORDER = (
     ("console", "provenance", "files"),
     ("theory", "estimators", "sampling"),
     ("methods",),
-    ("simulation", "own_data", "checkpoints"),
+    ("simulation", "own_data", "checkpoints", "training"),
     ("sweeps",),
     ("proofs",),
     ("claims", "figures"),

@@ -16,6 +16,7 @@ from . import (
     spectra,
     sweeps,
     theory,
+    training,
 )
 from .claims.check import check_claims
 from .claims.file import load_claims
@@ -107,4 +108,5 @@ __all__ = [
     "sweep",
     "sweeps",
     "theory",
+    "training",
 ]

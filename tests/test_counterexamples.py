@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import linreg_lora as ll
-from linreg_lora import Problem
+from linreg_lora import Problem, training
 from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.file import load_claims
 from linreg_lora.estimators import fft
 from linreg_lora.theory import bounds, data_benefit, depth
 from linreg_lora.theory.fft import fft_risk
+from linreg_lora.training import statistics, trained
 
 TEXTS = {claim.id: claim.counterexample for claim in load_claims().claims if claim.counterexample}
 
@@ -191,7 +192,20 @@ def where_lora_learns_the_task_alone(text):
     assert risks_with_a_backdoor(0.5) == pytest.approx([0.0, 0.25], abs=1e-12)
 
 
+def where_adamw_ends(text):
+    assert "H = S = 1, g = 2, lam = 1: the minimum of (1 - d)^2 / 2 + |d| / 2 is d = 1/2" in text
+    one, problem = np.ones((1, 1, 1)), Problem(n=9, dx=1, dy=1, spectrum=(1.0,), noise_std=0.0)
+    ends = []
+    for optimiser, steps in (("gd", 500), ("adamw", 20000)):
+        recipe = training.Recipe(optimiser=optimiser, weight_decay=1.0, steps=steps)
+        drawn = statistics.Statistics(one, one, one, one, None)
+        prepared = trained.prepare(problem, 1, recipe, trials=1, seed=0, drawn=drawn)
+        ends.append(trained.train_prepared(problem, 1, recipe, prepared, seed=0, at=()).final.item())
+    assert ends == [pytest.approx(0.5, abs=1e-8), pytest.approx(1.0, abs=1e-3)]
+
+
 OURS = {
+    "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
     "one-step-beats-scaled-lora": one_step_is_worse_than_scaled_lora,

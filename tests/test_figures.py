@@ -294,6 +294,7 @@ PANELS = {
     "robustness-gap": "regime",
     "intruders-by-strength": 2,
     "poisoning": 2,
+    "training-steps": "optimiser",
 }
 
 

@@ -34,6 +34,8 @@ COMMANDS = {
                ["attack", *SIZES, "--noise-std=1", "--count=3", "--target=0,1", "--method=theory", "--ridge=1"],
                ["attack", "--n=8", *SIZES[1:], "--noise-std=1", "--count=3", "--target=1:2", "--trigger=2:1"]],
     "samples": [["samples", *SIZES[1:], "--noise-std=0.1", "--risk=9", "--adapt=fft,lora:1"]],
+    "train": [["train", *SIZES, "--noise-std=1", "--steps=5", "--trials=2"],
+              ["train", "--n=6", *SIZES[1:], "--noise-std=1", "--steps=4", "--trials=2", "--learning-rate=1e9"]],
     "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
     "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"],
               ["check", "--all", "--only=lemma2-square"]],

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import attack, claims, compose, own_data, papers, problems, runs, samples, verdicts
+from linreg_lora.cli import attack, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
@@ -22,6 +22,7 @@ __all__ = [
     "problems",
     "runs",
     "samples",
+    "train",
     "verdicts",
 ]
 

@@ -58,9 +58,15 @@ _MODULES = {
     "robustness-gap": "robustness_gap",
     "intruders-by-strength": "intruders_by_strength",
     "poisoning": "poisoning",
+    "training-time": "training_time",
+    "training-steps": "training_steps",
 }
 #: What a figure needs beyond this package's dependencies: module, distribution, extra.
-_NEEDS = {"real-tasks": ("sklearn", "scikit-learn", "sklearn")}
+_NEEDS = {
+    "real-tasks": ("sklearn", "scikit-learn", "sklearn"),
+    "training-time": ("optax", "optax", "train"),
+    "training-steps": ("optax", "optax", "train"),
+}
 #: Every figure of this package, by the name of its files.
 NAMES = tuple(_MODULES)
 
