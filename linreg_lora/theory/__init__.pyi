@@ -37,6 +37,7 @@ from . import input_perturbation as input_perturbation
 from . import linear_class as linear_class
 from . import marchenko_pastur as marchenko_pastur
 from . import mean_shrinkage as mean_shrinkage
+from . import noise_blur as noise_blur
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
