@@ -59,15 +59,23 @@ def noise_blur(
         each = np.divide(1.0, level, out=np.zeros(dy), where=there)
         return np.concatenate([[0.0], np.cumsum(3 * dy * k * np.mean(e) ** 2 / (g * n) * each)])[ranks]
     levels = np.maximum(np.linalg.eigvalsh(noise) if levels is None else levels, 0.0)
-    total = float(np.sum(levels))
-    loudest = (np.sqrt(k * levels[-1]) + np.sqrt(total)) ** 2
-    room = level - np.maximum(loudest - (np.sqrt(k) + np.sqrt(dy)) ** 2 * np.minimum(e, total / dy), 0.0) / n
+    room = room_left(s, noise, levels, n, dx)
     moments = np.maximum(e[:, None], levels) @ levels
     each = np.divide(level * moments, room**2, out=np.full(dy, np.inf), where=room > 0)
     each = np.concatenate([[0.0], np.cumsum(3 * k / (g * n) * np.where(there, each, 0.0))])
     pairs = _pairs(level, room, noise, k, g, n)
     pairs[~there] = 0.0
     return np.array([each[rank] + np.sum(pairs[:rank, rank:]) for rank in np.asarray(ranks).tolist()])
+
+
+def room_left(
+    s: Float[np.ndarray, "dy"], noise: Float[np.ndarray, "dy dy"], levels: Float[np.ndarray, "dy"], n: float, dx: int
+) -> Float[np.ndarray, "dy"]:
+    """h_i of the module; 0 or less where noise may take the place of direction i. `levels`: l_j, l_1 last."""
+    k, dy, total = min(n, dx), len(s), float(np.sum(levels))
+    loudest = (np.sqrt(k * levels[-1]) + np.sqrt(total)) ** 2
+    equal = (np.sqrt(k) + np.sqrt(dy)) ** 2 * np.minimum(np.diagonal(noise), total / dy)
+    return s**2 - np.maximum(loudest - equal, 0.0) / n
 
 
 def quietest(noise: Float[np.ndarray, "dy dy"]) -> Float[np.ndarray, "ranks"]:
