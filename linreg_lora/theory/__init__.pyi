@@ -42,6 +42,7 @@ from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
 from . import perturbed_norms as perturbed_norms
+from . import poison_ascent as poison_ascent
 from . import poisoning as poisoning
 from . import poisoning_budget as poisoning_budget
 from . import quantisation as quantisation
