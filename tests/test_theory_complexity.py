@@ -1,6 +1,7 @@
 """Task complexity against rows worked out elsewhere, plain simulation with rivals, limits and the exact criterion."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora import Problem
+from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import (
     discarded_signal,
@@ -21,6 +23,7 @@ from linreg_lora.theory.capacity import large_sample_limit
 from linreg_lora.theory.complexity import _repulsion, mixing
 from linreg_lora.theory.noise_blur import noise_blur
 
+PAPER = Path(ll.__file__).parent / "claims" / "papers" / "linreg_lora" / "claims.yaml"
 #: n, dx, dy, rank, noise_std, spectrum; then in closed form the risk (without what FFT misses of strong directions
 #: where n < dx), FFT - LoRA, and E ||P D_FFT||^2.
 ROWS = [
@@ -251,6 +254,21 @@ def test_why_an_end_is_not_sharp():
     assert near.window[0, 1] - 13 < 2
     assert near.blunt == ("LoRA wins only where full fine-tuning has no mean, next to dx",)
     assert said[2] == "singular values 3 and 4 are equal: their directions mix at any n"
+
+
+def test_the_claim_about_task_complexity_is_judged_where_it_is_sure():
+    """And its counterexample is not: C_r is below 1/2 there."""
+    claims = {claim.id: claim for claim in load_claims(PAPER).claims}
+    for name, known in (("task-complexity-decides", True), ("task-complexity-of-a-bulk", False)):
+        claim = claims[name]
+        rank, odds = int(claim.experiment.settings["rank"]), []
+        for problem in claim.domain.cases():
+            found = task_complexity(problem, [rank])
+            assert found.sure[0] == known
+            assert abs(np.log(found.complexity[0])) > np.log(2)
+            odds.append(found.complexity[0])
+        assert (max(odds) > 2) == known
+        assert min(odds) < 0.5
 
 
 LOUD = Problem(
