@@ -14,7 +14,7 @@ from linreg_lora.own_data import bootstrap, choice, notes
 from linreg_lora.own_data.complexity import EstimatedComplexity
 from linreg_lora.own_data.curve import SOME_ROWS, Losses, curve
 from linreg_lora.own_data.deletion import deletions, design, update
-from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
+from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model, unequal_noise
 from linreg_lora.own_data.groups import group_losses
 from linreg_lora.own_data.losses import directions, losses
 from linreg_lora.own_data.samples import Samples
@@ -548,6 +548,44 @@ def test_the_interval_of_a_ratio():
     assert EstimatedComplexity(1, 2.0, 1e-15, (0 * covariance, None), 9).estimate == np.inf
     with pytest.raises(InvalidInput, match="rank: expected an integer below that of full fine-tuning, 4, received 4"):
         ll.own_data.estimated_complexity(*waves(14, 5, 4), rank=4)
+
+
+def test_intervals_of_outputs_of_unequal_noise():
+    """Loud noise in the place of a direction: where nothing is noted, 90 % intervals miss the odds in 10 % at most.
+
+    The odds are 1.80 by simulation of 4000 draws. 60 data sets: level 1e-5, power 0.98 against a miss in 44 %, which
+    intervals that take the outputs to be equal have.
+    """
+    rng = np.random.default_rng(1)
+    missed, noted, wrong = 0, 0, 0
+    for _ in range(60):
+        x = rng.standard_normal((60, 10))
+        y = x[:, :8] * np.array([3.0, 2.0, 0.8] + [0.0] * 5)
+        y += rng.standard_normal((60, 8)) * np.sqrt([0.01] * 7 + [30.0])
+        found = ll.own_data.estimated_complexity(x, y, rank=2)
+        low, high = found.interval()
+        missed += not found.note and not low < 1.8 < high
+        noted += "as large as the weakest" in found.note
+        wrong += high < 1
+    assert missed <= 18
+    assert noted > 30
+    assert wrong <= 9
+    assert "every sample is fitted" in ll.own_data.estimated_complexity(x[:9], y[:9], rank=2).note
+
+
+def test_the_covariance_of_unequal_noise():
+    """Within 5 standard errors of the truth, sqrt(2 / n) of the variances at most; the shift is shrunk besides."""
+    rng = np.random.default_rng(4)
+    root, shift = np.diag([0.2, 1.0, 3.0]) + 0.3, np.array([[2.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 0]])
+    x = rng.standard_normal((4000, 4))
+    at = design(x, intercept=False)
+    known = unequal_noise(at, x @ shift.T + rng.standard_normal((4000, 3)) @ root.T)
+    assert known is not None
+    model, found = known
+    scale = np.sqrt(np.outer(*[np.diag(root @ root.T)] * 2))
+    assert np.max(np.abs(found @ found.T - root @ root.T) / scale) < 5 * np.sqrt(2 / 4000)
+    fitted = model.shift @ at.right.T
+    assert np.max(np.abs(fitted - shift) / np.sqrt(np.diag(root @ root.T))[:, None]) < 6 / np.sqrt(4000)
 
 
 @pytest.mark.heavy

@@ -1,6 +1,7 @@
 """Task complexity against rows worked out elsewhere, plain simulation with rivals, limits and the exact criterion."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora import Problem
+from linreg_lora.claims.file import load_claims
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import (
     discarded_signal,
@@ -19,7 +21,9 @@ from linreg_lora.theory import (
 )
 from linreg_lora.theory.capacity import large_sample_limit
 from linreg_lora.theory.complexity import _repulsion, mixing
+from linreg_lora.theory.noise_blur import noise_blur
 
+PAPER = Path(ll.__file__).parent / "claims" / "papers" / "linreg_lora" / "claims.yaml"
 #: n, dx, dy, rank, noise_std, spectrum; then in closed form the risk (without what FFT misses of strong directions
 #: where n < dx), FFT - LoRA, and E ||P D_FFT||^2.
 ROWS = [
@@ -250,6 +254,79 @@ def test_why_an_end_is_not_sharp():
     assert near.window[0, 1] - 13 < 2
     assert near.blunt == ("LoRA wins only where full fine-tuning has no mean, next to dx",)
     assert said[2] == "singular values 3 and 4 are equal: their directions mix at any n"
+
+
+def test_the_claim_about_task_complexity_is_judged_where_it_is_sure():
+    """And its counterexample is not: C_r is below 1/2 there."""
+    claims = {claim.id: claim for claim in load_claims(PAPER).claims}
+    for name, known in (("task-complexity-decides", True), ("task-complexity-of-a-bulk", False)):
+        claim = claims[name]
+        rank, odds = int(claim.experiment.settings["rank"]), []
+        for problem in claim.domain.cases():
+            found = task_complexity(problem, [rank])
+            assert found.sure[0] == known
+            assert abs(np.log(found.complexity[0])) > np.log(2)
+            odds.append(found.complexity[0])
+        assert (max(odds) > 2) == known
+        assert min(odds) < 0.5
+
+
+LOUD = Problem(
+    n=200, dx=10, dy=8, noise_std=1.0, spectrum=(3.0, 2.5, 1.0), noise_covariance=np.diag([0.01] * 7 + [120.0])
+)
+
+
+def test_loud_noise_in_the_place_of_a_task_direction_is_not_sure():
+    """Plain simulation: LoRA - FFT is 1.26 +- 0.05 at C_r = 0, and 0.78 +- 0.06 and 0.070 +- 0.012 at 0.2 and 0.93."""
+    alone = Problem(n=100, dx=10, dy=2, noise_std=1.0, spectrum=(2.0,), noise_covariance=np.diag([0.01, 60.0]))
+    for problem, rank in ((alone, 1), (LOUD, 2), (LOUD.replace(n=900), 2)):
+        found = task_complexity(problem, [rank])
+        assert found.complexity[0] < 1
+        assert not found.sure[0]
+        assert not found.sharp[0, 1]
+        assert "louder in some outputs" in found.blunt[0]
+        verdict = winner_at(problem, [rank])[0]
+        assert (verdict.lora_wins, verdict.by) == (False, "difference")
+    assert not ll.theory.closed_best_rank(alone).sure
+    assert winning_rank(alone)[0].rank == 0
+    with_room = task_complexity(LOUD.replace(spectrum=(300.0, 250.0, 1.0)), [2])
+    assert with_room.sure[0]
+    assert with_room.sharp[0, 1]
+
+
+def test_blur_of_equal_noise_is_that_of_any_covariance():
+    s, ranks = np.array([6.0, 5.0, 2.0, 0, 0, 0, 0, 0]), np.arange(1, 8)
+    found = noise_blur(LOUD, s, 0.3 * np.eye(8), ranks)
+    assert found == pytest.approx(noise_blur(LOUD.replace(noise_covariance=None), s, 0.3 * np.eye(8), ranks))
+    assert noise_blur(LOUD, s, np.diag([0.3] * 7 + [1e3]), ranks)[0] == np.inf
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_sure_of_any_noise_covariance(spread):
+    """Rotated dense Sigma_eps, log-normal: of sure ranks, none is wrong by 5 standard errors. Level 1e-4."""
+    g = np.random.default_rng(int(spread))
+    n, dx, dy = 50, 9, 7
+    decided = 0
+    for _ in range(30):
+        left, turned = (np.linalg.qr(g.standard_normal((dy, dy))).Q for _ in range(2))
+        s = np.sort(np.exp(g.standard_normal(dy)))[::-1] * np.exp(g.uniform(-1, 2))
+        shift = (left * s) @ np.linalg.qr(g.standard_normal((dx, dy))).Q.T
+        levels = np.exp(spread * g.standard_normal(dy))
+        levels *= np.sum(s**2) * (n - dx - 1) / (dx * np.sum(levels)) * np.exp(g.uniform(-3, 2))
+        found = task_complexity(
+            Problem(n=n, dx=dx, dy=dy, task_shift=shift, noise_std=1.0, noise_covariance=(turned * levels) @ turned.T)
+        )
+        x = g.standard_normal((150, dx, n))
+        noise = turned * np.sqrt(levels) @ g.standard_normal((150, dy, n))
+        fft = np.linalg.solve(x @ x.mT, x @ (shift @ x + noise).mT).mT
+        u = np.linalg.svd(fft @ x, full_matrices=False)[0]
+        for rank in found.ranks[found.sure].tolist():
+            p = u[..., rank:].mT
+            lost = np.sum((p @ shift) ** 2 - (p @ (fft - shift)) ** 2, axis=(-2, -1))
+            z = lost.mean() / lost.std(ddof=1) * np.sqrt(len(lost))
+            decided += abs(z) > 5
+            assert abs(z) < 5 or (z < 0) == (found.complexity[rank - 1] < 1), (s, levels, rank)
+    assert decided > 30
 
 
 def test_pure_noise_and_no_noise():

@@ -206,6 +206,9 @@ def test_the_figure_shows_the_closed_forms_and_the_band():
 NORMS = Problem(n=200, dx=40, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
 
 
+ONE_OUTPUT = Problem(n=300, dx=60, dy=1, spectrum=(3.0,), noise_std=1.0)
+
+
 def test_row_of_norms():
     assert lora_norm(NORMS, 1, pretrained_std=0.4) == pytest.approx(4.8859, abs=6e-5)
     assert fft_norm(NORMS, pretrained_std=0.4) == pytest.approx(4.9322, abs=6e-5)
@@ -230,6 +233,8 @@ def test_limits_of_norms(problem):
     z = (-problem.dy / trace[:, 0]) + np.sum(variances / (1 + variances * trace), axis=1)
     spike = -trace[:, 0] / problem.dy * np.sum(1 / (1 + variances[:count] * trace), axis=1) / problem.dx
     assert norm == pytest.approx(np.sqrt(np.interp(1 / max(problem.spectrum) ** 2, spike, z)), rel=1e-4)
+    strong = problem.replace(spectrum=(1e6,))
+    assert fft_norm(strong, pretrained_std=1e-3) == pytest.approx(update_strengths(strong)[0], rel=1e-6)
     scaled = problem.replace(input_covariance=np.full(problem.dx, 4.0), spectrum=tuple(np.array(problem.spectrum) / 2))
     assert fft_norm(scaled, pretrained_std=0.2) == pytest.approx(norm / 2)
     assert lora_norm(scaled, 1, pretrained_std=0.2) == pytest.approx(lora_norm(problem, 1, pretrained_std=0.4) / 2)
@@ -336,6 +341,10 @@ def test_simulated_worst_rises_are_those_of_plain_numpy():
         ),
         (lambda: lora_norm(NORMS, 4, pretrained_std=1), "rank: expected at most 3, the directions that the data show"),
         (lambda: fft_norm(NORMS.replace(ridge=1.0), pretrained_std=1), "problem: expected no ridge"),
+        (lambda: fft_norm(NORMS.replace(n=44), pretrained_std=0.4), "n: expected a number further from dx"),
+        (lambda: lora_norm(NORMS.replace(n=43, spectrum=(9.0,)), 1, pretrained_std=0.1), r"n: expected \|n - dx\| > 3"),
+        (lambda: lora_norm(ONE_OUTPUT, 0, pretrained_std=0.4), "problem: expected dx and dy large enough"),
+        (lambda: fft_norm(ONE_OUTPUT, pretrained_std=9), "problem: expected dx and dy large enough"),
         (
             lambda: fft_norm(NORMS.replace(input_covariance=np.linspace(1, 2, 40)), pretrained_std=1),
             "input_covariance: expected a multiple of the identity",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory import golden_ratio, poisoning_budget, worst_perturbation
+from linreg_lora.theory import golden_ratio, poison_ascent, poisoning_budget, worst_perturbation
 from linreg_lora.theory.ball_maximum import ball_maximum
 from linreg_lora.theory.golden_ratio import golden_ratio_constant, golden_ratio_error
 
@@ -187,6 +187,27 @@ def test_lora_does_not_escape(n, dx, share):
     assert poisoning_budget.lora_poison(x, residual, shift, 1, budget=budget).most == np.inf
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_worst_poison_of_lora_is_at_least_none_and_random_ones(rank):
+    """A small poison, which FFT's worst turns into help for LoRA of too low a rank on some draws."""
+    for seed in range(6):
+        x, residual, shift, _ = data(14, 4, False, seed)
+        found = poisoning_budget.lora_poison(x, residual, shift, rank, budget=0.1)
+        assert found.clean <= found.least <= found.most
+        poisons = np.random.default_rng(seed).standard_normal((30, *residual.shape))
+        poisons *= 0.1 / np.linalg.norm(poisons, axis=(1, 2), keepdims=True)
+        assert found.least > max(refitted_risk(x, residual + one, shift, None, rank) for one in poisons)
+
+
+@pytest.mark.parametrize(("dy", "k", "rank"), [(4, 6, 2), (6, 4, 3), (3, 3, 3)])
+def test_the_gradient_of_a_truncated_risk(dy, k, rank):
+    g = np.random.default_rng(dy)
+    labels, step, solve, missed = (g.standard_normal(size) for size in ((dy, k), (dy, k), (k, 5), (dy, 5)))
+    _, gradient = poison_ascent.risk_and_gradient(labels, solve, missed, rank)
+    above, below = (poison_ascent.risk_and_gradient(labels + h * step, solve, missed, rank)[0] for h in (1e-6, -1e-6))
+    assert np.sum(gradient * step) == pytest.approx((above - below) / 2e-6, rel=1e-6)
+
+
 @pytest.mark.parametrize(("n", "dx", "anisotropic"), [(20, 6, False), (20, 6, True), (5, 12, False), (4, 6, True)])
 def test_sufficient_statistics_null_inputs_and_repeated_samples_change_nothing(n, dx, anisotropic):
     """X = L Q with a triangular L, and R Q^T, for the data; an input that is 0; samples repeated, scaled down."""
@@ -303,6 +324,12 @@ def test_the_mean_worst_rise_of_one_output():
         (lambda: golden_ratio_constant(9, 9, 5), "planted: expected at most size = 5"),
         (lambda: golden_ratio_error(np.eye(3), np.eye(2), 1), "noise: expected the shape of target"),
         (lambda: poisoning_budget.worst_poison(np.eye(3), np.eye(2), np.eye(2), budget=1), r"residual: expected shape"),
+        (
+            lambda: poisoning_budget.worst_poison([1.0, 2.0], [[1.0, 2.0]], [[1.0]], budget=1),  # pyright: ignore[reportArgumentType]
+            "design: expected a matrix of finite numbers",
+        ),
+        (lambda: poisoning_budget.swap_budget(np.eye(3), np.full((3, 3), np.nan), 1), "residual: expected a matrix"),
+        (lambda: poisoning_budget.blind_poison("no", budget=1), "design: expected a matrix"),  # pyright: ignore[reportArgumentType]
         (
             lambda: poisoning_budget.worst_poison(np.eye(3), np.eye(3), np.eye(3), budget=-1),
             "budget: expected a finite",

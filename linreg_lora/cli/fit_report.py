@@ -59,8 +59,9 @@ def complexity_json(found: EstimatedComplexity | None, level: float) -> dict[str
     """The estimated task complexity; null where full fine-tuning has no direction to drop."""
     if found is None:
         return None
-    ends = found.interval(level)
-    return {"rank": found.rank, "estimate": value(found.estimate), "level": level, "interval": [value(x) for x in ends]}
+    ends = [value(x) for x in found.interval(level)]
+    estimate = value(found.estimate)
+    return {"rank": found.rank, "estimate": estimate, "level": level, "interval": ends, "note": found.note}
 
 
 def theory_json(found: Advice, level: float) -> dict[str, object]:
@@ -104,6 +105,8 @@ def fit_table(found: Advice, level: float, complexity: EstimatedComplexity | Non
             f"{number(complexity.estimate)}, {100 * level:g} % interval {number(low)} to {number(high)}; below 1 LoRA "
             "beats full fine-tuning."
         )
+        if complexity.note:
+            print(f"Of that interval: {complexity.note}.")
     full = found.fft_ridge
     print(f"Full fine-tuning with its best ridge, {full.ridge:.3g}: error {full.error:.4g} +- {full.stderr:.2g}.")
     best = found.shrinkage

@@ -6,10 +6,14 @@ along direction k, squared, and delta_i = loss_i(r) - loss_i(FFT) (`losses`), si
     S_i = (sum_{k>r} a_ik + delta_i) / 2,      N_i = (sum_{k>r} a_ik - delta_i) / 2,      C_r = mean S / mean N,
 
 for loss_i(r) - loss_i(FFT) = sum_{k>r} 2 (w_k.d_i)(w_k.R'_i) - (w_k.d_i)^2 on every sample. Means over samples are the
-means of n - 1 samples, noise and law not assumed, so that C_r estimates the odds phi / (1 - phi) of
+means of n - 1 samples, for any noise and law, so that C_r estimates the odds phi / (1 - phi) of
 `theory.discarded_signal`, at any ridge; below 1 LoRA has the lower leave-one-out error. The interval is Fieller's, of a
 ratio of two means, by their covariance over samples and by that over draws of the Gaussian model that looks like the
-data (`gaussian_model`): it reaches as far as either, and is unbounded where no noise is seen for sure. Source: ours.
+data: it reaches as far as either, and is unbounded where no noise is seen for sure. That model has the covariance that
+the residuals of the outputs show (`gaussian_model.unequal_noise`); where every sample is fitted they show none, and
+outputs of equal noise are assumed: `note` says so. It also says where noise is so loud in some outputs that draws keep
+it in the place of a direction of the shift (`theory.noise_blur` is infinite): then what is dropped has two values, no
+normal law, and fewer intervals than the level says hold the odds. Source: ours.
 """
 
 from dataclasses import dataclass
@@ -22,15 +26,18 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.own_data.curve import ALL_ROWS, SOME_ROWS, LeaveOneOut, curve
 from linreg_lora.own_data.deletion import Design, deletions, design
-from linreg_lora.own_data.gaussian_model import GaussianModel, gaussian_model
+from linreg_lora.own_data.gaussian_model import GaussianModel, gaussian_model, unequal_noise
 from linreg_lora.own_data.groups import group_losses
 from linreg_lora.own_data.losses import LeftOut, directions, losses
 from linreg_lora.own_data.samples import Samples, samples
+from linreg_lora.theory.noise_blur import room_left
 
 #: Shares of the energy below which there is no noise.
 _NO_NOISE = 1e-12
 #: Draws of the model, samples of a draw that are left out in turn, and the size of data that are not drawn anew.
 _DRAWS, _ROWS, _LARGEST = 24, 64, 2e7
+_EQUAL = "the interval takes the outputs to have equal noise, for every sample is fitted and shows none"
+_LOUD = "noise of some outputs is as large as the weakest direction kept: the interval may be too short"
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class EstimatedComplexity:
     nan where nothing is dropped.
 
     `signal`, `noise`: the two means, in squared units of y; `spread`: their covariance over samples, and over draws of
-    a Gaussian model, None where these are too many or in groups.
+    a Gaussian model, None where these are too many or in groups. `note`: why the
+    interval may be too short; empty: not known to be.
     """
 
     rank: int
@@ -47,6 +55,7 @@ class EstimatedComplexity:
     noise: float
     spread: tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2 2"] | None]
     samples_left_out: int
+    note: str = ""
 
     @property
     def estimate(self) -> float:
@@ -108,13 +117,18 @@ def estimated_complexity(
         over_samples = sums.T @ sums * count / (count - 1) / len(each) ** 2
     else:
         over_samples = np.cov(each, rowvar=False) / count
-    over_draws = None
-    model = gaussian_model(at, given.residual) if at.values.size else None
-    if model is not None and groups is None and at.samples * sum(model.shift.shape) ** 2 <= _LARGEST:
+    over_draws, note = None, ""
+    if at.values.size and groups is None and at.samples * (given.residual.shape[1] + len(at.values)) ** 2 <= _LARGEST:
+        known = unequal_noise(at, given.residual)
+        if known is None:
+            model = gaussian_model(at, given.residual)
+            known, note = (model, model.noise_std * np.eye(len(model.shift))), _EQUAL
+        elif rank and _displaced(*known, at.samples - intercept, rank):
+            note = _LOUD
         rng = np.random.default_rng(0)
-        drawn = [_means(_draw(model, at.samples, ridge, intercept, rng), rank) for _ in range(_DRAWS)]
+        drawn = [_means(_draw(*known, at.samples, ridge, intercept, rng), rank) for _ in range(_DRAWS)]
         over_draws = np.cov(np.array(drawn), rowvar=False)
-    return EstimatedComplexity(rank, signal, noise, (over_samples, over_draws), count)
+    return EstimatedComplexity(rank, signal, noise, (over_samples, over_draws), count, note)
 
 
 def _means(found: LeaveOneOut, rank: int) -> tuple[float, float]:
@@ -141,10 +155,20 @@ def _signal_and_noise(left_out: LeftOut, rank: int) -> Float[np.ndarray, "m 2"]:
     return np.column_stack([energy + difference, energy - difference]) / 2
 
 
-def _draw(model: GaussianModel, n: int, ridge: float, intercept: bool, rng: np.random.Generator) -> LeaveOneOut:
+def _displaced(model: GaussianModel, root: Float[np.ndarray, "dy dy"], n: int, rank: int) -> bool:
+    """Whether noise of the model may take the place of one of the first directions of its shift."""
+    (dy, p), (left, s, _) = model.shift.shape, np.linalg.svd(model.shift * np.sqrt(model.variances))
+    noise, levels = left.T @ root @ root @ left, np.linalg.eigvalsh(root) ** 2
+    s = np.concatenate([s, np.zeros(dy - len(s))])
+    return bool(np.any(room_left(s, noise, levels, n, p)[:rank] <= 0))
+
+
+def _draw(
+    model: GaussianModel, root: np.ndarray, n: int, ridge: float, intercept: bool, rng: np.random.Generator
+) -> LeaveOneOut:
     dy, p = model.shift.shape
     inputs = rng.standard_normal((n, p)) * np.sqrt(model.variances)
-    residual = inputs @ model.shift.T + model.noise_std * rng.standard_normal((n, dy))
+    residual = inputs @ model.shift.T + rng.standard_normal((n, dy)) @ root
     return curve(Samples(inputs, residual, None), design(inputs, intercept=intercept), ridge, most=_ROWS, rng=rng)
 
 

@@ -7,6 +7,10 @@ lambda_j. With m = dy, N = rank X, sigma^2 = |R - F|^2 / (dy (n - N)) and y = la
     t^2 = (y - m - N + sqrt((y - m - N)^2 - 4 m N)) / 2,       s_j = t sigma / sqrt(n).
 
 What is left of the energy, (sum lambda^2 - m N sigma^2) / n - sum s_j^2 where positive, is spread over the others.
+`unequal_noise` does the same for outputs of unequal noise, in the outputs Sigma_eps^{-1/2} R, whose noise is equal. Of
+Sigma_eps it knows (R - F)^T (R - F) / (n - N), in n - N degrees of freedom, and takes (n - N) / (n - N + dy) of that
+and sigma^2 I for the rest.
+
 Where every sample is fitted (n <= N) the noise is not identified: all but the spikes counts as noise, at the level that
 the median of the lambda_j has. Source: Benaych-Georges and Nadakuditi 2012 for the map from t to lambda.
 """
@@ -54,6 +58,29 @@ def gaussian_model(at: Design, residual: Float[np.ndarray, "n dy"]) -> GaussianM
     shift = np.zeros((dy, dx))
     shift[:, : len(strengths)] = left[:, : len(strengths)] * strengths / np.sqrt(scale)
     return GaussianModel(shift, float(np.sqrt(variance)), np.full(dx, scale), False)
+
+
+def unequal_noise(
+    at: Design, residual: Float[np.ndarray, "n dy"]
+) -> tuple[GaussianModel, Float[np.ndarray, "dy dy"]] | None:
+    """The model and the root of Sigma_eps, for outputs of unequal noise; None where it is not told from the shift.
+
+    `noise_std` of the model is the root of the mean variance of the outputs.
+    """
+    plain = deletions(at, residual, 0.0)
+    n, (k, dy) = at.samples - at.intercept, plain.coordinates.shape
+    if n <= k:
+        return None
+    missed = plain.target - at.left @ plain.coordinates
+    variance = float(np.sum(missed**2)) / (dy * (n - k))
+    share = (n - k) / (n - k + dy)
+    levels, turn = np.linalg.eigh(share * missed.T @ missed / (n - k) + (1 - share) * variance * np.eye(dy))
+    if not np.min(levels) > 0:
+        return None
+    root = (turn * np.sqrt(levels)) @ turn.T
+    left, values, right = np.linalg.svd((turn / np.sqrt(levels)) @ turn.T @ plain.coordinates.T, full_matrices=False)
+    shift = root @ (left * _strengths(values, n, dy, k, 1.0, spread=True)) @ right / (at.values / np.sqrt(n))
+    return GaussianModel(shift, float(np.sqrt(variance)), at.values**2 / n, True), root
 
 
 def expected_errors(model: GaussianModel, n: int, ranks: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:

@@ -37,10 +37,12 @@ from . import input_perturbation as input_perturbation
 from . import linear_class as linear_class
 from . import marchenko_pastur as marchenko_pastur
 from . import mean_shrinkage as mean_shrinkage
+from . import noise_blur as noise_blur
 from . import notes as notes
 from . import offsets as offsets
 from . import other_inputs as other_inputs
 from . import perturbed_norms as perturbed_norms
+from . import poison_ascent as poison_ascent
 from . import poisoning as poisoning
 from . import poisoning_budget as poisoning_budget
 from . import quantisation as quantisation

@@ -27,18 +27,21 @@ rises by
     T_r / n,    T_r = sum_{i<=r<j} s_j^2 (s_j^2 + e_i + e_j) / (s_i^2 - s_j^2),   e_i = (U^T Sigma_eps U)_ii,
 
 which is `large_sample_limit` less what the limit above has already, and by blur_r = 3 dy k sigma^4 / (g n) sum_{i<=r}
-1 / s_i^2, the next order of the spiked model (`theory.spiked`). The opposite limit is a bulk: directions that do not
-stand out after the first q are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). With
-C_q, ..., C_r below 1 it does not matter which of the directions q + 1, ..., r stand out. So the sign is `sure` where
-the difference is larger than T_r / n if FFT wins, and than T_r / n + blur_q if LoRA does, for the first such q. Ranks
-above that of the shift cut the bulk that its last direction leaves, and have its answer. An end n* of the window moves
-towards dx by
+1 / s_i^2, the next order of the spiked model (`theory.noise_blur`, for any Sigma_eps; infinite where loud noise may
+take the place of a kept direction). The opposite limit is a bulk: directions that do not stand out after the first q
+are dropped in equal shares of signal and noise, those of C_q (`theory.discarded`). With C_q, ..., C_r below 1 it does
+not matter which of the directions q + 1, ..., r stand out. So the sign is `sure` where the difference is larger than
+T_r / n if FFT wins, and than T_r / n + blur_q if LoRA does, for the first such q. Ranks above that of the shift cut the
+bulk that its last direction leaves, and have its answer. Outputs of unequal noise are dropped from the quietest: then a
+bulk counts the least share rho_r of its noise that dy - r directions can have, or all of the first r have to stand out.
+An end n* of the window moves towards dx by
 
     (T_r / n* + blur_r) Q_r / (A_r tail_r^2),
 
 for d B_r / d n = - B_r / g at n > dx, and is `sharp` where that is at most 2.5 % of n*, so that as much again by higher
-orders leaves it within 5 %, and FFT's risk has a mean on either side of it: Q_r >= 1. Elsewhere `theory.discarded`
-answers. Source: derived here.
+orders leaves it within 5 %, and FFT's risk has a mean on either side of it: Q_r >= 1. Unequal noise may also hide
+crossings within the window: an end is sharp only if blur_r leaves LoRA the winner next to dx. Elsewhere
+`theory.discarded` answers. Source: derived here.
 """
 
 import math
@@ -53,6 +56,7 @@ from linreg_lora.problem import Problem, Regime
 from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory.capacity import strengths_and_noise
 from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.noise_blur import noise_blur, quietest
 
 #: Relative differences of singular values below which they count as equal.
 _TIE = 1e-12
@@ -75,7 +79,8 @@ class TaskComplexity:
     | `difference` | A_r (tail_r^2 - B_r)| E [risk(D_r) - risk(FFT)] in the strong limit; negative: LoRA wins; nan |
     |              |                     | above the rank of the shift, where surplus directions keep noise        |
     | `correction` | T_r / n             | the first-order rise of LoRA's risk for finite strengths; inf at a tie  |
-    | `blur`       | blur_r              | what noise in kept directions adds to LoRA's risk, to its first order   |
+    | `blur`       | blur_r              | what noise in kept directions adds to LoRA's risk, to its first order;  |
+    |              |                     | inf where it may take their place                                       |
     | `sure`       |                     | whether corrections leave the sign: the domain in which C_r decides     |
     | `window`     | dx -+ (1 + Q_r)     | LoRA wins for n strictly between them; (ranks, 2), inf: at every n, nan:|
     |              |                     | FFT does not win below                                                  |
@@ -116,11 +121,15 @@ class TaskComplexity:
         said = []
         dx = self.problem.without_null_inputs().dx
         for i, rank in enumerate(self.ranks.tolist()):
-            dull = np.isfinite(self.window[i]) & ~self.sharp[i]
             moved, blurred = self.shift[i], self.blur_shift[i]
+            dull = (np.isfinite(self.window[i]) | np.isinf(blurred)) & ~self.sharp[i]
             pairs = _mixed_pairs(s, self.problem.noise_std**2 * unit, rank)
             if not np.any(dull):
                 said.append("")
+            elif np.any(np.isinf(blurred[dull])):
+                said.append(
+                    "noise is louder in some outputs than in others, and may take the place of a kept direction"
+                )
             elif np.max(np.abs(self.window[i][dull] - dx)) < _LEAST_DISTANCE:
                 said.append("LoRA wins only where full fine-tuning has no mean, next to dx")
             elif not np.all(np.isfinite(pairs)):
@@ -163,8 +172,9 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
     reduced = _with_closed_forms(problem)
     chosen = _interior(reduced, ranks)
     n, dx = reduced.n, reduced.dx
-    s, unit = _strengths_and_unit_noise(reduced)
-    e = reduced.noise_std**2 * unit
+    s, covariance = _strengths_and_unit_covariance(reduced)
+    unit, present = np.diagonal(covariance), reduced.noise_std**2 * covariance
+    e = np.diagonal(present)
     distance = abs(n - dx) - 1
     tail, entries = _after(s**2, chosen), (dx - chosen) * _after(unit, chosen)
     noise = reduced.noise_std**2 * entries / distance
@@ -183,12 +193,14 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
             [mixing(s, sigma**2 * unit, int(rank)) for rank, sigma in zip(chosen, equal, strict=True)]
         )
         raised = mixed_there / n / (2 * gain * tail)
-        blur = np.cumsum(_blurred(reduced, s, e))[chosen - 1]
-        dull = blur[:, None] * (distance * n / min(n, dx) / np.where(window > dx, window / dx, 1.0) / reach[:, None])
-        blur_moved = dull * reach[:, None] / (_gain(window, dx, chosen[:, None]) * tail[:, None]) / window
-        unit_blur = np.cumsum(_blurred(reduced, s, unit))[chosen - 1]
-        blur_raised = unit_blur * equal**4 / (2 * gain * tail)
-    blur_shift = np.where(np.isfinite(window), blur_moved, np.where(np.isnan(window), np.nan, 0.0))
+        levels = np.linalg.eigvalsh(covariance)
+        blurred = [
+            float(noise_blur(reduced, s, sigma**2 * covariance, chosen[i : i + 1], levels=sigma**2 * levels)[0])
+            for i, sigma in enumerate(equal)
+        ]
+        blur_raised = np.array(blurred) / (2 * gain * tail)
+    blur = noise_blur(reduced, s, present, np.arange(reduced.max_rank))
+    blur_shift = _blur_shift(reduced, s, present, chosen, window, reach)
     shift = np.where(np.isfinite(window), moved / window, np.where(np.isnan(window), np.nan, 0.0))
     return TaskComplexity(
         problem,
@@ -199,8 +211,8 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
         gain=gain,
         difference=difference,
         correction=mixed / n,
-        blur=blur,
-        sure=_sure(reduced, s, e, chosen, mixed / n),
+        blur=blur[chosen],
+        sure=_sure(reduced, s, present, chosen, mixed / n, blur),
         window=window,
         shift=shift,
         blur_shift=blur_shift,
@@ -251,7 +263,7 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
         m_ij^2 = s_j^2 (s_j^2 + e_i + e_j) / n,        (sqrt((s_i^2 - s_j^2)^2 + 4 m_ij^2) - (s_i^2 - s_j^2)) / 2
 
     for a pair: the repulsion of two levels, of which T_r / n has the first order m_ij^2 / (s_i^2 - s_j^2), and which is
-    finite at ties; and the blur of the directions that b keeps and q does not.
+    finite at ties; and the blur of the directions that b keeps and q does not, of all that b keeps if noise is unequal.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(5.0, 4.0, 0.1), noise_std=1.0)
@@ -263,28 +275,49 @@ def closed_best_rank(problem: Problem) -> ClosedBestRank:
     differences = np.concatenate([[ends], np.where(np.isnan(found.difference), np.inf, found.difference), [0.0]])
     best = int(np.argmin(differences))
     reduced = problem.without_null_inputs()
-    s, unit = _strengths_and_unit_noise(reduced)
-    noise, full = reduced.noise_std**2 * unit, reduced.max_rank
-    repelled = _repulsion(s, noise, reduced.n)
-    blurred = _blurred(reduced, s, noise)
+    s, covariance = _strengths_and_unit_covariance(reduced)
+    noise, full = reduced.noise_std**2 * covariance, reduced.max_rank
+    repelled = _repulsion(s, np.diagonal(noise), reduced.n)
+    blur, equal = noise_blur(reduced, s, noise, np.arange(full + 1)), reduced.isotropic_noise_scale is not None
+    blurred = np.diff(blur) if equal else blur
     for other in np.flatnonzero(np.isfinite(differences)):
         low, high = min(best, other), max(best, other)
         if high == full:  # FFT separates nothing, and blurs nothing that LoRA does not
-            apart, kept = np.sum(repelled[:low, low:]), blurred[:low]
+            apart, kept = np.sum(repelled[:low, low:]), blurred[:low] if equal else blur[low : low + 1]
         else:
             apart = np.sum(repelled[:low, low:high]) + np.sum(repelled[low:high, high:])
-            kept = blurred[other:best]
+            kept = blurred[other:best] if equal else blur[best : best + 1]
         if other != best and not differences[other] - differences[best] > apart + np.sum(kept):
             return ClosedBestRank(best, False)
     return ClosedBestRank(best, True)
 
 
-def _blurred(problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"]) -> Float[np.ndarray, "dy"]:
-    """The terms of blur_r: 3 dy k sigma^4 / (g n s_i^2), 0 where s_i is."""
-    n, dx, dy = problem.n, problem.dx, problem.dy
-    with np.errstate(divide="ignore"):
-        inverse = np.where(s > 0, 1 / s**2, 0.0)
-    return 3 * dy * min(n, dx) * np.mean(e) ** 2 / ((abs(n - dx) - 1) * n) * inverse
+def _blur_shift(
+    problem: Problem,
+    s: Float[np.ndarray, "dy"],
+    noise: Float[np.ndarray, "dy dy"],
+    ranks: Int[np.ndarray, "m"],
+    window: Float[np.ndarray, "m 2"],
+    reach: Float[np.ndarray, "m"],
+) -> Float[np.ndarray, "m 2"]:
+    """By how much of itself blur_r moves each end; inf where unequal noise may hide other ends on the way to it."""
+    dx, tail = problem.dx, _after(s**2, ranks)
+    energies = (dx - ranks) * _after(np.diagonal(noise), ranks)
+    found, levels = np.where(np.isnan(window), np.nan, 0.0), np.linalg.eigvalsh(noise)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i, j in zip(*np.nonzero(np.isfinite(window)), strict=True):
+            rank, end = int(ranks[i]), float(window[i, j])
+            slope = _gain(end, dx, np.asarray(rank)) * tail[i] / reach[i]
+            lost = noise_blur(problem, s, noise, ranks[i : i + 1], n=end, levels=levels)
+            found[i, j] = float(lost[0]) / slope / end
+    if problem.isotropic_noise_scale is None:
+        for j, near in enumerate((dx - 2, dx + 2)):
+            if near > 0:
+                lost = noise_blur(problem, s, noise, ranks, n=near, levels=levels)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    hidden = ~(_gain(near, dx, ranks) * (energies - tail) > lost) & ~np.isnan(window[:, j])
+                found[hidden, j] = np.inf
+    return found
 
 
 def _repulsion(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], n: int) -> Float[np.ndarray, "dy dy"]:
@@ -302,17 +335,32 @@ def mixing(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) ->
 
 
 def _sure(
-    problem: Problem, s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], ranks: np.ndarray, mixed: np.ndarray
+    problem: Problem,
+    s: Float[np.ndarray, "dy"],
+    covariance: Float[np.ndarray, "dy dy"],
+    ranks: Int[np.ndarray, "m"],
+    mixed: Float[np.ndarray, "m"],
+    blur: Float[np.ndarray, "ranks"],
 ) -> Bool[np.ndarray, "m"]:
     """`sure` of the module; ranks above that of the shift cut the bulk that its last direction leaves."""
     n, dx, distance = problem.n, problem.dx, abs(problem.n - problem.dx) - 1
     before = np.arange(problem.max_rank)
-    tail, noise = _after(s**2, before), (dx - before) * _after(e, before) / distance
-    at = np.minimum(ranks, max(1, int(np.sum(s > 0))))
-    strong = _gain(n, dx, at) * (tail - noise)[at]
-    outstanding = np.maximum.accumulate(np.where(tail < noise, 0, before + 1))[at]
-    blur = np.concatenate([[0.0], np.cumsum(_blurred(problem, s, e))])[outstanding]
-    return np.abs(strong) > mixed + np.where(strong > 0, 0.0, blur)
+    tail, noise = _after(s**2, before), (dx - before) * _after(np.diagonal(covariance), before) / distance
+    planted = max(1, int(np.sum(s > 0)))
+    share = np.ones(problem.dy) if problem.isotropic_noise_scale is not None else quietest(covariance)
+    found = np.zeros(len(ranks), dtype=bool)
+    for i, rank in enumerate(ranks.tolist()):
+        at = min(rank, planted)
+        gain, signal = float(_gain(n, dx, np.asarray(at))), tail[at]
+        if signal > noise[at]:
+            found[i] = gain * (signal - noise[at]) > mixed[i]
+            continue
+        least = share[rank] * noise[: at + 1]
+        outstanding = min(at, int(np.max(np.where(tail[: at + 1] < least, 0, before[: at + 1] + 1))))
+        as_bulk = gain * (least[at] - signal) > mixed[i] + blur[outstanding]
+        all_stand_out = rank == at and gain * (noise[at] - signal) > mixed[i] + blur[at]
+        found[i] = as_bulk or all_stand_out
+    return found
 
 
 def _mixed_pairs(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: int) -> Float[np.ndarray, "r weak"]:
@@ -325,10 +373,16 @@ def _mixed_pairs(s: Float[np.ndarray, "dy"], e: Float[np.ndarray, "dy"], rank: i
     return weak**2 * (weak**2 + e[:rank, None] + noise) / (strong - weak**2)
 
 
-def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """All dy singular values of Delta Sigma^{1/2}, and the noise variances of their outputs where noise_std is 1."""
+def _strengths_and_unit_covariance(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """All dy singular values of Delta Sigma^{1/2}, and Sigma_eps in their left vectors where noise_std is 1."""
     s, noise = strengths_and_noise(problem.replace(noise_std=1.0))
-    return np.concatenate([s, np.zeros(problem.dy - len(s))]), np.diagonal(noise)
+    return np.concatenate([s, np.zeros(problem.dy - len(s))]), noise
+
+
+def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """All dy singular values, and the noise variances of their outputs where noise_std is 1."""
+    s, covariance = _strengths_and_unit_covariance(problem)
+    return s, np.diagonal(covariance)
 
 
 def _gain(n: float | int | np.ndarray, dx: int, ranks: np.ndarray) -> np.ndarray:

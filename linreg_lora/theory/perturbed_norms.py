@@ -19,8 +19,17 @@ inputs that n < dx samples do not see). With m the trace of the resolvent of the
     z(m) = -dy / m + sum_j t_j / (1 + t_j m),     edge: z'(m) = 0,
     outlier of s_1:  -(m / dy) sum_{j seen} (1 / dx) / (1 + t_j m) = 1 / s_1^2,  if m lies above that of the edge,
 
-and the norm is sqrt(z) at the outlier, or at the edge where there is none. Errors are of order 1/d, and larger next to
-a threshold and where dx is close to n (the least eigenvalue of X X^T fluctuates). Source: derived here; additive
+and the norm is sqrt(z) at the outlier, or at the edge where there is none.
+
+*Domain.* Outliers are off by the order 1/d, an edge by the order d^(-2/3), and more next to a threshold. Refused is
+
+    an edge of few outputs or inputs:  1.21 (1/sqrt dx + 1/sqrt dy)^(1/3) / (2 (sqrt dx + sqrt dy)) > 5 %,
+    a noisy edge next to n = dx:       c / (c + alpha^2) 1.27 |1/sqrt n - 1/sqrt dx|^(1/3) / |sqrt n - sqrt dx| > 1/3,
+    LoRA's outlier next to n = dx:     |n - dx| <= 3,
+
+the first what the mean of the Tracy-Widom law takes off the edge of A0, the second the relative standard deviation of
+the least eigenvalue (sqrt n - sqrt dx)^2 of X X^T, times the share that c = sigma^2 / (sqrt n - sqrt dx)^2 has in the
+largest t, and the third where the energy of LoRA's noise has no variance. Source: derived here; additive
 outliers as in Benaych-Georges and Nadakuditi 2012.
 """
 
@@ -36,6 +45,9 @@ from linreg_lora.theory.marchenko_pastur import edges
 from linreg_lora.theory.spiked import spikes
 
 _NODES = 256
+#: Mean (with its sign changed) and standard deviation of the Tracy-Widom law of real matrices; what is refused.
+_EDGE_MEAN, _EDGE_STD, _EDGE_OFF, _LEAST_SPREAD = 1.2065, 1.2680, 0.05, 1 / 3
+_SIMULATE = "simulate the norm"
 
 
 def update_strengths(problem: Problem) -> Float[np.ndarray, "k"]:
@@ -60,7 +72,7 @@ def lora_norm(problem: Problem, rank: int, *, pretrained_std: float | int) -> fl
     """||A0 + D_r||_2 in the limit, A0 iid N(0, alpha^2) independent of the shift; `pretrained_std` alpha >= 0.
 
     `rank` r is from 0 up to the number of detectable directions: beyond it the update's noise is no spike
-    (`InvalidInput`; `fft_norm` is the other end).
+    (`InvalidInput`; `fft_norm` is the other end). Raises `InvalidInput` outside of the module's domain too.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=200, dx=40, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -75,7 +87,11 @@ def lora_norm(problem: Problem, rank: int, *, pretrained_std: float | int) -> fl
     dx, dy = problem.dx, problem.dy
     bulk = alpha * (math.sqrt(dx) + math.sqrt(dy))
     if rank == 0 or strengths[0] ** 4 <= alpha**4 * dx * dy:
+        if alpha > 0:
+            _require_large(dx, dy)
         return bulk
+    if abs(problem.n - dx) <= 3:
+        raise InvalidInput("n", "|n - dx| > 3, where the energy of noise has a variance", problem.n, _SIMULATE)
     squared = float(strengths[0] ** 2)
     return math.sqrt((squared + alpha**2 * dy) * (squared + alpha**2 * dx) / squared)
 
@@ -83,7 +99,8 @@ def lora_norm(problem: Problem, rank: int, *, pretrained_std: float | int) -> fl
 def fft_norm(problem: Problem, *, pretrained_std: float | int) -> float:
     """||A0 + D_FFT||_2 in the limit, A0 iid N(0, alpha^2) independent of the shift: edge or outlier of the module.
 
-    Domain of `theory.spikes`, and Sigma = c I. The sum over eigenvalues is a Gauss quadrature of their density.
+    Domain of `theory.spikes` and of the module, and Sigma = c I: `InvalidInput` elsewhere. The sum over eigenvalues is
+    a Gauss quadrature of their density.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=200, dx=40, dy=30, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
@@ -99,6 +116,7 @@ def fft_norm(problem: Problem, *, pretrained_std: float | int) -> float:
     seen = min(n, dx)
     sigma2 = problem.noise_std**2 * (problem.isotropic_noise_scale or 1.0) / scale
     levels, weights = _eigenvalues(n, dx)
+    _require_known_edge(n, dx, sigma2, alpha)
     variances = alpha**2 + sigma2 / levels
     strongest = float(np.max(problem.spectrum or (), initial=0.0))
     lowest = -1 / float(np.max(variances))
@@ -113,7 +131,11 @@ def fft_norm(problem: Problem, *, pretrained_std: float | int) -> float:
     edge = float(brentq(slope, lowest * (1 - 1e-12), lowest * 1e-12, xtol=1e-300))  # pyright: ignore[reportArgumentType]
     m = edge
     if spike(edge) > 0:
-        m = float(brentq(spike, edge, edge * 1e-12, xtol=1e-300))  # pyright: ignore[reportArgumentType]
+        # spike <= -m (seen / (dy dx)) s_1^2 / (1 - edge / lowest) - 1 from the edge up to 0.
+        below = -dy * dx / (seen * strongest**2) * (1 - edge / lowest) / 2
+        m = float(brentq(spike, edge, max(below, edge), xtol=1e-300))  # pyright: ignore[reportArgumentType]
+    else:
+        _require_large(dx, dy)
     bulk = seen * float(np.sum(weights * variances / (1 + variances * m)))
     return math.sqrt(-dy / m + bulk + (dx - seen) * alpha**2 / (1 + alpha**2 * m))
 
@@ -130,8 +152,26 @@ def _eigenvalues(n: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
     return levels, weights / np.sum(weights)
 
 
+def _require_large(dx: int, dy: int) -> None:
+    """Raises `InvalidInput` where the edge of a Gaussian matrix is no good guess of its norm."""
+    inverse = 1 / math.sqrt(dx) + 1 / math.sqrt(dy)
+    if _EDGE_MEAN * inverse ** (1 / 3) / (2 * (math.sqrt(dx) + math.sqrt(dy))) > _EDGE_OFF:
+        raise InvalidInput(
+            "problem", "dx and dy large enough for a norm without outlier", f"{dx = }, {dy = }", _SIMULATE
+        )
+
+
+def _require_known_edge(n: int, dx: int, noise: float, alpha: float) -> None:
+    """Raises `InvalidInput` where the least eigenvalue of X X^T fluctuates, and matters."""
+    apart = abs(math.sqrt(n) - math.sqrt(dx))
+    spread = _EDGE_STD * abs(1 / math.sqrt(n) - 1 / math.sqrt(dx)) ** (1 / 3) / apart
+    largest = noise / apart**2
+    if largest / (largest + alpha**2) * spread > _LEAST_SPREAD:
+        raise InvalidInput("n", "a number further from dx, so that noise has a known edge", f"{n}, {dx = }", _SIMULATE)
+
+
 def _isotropic(problem: Problem) -> float:
     """c, Sigma = c I."""
     if problem.isotropic_scale is None:
-        raise InvalidInput("input_covariance", "a multiple of the identity", "another", "simulate the norm")
+        raise InvalidInput("input_covariance", "a multiple of the identity", "another", _SIMULATE)
     return problem.isotropic_scale

@@ -32,8 +32,12 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.ball_maximum import ball_maximum
 from linreg_lora.theory.golden_ratio import golden_ratio_constant
+from linreg_lora.theory.poison_ascent import ascend
 from linreg_lora.theory.truncation import numerical_rank, require_rank
 from linreg_lora.theory.wishart import inverse_limit
+
+#: Random starts of `lora_poison`.
+_RANDOM = 12
 
 
 class WorstPoison(NamedTuple):
@@ -99,7 +103,7 @@ def blind_poison(
     >>> ll.theory.blind_poison(np.diag([2.0, 0.5]), budget=3.0)
     36.0
     """
-    budget = validation.nonnegative_number("budget", budget)
+    budget, design = validation.nonnegative_number("budget", budget), _matrix("design", design)
     empty = np.zeros((1, design.shape[1])), np.zeros((1, design.shape[0]))
     fit = _Fit(design, *empty, sigma_sqrt, validation.nonnegative_number("ridge", ridge))
     return budget**2 * float(np.max(fit.gains, initial=0.0)) ** 2
@@ -125,6 +129,7 @@ def swap_budget(design: Float[np.ndarray, "dx m"], residual: Float[np.ndarray, "
     >>> f"{ll.theory.swap_budget(np.eye(3), np.diag([3.0, 1.0, 0.5]), 1):.3f} = sqrt 2"
     '1.414 = sqrt 2'
     """
+    design, residual = _matrix("design", design), _matrix("residual", residual)
     fit = _Fit(design, residual, np.zeros((len(residual), len(design))), None, 0.0)
     require_rank(rank, 1, min(len(residual), *design.shape))
     values = np.linalg.svd(fit.seen, compute_uv=False)
@@ -144,8 +149,9 @@ def lora_poison(
 ) -> LoraPoison:
     """What the worst poison of norm c does to LoRA of rank r, ridgeless, between two bounds that hold on every draw.
 
-    From below: the risk of LoRA, fitted again, under the worst of a few poisons: FFT's worst; FFT's worst within the
-    outputs that LoRA keeps; and, from c_swap on, those behind a swap of directions r and r + 1. From above, where
+    From below: the risk of LoRA, fitted again, under the worst of a few poisons: none; FFT's worst; FFT's worst within
+    the outputs that LoRA keeps; from c_swap on, those behind a swap of directions r and r + 1; random ones of a fixed
+    seed; and what `theory.poison_ascent` makes of each. So `least` is at least `clean`. From above, where
     r >= rank(Delta X), by the golden ratio, with the noise part N = (R - Delta X) Pi of the residual,
 
         risk(D_r) <= ||Delta (I - Pi)||^2 + g_1^2 nu (||N||_F + c)^2     (Sigma = I; else (root + root)^2) .
@@ -156,9 +162,10 @@ def lora_poison(
     >>> import numpy as np
     >>> x, shift = np.eye(2, 3), np.diag([3.0, 0.0])
     >>> found = ll.theory.lora_poison(x, shift @ x, shift, 1, budget=1.0)
-    >>> f"{found.clean:.3f}, {found.least:.3f} <= {found.most:.3f}"
-    '0.000, 1.000 <= 2.618'
+    >>> f"{found.clean:.3f}, {found.least:.2f} <= {found.most:.3f}"
+    '0.000, 1.03 <= 2.618'
     """
+    design, residual, shift = _matrix("design", design), _matrix("residual", residual), _matrix("shift", shift)
     fit = _Fit(design, residual, shift, sigma_sqrt, 0.0)
     require_rank(rank, 1, min(len(residual), fit.inputs))
     budget = validation.nonnegative_number("budget", budget)
@@ -169,6 +176,8 @@ def lora_poison(
         half = (values[rank - 1] - values[rank]) / 2
         swap = half * (1 + 1e-6) * (np.outer(u[:, rank], vt[rank]) - np.outer(u[:, rank - 1], vt[rank - 1]))
         candidates += [swap + _rest(swap, poison, budget) * poison for poison in tuple(candidates)]
+    candidates += fit.ascended([*candidates, *fit.random(budget)], rank, budget)
+    candidates.append(np.zeros(residual.shape))
     risks = [fit.lora_risk(poison, rank) for poison in candidates]
     worst = int(np.argmax(risks))
     planted = numerical_rank(np.linalg.svd(shift @ design, compute_uv=False), residual.shape)
@@ -188,6 +197,13 @@ def _rest(swap: np.ndarray, poison: np.ndarray, budget: float) -> float:
     return float((-b + math.sqrt(b**2 - a * c)) / a)
 
 
+def _matrix(name: str, value: object) -> np.ndarray:
+    found = validation.real_array(name, value, "a matrix of finite numbers")
+    if found.ndim != 2 or 0 in found.shape:
+        raise InvalidInput(name, "a matrix of finite numbers", f"shape {found.shape}")
+    return found
+
+
 class _Fit:
     """FFT as a linear map of the labels, in the singular vectors of design and of G."""
 
@@ -199,18 +215,19 @@ class _Fit:
         sigma_sqrt: np.ndarray | None,
         ridge: float,
     ) -> None:
+        design, residual, shift = _matrix("design", design), _matrix("residual", residual), _matrix("shift", shift)
+        sigma_sqrt = None if sigma_sqrt is None else _matrix("sigma_sqrt", sigma_sqrt)
         dx, m = design.shape
         for name, value, shape in (("residual", residual, (len(shift), m)), ("shift", shift, (len(residual), dx))):
             if value.shape != shape:
                 raise InvalidInput(name, f"shape {shape}, as the design has {design.shape}", f"shape {value.shape}")
         if sigma_sqrt is not None and sigma_sqrt.shape != (dx, dx):
             raise InvalidInput("sigma_sqrt", f"shape {(dx, dx)}", f"shape {sigma_sqrt.shape}")
-        for name, value in (("design", design), ("residual", residual), ("shift", shift), ("sigma_sqrt", sigma_sqrt)):
-            if value is not None and not np.all(np.isfinite(value)):
-                raise InvalidInput(name, "finite entries", "nan or inf")
         left, values, right = np.linalg.svd(design, full_matrices=False)
         self.inputs = numerical_rank(values, design.shape)
         left, values, right = left[:, : self.inputs], values[: self.inputs], right[: self.inputs]
+        turned = np.sign(np.take_along_axis(left, np.argmax(np.abs(left), axis=0)[None], axis=0))[0]
+        left, right = left * turned, right * turned[:, None]
         root = np.eye(dx) if sigma_sqrt is None else sigma_sqrt
         self.solve = (right.T * (values / (values**2 + ridge))) @ left.T @ root
         self.missed = -(shift @ root)
@@ -235,6 +252,19 @@ class _Fit:
     def risk(self, poison: np.ndarray | float) -> float:
         """||C + P G||_F^2."""
         return float(np.sum((self.error + poison @ self.solve if np.ndim(poison) else self.error) ** 2))
+
+    def random(self, budget: float) -> list[np.ndarray]:
+        """Poisons in random directions that fine-tuning sees, of norm c."""
+        rng = np.random.default_rng(0)
+        drawn = rng.standard_normal((_RANDOM, len(self.error), self.inputs))
+        return [one * (budget / np.linalg.norm(one)) @ self.rows for one in drawn]
+
+    def ascended(self, starts: list[np.ndarray], rank: int, budget: float) -> list[np.ndarray]:
+        """A way up from each."""
+        if budget == 0 or self.inputs == 0:
+            return []
+        labels, solve = self.seen @ self.rows.T, self.rows @ self.solve
+        return [ascend(labels, solve, self.missed, rank, one @ self.rows.T, budget) @ self.rows for one in starts]
 
     def lora_risk(self, poison: np.ndarray | float, rank: int) -> float:
         """The risk of LoRA fitted to the poisoned labels, ridgeless: P Pi has the update P X^+."""

@@ -142,6 +142,15 @@ def takes_all(problem: Problem, sample: Sample) -> np.ndarray:
     return -sample.context["fft"]
 
 
+@register_prediction("winner.of-all-parameters")
+def winner_of_all_parameters(problem: Problem, sample: Sample) -> float:
+    """What C_r's winner has less risk by, if B_r were the noise of all parameters, Tr(Sigma_eps) dx / g."""
+    from linreg_lora.theory.complexity import task_complexity
+
+    sign = 1 if task_complexity(problem, [_rank(sample)]).complexity[0] < 1 else -1
+    return sign * of_all_parameters(problem, sample)
+
+
 # -- saturation ------------------------------------------------------------------------------------------------------
 
 
