@@ -22,20 +22,29 @@ from jaxtyping import Bool, Float
 from linreg_lora.problem import Problem
 from linreg_lora.theory.poisoning import full
 from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_noise, whitened
+from linreg_lora.theory.poisoning.mixing import Directions, mixing
 from linreg_lora.theory.poisoning.planted import planted
-from linreg_lora.theory.spiked import spiked_risk, spikes
+from linreg_lora.theory.poisoning.surplus import surplus
+
+#: The share of the other in a direction that counts as task or as poison alone.
+_PURE = 1e-6
 
 
 class SpikedPoison(NamedTuple):
     """`risk` on clean inputs and `success` (nan without trigger) of LoRA at every rank 0..min(n, dx, dy).
 
     The last is FFT, exact where `full` is. `strength`: theta_i of the planted directions; `detectable`: which of them.
+    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk where
+    `pure`, each direction being task or poison; `missed`: by how much the model misses the exact risk of FFT.
     """
 
     risk: Float[np.ndarray, "ranks"]
     success: Float[np.ndarray, "ranks"]
     strength: Float[np.ndarray, "k"]
     detectable: Bool[np.ndarray, "k"]
+    mixing: Float[np.ndarray, "ranks"]
+    pure: bool
+    missed: float
 
 
 def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
@@ -53,33 +62,44 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     ([1.6268, 3.1216, 2.487], [0.0, 0.283, 0.283])
     """
     attacked = whitened(problem, poison)
-    noise_std = float(np.sqrt(isotropic_noise(problem)))
+    noise = isotropic_noise(problem)
     last = full.of_whitened(attacked)
     found = planted(attacked)
     u, theta, vt = np.linalg.svd(found.signal, full_matrices=False)
-    surrogate = surrogate_of(attacked, theta[: problem.max_rank], noise_std)
-    spike = spikes(surrogate)
-    size = int(np.sum(spike.detectable))
-    u, theta, v = u[:, :size], theta[: len(spike.detectable)], vt[:size].T
-    scale, left, right = spike.singular_value[:size], spike.left[:size], spike.right[:size]
-    overlap = scale * np.sqrt(left * right)
+    size = min(len(theta), problem.max_rank)
+    u, theta, v = u[:, :size], theta[:size], vt[:size].T
+    least = noise * np.sqrt(attacked.dy * min(attacked.n, attacked.dx))
+    detectable = theta**2 > least
+    ranks = np.arange(problem.max_rank + 1)
+    kept = (ranks[:, None] > np.arange(size)) & detectable
+    inside = surplus(theta, noise, attacked.dy, min(attacked.n, attacked.dx))
+    held = inside.share + kept * (1 - (least / np.where(detectable, theta**2, np.inf)) ** 2)
     own = np.einsum("bi,bc,ci->i", v, found.energy, v)
-    gains = scale**2 * (right * own + (1 - right) / attacked.gap)
-    gains -= 2 * overlap * np.einsum("yi,yb,bi->i", u, found.answer, v)
-    bulk = np.diff(spiked_risk(surrogate))[size:]
-    clean = float(np.sum(attacked.shift**2))
-    risk = clean + np.concatenate([[0.0], np.cumsum(np.concatenate([gains, bulk]))])
+    met = 2 * theta * np.einsum("yi,yb,bi->i", u, found.answer, v)
+    risk = float(np.sum(attacked.shift**2)) + inside.energy / attacked.gap
+    outside = inside.energy - inside.energy[int(np.sum(detectable))]
+    risk += held @ ((theta**2 + noise * attacked.dy) * (own - 1 / attacked.gap) - met)
+    missed = last.risk - float(risk[-1])
+    if outside[-1] > 0:
+        risk += missed * np.maximum(outside, 0.0) / outside[-1]
+    part = np.abs((attacked.target @ u) * (found.poison @ v)) / np.maximum(theta, np.finfo(float).tiny)
+    poisonous = part > 1 - _PURE
+    pure = bool(np.sum(poisonous) == 1 and np.all(part[~poisonous] < _PURE))
+    costs, turned = mixing(
+        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise), attacked.n, attacked.dx
+    )
+    lost = np.where(kept, 0.0, 1 - held)
+    known = np.nan_to_num(costs)
+    turned = np.sum(kept @ np.nan_to_num(turned) * lost, axis=1)
+    size_of_mixing = np.sum(kept @ np.abs(known) * lost, axis=1)
+    size_of_mixing[np.sum(kept @ np.isnan(costs).astype(float) * lost, axis=1) > 0] = np.inf
+    if pure:
+        risk += np.sum(kept @ known * lost, axis=1)
     success = np.full(len(risk), np.nan)
     if attacked.leverage > 0:
         p = attacked.target
-        called = np.cumsum(np.concatenate([[0.0], overlap * (p @ u) * (found.response @ v)]))
-        at = np.minimum(np.arange(len(risk)), size)
-        success = (called[at] - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
+        each = theta * (p @ u) * (found.response @ v)
+        called = held @ each + turned * float(np.sum(each[poisonous]))
+        success = (called - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
     risk[-1], success[-1] = last.risk, last.success
-    return SpikedPoison(risk, success, theta, spike.detectable)
-
-
-def surrogate_of(attacked: Whitened, strengths: Float[np.ndarray, "k"], noise_std: float) -> Problem:
-    """The clean problem whose planted directions have these strengths in F."""
-    spectrum = tuple((strengths / np.sqrt(attacked.n)).tolist())
-    return Problem(n=attacked.n, dx=attacked.dx, dy=attacked.dy, spectrum=spectrum, noise_std=noise_std)
+    return SpikedPoison(risk, success, theta, detectable, size_of_mixing, pure, abs(missed))

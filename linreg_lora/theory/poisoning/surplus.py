@@ -10,13 +10,13 @@ directions down to phi = Phi hold of planted direction i, a = theta_i^2 / (sigma
     h(a, Phi) = (2 / pi) int_0^Phi sin^2 / (1 - 2 a cos + a^2)  of u_i^T F v_i = theta_i and of |F v_i|^2
 
 (of theta_i^2 + sigma^2 dy), besides 1 - 1/a^2 in the singular direction that stands out if a > 1: h(a, pi) is 1 for
-a <= 1 and 1/a^2 beyond, so that rank min(dy, k) holds everything. A detected direction makes
+a <= 1 and 1/a^2 beyond, so that rank min(dy, k) holds everything. Those d that stand out leave (dy - d) x (k - d) noise, of which N(Phi) = k h(-sqrt(k/dy), Phi) singular
+values lie above Phi; an undetected direction moves xi = arg(1 - a e^{-i phi}) / pi more there, and rank r reaches down
+to the Phi with N + sum xi = r - d, the stationary point of its energy. Of singular values that stand out the energy is
 
-    xi(a, phi) = arg(1 - a e^{-i phi}) / pi
+    sum_{i <= r} (theta_i^2 + sigma^2 dy)(theta_i^2 + sigma^2 k) / theta_i^2 - sigma^2 r^2,
 
-of the singular values move above phi, W itself has N(Phi) = (dy b^2) h(-b, Phi) there, b = sqrt(k/dy), and rank r
-reaches down to the Phi with N + sum_i xi_i = r: so for energies, of which that is the stationary point. For shares the
-detected directions leave (dy - d) x (k - d) noise, which keeps its distance from them. Source: Benaych-Georges and Nadakuditi 2012 for the resolvent; derived
+where the last term is what noise among the r planted directions counts twice. Source: Benaych-Georges and Nadakuditi 2012 for the resolvent; derived
 here.
 """
 
@@ -52,33 +52,29 @@ def share(a: float, angle: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
     return (angle + turn - (turn - a * np.sin(angle)) / a**2) / np.pi
 
 
-def _above(dy: int, k: int, angle: np.ndarray) -> np.ndarray:
-    """N(Phi) of dy x k noise."""
-    return k * share(-np.sqrt(k / dy), angle) if min(dy, k) > 0 else np.zeros(len(angle))
-
-
 def surplus(strengths: Float[np.ndarray, "k"], noise: float, dy: int, k: int) -> Surplus:
-    """Shares and energies for planted `strengths` theta_i in `noise` of variance sigma^2 on a dy x k matrix."""
-    root = np.sqrt(float(dy) * k)
-    angle = np.linspace(0.0, np.pi, _ANGLES)
-    level = dy + k + 2 * root * np.cos(angle)
-    above = _above(dy, k, angle)
-    a = strengths**2 / (noise * root)
-    moved = np.array([np.arctan2(x * np.sin(angle), 1 - x * np.cos(angle)) / np.pi for x in a]).reshape(-1, _ANGLES)
-    moved[:, 0] = a > 1
-    ranks = np.arange(min(dy, k) + 1)
-    detected = int(np.sum(a > 1))
-    count = np.maximum.accumulate(above + np.sum(moved, axis=0))
-    reached = np.where(ranks <= detected, 0.0, np.interp(ranks, count, angle))
-    of_noise = scipy.integrate.cumulative_trapezoid(level, above, initial=0.0)
-    outside = np.where(a > 1, a * root + dy + k + root / np.maximum(a, 1.0) - level[0], 0.0)
-    of_planted = np.sum(outside) - scipy.integrate.cumulative_trapezoid(np.sum(moved, axis=0), level, initial=0.0)
-    energy = of_noise - level * (above - count) + of_planted
-    at = np.interp(reached, angle, energy) + np.interp(reached, angle, level) * (ranks - np.interp(reached, angle, count))
-    spikes = np.concatenate([[0.0], np.cumsum((outside + level[0])[a > 1])])
-    at[: detected + 1] = spikes[: len(ranks)][: detected + 1]
-    beside = _above(dy - detected, k - detected, angle) + np.sum(moved[a <= 1], axis=0)
-    reached = np.where(ranks <= detected, 0.0, np.interp(ranks - detected, np.maximum.accumulate(beside), angle))
-    reached[-1] = np.pi
+    """Shares and energies for planted `strengths` theta_i, descending, in `noise` of variance sigma^2, dy x k."""
+    squared = strengths**2 / noise
+    detected = int(np.sum(squared > np.sqrt(float(dy) * k)))
+    ranks, first = np.arange(min(dy, k) + 1), squared[:detected]
+    spikes = np.concatenate([[0.0], np.cumsum((first + dy) * (first + k) / first)]) - np.arange(detected + 1) ** 2.0
+    energy = np.append(spikes, np.full(len(ranks) - detected - 1, spikes[-1]))
+    rows, columns = dy - detected, k - detected
+    angle, reached = np.linspace(0.0, np.pi, _ANGLES), np.zeros(len(ranks))
+    a = squared / np.sqrt(float(dy) * k)
+    if min(rows, columns) > 0:
+        root, more = np.sqrt(float(rows) * columns), ranks[detected:] - detected
+        a[detected:] = np.minimum(squared[detected:] / root, 1.0)
+        level = rows + columns + 2 * root * np.cos(angle)
+        above = columns * share(-np.sqrt(columns / rows), angle)
+        moved = sum((np.arctan2(x * np.sin(angle), 1 - x * np.cos(angle)) for x in a[detected:]), np.zeros(_ANGLES))
+        moved[-1] = 0.0
+        count = np.maximum.accumulate(above + moved / np.pi)
+        reached[detected:] = np.interp(more, count, angle)
+        reached[-1] = np.pi
+        of_noise = scipy.integrate.cumulative_trapezoid(level, above, initial=0.0) - level * above
+        of_planted = -scipy.integrate.cumulative_trapezoid(moved / np.pi, level, initial=0.0)
+        at = reached[detected:]
+        energy[detected:] += np.interp(at, angle, of_noise + of_planted) + more * np.interp(at, angle, level)
     held = np.array([share(x, reached) for x in a]).reshape(-1, len(ranks)).T
-    return Surplus(held, noise * at)
+    return Surplus(held, noise * energy)
