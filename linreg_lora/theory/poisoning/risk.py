@@ -26,14 +26,20 @@ from linreg_lora.theory.poisoning.full import poisoned_fft
 from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
 from linreg_lora.theory.poisoning.strong import with_poisoned_noise
 from linreg_lora.theory.poisoning.verdict import poison_verdicts
-from linreg_lora.theory.spiked import spiked_risk
 
 EQUIVALENT = "deterministic equivalent with Sigma_eps + m p p^T / n, corrected to first order in the dimension"
-SPIKED = "spiked model with the poison as one more direction: .1 to 1 % off away from ties, 2 to 9 % near them"
+SPIKED = "spiked model with the poison as one more direction, corrected to first order in the samples"
 EXACT_FFT = "mixtures over Poisson variables, exact"
 #: By how much the spiked model may miss the risk without poison, relatively, where that is known better.
 _OFF = 0.02
 _COARSE = "ranks {ranks}: the spiked model is off by more than 2 % without poison already, as for many directions"
+#: A target, relative to the noise, that does nothing.
+_UNSEEN = 1e-9
+#: How large corrections may be, relative to the risk, and by how much FFT may be missed before it is put right.
+_MIXED, _UNCORRECTED, _MISSED = 0.2, 0.02, 0.05
+_FEW = 20
+_SMALL = "ranks {ranks}: the spiked model is a limit of many samples, and there are fewer than 20"
+_LARGE = "ranks {ranks}: corrections of the spiked model are large, or it misses FFT's risk by more than 5 %"
 _TIED = "ranks {ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
 
 
@@ -120,9 +126,16 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         status = np.where(at_end, Status.EXACT, Status.LIMIT)
         formula = SPIKED
         unpoisoned = expected_risk(problem, ranks).risk
-        coarse = ~at_end & (np.abs(spiked_risk(problem)[ranks] - unpoisoned) > _OFF * unpoisoned)
-        if np.any(coarse):
-            notes.append(_COARSE.format(ranks=", ".join(str(rank) for rank in ranks[coarse])))
+        without = spiked_poisoned_risk(problem, Poison(count=1, target=_UNSEEN * problem.noise_std * poison.target / np.linalg.norm(poison.target)))
+        learnt = ~at_end & (ranks > 0)
+        coarse = learnt & ~(np.abs(without.risk[ranks] - unpoisoned) <= _OFF * unpoisoned)
+        mixed = spiked.mixing[ranks] > (_MIXED if spiked.pure else _UNCORRECTED) * risk
+        large = learnt & (mixed | (spiked.missed > _MISSED * full_risk))
+        few = learnt & (problem.n < _FEW)
+        for reason, which in ((_COARSE, coarse), (_LARGE, large), (_SMALL, few)):
+            if np.any(which):
+                notes.append(reason.format(ranks=", ".join(str(rank) for rank in ranks[which])))
+        coarse |= large | few
     except InvalidInput as refused:
         notes.append(str(refused))
     before = ranks == 0

@@ -84,7 +84,7 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
         risk += missed * np.maximum(outside, 0.0) / outside[-1]
     part = np.abs((attacked.target @ u) * (found.poison @ v)) / np.maximum(theta, np.finfo(float).tiny)
     poisonous = part > 1 - _PURE
-    pure = bool(np.sum(poisonous) == 1 and np.all(part[~poisonous] < _PURE))
+    pure = bool(np.all(part[~poisonous] < _PURE))
     costs, turned = mixing(
         Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise), attacked.n, attacked.dx
     )
