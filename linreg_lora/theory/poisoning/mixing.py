@@ -1,8 +1,8 @@
 """What LoRA pays for mixing planted directions it keeps with those it drops, to first order in one over the samples.
 
 The inputs along two planted directions of F, of strengths theta_i > theta_j, are orthogonal on average alone: their
-product has the mean square n between directions of the task, and m |p|^2 n s_i^2 / n between task and poison. That turns
-left vector u_i towards u_j by an angle of mean square
+product has the mean square n s_i^2 s_j^2 between directions of the task, m |p|^2 s_i^2 between task and poison. That
+turns the left vector u_i towards u_j by an angle of mean square
 
     task i, poison j:  eps^2 = theta_i^2 m|p|^2 / n / (theta_i^2 - theta_j^2)^2
                                + sigma^2 [ (theta_i^2 + theta_j^2)/(theta_i^2 - theta_j^2)^2 - 1/theta_i^2 ]
@@ -17,7 +17,8 @@ risk rises by
 
 For strong directions the first is m |p|^2 / n^2 for each kept one, the damage r/dx of FFT's; it grows by
 1/(1 - theta_j^2/theta_i^2)^2, so that a poison below its threshold may cost LoRA more than FFT. Of a poison that is
-oblique to the task the size of these terms alone is known. Source: derived here, by perturbing u_i to second order.
+oblique to the task the size of these terms alone is known. The success of the poison changes by eps^2 of what it is
+when kept, up where the poison is dropped, down where it is kept. Source: derived here, by u_i to second order.
 """
 
 from typing import NamedTuple
@@ -49,12 +50,16 @@ def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"]
     energy = found.energy[:, None] + found.energy[None, :]
     below = np.triu(np.ones((len(found.strength),) * 2, dtype=bool), 1) & (dropped > 0)
     gap = np.where(below & (kept > dropped), kept - dropped, np.nan)
-    noise = found.noise * np.where(found.poison[:, None], 0.0, (kept + dropped) / gap**2 - 1 / np.where(below, kept, 1.0))
+    noise = found.noise * np.where(
+        found.poison[:, None], 0.0, (kept + dropped) / gap**2 - 1 / np.where(below, kept, 1.0)
+    )
     turned = np.where(found.poison[:, None], dropped, kept) * found.budget / n / gap**2 + noise
     if n > dx:
         cost = dropped * (kept / n + 2 * found.noise) / gap / n
     else:
         cost = -(1 - 2 * n / dx) * kept * dropped / gap / n / dx
     turn = np.where(found.poison[None, :], turned, np.where(found.poison[:, None], -turned, 0.0))
-    cost = np.where(found.poison[:, None] | found.poison[None, :], turn * energy, cost) if found.pure else turned * energy
+    cost = (
+        np.where(found.poison[:, None] | found.poison[None, :], turn * energy, cost) if found.pure else turned * energy
+    )
     return np.where(below, cost, 0.0), np.where(below & found.pure, turn, 0.0)

@@ -1,17 +1,23 @@
 """LoRA on poisoned data by the spiked model: clean risk and success at every rank, in closed form up to a small SVD.
 
 The planted signal M of `planted` plus dy x k noise, k = min(n, dx): its singular values theta_i with vectors u_i, v_i
-are spikes of strength t_i = theta_i / sigma. With lambda, rho_u, rho_v of `theory.spiked`, keeping a detectable one
-changes the clean risk by
+are spikes of strength t_i = theta_i / sigma, detectable if t_i^4 > dy k. Rank r holds the share
 
-    lambda^2 ( rho_v^2 v^T G v + (1 - rho_v^2)/g ) - 2 lambda rho_u rho_v u^T (Delta X'^{+T}) v
+    held_i = (1 - dy k / t_i^4 if i <= r is detectable) + h(dy k; t_i, r)
 
-and the response to the trigger, along p, by lambda rho_u rho_v <p, u> <v, X'^+ t>; others are noise. Where p and t
-are orthogonal to Delta the poison is a spike of its own: it is kept at rank r if and only if it is among the r
-strongest detectable ones, with success delta^2/(K + delta^2) (1 - dy k / t_p^4).
+of each, h what noise directions hold of it (`surplus`), so that with ||F_r||^2 of there
 
-A limit. Measured: .1 to 1 % off away from ties, 2 to 9 % near them, and up to 71 % at one, where the draws decide and
-the mean is a mixture. Source: derived here.
+    risk    = ||Delta||^2 + E||F_r||^2 / g + sum_i held_i [ (theta_i^2 + sigma^2 dy)(v_i^T G v_i - 1/g)
+                                                            - 2 theta_i u_i^T (Delta X'^{+T}) v_i ]
+    success = [ sum_i held_i theta_i <p, u_i> <v_i, X'^+ t> - <p, Delta t> ] / |p|^2
+
+plus, where each planted direction is task or poison, what `mixing` says. Ranks of noise directions get their share of
+what the last, FFT, has by the exact result beside the model's. Where p and t are orthogonal to Delta the poison is a
+spike of its own: among the r strongest detectable ones it is kept, with success delta^2/(K + delta^2) (1 - dy k/t^4)
+and more with the noise directions beyond; an undetected one is taken up by noise directions alone.
+
+A limit of many samples, inputs and outputs, of errors first order in one over them; near ties the draws decide and the
+mean is a mixture. benchmarks/results/poisoning.md has the distances from simulation. Source: derived here.
 """
 
 from typing import NamedTuple
@@ -21,7 +27,7 @@ from jaxtyping import Bool, Float
 
 from linreg_lora.problem import Problem
 from linreg_lora.theory.poisoning import full
-from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_noise, whitened
+from linreg_lora.theory.poisoning.attack import Poison, isotropic_noise, whitened
 from linreg_lora.theory.poisoning.mixing import Directions, mixing
 from linreg_lora.theory.poisoning.planted import planted
 from linreg_lora.theory.poisoning.surplus import surplus
@@ -34,8 +40,8 @@ class SpikedPoison(NamedTuple):
     """`risk` on clean inputs and `success` (nan without trigger) of LoRA at every rank 0..min(n, dx, dy).
 
     The last is FFT, exact where `full` is. `strength`: theta_i of the planted directions; `detectable`: which of them.
-    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk where
-    `pure`, each direction being task or poison; `missed`: by how much the model misses the exact risk of FFT.
+    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk
+    where `pure`, each direction being task or poison; `missed`: by how much the model misses FFT's exact risk.
     """
 
     risk: Float[np.ndarray, "ranks"]

@@ -10,14 +10,15 @@ directions down to phi = Phi hold of planted direction i, a = theta_i^2 / (sigma
     h(a, Phi) = (2 / pi) int_0^Phi sin^2 / (1 - 2 a cos + a^2)  of u_i^T F v_i = theta_i and of |F v_i|^2
 
 (of theta_i^2 + sigma^2 dy), besides 1 - 1/a^2 in the singular direction that stands out if a > 1: h(a, pi) is 1 for
-a <= 1 and 1/a^2 beyond, so that rank min(dy, k) holds everything. Those d that stand out leave (dy - d) x (k - d) noise, of which N(Phi) = k h(-sqrt(k/dy), Phi) singular
-values lie above Phi; an undetected direction moves xi = arg(1 - a e^{-i phi}) / pi more there, and rank r reaches down
-to the Phi with N + sum xi = r - d, the stationary point of its energy. Of singular values that stand out the energy is
+a <= 1 and 1/a^2 beyond, so that rank min(dy, k) holds everything. The d directions that stand out leave
+(dy - d) x (k - d) noise, of which N(Phi) = k h(-sqrt(k/dy), Phi) singular values, with their dy and k, lie above Phi.
+An undetected direction moves xi = arg(1 - a e^{-i phi}) / pi more there, and rank r reaches down to the Phi with
+N + sum xi = r - d, the stationary point of its energy. Of singular values that stand out the energy is
 
     sum_{i <= r} (theta_i^2 + sigma^2 dy)(theta_i^2 + sigma^2 k) / theta_i^2 - sigma^2 r^2,
 
-where the last term is what noise among the r planted directions counts twice. Source: Benaych-Georges and Nadakuditi 2012 for the resolvent; derived
-here.
+where the last term is what noise among the r planted directions counts twice. Source: Benaych-Georges and Nadakuditi
+2012 for the resolvent; derived here.
 """
 
 from typing import NamedTuple

@@ -65,10 +65,10 @@ class Outcome(StrEnum):
 class PoisonVerdict(NamedTuple):
     """Of one rank.
 
-    `budget`: the m |p|^2 from which it stands out and is kept, by the same samples and trigger; 0: at any size. Below
-    it the rank is immune or, where ranks are left over for noise, partly absorbs it or nearly all of it. `ratio`: theta over
-    the square root of its threshold, by the part of the poison that is orthogonal to the task; `tie`: it is between
-    .75 and 1.35, where the draws decide.
+    `budget`: the m |p|^2 from which it stands out and is kept, by the same samples and trigger; 0: at any size.
+    Below it the rank is immune or, where ranks are left over for noise, absorbs it in part, or nearly all of it.
+    `ratio`: theta over the square root of its threshold, by the part of the poison that is orthogonal to the task;
+    `tie`: it is between .75 and 1.35, where the draws decide.
     """
 
     rank: int
