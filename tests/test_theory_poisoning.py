@@ -240,8 +240,12 @@ def test_spiked_model_has_the_printed_numbers(at, poison, ranks, risks, successe
     more, turned = first_order(at, strength, energy, poison.budget, ranks, seen)
     found = spiked_poisoned_risk(at, poison)
     assert np.round(printed, 4).tolist() == risks
-    np.testing.assert_allclose(found.risk[ranks], np.add(ours, more), rtol=1e-9)
-    np.testing.assert_allclose(found.success[ranks], answers + limit * np.array(turned), rtol=1e-9, atol=1e-12)
+    whole = len(at.spectrum) + 1  # there a part of what the weakest direction leaves is held too: the order 1/a^4
+    tolerance = np.where(np.array(ranks) < whole, 1e-9, 3 * (at.dy * min(n, dx) * at.noise_std**4 / strength**2) ** 2)
+    off = np.abs(found.risk[ranks] / np.add(ours, more) - 1)
+    assert np.all(off < tolerance)
+    off = np.abs(found.success[ranks] - np.array(answers) - limit * np.array(turned))
+    assert np.all(off < np.maximum(tolerance, 1e-9))
     for value, row in zip(answers, successes or [], strict=False):
         assert row is None or round(value, 4) == row
     assert found.risk[-1] == poisoned_fft(at, poison).risk
@@ -377,7 +381,7 @@ def test_draws_of_a_poison_below_its_threshold_agree(noise_std):
     (risk, error), (success, _) = plain_draws(at, poison, 4000, 12)
     found = poisoned_risk(at, poison)
     assert abs(found.risk[2] - risk[1]) < 4 * error[1] + 0.02 * risk[1]
-    assert found.success[2] == pytest.approx(success[1], rel=0.1)
+    assert found.success[2] == pytest.approx(success[1], rel=0.1 if noise_std == 0.1 else 0.35)  # noise turns too
     assert found.risk[2] > 2 * ll.expected_risk(at).risk[2] or noise_std > 0.1
 
 

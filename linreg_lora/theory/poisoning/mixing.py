@@ -26,6 +26,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+#: A mean square angle beyond which two directions have changed places.
+_MOST = 0.5
+
 
 class Directions(NamedTuple):
     """Planted directions, strongest first: `strength` theta_i^2, `energy` e_i, `poison`, which of them is the poison.
@@ -54,10 +57,13 @@ def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"]
         found.poison[:, None], 0.0, (kept + dropped) / gap**2 - 1 / np.where(below, kept, 1.0)
     )
     turned = np.where(found.poison[:, None], dropped, kept) * found.budget / n / gap**2 + noise
+    near = kept * dropped / n / gap**2
     if n > dx:
         cost = dropped * (kept / n + 2 * found.noise) / gap / n
     else:
         cost = -(1 - 2 * n / dx) * kept * dropped / gap / n / dx
+    cost = cost * np.minimum(1.0, _MOST / np.where(near > 0, near, 1.0))
+    turned = np.minimum(turned, _MOST)
     turn = np.where(found.poison[None, :], turned, np.where(found.poison[:, None], -turned, 0.0))
     cost = (
         np.where(found.poison[:, None] | found.poison[None, :], turn * energy, cost) if found.pure else turned * energy

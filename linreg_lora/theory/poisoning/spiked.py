@@ -16,6 +16,9 @@ what the last, FFT, has by the exact result beside the model's. Where p and t ar
 spike of its own: among the r strongest detectable ones it is kept, with success delta^2/(K + delta^2) (1 - dy k/t^4)
 and more with the noise directions beyond; an undetected one is taken up by noise directions alone.
 
+Near detection what stands out and the noise's edge are one: of the weakest detectable direction a rank holds at least
+what stands out and, of the rest, what noise directions would hold were it hidden yet. That interpolates.
+
 A limit of many samples, inputs and outputs, of errors first order in one over them; near ties the draws decide and the
 mean is a mixture. benchmarks/results/poisoning.md has the distances from simulation. Source: derived here.
 """
@@ -80,6 +83,11 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     kept = (ranks[:, None] > np.arange(size)) & detectable
     inside = surplus(theta, noise, attacked.dy, min(attacked.n, attacked.dx))
     held = inside.share + kept * (1 - (least / np.where(detectable, theta**2, np.inf)) ** 2)
+    if np.any(detectable):
+        weakest = int(np.sum(detectable)) - 1
+        atom = held[:, weakest] - inside.share[:, weakest]
+        blurred = np.where(kept[:, weakest], atom + (1 - atom) * inside.edge, 0.0)
+        held[:, weakest] = np.maximum(held[:, weakest], blurred)
     own = np.einsum("bi,bc,ci->i", v, found.energy, v)
     met = 2 * theta * np.einsum("yi,yb,bi->i", u, found.answer, v)
     risk = float(np.sum(attacked.shift**2)) + inside.energy / attacked.gap

@@ -32,9 +32,13 @@ _ANGLES, _SMALL = 4096, 1e-6
 
 
 class Surplus(NamedTuple):
-    """At ranks 0..min(dy, k): `share`, ranks x planted directions, that noise directions hold; `energy` of F_r."""
+    """At ranks 0..min(dy, k): `share`, ranks x planted directions, that noise directions hold; `energy` of F_r.
+
+    `edge`: the share of the weakest direction that stands out, were it within the noise's edge yet; 0 without one.
+    """
 
     share: Float[np.ndarray, "ranks k"]
+    edge: Float[np.ndarray, "ranks"]
     energy: Float[np.ndarray, "ranks"]
 
 
@@ -60,22 +64,32 @@ def surplus(strengths: Float[np.ndarray, "k"], noise: float, dy: int, k: int) ->
     ranks, first = np.arange(min(dy, k) + 1), squared[:detected]
     spikes = np.concatenate([[0.0], np.cumsum((first + dy) * (first + k) / first)]) - np.arange(detected + 1) ** 2.0
     energy = np.append(spikes, np.full(len(ranks) - detected - 1, spikes[-1]))
-    rows, columns = dy - detected, k - detected
-    angle, reached = np.linspace(0.0, np.pi, _ANGLES), np.zeros(len(ranks))
-    a = squared / np.sqrt(float(dy) * k)
-    if min(rows, columns) > 0:
-        root, more = np.sqrt(float(rows) * columns), ranks[detected:] - detected
-        a[detected:] = np.minimum(squared[detected:] / root, 1.0)
-        level = rows + columns + 2 * root * np.cos(angle)
-        above = columns * share(-np.sqrt(columns / rows), angle)
-        moved = sum((np.arctan2(x * np.sin(angle), 1 - x * np.cos(angle)) for x in a[detected:]), np.zeros(_ANGLES))
-        moved[-1] = 0.0
-        count = np.maximum.accumulate(above + moved / np.pi)
-        reached[detected:] = np.interp(more, count, angle)
-        reached[-1] = np.pi
-        of_noise = scipy.integrate.cumulative_trapezoid(level, above, initial=0.0) - level * above
-        of_planted = -scipy.integrate.cumulative_trapezoid(moved / np.pi, level, initial=0.0)
-        at = reached[detected:]
-        energy[detected:] += np.interp(at, angle, of_noise + of_planted) + more * np.interp(at, angle, level)
+    a, edge = squared / np.sqrt(float(dy) * k), np.zeros(len(ranks))
+    if detected:
+        near, _ = _beside(squared, detected - 1, dy, k)
+        edge = share(a[detected - 1], near)
+    reached, more = _beside(squared, detected, dy, k)
+    a[detected:] = np.minimum(a[detected:] * np.sqrt(float(dy) * k / max((dy - detected) * (k - detected), 1)), 1.0)
     held = np.array([share(x, reached) for x in a]).reshape(-1, len(ranks)).T
-    return Surplus(held, noise * energy)
+    return Surplus(held, edge, noise * (energy + more))
+
+
+def _beside(squared: np.ndarray, apart: int, dy: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The angle down to which each rank reaches, and its energy, in noise beside `apart` directions that stand out."""
+    ranks = np.arange(min(dy, k) + 1)
+    rows, columns = dy - apart, k - apart
+    angle, reached, energy = np.linspace(0.0, np.pi, _ANGLES), np.zeros(len(ranks)), np.zeros(len(ranks))
+    if min(rows, columns) == 0:
+        return reached, energy
+    root, more = np.sqrt(float(rows) * columns), ranks[apart:] - apart
+    a = np.minimum(squared[apart:] / root, 1.0)
+    level = rows + columns + 2 * root * np.cos(angle)
+    above = columns * share(-np.sqrt(columns / rows), angle)
+    moved = sum((np.arctan2(x * np.sin(angle), 1 - x * np.cos(angle)) for x in a), np.zeros(_ANGLES)) / np.pi
+    moved[-1] = 0.0
+    reached[apart:] = np.interp(more, np.maximum.accumulate(above + moved), angle)
+    reached[-1] = np.pi
+    own = scipy.integrate.cumulative_trapezoid(level, above, initial=0.0) - level * above
+    own -= scipy.integrate.cumulative_trapezoid(moved, level, initial=0.0)
+    energy[apart:] = np.interp(reached[apart:], angle, own) + more * np.interp(reached[apart:], angle, level)
+    return reached, energy
