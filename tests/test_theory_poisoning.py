@@ -22,7 +22,9 @@ from linreg_lora.theory import (
     with_poisoned_noise,
 )
 from linreg_lora.theory.poisoning.full import called_forth, noise_left, poison_left
+from linreg_lora.theory.poisoning.strong import strong_limit_error
 from linreg_lora.theory.poisoning.sums import largest_sum_squared
+from linreg_lora.theory.poisoning.surplus import share
 
 
 def unit(place, size, length=1.0):
@@ -182,6 +184,35 @@ def orthogonal(at, strength, energy, success, ranks, seen=1.0):
     return [risks[r - 1] for r in ranks], [answers[r - 1] for r in ranks]
 
 
+def first_order(at, strength, energy, budget, ranks, seen):
+    """What is added to `orthogonal` at ranks of planted directions: mixing, and noise among them that counts once.
+
+    The risk, and the share of the poison that is kept.
+    """
+    n, dx, sigma2 = at.n, at.dx, at.noise_std**2
+    gap = abs(n - dx) - 1
+    spikes = [(n * s**2, n * s**2 * (1 / n if n > dx else seen / dx), "task") for s in at.spectrum]
+    spikes = sorted([*spikes, (strength, strength * energy, "poison")], reverse=True)
+    risks, turns = [], []
+    for rank in ranks:
+        risk, turn = -sigma2 * rank**2 / gap, 0.0
+        for ti, ei, one in spikes[:rank]:
+            for tj, ej, other in spikes[rank:]:
+                if (one, other) == ("task", "task"):
+                    si, sj = ti / n, tj / n
+                    term = sj * (si + 2 * sigma2) / (si - sj) / n
+                    risk += term if n > dx else (2 * n / dx - 1) * si * sj / (si - sj) / dx
+                    continue
+                angle = (ti if other == "poison" else tj) * budget / n / (ti - tj) ** 2
+                angle += sigma2 * ((ti + tj) / (ti - tj) ** 2 - 1 / ti) if other == "poison" else 0.0
+                angle *= 1 if other == "poison" else -1
+                risk += angle * (ei + ej)
+                turn += angle
+        risks.append(risk)
+        turns.append(turn)
+    return risks, turns
+
+
 ROW_15 = problem(40, 100, 60, (6.0, 4.0, 2.0))
 ROW_16 = problem(300, 30, 20, (2.0, 1.5, 1.0), 0.5)
 FEW_BACKDOOR = Poison(count=8, target=unit(59, 60, 12), trigger=unit(99, 100, 4))
@@ -204,11 +235,17 @@ def test_spiked_model_has_the_printed_numbers(at, poison, ranks, risks, successe
     held = sum(w * (n + 2 * j) / (dx + 2 * j) for j, w in enumerate(scipy.stats.poisson.pmf(range(2000), d2 / 2)))
     in_the_limit, seen = ((n - al) * dx / (n * (dx - 1)) for al in ((n + d2) / (dx + d2), held))
     printed, answers = orthogonal(at, strength, large / (gap * (large + d2)), limit, ranks, in_the_limit)
-    ours, _ = orthogonal(at, strength, large / ((gap - 1) * (large + d2)), limit, ranks, seen)
+    energy = large / ((gap - 1) * (large + d2))
+    ours, _ = orthogonal(at, strength, energy, limit, ranks, seen)
+    more, turned = first_order(at, strength, energy, poison.budget, ranks, seen)
     found = spiked_poisoned_risk(at, poison)
     assert np.round(printed, 4).tolist() == risks
-    np.testing.assert_allclose(found.risk[ranks], ours, rtol=1e-9)
-    np.testing.assert_allclose(found.success[ranks], answers, rtol=1e-9, atol=1e-12)
+    whole = len(at.spectrum) + 1  # there a part of what the weakest direction leaves is held too: the order 1/a^4
+    tolerance = np.where(np.array(ranks) < whole, 1e-9, 3 * (at.dy * min(n, dx) * at.noise_std**4 / strength**2) ** 2)
+    off = np.abs(found.risk[ranks] / np.add(ours, more) - 1)
+    assert np.all(off < tolerance)
+    off = np.abs(found.success[ranks] - np.array(answers) - limit * np.array(turned))
+    assert np.all(off < np.maximum(tolerance, 1e-9))
     for value, row in zip(answers, successes or [], strict=False):
         assert row is None or round(value, 4) == row
     assert found.risk[-1] == poisoned_fft(at, poison).risk
@@ -233,7 +270,11 @@ def test_chosen_samples_have_the_printed_numbers(length, risks, full):
     assert np.round(printed, 4).tolist() == risks
     assert round(damage + 0.25 * 20 * 30 / 269, 4) == full
     found = spiked_poisoned_risk(at, Poison(count=30, target=unit(19, 20, length), along=unit(20, 30)))
-    np.testing.assert_allclose(found.risk[[2, 3, 4]], printed, rtol=4e-3)
+    task = problem(300, 30, 20, ROW_16.spectrum, 0.5)
+    coherent = largest_sum_squared(300, 30) / 300
+    theta2 = length**2 * (coherent + (30 - coherent) * 30 / 300)
+    more, _ = first_order(task, theta2, damage / strength, 30 * length**2, [2, 3, 4], 1.0)
+    np.testing.assert_allclose(found.risk[[2, 3, 4]], np.add(printed, more), rtol=6e-3)
     assert found.risk[-1] == pytest.approx(full, rel=3e-3)
 
 
@@ -245,8 +286,140 @@ def test_equivalent_of_label_poison_has_the_printed_numbers():
     tied = poisoned_risk(CLEAN, Poison(count=40, target=unit(49, 50, 10)), ranks=[3, 50])
     assert round(tied.risk[0], 4) == 3.3267
     assert tied.flagged.tolist() == [True, False]
-    assert "ranks 3" in tied.notes[-1]
+    assert tied.notes[-1].startswith("rank 3: ")
     assert (tied.status[1], tied.fft_status) == ("exact", "exact")
+
+
+def test_shares_inside_the_noise_are_integrals():
+    """Both branches of the closed form, and the ends: everything at pi, or 1/a^2 where a direction stands out."""
+    for a in (-0.6, 1e-7, 0.3, 0.97, 1.0, 1.6):
+        for end in (0.4, 2.0, np.pi):
+
+            def density(x, a=a):
+                return 2 / np.pi * np.sin(x) ** 2 / (1 - 2 * a * np.cos(x) + a * a)
+
+            whole = scipy.integrate.quad(density, 0, end, epsabs=0, epsrel=1e-11)[0]
+            assert share(a, np.array([end]))[0] == pytest.approx(whole, rel=1e-8)
+
+
+HIDDEN = Poison(count=40, target=unit(49, 50), trigger=unit(59, 60, 2))
+
+
+def plain_draws(at, poison, trials, seed):
+    """Risks and successes at all ranks, by NumPy and the definitions."""
+    rng, risks, answers = np.random.default_rng(seed), [], []
+    for _ in range(trials):
+        x = rng.normal(size=(at.dx, at.n))
+        x[:, : poison.count] += poison.trigger[:, None]
+        residual = at.shift @ x + at.noise_std * rng.normal(size=(at.dy, at.n))
+        residual[:, : poison.count] += poison.target[:, None]
+        left, values, right = np.linalg.svd(x, full_matrices=False)
+        seen = residual @ right.T
+        update = (seen / values) @ left.T
+        u = np.linalg.svd(seen, full_matrices=False)[0]
+        parts = np.cumsum(u.T[:, :, None] * (u.T @ update)[:, None, :], axis=0)
+        errors = parts - at.shift
+        risks.append(np.sum(errors**2, axis=(1, 2)))
+        answers.append(errors @ poison.trigger @ poison.target / (poison.target @ poison.target))
+    return [(np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(trials)) for found in (risks, answers)]
+
+
+#: Of backdoors that noise hides: the share of FFT's success at ranks, by the limit; what was measured, +- its error.
+HIDDEN_ROWS = [
+    (CLEAN, HIDDEN, {8: (0.105, 0.02), 16: (0.193, 0.02), 25: (0.253, 0.02), 49: (0.280, 0.02)}),
+    (
+        problem(100, 200, 80, (3.0, 2.0)),
+        Poison(count=5, target=unit(79, 80), trigger=unit(199, 200, 20)),
+        {10: (0.33, 0.05), 40: (0.73, 0.09), 79: (0.87, 0.09)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("at", "poison", "measured"), HIDDEN_ROWS)
+def test_surplus_ranks_absorb_a_backdoor_that_noise_hides(at, poison, measured):
+    ranks = [len(at.spectrum), *measured]
+    found = dict(zip(ranks, poisoned_risk(at, poison, ranks).success, strict=True))
+    verdicts = poison_verdicts(at, poison)
+    for rank, (success, stderr) in measured.items():
+        assert abs(found[rank] - success) < 2.5 * stderr
+        assert verdicts[rank - 1].outcome is (Outcome.EQUAL if rank >= 49 else Outcome.PARTLY)
+    assert found[ranks[0]] < 0.001
+    assert np.all(np.diff(spiked_poisoned_risk(at, poison).success[1:]) > -1e-9)
+    assert verdicts[len(at.spectrum) - 1].outcome is Outcome.IMMUNE
+
+
+@pytest.mark.heavy
+def test_draws_of_a_hidden_backdoor_agree_at_surplus_ranks():
+    """FFT's success is measured too: of the ratio the model's error is some per cent, less than that of draws."""
+    at, poison = problem(120, 30, 24, (3.0, 2.0)), Poison(count=12, target=unit(23, 24), trigger=unit(29, 30, 2))
+    (_, _), (mean, stderr) = plain_draws(at, poison, 1500, 11)
+    found = poisoned_risk(at, poison)
+    for rank in (4, 6, 10, 16, 23):
+        assert abs(found.success[rank] - mean[rank - 1]) < 4 * stderr[rank - 1] + 0.04 * mean[-1]
+        assert mean[rank - 1] > 8 * stderr[rank - 1]
+
+
+def test_mixing_with_kept_directions_costs_lora_more_than_full_fine_tuning():
+    """Measured by 4,000 draws elsewhere: .0607 +- .0015 and .0607, where no mixing has .0153."""
+    at = problem(60, 20, 15, (3.0, 2.0), 0.1)
+    for length, full in ((20, 0.0282), (200, -0.0038)):
+        poison = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, length))
+        found = poisoned_risk(at, poison, ranks=[2])
+        assert abs(found.risk[0] - 0.0607) < 3 * 0.0015
+        assert found.fft_risk - ll.theory.fft_risk(at).risk == pytest.approx(full, abs=5e-4)
+        assert found.flagged[0]
+    weak = problem(400, 60, 50, (3.0, 2.0, 1.0), 0.02)
+    found = poisoned_risk(weak, Poison(count=40, target=unit(49, 50, 2), trigger=unit(59, 60, 2)), ranks=[3])
+    assert abs(found.risk[0] - 0.0043) < 2 * 0.0005
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("noise_std", [0.1, 0.4])
+def test_draws_of_a_poison_below_its_threshold_agree(noise_std):
+    at = problem(60, 20, 15, (3.0, 2.0), noise_std)
+    poison = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 20))
+    (risk, error), (success, _) = plain_draws(at, poison, 4000, 12)
+    found = poisoned_risk(at, poison)
+    assert abs(found.risk[2] - risk[1]) < 4 * error[1] + 0.02 * risk[1]
+    assert found.success[2] == pytest.approx(success[1], rel=0.1 if noise_std == 0.1 else 0.35)  # noise turns too
+    assert found.risk[2] > 2 * ll.expected_risk(at).risk[2] or noise_std > 0.1
+
+
+def test_few_outputs_are_answered_within_two_standard_errors_of_what_was_measured():
+    """Noise among planted directions counts once: 15 % and 11 % more without."""
+    poison = Poison(count=6, target=unit(3, 4, 3), trigger=unit(19, 20, 2))
+    found = poisoned_risk(problem(60, 20, 4, (3.0, 2.0)), poison, ranks=[3])
+    assert found.risk[0] == pytest.approx(2.125, rel=0.03)
+    few = poisoned_risk(problem(12, 20, 4, (3.0, 2.0)), Poison(count=3, target=unit(3, 4, 3), trigger=poison.trigger))
+    assert few.flagged[1:4].all()
+    assert any("fewer than 25" in note for note in few.notes)
+
+
+def test_the_strong_limit_answers_where_all_else_is_tiny():
+    at = problem(20, 8, 5, (3e4, 2e4))
+    poison = Poison(count=6, target=unit(0, 5, 3), trigger=unit(7, 8, 2))
+    found = poisoned_risk(at, poison, ranks=[2])
+    assert found.risk[0] == strong_limit_under_poison(at, poison, 2).risk == pytest.approx(3.247, abs=5e-4)
+    assert not found.flagged[0]
+    assert "strong limit" in found.formula
+    uneven = problem(60, 20, 5, (300.0, 200.0), noise_covariance=np.arange(1.0, 6))
+    found = poisoned_risk(uneven, Poison(count=6, target=unit(0, 5, 3), trigger=unit(7, 20, 2)))
+    assert np.isfinite(found.risk[2])
+    assert np.isnan(found.risk[3])
+    assert strong_limit_error(CLEAN, BACKDOOR, 3) > 1
+    assert strong_limit_error(CLEAN, BACKDOOR, 4) > 1e9
+
+
+@pytest.mark.parametrize("length", [1e5, 1e12, 1e28])
+def test_a_trigger_beyond_rounding_is_refused_in_one_line(length):
+    for n, dx in ((20, 8), (6, 12)):
+        at, t = problem(n, dx, 5, (3.0, 2.0)), length * np.arange(1.0, dx + 1)
+        for along in (None, np.ones(dx)):
+            poison = Poison(count=3, target=[1, 2, 3, 1, 1], trigger=t, along=along)
+            found = poisoned_risk(at, poison)
+            assert set(found.status[1:5]) == {"unknown"}
+            with pytest.raises(InvalidInput, match=r"^trigger"):
+                poison_verdicts(at, poison)
 
 
 def test_budgets_are_those_of_the_closed_form():
@@ -305,7 +478,7 @@ def test_what_is_not_known_is_refused_or_unknown():
             lambda: poisoned_fft(SMALL.replace(n=12, input_covariance=np.arange(1.0, 21)), BACKDOOR_OF_SMALL),
             "input_cov",
         ),
-        (lambda: poison_verdicts(SMALL.replace(noise_std=0.0), BACKDOOR_OF_SMALL), "noise_covariance"),
+        (lambda: poison_verdicts(SMALL.replace(noise_std=0.0), BACKDOOR_OF_SMALL), "noise_std"),
         (lambda: with_poisoned_noise(SMALL, BACKDOOR_OF_SMALL), "trigger"),
     ):
         with pytest.raises(InvalidInput, match=f"^{field}"):

@@ -13,13 +13,22 @@ from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.simulation.poisoned import PoisonedRisks
 from linreg_lora.theory.curve import expected_risk
-from linreg_lora.theory.poisoning import Poison, PoisonedCurve, PoisonVerdict, Status, poison_verdicts, poisoned_risk
+from linreg_lora.theory.poisoning import (
+    Outcome,
+    Poison,
+    PoisonedCurve,
+    PoisonVerdict,
+    Status,
+    poison_verdicts,
+    poisoned_risk,
+)
 
 _SAID = (
-    "success: how much of the target the trigger calls forth; budget: m |p|^2 below which the rank is immune, "
-    "by the same samples and trigger"
+    "success: how much of the target the trigger calls forth; budget: m |p|^2 from which the poison stands out and is "
+    "kept, by the same samples and trigger; below it the rank is immune, or absorbs what noise hides in part"
 )
-_TIED = f"{MARK} at a tie, where the draws decide, or may be off by more than 1 %"
+_TIED = f"{MARK} at a tie, where the draws decide, or may be off by some per cent and more"
+_HARMED = "rank {rank}: immune to the poison's success, yet its risk rises more than FFT's, by mixing with the task"
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,12 @@ def theory(problem: Problem, poison: Poison, ranks: np.ndarray, *, alone: bool) 
     except InvalidInput as refused:
         if str(refused) not in notes:
             notes.append(f"no verdict: {refused}")
-    return Theory(poisoned, expected_risk(problem, ranks), verdicts, "; ".join(dict.fromkeys(notes)))
+    clean = expected_risk(problem, ranks)
+    for rank, risk, before in zip(ranks.tolist(), poisoned.risk, clean.risk, strict=True):
+        immune = rank in verdicts and verdicts[rank].outcome is Outcome.IMMUNE
+        if immune and risk - before > poisoned.fft_risk - clean.fft_risk:
+            notes.append(_HARMED.format(rank=rank))
+    return Theory(poisoned, clean, verdicts, "; ".join(dict.fromkeys(notes)))
 
 
 def attack_json(

@@ -5,7 +5,8 @@ random samples whose trigger (|t| = 2) and target are orthogonal to the shift. R
 
     max(n s_r^2, sigma^2 sqrt(dx dy)) (n + delta^2) / (dx + delta^2)   (r <= 3; s_4 = 0),     delta^2 = m |t|^2,
 
-which is hijacking up to rank 3. FFT's curves are exact, LoRA's the spiked model of `theory.poisoning`.
+which is hijacking up to rank 3; below it rank 4 takes up some of it with a direction of noise. FFT's curves are exact,
+LoRA's the spiked model of `theory.poisoning`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,6 @@ from linreg_lora.theory.poisoning.attack import Poison
 from linreg_lora.theory.poisoning.full import poisoned_fft
 from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
 from linreg_lora.theory.poisoning.verdict import poison_verdicts
-from linreg_lora.theory.spiked import spiked_risk
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,6 +31,9 @@ RANKS = (1, 2, 3, 4)
 BUDGETS = tuple(np.geomspace(30, 60_000, 160).tolist())
 SIMULATED_BUDGETS = tuple(np.geomspace(30, 60_000, 16).tolist())
 CELLS = len(SIMULATED_BUDGETS)
+
+#: A budget that does nothing.
+_NO_BUDGET = 1e-12
 
 _FFT = "FFT"
 _LORA = {f"LoRA, r = {rank}": rank for rank in RANKS}
@@ -68,7 +71,7 @@ def data(
         drawn.append(simulate_poisoned(problem, backdoor(x), trials=trials, seed=seed, ranks=ranks))
         progress(1)
     verdicts = poison_verdicts(problem, backdoor(budgets[0]), ranks)
-    clean, unit = spiked_risk(problem)[ranks], datasets.RISK
+    clean, unit = spiked_poisoned_risk(problem, backdoor(_NO_BUDGET)).risk[ranks], datasets.RISK
     unpoisoned = [problem.noise_trace * problem.dx / (problem.n - problem.dx - 1), *clean]
     by, simulated = ("method", "budget"), ("method", "budget_simulated")
 
@@ -105,11 +108,14 @@ def caption(dataset: "xr.Dataset") -> str:
     last = risk.isel(budget=-1)
     worse = [str(rank) for name, rank in _LORA.items() if last.sel({"method": name}) > last.sel({"method": _FFT})]
     success = float(dataset["success"].sel({"method": _FFT}).isel(budget=0))
+    absorbed = float(dataset["success"].sel({"method": "LoRA, r = 4"}).isel(budget=0)) / success
     clean = [float(dataset["unpoisoned"].sel({"method": name})) for name in ("LoRA, r = 3", _FFT)]
     return (
         f"A backdoor in a tenth of the samples calls forth {100 * success:.3g} % of its target from FFT, whatever its "
-        f"budget, and the same from LoRA from a threshold on (dashed): {kept}. Below it LoRA is immune, and keeps its "
-        f"risk on clean inputs, {clean[0]:.3g} at rank 3 against {clean[1]:.3g} of FFT without poison. Up to rank 3, "
+        f"budget, and the same from LoRA from a threshold on (dashed): {kept}. Far below it LoRA up to rank 3 is "
+        f"immune, and keeps its risk on clean inputs, {clean[0]:.3g} at rank 3 against {clean[1]:.3g} of FFT without "
+        f"poison; rank 4 has a direction of noise, which takes up {100 * absorbed:.2g} % of FFT's success even at the "
+        "least budget here. Up to rank 3, "
         "that of the task, the backdoor then takes the place of a direction of the task, so that at large budgets LoRA "
         f"of rank {', '.join(worse) or 'none'} is worse than FFT. Lines are theory, FFT's exact and LoRA's a limit "
         "that jumps where the draws decide; markers are simulation with standard errors."

@@ -164,7 +164,9 @@ def whitened(problem: Problem, poison: Poison) -> Whitened:
 def isotropic_noise(problem: Problem) -> float:
     """The variance of noise that is sigma^2 I, sigma > 0, as the spiked model needs it; raises `InvalidInput`."""
     scale = problem.isotropic_noise_scale
-    if scale is None or problem.noise_std == 0:
+    if problem.noise_std == 0:
+        raise InvalidInput("noise_std", "sigma > 0 in the spiked model", problem.noise_std, "simulate it")
+    if scale is None:
         expected = "noise sigma^2 I, sigma > 0, in the spiked model"
         raise InvalidInput("noise_covariance", expected, "another", "simulate it")
     return problem.noise_std**2 * scale

@@ -24,11 +24,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.poisoning.attack import Whitened
 from linreg_lora.theory.poisoning.sums import largest_sum_squared, poisson_mean
 
 #: Lengths below this share of a vector count as 0.
 _NONE = 1e-10
+#: m |t|^2 / n, whose product with rounding is the relative error of the signal.
+_LONGEST = 1e9
 
 
 class Planted(NamedTuple):
@@ -46,7 +49,13 @@ class Planted(NamedTuple):
 
 
 def planted(attacked: Whitened) -> Planted:
-    """The planted signal of a poisoned problem and what a fit makes of it."""
+    """The planted signal of a poisoned problem and what a fit makes of it.
+
+    Raises `InvalidInput` for a trigger so long that rounding hides everything beside it.
+    """
+    if attacked.leverage > _LONGEST * attacked.n:
+        raise InvalidInput("trigger", f"m |t|^2 of at most {_LONGEST:g} n in the spiked model",
+                           f"{attacked.leverage:.3g}", "shorten it, or ask poisoned_fft")  # fmt: skip
     inputs = _inputs(attacked)
     shift, t = attacked.shift @ inputs, inputs.T @ attacked.trigger
     mean = np.zeros(len(t))

@@ -3,11 +3,12 @@
 | poison                               | FFT                | LoRA                                                  |
 |--------------------------------------|--------------------|-------------------------------------------------------|
 | labels of random samples             | exact (`fft_risk`) | the corrected equivalent with Sigma_eps + m p p^T / n |
-| trigger, or labels of chosen samples | exact (`full`)     | the spiked model (`spiked`); a limit                  |
+| trigger, or labels of chosen samples | exact (`full`)     | the strong limit (`strong`) where what is not kept is |
+|                                      |                    | tiny, else the spiked model (`spiked`); limits        |
 | trigger and chosen samples           | not known          | not known                                             |
 
-The first needs neither a ridge of 0 nor Sigma = c I; the others do what `attack.whitened` and `spiked` say. The strong
-limit (`strong`), exact at r <= rank(Delta) as the shift grows, is a function of its own.
+The first needs neither a ridge of 0 nor Sigma = c I; the others do what `attack.whitened` and `spiked` say. Where the
+noise is not sigma^2 I only the strong limit answers, at r <= rank(Delta), flagged unless what is not kept is tiny.
 """
 
 from enum import StrEnum
@@ -24,17 +25,26 @@ from linreg_lora.theory.fft import fft_risk
 from linreg_lora.theory.poisoning.attack import Poison
 from linreg_lora.theory.poisoning.full import poisoned_fft
 from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
-from linreg_lora.theory.poisoning.strong import with_poisoned_noise
+from linreg_lora.theory.poisoning.strong import strong_limit_error, strong_limit_under_poison, with_poisoned_noise
 from linreg_lora.theory.poisoning.verdict import poison_verdicts
-from linreg_lora.theory.spiked import spiked_risk
 
 EQUIVALENT = "deterministic equivalent with Sigma_eps + m p p^T / n, corrected to first order in the dimension"
-SPIKED = "spiked model with the poison as one more direction: .1 to 1 % off away from ties, 2 to 9 % near them"
+SPIKED = "spiked model with the poison as one more direction, corrected to first order in the samples"
 EXACT_FFT = "mixtures over Poisson variables, exact"
 #: By how much the spiked model may miss the risk without poison, relatively, where that is known better.
 _OFF = 0.02
-_COARSE = "ranks {ranks}: the spiked model is off by more than 2 % without poison already, as for many directions"
-_TIED = "ranks {ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
+_COARSE = "{ranks}: the spiked model is off by more than 2 % without poison already, as for many directions"
+#: A target, relative to the noise, that does nothing.
+_UNSEEN = 1e-9
+#: How large corrections may be, relative to the risk, and by how much FFT may be missed before it is put right.
+_MIXED, _UNCORRECTED, _MISSED = 0.2, 0.02, 0.05
+_FEW = 25
+STRONG = "strong limit, exact as the task grows, at {ranks}"
+#: Up to which relative error the strong limit is taken, and taken where nothing else answers.
+_STRONG, _ALONE = 0.003, 0.05
+_SMALL = "{ranks}: the spiked model is a limit of many samples, and there are fewer than 25"
+_LARGE = "{ranks}: corrections of the spiked model are large, or it misses FFT's risk by more than 5 %"
+_TIED = "{ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
 
 
 class Status(StrEnum):
@@ -86,7 +96,7 @@ def poisoned_risk(problem: Problem, poison: Poison, ranks: object = None) -> Poi
     tied = _tied(problem, poison, chosen) & (np.array(found.status) == Status.LIMIT)
     notes = found.notes
     if np.any(tied):
-        notes += (_TIED.format(ranks=", ".join(str(rank) for rank in chosen[tied])),)
+        notes += (_TIED.format(ranks=_named(chosen[tied])),)
     return found._replace(flagged=found.flagged | tied, notes=notes)
 
 
@@ -105,7 +115,7 @@ def _labels(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCurv
 
 
 def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCurve:
-    notes, status = [], np.full(len(ranks), Status.UNKNOWN)
+    notes, reasons, status = [], [], np.full(len(ranks), Status.UNKNOWN)
     formula, coarse = "", np.zeros(len(ranks), dtype=bool)
     risk, success = np.full(len(ranks), np.nan), np.full(len(ranks), np.nan)
     full_risk = full_success = np.nan
@@ -120,11 +130,34 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         status = np.where(at_end, Status.EXACT, Status.LIMIT)
         formula = SPIKED
         unpoisoned = expected_risk(problem, ranks).risk
-        coarse = ~at_end & (np.abs(spiked_risk(problem)[ranks] - unpoisoned) > _OFF * unpoisoned)
-        if np.any(coarse):
-            notes.append(_COARSE.format(ranks=", ".join(str(rank) for rank in ranks[coarse])))
+        without = spiked_poisoned_risk(
+            problem, Poison(count=1, target=_UNSEEN * problem.noise_std * poison.target / np.linalg.norm(poison.target))
+        )
+        learnt = ~at_end & (ranks > 0)
+        coarse = learnt & ~(np.abs(without.risk[ranks] - unpoisoned) <= _OFF * unpoisoned)
+        mixed = spiked.mixing[ranks] > (_MIXED if spiked.pure else _UNCORRECTED) * risk
+        large = learnt & (mixed | (spiked.missed > _MISSED * full_risk))
+        few = learnt & (problem.n < _FEW)
+        reasons = [(_COARSE, coarse), (_LARGE, large), (_SMALL, few)]
+        coarse = coarse | large | few
     except InvalidInput as refused:
         notes.append(str(refused))
+    used = np.zeros(len(ranks), dtype=bool)
+    if full_status is Status.EXACT and poison.along is None:
+        for i, rank in enumerate(ranks.tolist()):
+            error = strong_limit_error(problem, poison, rank) if 0 < rank < problem.max_rank else np.inf
+            if error > (_STRONG if formula else _ALONE):
+                continue
+            exact = strong_limit_under_poison(problem, poison, rank)
+            if np.isfinite(exact.risk):
+                risk[i], success[i], status[i], used[i] = exact.risk, exact.success, Status.LIMIT, True
+                coarse[i] = error > _STRONG
+    if np.any(used):
+        of = STRONG.format(ranks=_named(ranks[used]))
+        formula = f"{of}; else {formula}" if formula else of
+    for reason, which in reasons:
+        if np.any(which & ~used):
+            notes.append(reason.format(ranks=_named(ranks[which & ~used])))
     before = ranks == 0
     risk[before], status[before] = problem.pretrained_risk, Status.EXACT
     if poison.trigger is not None:
@@ -144,3 +177,8 @@ def _tied(problem: Problem, poison: Poison, ranks: np.ndarray) -> np.ndarray:
         return np.zeros(len(ranks), dtype=bool)
     tied = {one.rank for one in found if one.tie}
     return np.array([int(rank) in tied for rank in ranks])
+
+
+def _named(ranks: np.ndarray) -> str:
+    """The ranks in words."""
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(str(rank) for rank in ranks)}"

@@ -1,17 +1,26 @@
 """LoRA on poisoned data by the spiked model: clean risk and success at every rank, in closed form up to a small SVD.
 
 The planted signal M of `planted` plus dy x k noise, k = min(n, dx): its singular values theta_i with vectors u_i, v_i
-are spikes of strength t_i = theta_i / sigma. With lambda, rho_u, rho_v of `theory.spiked`, keeping a detectable one
-changes the clean risk by
+are spikes of strength t_i = theta_i / sigma, detectable if t_i^4 > dy k. Rank r holds the share
 
-    lambda^2 ( rho_v^2 v^T G v + (1 - rho_v^2)/g ) - 2 lambda rho_u rho_v u^T (Delta X'^{+T}) v
+    held_i = (1 - dy k / t_i^4 if i <= r is detectable) + h(dy k; t_i, r)
 
-and the response to the trigger, along p, by lambda rho_u rho_v <p, u> <v, X'^+ t>; others are noise. Where p and t
-are orthogonal to Delta the poison is a spike of its own: it is kept at rank r if and only if it is among the r
-strongest detectable ones, with success delta^2/(K + delta^2) (1 - dy k / t_p^4).
+of each, h what noise directions hold of it (`surplus`), so that with ||F_r||^2 of there
 
-A limit. Measured: .1 to 1 % off away from ties, 2 to 9 % near them, and up to 71 % at one, where the draws decide and
-the mean is a mixture. Source: derived here.
+    risk    = ||Delta||^2 + E||F_r||^2 / g + sum_i held_i [ (theta_i^2 + sigma^2 dy)(v_i^T G v_i - 1/g)
+                                                            - 2 theta_i u_i^T (Delta X'^{+T}) v_i ]
+    success = [ sum_i held_i theta_i <p, u_i> <v_i, X'^+ t> - <p, Delta t> ] / |p|^2
+
+plus, where each planted direction is task or poison, what `mixing` says. Ranks of noise directions get their share of
+what the last, FFT, has by the exact result beside the model's. Where p and t are orthogonal to Delta the poison is a
+spike of its own: among the r strongest detectable ones it is kept, with success delta^2/(K + delta^2) (1 - dy k/t^4)
+and more with the noise directions beyond; an undetected one is taken up by noise directions alone.
+
+Near detection what stands out and the noise's edge are one: of the weakest detectable direction a rank holds at least
+what stands out and, of the rest, what noise directions would hold were it hidden yet. That interpolates.
+
+A limit of many samples, inputs and outputs, of errors first order in one over them; near ties the draws decide and the
+mean is a mixture. benchmarks/results/poisoning.md has the distances from simulation. Source: derived here.
 """
 
 from typing import NamedTuple
@@ -21,21 +30,30 @@ from jaxtyping import Bool, Float
 
 from linreg_lora.problem import Problem
 from linreg_lora.theory.poisoning import full
-from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_noise, whitened
+from linreg_lora.theory.poisoning.attack import Poison, isotropic_noise, whitened
+from linreg_lora.theory.poisoning.mixing import Directions, mixing
 from linreg_lora.theory.poisoning.planted import planted
-from linreg_lora.theory.spiked import spiked_risk, spikes
+from linreg_lora.theory.poisoning.surplus import surplus
+
+#: The share of the other in a direction that counts as task or as poison alone.
+_PURE = 1e-6
 
 
 class SpikedPoison(NamedTuple):
     """`risk` on clean inputs and `success` (nan without trigger) of LoRA at every rank 0..min(n, dx, dy).
 
     The last is FFT, exact where `full` is. `strength`: theta_i of the planted directions; `detectable`: which of them.
+    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk
+    where `pure`, each direction being task or poison; `missed`: by how much the model misses FFT's exact risk.
     """
 
     risk: Float[np.ndarray, "ranks"]
     success: Float[np.ndarray, "ranks"]
     strength: Float[np.ndarray, "k"]
     detectable: Bool[np.ndarray, "k"]
+    mixing: Float[np.ndarray, "ranks"]
+    pure: bool
+    missed: float
 
 
 def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
@@ -53,33 +71,49 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     ([1.6268, 3.1216, 2.487], [0.0, 0.283, 0.283])
     """
     attacked = whitened(problem, poison)
-    noise_std = float(np.sqrt(isotropic_noise(problem)))
+    noise = isotropic_noise(problem)
     last = full.of_whitened(attacked)
     found = planted(attacked)
     u, theta, vt = np.linalg.svd(found.signal, full_matrices=False)
-    surrogate = surrogate_of(attacked, theta[: problem.max_rank], noise_std)
-    spike = spikes(surrogate)
-    size = int(np.sum(spike.detectable))
-    u, theta, v = u[:, :size], theta[: len(spike.detectable)], vt[:size].T
-    scale, left, right = spike.singular_value[:size], spike.left[:size], spike.right[:size]
-    overlap = scale * np.sqrt(left * right)
+    size = min(len(theta), problem.max_rank)
+    u, theta, v = u[:, :size], theta[:size], vt[:size].T
+    least = noise * np.sqrt(attacked.dy * min(attacked.n, attacked.dx))
+    detectable = theta**2 > least
+    ranks = np.arange(problem.max_rank + 1)
+    kept = (ranks[:, None] > np.arange(size)) & detectable
+    inside = surplus(theta, noise, attacked.dy, min(attacked.n, attacked.dx))
+    held = inside.share + kept * (1 - (least / np.where(detectable, theta**2, np.inf)) ** 2)
+    if np.any(detectable):
+        weakest = int(np.sum(detectable)) - 1
+        atom = held[:, weakest] - inside.share[:, weakest]
+        blurred = np.where(kept[:, weakest], atom + (1 - atom) * inside.edge, 0.0)
+        held[:, weakest] = np.maximum(held[:, weakest], blurred)
     own = np.einsum("bi,bc,ci->i", v, found.energy, v)
-    gains = scale**2 * (right * own + (1 - right) / attacked.gap)
-    gains -= 2 * overlap * np.einsum("yi,yb,bi->i", u, found.answer, v)
-    bulk = np.diff(spiked_risk(surrogate))[size:]
-    clean = float(np.sum(attacked.shift**2))
-    risk = clean + np.concatenate([[0.0], np.cumsum(np.concatenate([gains, bulk]))])
+    met = 2 * theta * np.einsum("yi,yb,bi->i", u, found.answer, v)
+    risk = float(np.sum(attacked.shift**2)) + inside.energy / attacked.gap
+    outside = inside.energy - inside.energy[int(np.sum(detectable))]
+    risk += held @ ((theta**2 + noise * attacked.dy) * (own - 1 / attacked.gap) - met)
+    missed = last.risk - float(risk[-1])
+    if outside[-1] > 0:
+        risk += missed * np.maximum(outside, 0.0) / outside[-1]
+    part = np.abs((attacked.target @ u) * (found.poison @ v)) / np.maximum(theta, np.finfo(float).tiny)
+    poisonous = part > 1 - _PURE
+    pure = bool(np.all(part[~poisonous] < _PURE))
+    costs, turned = mixing(
+        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise), attacked.n, attacked.dx
+    )
+    lost = np.where(kept, 0.0, 1 - held)
+    known = np.nan_to_num(costs)
+    turned = np.sum(kept @ np.nan_to_num(turned) * lost, axis=1)
+    size_of_mixing = np.sum(kept @ np.abs(known) * lost, axis=1)
+    size_of_mixing[np.sum(kept @ np.isnan(costs).astype(float) * lost, axis=1) > 0] = np.inf
+    if pure:
+        risk += np.sum(kept @ known * lost, axis=1)
     success = np.full(len(risk), np.nan)
     if attacked.leverage > 0:
         p = attacked.target
-        called = np.cumsum(np.concatenate([[0.0], overlap * (p @ u) * (found.response @ v)]))
-        at = np.minimum(np.arange(len(risk)), size)
-        success = (called[at] - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
+        each = theta * (p @ u) * (found.response @ v)
+        called = held @ each + turned * float(np.sum(each[poisonous]))
+        success = (called - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
     risk[-1], success[-1] = last.risk, last.success
-    return SpikedPoison(risk, success, theta, spike.detectable)
-
-
-def surrogate_of(attacked: Whitened, strengths: Float[np.ndarray, "k"], noise_std: float) -> Problem:
-    """The clean problem whose planted directions have these strengths in F."""
-    spectrum = tuple((strengths / np.sqrt(attacked.n)).tolist())
-    return Problem(n=attacked.n, dx=attacked.dx, dy=attacked.dy, spectrum=spectrum, noise_std=noise_std)
+    return SpikedPoison(risk, success, theta, detectable, size_of_mixing, pure, abs(missed))

@@ -112,6 +112,32 @@ def strong_limit_under_poison(problem: Problem, poison: Poison, rank: int) -> St
     return StrongLimit(risk + lost, success / energy, _EXACT)
 
 
+def strong_limit_error(problem: Problem, poison: Poison, rank: int) -> float:
+    """The size, relative to the r-th direction, of all that is not kept: the order of the limit's relative error.
+
+        [ n s_{r+1}^2 + m |p_o + T t|^2 + ||Sigma_eps|| (sqrt dy + sqrt min(n, dx))^2 ] / (n s_r^2)
+
+    inf at ranks without such a direction. Raises `InvalidInput` where `attack.whitened` does.
+
+    >>> import linreg_lora as ll
+    >>> import numpy as np
+    >>> problem = ll.Problem(n=100, dx=20, dy=15, spectrum=(3e4, 2e4), noise_std=0.0)
+    >>> outside = ll.theory.Poison(count=4, target=3 * np.eye(15)[14], trigger=np.eye(20)[19])
+    >>> f"{strong_limit_error(problem, outside, 2):.1e}"
+    '9.0e-10'
+    """
+    attacked = whitened(problem, poison)
+    u, s, _ = np.linalg.svd(attacked.shift)
+    if not 0 < rank <= len(s) or s[rank - 1] <= 0:
+        return np.inf
+    beside = u[:, rank:].T
+    poisoned = beside @ (attacked.target + attacked.shift @ attacked.trigger)
+    noise = float(np.linalg.norm(attacked.noise, 2))
+    noise *= (np.sqrt(attacked.dy) + np.sqrt(min(attacked.n, attacked.dx))) ** 2
+    tail = attacked.n * float(np.sum(s[rank : rank + 1] ** 2))
+    return (tail + attacked.poisoned * float(poisoned @ poisoned) + noise) / (attacked.n * s[rank - 1] ** 2)
+
+
 def _with_few_samples(attacked: Whitened, inside: np.ndarray, t_v: np.ndarray) -> StrongLimit:
     """The success for n < dx, where p is in U or t in V; no formula for the risk is known."""
     p, t = attacked.target, attacked.trigger

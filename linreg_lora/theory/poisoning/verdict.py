@@ -1,7 +1,10 @@
 """What poison does to LoRA of rank r, in one word, and the budget at which that changes.
 
-    immune     the poison is not kept: its success is O(1/d), and it costs LoRA some r/dx of what it costs FFT
-    equal      it is kept beside the task, and does what it does to FFT
+    immune     the poison is not kept: its success is O(1/d) of FFT's; its damage is that of `mixing`, r/dx of FFT's
+               where it is far below the r-th direction, and more than FFT's where it is near
+    partly     the poison is hidden by noise, and directions of noise that rank r keeps beside the task hold a tenth to
+    absorbed   nine tenths of it (`surplus`)
+    equal      it is kept, or nine tenths of it, beside the task, and does what it does to FFT
     hijacked   it is kept instead of task direction r: LoRA has learnt r - 1 directions, and the poison
 
 An orthogonal poison (p, t and v orthogonal to Delta's directions) has the strength theta of `planted`. With
@@ -36,11 +39,14 @@ from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory.complexity import task_complexity
 from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_noise, whitened
 from linreg_lora.theory.poisoning.planted import planted
+from linreg_lora.theory.poisoning.surplus import surplus
 
 #: theta over the square root of its threshold, between which the draws decide.
 TIE = (0.75, 1.35)
 #: What is kept in part counts by its larger half.
 _HALF = 0.5
+#: Shares of what is hidden that count as none and as all.
+_SOME, _ALL = 0.1, 0.9
 #: Factors of |p|, relative to the strongest threshold, that are looked at, and how near a change is found.
 _LEAST, _MOST, _STEPS = 1e-6, 1e3, 60
 #: Relative lengths that count as none.
@@ -53,14 +59,16 @@ class Outcome(StrEnum):
     IMMUNE = "immune"
     EQUAL = "equal"
     HIJACKED = "hijacked"
+    PARTLY = "partly absorbed"
 
 
 class PoisonVerdict(NamedTuple):
     """Of one rank.
 
-    `budget`: the m |p|^2 below which it is immune, by the same samples and trigger; 0: at no size. `ratio`: theta over
-    the square root of its threshold, by the part of the poison that is orthogonal to the task; `tie`: it is between
-    .75 and 1.35, where the draws decide.
+    `budget`: the m |p|^2 from which it stands out and is kept, by the same samples and trigger; 0: at any size.
+    Below it the rank is immune or, where ranks are left over for noise, absorbs it in part, or nearly all of it.
+    `ratio`: theta over the square root of its threshold, by the part of the poison that is orthogonal to the task;
+    `tie`: it is between .75 and 1.35, where the draws decide.
     """
 
     rank: int
@@ -112,7 +120,8 @@ class _Scales:
     """A poisoned problem, and what changes as its target grows."""
 
     def __init__(self, problem: Problem, attacked: Whitened, noise: float) -> None:
-        self._size = problem.max_rank
+        self._size, self._noise = problem.max_rank, noise
+        self._shape = attacked.dy, min(attacked.n, attacked.dx)
         self._least = noise * np.sqrt(attacked.dy * min(attacked.n, attacked.dx))
         u, s, vt = np.linalg.svd(attacked.shift, full_matrices=False)
         known = attacked.n * s**2 > self._least
@@ -137,7 +146,7 @@ class _Scales:
         return float(np.linalg.norm(p) * np.linalg.norm(beside))
 
     def verdicts(self, ranks: list[int], budget: float) -> list[PoisonVerdict]:
-        now = self._outcomes(1.0)
+        now = self._with_surplus(self._outcomes(1.0))
         strongest = np.sqrt(max(self._least, float(np.max(self._task, initial=0.0))))
         unit = strongest / max(float(np.linalg.norm(self._p) * np.linalg.norm(self._poison)), np.finfo(float).tiny)
         grid = unit * np.geomspace(_LEAST, _MOST, _STEPS)
@@ -149,6 +158,21 @@ class _Scales:
             change = self._change(rank, grid, immune[:, rank - 1])
             found.append(PoisonVerdict(rank, now[rank - 1], budget * change**2, float(ratio), tie))
         return found
+
+    def _with_surplus(self, found: list[Outcome]) -> list[Outcome]:
+        """Immunity looked at again: how much of what noise hides do rank's directions of noise hold?"""
+        u, theta, vt = np.linalg.svd(self._clean + np.outer(self._p, self._poison), full_matrices=False)
+        held = surplus(theta[: self._size], self._noise, *self._shape).share[:, : len(theta)]
+        hidden = theta**2 <= self._least
+        answer = (theta * (self._p @ u) * (vt @ self._asked))[: held.shape[1]]
+        planted_answer = float(self._p @ self._p) * float(self._poison @ self._asked)
+        shares = held @ np.where(hidden[: held.shape[1]], answer, 0.0) / planted_answer
+        again = []
+        for rank, outcome in enumerate(found, start=1):
+            if outcome is Outcome.IMMUNE and shares[rank] >= _SOME:
+                outcome = Outcome.EQUAL if shares[rank] >= _ALL else Outcome.PARTLY
+            again.append(outcome)
+        return again
 
     def _threshold(self, rank: int) -> float:
         return max(self._task[rank - 1], self._least) if rank <= self._known else self._least

@@ -254,6 +254,23 @@ def success_by_its_rank(problem: Problem, sample: Sample) -> float:
     return float(sample.context["rank"]) / problem.dx * called_forth(problem.n, problem.dx, leverage)
 
 
+@register_prediction("backdoor-success-of-lora.beside-the-task")
+def success_beside_the_task(problem: Problem, sample: Sample) -> float:
+    """By `theory.spiked_poisoned_risk`: kept if theta^2 = m |p|^2 (dx + delta^2)/(n + delta^2) exceeds n s_r^2."""
+    from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
+
+    return float(spiked_poisoned_risk(problem, _poison_of(problem, sample)).success[int(sample.context["rank"])])
+
+
+@register_prediction("backdoor-success-of-lora.kept-by-its-budget")
+def kept_by_its_budget(problem: Problem, sample: Sample) -> float:
+    """As if theta^2 were m |p|^2, whatever n: FFT's success if that exceeds n s_r^2, else none."""
+    poison, rank = _poison_of(problem, sample), int(sample.context["rank"])
+    leverage = poison.count * sample.context["trigger"].item() ** 2
+    kept = poison.budget > problem.n * problem.whitened_spectrum[rank - 1] ** 2
+    return called_forth(problem.n, problem.dx, leverage) if kept else 0.0
+
+
 @register_prediction("backdoor-success-of-lora.a-tenth")
 def a_tenth(problem: Problem, sample: Sample) -> np.ndarray:
     """A tenth of FFT's on the same draws."""
@@ -326,3 +343,14 @@ def poisoned_fft_minus_lora(
     found = _risks_with_and_without(problem, trials, seed, rank, count, length, trigger)
     context = {"fft": found["fft", True], "rank": np.asarray(rank)}
     return Sample((found["fft", True] - found["lora", True])[:, None], context)
+
+
+@register_prediction("poisoned-fft-minus-lora.noise-forgotten")
+def noise_forgotten(problem: Problem, sample: Sample) -> float:
+    """-A_r tail_{r-1}^2: the limit of a hijacked LoRA without B_r, the noise that it keeps out."""
+    from linreg_lora.theory.complexity import task_complexity
+    from linreg_lora.theory.poisoning.verdict import hijacked_difference
+
+    rank = int(sample.context["rank"])
+    found = task_complexity(problem, [rank])
+    return -hijacked_difference(problem, rank) - float(found.gain[0] * found.noise[0])
