@@ -68,7 +68,7 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     >>> poison = ll.theory.Poison(count=40, target=6 * np.eye(50)[49], trigger=2 * np.eye(60)[59])
     >>> found = ll.theory.spiked_poisoned_risk(problem, poison)
     >>> found.risk[2:5].round(4).tolist(), found.success[2:5].round(4).tolist()
-    ([1.6268, 3.1216, 2.487], [0.0, 0.283, 0.283])
+    ([1.6748, 2.9885, 2.4398], [0.0024, 0.2681, 0.283])
     """
     attacked = whitened(problem, poison)
     noise = isotropic_noise(problem)

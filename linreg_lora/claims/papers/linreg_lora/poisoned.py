@@ -168,6 +168,7 @@ def chosen_exact(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("chosen-poison-damage.of-random-samples")
 def of_random_samples(problem: Problem, sample: Sample) -> float:
+    """The damage of as much poison on random samples: as if choosing them changed nothing."""
     return _poison_of(problem, sample).budget * poison_left(problem.n, problem.dx, 0.0)
 
 
@@ -235,6 +236,7 @@ def damaged_as_full_fine_tuning(problem: Problem, sample: Sample) -> float:
 
 @register_prediction("poisoned-lora-risk.not-damaged")
 def not_damaged(problem: Problem, sample: Sample) -> float:
+    """LoRA's risk without poison, in the limit of strong directions."""
     from linreg_lora.theory.complexity import strong_limit_risk
 
     return strong_limit_risk(problem, int(sample.context["rank"]))
