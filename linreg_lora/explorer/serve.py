@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 
 _ADDRESS = "127.0.0.1"
 _LARGEST_PORT = 65535
+#: Who logs that a message could not be sent.
+_LOGGERS = ("bokeh.server.views.ws", "tornado.application", "asyncio")
+
+
+class _ReadersLeave(logging.Filter):
+    """Drops what is logged where a page was closed while it was still being drawn: that is no fault of anybody."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        closed = type(error).__name__ in ("WebSocketClosedError", "StreamClosedError")
+        return not (closed or record.getMessage().startswith("Failed sending message as connection was closed"))
 
 
 def serve(
@@ -36,6 +48,8 @@ def serve(
     from linreg_lora.explorer.own_data import LARGEST_UPLOAD
     from linreg_lora.explorer.setting import Setting
 
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_ReadersLeave())
     pn.extension(raw_css=[markup.DOCUMENT], notifications=False)
     theory, processes, methods = ThreadPoolExecutor(1), LocalProcesses(1), LocalProcesses(1)
     theory.submit(curves.against_rank, Setting())  # imports while the browser starts
