@@ -31,6 +31,7 @@ LAW_FREE = {
     "theory.input_mean.mean_energy": "mu and Sigma",
     "theory.offsets.without_mean": "a problem of the same law",
     "theory.offsets.risk_with_bias": "Sigma_eps and n",
+    "theory.noise_blur.noise_blur": "Delta, Sigma_eps and sizes",
     "theory.capacity.strengths_and_noise": "Delta, Sigma and Sigma_eps",
     "theory.effective.input_variances": "eigenvalues of Sigma",
     "theory.effective.shift_energies": "Delta and Sigma",
