@@ -189,6 +189,7 @@ def test_refusals_of_the_mean():
 # -- task arithmetic ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sizes", [(60, 45), (10, 60)])
 def test_task_arithmetic_is_the_mean_of_plain_sums(sizes):
     """Three weightings, both tasks: 1e-6 false alarms over all, beside 1 %; the rival has no cross term."""

@@ -69,6 +69,7 @@ def test_the_band_has_the_singular_values_of_a_dense_matrix(n, dx, dy):
         assert scipy.stats.ks_2samp(banded[:, place], values[:, place]).pvalue > LEVEL / 3
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("n", "dx"), [(19, 10), (10, 21)], ids=["n > dx", "n < dx"])
 def test_the_closed_form_is_the_mean_over_the_rest_of_the_data(n, dx):
     """Given one draw of LoRA's directions the other inputs are drawn in NumPy and D_r comes from a pseudoinverse.

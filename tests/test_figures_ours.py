@@ -343,6 +343,7 @@ def test_overlaps_at_the_ends():
     np.testing.assert_allclose(theory, dataset.attrs["edge"])
 
 
+@pytest.mark.heavy
 def test_leading_direction_of_a_draw_is_that_of_the_fit():
     """lambda by NumPy from the fit F = D_FFT X itself, on the same data."""
     import jax

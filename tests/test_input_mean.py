@@ -166,6 +166,7 @@ def test_the_fit_is_least_squares_with_an_intercept():
     assert batched.offset.shape == (4, 3)
 
 
+@pytest.mark.heavy
 def test_thresholds_and_moments_of_a_method_with_a_bias_are_those_of_one_sample_less():
     base = ll.Problem(n=40, dx=8, dy=4, spectrum=(2.0,), noise_std=1.0, input_mean=1.0)
     no_mean, no_variance = Moments.NO_MEAN, Moments.NO_VARIANCE
@@ -377,6 +378,7 @@ def test_with_centred_inputs_and_many_samples_a_bias_never_pays():
     assert paired_gain(problem, LoRA(2), 4000, 1) < -6
 
 
+@pytest.mark.heavy
 def test_with_centred_inputs_and_fewer_samples_than_inputs_a_bias_that_represents_nothing_pays():
     """n just below dx: n - 1 samples are further from the threshold."""
     problem = ll.Problem(n=26, dx=30, dy=12, spectrum=(1.5, 1.0), noise_std=1.0)
@@ -390,6 +392,7 @@ def test_with_centred_inputs_and_fewer_samples_than_inputs_a_bias_that_represent
         assert paired_gain(problem, LoRA(rank), 4000, 2) > 5
 
 
+@pytest.mark.heavy
 def test_with_a_mean_a_bias_pays_below_the_rank_that_the_mean_needs_and_not_from_it_on():
     """For n -> infinity iff the tail of Delta Sigma^{1/2} is less than that of Delta (Sigma + mu mu^T)^{1/2}."""
     rng = np.random.default_rng(4)

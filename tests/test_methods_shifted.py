@@ -176,6 +176,7 @@ def test_reference_ranks_without_an_a0():
     assert curve.flagged.tolist() == [False, False, False, True, True, False]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("n", [80, 12])
 def test_the_mean_over_a0_is_that_of_given_ones(n):
     """40 matrices A0 of 24 x 40 entries: 1e-6 false alarms over four comparisons, beside what flags say.
@@ -495,6 +496,7 @@ def test_lora_ga_takes_its_start_from_the_gradient_of_the_data():
 # -- chains -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("n", "dx"), [(40, 12), (9, 20)])
 def test_a_chain_is_lora_of_the_summed_rank(n, dx):
     """To rounding on every draw without ridge, in both regimes; with one it is another estimator."""

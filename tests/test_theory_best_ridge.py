@@ -338,6 +338,7 @@ def simulated(request):
     return [*tuned.risk.tolist(), tuned.fft_risk], allowed, wanted, drawn
 
 
+@pytest.mark.heavy
 def test_simulated_risks_at_the_best_ridges_are_those_of_theory(simulated):
     """Family-wise level 1e-6 beyond what risks may be off by, 1 % or, flagged, 10 %. A relative error of 4 % is seen in
     one that is not with a probability above 0.999: standard errors are at most 0.4 %."""

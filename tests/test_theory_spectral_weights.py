@@ -51,6 +51,7 @@ def test_simulation_agrees(name):
     assert abs(np.mean(simulated) - found.risk) < 4.4 * stderr + 0.005 * found.risk
 
 
+@pytest.mark.heavy
 def test_other_weights_do_worse():
     """On the same draws: by more than 4.4 standard errors of the difference."""
     problem = PROBLEMS["n > dx"]
