@@ -120,7 +120,7 @@ class RiskCurve:
 
         columns = {name: values for name in _BY_RANK if (values := getattr(self, name)) is not None}
         table = pd.DataFrame(columns, index=pd.Index(self.ranks, name="rank"))
-        table.attrs = self._said()
+        table.attrs.update(self._said())
         return table
 
     def to_xarray(self) -> "xr.Dataset":
@@ -151,6 +151,8 @@ class RiskCurve:
         `axes`: Matplotlib's, or None for those of a new figure; `line`: how LoRA looks, as for `Axes.errorbar`. Bars
         are two standard errors; risks that may be off by more than 1 % are drawn as open circles.
         """
+        from matplotlib.ticker import MaxNLocator
+
         if axes is None:
             from matplotlib import pyplot
 
@@ -166,7 +168,7 @@ class RiskCurve:
             axes.plot(*doubted, marker="o", markersize=4, label="may be off by more than 1 %", **look)
         if np.isfinite(self.fft_risk):
             axes.axhline(self.fft_risk, color="0.3", linestyle="--", linewidth=1, label=f"FFT ({self.computed_by})")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("rank r")
         axes.set_ylabel("expected excess risk")
         axes.legend()
