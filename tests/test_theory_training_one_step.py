@@ -204,3 +204,14 @@ def test_the_equivalent_is_simulation_of_another_sigma():
 def test_refusals(call, says):
     with pytest.raises(InvalidInput, match=says):
         call()
+
+
+@pytest.mark.parametrize("rank", [1, 2, 6])
+def test_units_of_outputs_and_of_inputs_change_nothing_but_units(rank):
+    """A rank of noise too: y in thirds is a ninth of the risk; x times two with half the shift is the same risk."""
+    problem = ll.Problem(n=400, dx=100, dy=80, spectrum=(3.0, 1.5), noise_std=1.0)
+    risk = one_step_risk(problem, rank).risk
+    thirds = problem.replace(spectrum=(1.0, 0.5), noise_std=1 / 3)
+    assert one_step_risk(thirds, rank).risk == pytest.approx(risk / 9, rel=1e-10)
+    double = problem.replace(spectrum=(1.5, 0.75), input_covariance=4.0 * np.eye(100))
+    assert one_step_risk(double, rank).risk == pytest.approx(risk, rel=1e-10)
