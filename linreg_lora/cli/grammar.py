@@ -179,6 +179,20 @@ def numbers(field: str, text: str, expected: str = "comma-separated numbers, as 
         raise InvalidInput(field, expected, text) from None
 
 
+#: Units of a width, in inches.
+_UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+
+
+def inches(field: str, text: str | None) -> float | None:
+    """A width as in 3.25in, 8.8cm, 88mm or 252pt (points of TeX), in inches; a bare number is inches."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,6}(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", text)
+    if found is None:
+        raise InvalidInput(field, "a number and in, cm, mm or pt, as in 3.25in", text)
+    return float(found[1]) * _UNITS[found[2] or "in"]
+
+
 def picture_path(path: Path | None) -> Path | None:
     """The path of a picture, whose ending says its type and whose folder exists; found out before the work."""
     if path is None:
