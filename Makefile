@@ -27,7 +27,7 @@ figures: $(VENV)/.installed  ## redraw figures/
 
 constraints:  ## pin what a fresh install of all extras but `peft` gives today
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,cluster]'
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,notebooks]'
 	$(VENV)-constraints/bin/python -m pip freeze --exclude linreg-lora > constraints.txt
 	rm -rf $(VENV)-constraints
 

@@ -90,7 +90,24 @@ def test_two_crossings_between_neighbours_are_found_by_slopes(over, monkeypatch)
 
 def test_no_crossing_is_an_answer(run):
     assert crossings.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
-    words = "--n 24 --dx 60 --dy 20 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2".split()
+    words = [
+        "--n",
+        "24",
+        "--dx",
+        "60",
+        "--dy",
+        "20",
+        "--spectrum",
+        "5,4,3",
+        "--rank",
+        "3",
+        "--over",
+        "noise_std",
+        "--low",
+        "1",
+        "--high",
+        "2",
+    ]
     assert run("crossover", *words)[1] == "no crossing: LoRA of rank 3 wins at every noise_std looked at\n"
     code, out, _ = run("crossover", *words, "--noise-std", "1", "--format", "json")
     found = json.loads(out)
@@ -99,7 +116,24 @@ def test_no_crossing_is_an_answer(run):
 
 def test_the_winner_where_nothing_crosses_is_the_one_of_less_risk(run):
     """A flat shift, hardly any noise: FFT wins everywhere; and n, which is varied, need not be given."""
-    words = "--dx 8 --dy 6 --noise-std 0.1 --spectrum 2,2,2,2 --rank 1 --over n --low 20 --high 60".split()
+    words = [
+        "--dx",
+        "8",
+        "--dy",
+        "6",
+        "--noise-std",
+        "0.1",
+        "--spectrum",
+        "2,2,2,2",
+        "--rank",
+        "1",
+        "--over",
+        "n",
+        "--low",
+        "20",
+        "--high",
+        "60",
+    ]
     code, out, _ = run("crossover", *words)
     assert (code, out.splitlines()[0]) == (0, "no crossing: FFT wins at every n looked at")
     problem = Problem(n=20, dx=8, dy=6, spectrum=(2.0,) * 4, noise_std=0.1)

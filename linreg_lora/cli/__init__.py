@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import attack, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
+from linreg_lora.cli import attack, cite, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
 __all__ = [
     "app",
     "attack",
+    "cite",
     "claims",
     "compose",
     "main",

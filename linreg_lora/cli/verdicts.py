@@ -50,7 +50,7 @@ def check(
     from linreg_lora.claims.check import check_claims as run
     from linreg_lora.claims.check import select
     from linreg_lora.claims.collection import collect_claims
-    from linreg_lora.console import print_table, progress
+    from linreg_lora.console import is_narrow, print_table, progress
 
     load_plugins(plugin)
     parts, file = collect_claims(claims, papers=paper or [], everything=everything)
@@ -62,7 +62,7 @@ def check(
             file, only=only or [], seed=seed, budget=budget, workers=workers, neighbours=neighbours, progress=advance
         )
     if output is ReportFormat.TABLE:
-        print_table(report.verdict_table(judgements))
+        print_table(report.verdict_table(judgements, is_narrow()))
         typer.echo(report.summary(judgements, parts))
     elif output is ReportFormat.JSON:
         typer.echo(report.to_json(judgements, seed, parts))

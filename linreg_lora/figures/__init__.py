@@ -259,7 +259,9 @@ def _refuse_other_runs(names: Sequence[str], out: Path, *, trials: int, seed: in
             continue
         if there != (trials, seed) and (out / f"{name}.nc").exists():
             run = f"{name} of {there[0]} trials, seed {there[1]}, in {out}"
-            raise InvalidInput("out", f"a folder for {trials} trials, seed {seed}", run, "another --out, or --overwrite")
+            raise InvalidInput(
+                "out", f"a folder for {trials} trials, seed {seed}", run, "another --out, or --overwrite"
+            )
 
 
 @contextmanager
@@ -397,5 +399,13 @@ def index(out: Path) -> str:
             continue
         caption = module(name).caption(xr.load_dataset(data, engine="h5netcdf"))
         redraws = "; ".join(f"{one.paper}, figure {one.number}" for one in published.of(name))
-        content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", *([f"{redraws}.", ""] if redraws else []), caption]
+        content += [
+            "",
+            f"## {name}",
+            "",
+            f"![{name}]({name}.png)",
+            "",
+            *([f"{redraws}.", ""] if redraws else []),
+            caption,
+        ]
     return "\n".join(content) + "\n"

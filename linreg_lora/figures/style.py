@@ -72,7 +72,7 @@ class Figure(AnyFigure):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self.made_of: "dict[Legend, tuple[tuple[Any, ...], dict[str, Any]]]" = {}
+        self.made_of: dict[Legend, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def legend(self, *given: Any, **named: Any) -> "Legend":
         legend = super().legend(*given, **named)
@@ -158,7 +158,9 @@ def panels(count: int, height: float = 3.2, width: float = TWO_COLUMNS) -> "tupl
     if wide is None or wide / count >= _PANEL:
         made = figure(width, height)
         return made, list(made.subplots(1, count))
-    made = Figure(figsize=(wide, count * height * (min(wide, COLUMN_WIDTH) / COLUMN_WIDTH) ** 0.8), layout="constrained")
+    made = Figure(
+        figsize=(wide, count * height * (min(wide, COLUMN_WIDTH) / COLUMN_WIDTH) ** 0.8), layout="constrained"
+    )
     return made, list(made.subplots(count, 1))
 
 
@@ -193,7 +195,8 @@ def fit(figure: Figure) -> None:
     figure.draw_without_rendering()
     for axes in figure.axes:
         _legend_below(figure, axes)
-        for label, room in ((axes.xaxis.label, axes.bbox.width), (axes.yaxis.label, axes.bbox.height)):
+        titles = [(title, axes.bbox.width / _LONGEST_LABEL) for title in (axes.title, axes._left_title)]  # pyright: ignore
+        for label, room in ((axes.xaxis.label, axes.bbox.width), (axes.yaxis.label, axes.bbox.height), *titles):
             box = label.get_window_extent()
             if (length := max(box.width, box.height)) > _LONGEST_LABEL * room:
                 label.set_fontsize(label.get_fontsize() * max(_SMALLEST_FONTS, _LONGEST_LABEL * room / length))
@@ -224,8 +227,9 @@ def _legend_below(figure: Figure, axes: "Axes") -> None:
     assert below is not None
     drop = (axes.bbox.y0 - below.y0) / axes.bbox.height
     title, size = legend.get_title().get_text() or None, legend.get_texts()[0].get_fontsize()
+    columns = 2 if 2 * box.width <= axes.bbox.width + box.width / 3 else 1
     legend = axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=2, title=title, fontsize=size, title_fontsize=size,
+        loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=columns, title=title, fontsize=size, title_fontsize=size,
         frameon=False,
     )  # fmt: skip
     figure.draw_without_rendering()

@@ -34,7 +34,7 @@ _KNOWN = {
 }
 
 
-def verdict_table(judgements: "list[Judgement]") -> Any:
+def verdict_table(judgements: "list[Judgement]", narrow: bool = False) -> Any:
     """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness.
 
     >>> import linreg_lora as ll
@@ -46,10 +46,24 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
     from rich.table import Table
 
     out = Table(title="Claims", title_justify="left", row_styles=["", "dim"])
-    for name in ("claim", "source", "kind", "verdict"):
-        out.add_column(name, overflow="fold")
-    for name in ("worst |z|", "false alarm", "power", "detects", "rivals rejected", "s"):
-        out.add_column(name, justify="right")
+    names = (
+        "claim",
+        "source",
+        "kind",
+        "verdict",
+        "worst |z|",
+        "false alarm",
+        "power",
+        "detects",
+        "rivals rejected",
+        "s",
+    )
+    shown_of = [i for i, name in enumerate(names) if not narrow or name in ("claim", "verdict", "worst |z|")]
+    for i in shown_of:
+        if i == 0:
+            out.add_column(names[i], no_wrap=True, min_width=max((len(j.claim.id) for j in judgements), default=0))
+        else:
+            out.add_column(names[i], overflow="fold", justify="left" if i < 4 else "right")
     for j in judgements:
         rejected = sum(rival.rejected for rival in j.rivals)
         verdict = shown(j.verdict, j.claim.source)
@@ -57,7 +71,7 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
             verdict += f", expected {j.claim.expected}: {j.reason}"
         if loose := looseness(j):
             verdict += f", {loose}"
-        out.add_row(
+        row = (
             j.claim.id,
             escape(source_line(j.claim.source)),
             j.claim.kind,
@@ -68,6 +82,7 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
             f"{rejected} of {len(j.rivals)}",
             f"{j.seconds:.1f}",
         )
+        out.add_row(*(row[i] for i in shown_of))
     return out
 
 
