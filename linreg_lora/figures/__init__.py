@@ -69,7 +69,7 @@ _NEEDS = {
     "training-time": ("optax", "optax", "train"),
     "training-steps": ("optax", "optax", "train"),
 }
-#: Inches that a picture must be wide at least, so that nothing overlaps; those of panels in a square or a row need more.
+#: Inches that a picture must be wide at least, so that nothing overlaps; panels in a square or a row need more.
 _LEAST_WIDTH, _LEAST_WIDTHS = 3.0, {"real-tasks": 6.5, "phase-diagram-best-ridge": 7.0, "hybrids-against-parts": 6.5}
 #: And at most, which only another unit is.
 _LARGEST_WIDTH = 40.0
@@ -173,9 +173,10 @@ def regenerate(
     process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
     again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
     with the number of cells just done. Pictures are of these `formats`, and `width` inches wide, None: as wide as they
-    were made to be. Without `overwrite` data in `out` of other trials or another seed are refused. Every file is written completely or not at all. Yields the paths of each figure
-    when they are there. `skip` is called with the reason where a figure cannot be computed for want of an extra; None
-    raises `LinregLoraError` there. Raises `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
+    were made to be. Without `overwrite` data in `out` of other trials or another seed are refused. Every file is
+    written completely or not at all. Yields the paths of each figure when they are there. `skip` is called with the
+    reason where a figure cannot be computed for want of an extra; None raises `LinregLoraError` there. Raises
+    `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
     a bad `seed`, a width too narrow for one of the figures and a folder that cannot be written.
     """
     names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)

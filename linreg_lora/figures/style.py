@@ -24,7 +24,7 @@ TWO_COLUMNS = 7.2
 RESOLUTION = 200
 #: The least share of the font sizes that a narrow picture takes, and the least inches of a panel beside another.
 _SMALLEST_FONTS, _PANEL = 0.8, 2.2
-#: The largest share of its axes that a legend hides, and of their side that a label takes, in a picture that was fitted.
+#: The largest share of its axes that a legend hides, and of their side that a label takes, in a fitted picture.
 _LARGEST_LEGEND, _LONGEST_LABEL = 0.2, 1.1
 #: Inches that pictures are wide, where someone asked for a width.
 _width: ContextVar[float | None] = ContextVar("width", default=None)
@@ -189,8 +189,9 @@ def means(
 
 
 def fit(figure: Figure) -> None:
-    """Make what was laid out for a wider picture fit: fewer columns of legends, those that hide data below, axes' labels
-    no longer than their axes.
+    """Make what was laid out for a wider picture fit.
+
+    Legends have fewer columns, those that hide data go below them, and labels are no longer than their axes.
     """
     figure.draw_without_rendering()
     for axes in figure.axes:

@@ -39,7 +39,7 @@ class Crossing(NamedTuple):
 
 
 class Crossings(Answer[Crossing]):
-    """Every crossing, and `winner`: who wins at the smallest value where both have a risk; throughout, if none cross."""
+    """Every crossing, and `winner`: who wins at the smallest value with risks; throughout, where none cross."""
 
     def __init__(
         self, items: Iterable[Crossing] = (), flagged: bool = False, note: str = "", winner: str = "LoRA"
