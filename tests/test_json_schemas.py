@@ -39,7 +39,7 @@ COMMANDS = {
     "crossover": [["crossover", *SIZES, "--noise-std=1", "--rank=2", "--over=noise_std", "--low=0.1", "--high=3"]],
     "check": [["check", "--only=prop3-fft-overdetermined"], ["check", "--only=eq148-square-as-printed"],
               ["check", "--all", "--only=lemma2-square"]],
-    "prove": [["prove", "lemma-2-square"]],
+    "prove": [["prove", "lemma-2-square"], ["prove", "--list"]],
     "claims": [["claims"], ["claims", "--all"]],
     "papers": [["papers", "--paper=zeng-2024"], ["papers", "--paper=zeng-2024", "--checked=check.json"]],
     "vocabulary": [["claims", "vocabulary"]],

@@ -102,13 +102,21 @@ def report(
 
 @app.command()
 def prove(
-    proof: Annotated[str | None, typer.Argument(metavar="[ID]", help="Proof to print. Default: list all.")] = None,
+    proof: Annotated[str | None, typer.Argument(metavar="[ID]", help="Proof to print. Default: all of them.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Only say which there are, and verify nothing.")] = False,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
 ) -> None:
     """Verify the algebra behind the theory, step by step. Exit code 1 when a step fails."""
     from linreg_lora.console import print_table
     from linreg_lora.proofs import report, steps
 
+    if listed:
+        proofs = steps.titles([proof] if proof is not None else steps.ids())
+        if output is TableFormat.JSON:
+            typer.echo(report.listed_json(proofs))
+        else:
+            print_table(report.listed(proofs))
+        return
     results = [steps.run(steps.find(name)) for name in ([proof] if proof is not None else steps.ids())]
     if output is TableFormat.JSON:
         typer.echo(report.to_json(results))
