@@ -68,7 +68,7 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     >>> poison = ll.theory.Poison(count=40, target=6 * np.eye(50)[49], trigger=2 * np.eye(60)[59])
     >>> found = ll.theory.spiked_poisoned_risk(problem, poison)
     >>> found.risk[2:5].round(4).tolist(), found.success[2:5].round(4).tolist()
-    ([1.6748, 2.9885, 2.4398], [0.0024, 0.2681, 0.283])
+    ([1.6755, 2.9757, 2.4398], [0.0031, 0.2562, 0.283])
     """
     attacked = whitened(problem, poison)
     noise = isotropic_noise(problem)
@@ -100,7 +100,9 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     poisonous = part > 1 - _PURE
     pure = bool(np.all(part[~poisonous] < _PURE))
     costs, turned = mixing(
-        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise), attacked.n, attacked.dx
+        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise, attacked.dy),
+        attacked.n,
+        attacked.dx,
     )
     lost = np.where(kept, 0.0, 1 - held)
     known = np.nan_to_num(costs)
