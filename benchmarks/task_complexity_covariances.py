@@ -4,11 +4,13 @@
 
 The stratum that `task_complexity` has not. Problem k is drawn from seed `first` + k as there, with n > dx, its shift
 turned at random, and dense covariances of inputs and noise whose eigenvalues are even in log over a range of 1 to 30,
-of inputs and of noise each. The energy of Delta Sigma^{1/2} an entry, over the mean noise of FFT's estimate of one, is
-even in log between 1/10 and 10. The winner at a rank uniform in 1..R - 1 is that of paired draws by plain NumPy; it is
-compared with C_r where that is `sure`, and with the equivalent's difference elsewhere, and with C_r of the trace of the
-noise alone, sigma^2 = Tr(Sigma_eps) / dy, which a formula for isotropic noise would say. Problems are written to
-`results/task_complexity_covariances.jsonl` when they are done, and not done again; the table is the same name's `.md`.
+of inputs and of noise each. Every second noise is loudest, or quietest, in the first left singular vectors of Delta
+Sigma^{1/2}, and so on down to the last. The energy of Delta Sigma^{1/2} an entry, over the mean noise of FFT's estimate
+of one, is even in log between 1/10 and 10. The winner at a rank uniform in 1..R - 1 is that of paired draws by plain
+NumPy; it is compared with C_r where that is `sure`, and with the equivalent's difference elsewhere, and with C_r of the
+trace of the noise alone, sigma^2 = Tr(Sigma_eps) / dy, which a formula for isotropic noise would say. Problems are
+written to `results/task_complexity_covariances.jsonl` when they are done, and not done again; the table is the same
+name's `.md`.
 """
 
 import argparse
@@ -27,8 +29,14 @@ _CONDITION = 30.0
 def covariance(size: int, g: np.random.Generator) -> np.ndarray:
     """Dense, of trace `size`."""
     q = np.linalg.qr(g.standard_normal((size, size)))[0]
+    values = variances(size, g)
+    return (q * values) @ q.T
+
+
+def variances(size: int, g: np.random.Generator) -> np.ndarray:
+    """Of mean 1."""
     values = np.exp(g.uniform(0, np.log(g.uniform(1, _CONDITION)), size))
-    return (q * (values / values.mean())) @ q.T
+    return values / values.mean()
 
 
 def drawn(seed: int) -> tuple[str, ll.Problem, int, np.random.Generator]:
@@ -38,9 +46,14 @@ def drawn(seed: int) -> tuple[str, ll.Problem, int, np.random.Generator]:
     dx, dy = (int(size) for size in g.integers(8, 29, size=2))
     n = int(dx + g.integers(4, 4 * dx))
     s = task_complexity.spectrum(family, min(dx, dy), (dy, dx), g)
-    u, v = (np.linalg.qr(g.standard_normal((size, len(s))))[0] for size in (dy, dx))
-    inputs, noise, ratio = covariance(dx, g), covariance(dy, g), 10 ** g.uniform(-1, 1)
-    shift = (u * s) @ v.T
+    v, inputs, ratio = np.linalg.qr(g.standard_normal((dx, len(s))))[0], covariance(dx, g), 10 ** g.uniform(-1, 1)
+    outputs = np.linalg.qr(g.standard_normal((dy, dy)))[0]
+    shift = (outputs[:, : len(s)] * s) @ v.T
+    if seed % 2:
+        noise = covariance(dy, g)
+    else:
+        u = np.linalg.svd(shift @ np.linalg.cholesky(inputs))[0]
+        noise = (u * np.sort(variances(dy, g))[:: int(g.choice([-1, 1]))]) @ u.T
     energy = float(np.trace(shift @ inputs @ shift.T))
     sigma = float(np.sqrt(energy / (dx * dy) * (n - dx - 1) / ratio))
     problem = ll.Problem(

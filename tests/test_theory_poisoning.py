@@ -435,8 +435,24 @@ def test_few_outputs_are_answered_within_two_standard_errors_of_what_was_measure
     found = poisoned_risk(problem(60, 20, 4, (3.0, 2.0)), poison, ranks=[3])
     assert found.risk[0] == pytest.approx(2.125, rel=0.03)
     few = poisoned_risk(problem(12, 20, 4, (3.0, 2.0)), Poison(count=3, target=unit(3, 4, 3), trigger=poison.trigger))
-    assert few.flagged[1:4].all()
-    assert any("fewer than 25" in note for note in few.notes)
+    assert few.flagged[1:4].tolist() == [True, True, False]
+    assert few.risk[3] == pytest.approx(13.086, rel=0.02)  # measured, +- .053
+    least = poisoned_risk(problem(5, 20, 6, (3.0, 2.0)), Poison(count=3, target=unit(5, 6, 3), trigger=poison.trigger))
+    assert least.flagged[1:5].all()
+    assert any("fewer than 6" in note for note in least.notes)
+
+
+def test_a_verdict_that_the_success_contradicts_is_flagged_or_put_right():
+    """Orthogonal and weaker than directions 1 and 2, yet measured by 6,000 draws: .12 and .47 of FFT's success."""
+    few = problem(12, 20, 4, (3.0, 2.0))
+    weak = Poison(count=3, target=unit(3, 4, 3), trigger=unit(19, 20, 2))
+    found = poison_verdicts(few, weak, ranks=[1, 2, 3])
+    assert [str(one.outcome) for one in found[:2]] == ["partly absorbed"] * 2
+    assert [one.flagged for one in found] == [False, True, False]
+    clear = poison_verdicts(CLEAN, Poison(count=40, target=unit(49, 50, 3), trigger=unit(59, 60, 2)), ranks=[2, 3, 4])
+    assert [(str(one.outcome), one.flagged) for one in clear] == [("immune", False)] * 2 + [("equal", False)]
+    both = Poison(count=3, target=unit(3, 4, 3), trigger=unit(19, 20, 2), along=unit(0, 20))
+    assert poison_verdicts(few, both, ranks=[1])[0].flagged
 
 
 def test_the_strong_limit_answers_where_all_else_is_tiny():
