@@ -51,8 +51,8 @@ class SpectralNorms:
 def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = None) -> SpectralNorms:
     """E ||A0 + D||_2 of LoRA at each rank, and of FFT; `problem.pretrained` A0 is needed.
 
-    `trials` data sets (at least 2) from `seed`; `ranks` default to all of 0..min(n, dx, dy). Raises `InvalidInput`
-    where the update has no mean, and `NumericalFailure` if a draw is not finite.
+    `trials` data sets (at least 2) from `seed`; `ranks` default to all of 0..min(n, dx, dy). Gaussian inputs
+    without a mean. Raises `InvalidInput` elsewhere and where the update has no mean, and `NumericalFailure` if a draw is not finite.
 
     >>> import linreg_lora as ll
     >>> import numpy as np
@@ -61,6 +61,7 @@ def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = N
     >>> drawn.norm[0].item(), bool(drawn.norm[-1] == drawn.fft_norm)
     (1.0, True)
     """
+    problem.require_gaussian("the spectral norm")
     pretrained = required_pretrained(problem)
     chosen = valid_ranks(ranks, problem)
     trials = validation.positive_integer("trials", trials)
