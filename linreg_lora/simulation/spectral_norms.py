@@ -52,7 +52,8 @@ def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = N
     """E ||A0 + D||_2 of LoRA at each rank, and of FFT; `problem.pretrained` A0 is needed.
 
     `trials` data sets (at least 2) from `seed`; `ranks` default to all of 0..min(n, dx, dy). Gaussian inputs
-    without a mean. Raises `InvalidInput` elsewhere and where the update has no mean, and `NumericalFailure` if a draw is not finite.
+    without a mean. Raises `InvalidInput` elsewhere and where the update has no mean, and `NumericalFailure` if a draw
+    is not finite.
 
     >>> import linreg_lora as ll
     >>> import numpy as np
