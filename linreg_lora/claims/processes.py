@@ -1,8 +1,9 @@
-"""Claims on several processes: slowest first, and what shares compiled programs on one of them.
+"""Claims on several processes: slowest first, and what shares compiled programs and draws on one of them.
 
-A process without work takes the claim that is thought to take longest of an experiment that it has run before, whose
-programs it has; else of one that nobody has run; else of any. Work is thought to be draws times the sizes of the
-problems: it decides the order only, and no number depends on it.
+Claims share them that have the same experiment or the same domain. A process without work takes the claim that is
+thought to take longest among those that share with what it has run; else among those that share with nothing that was
+run anywhere; else among all. Work is thought to be draws times the sizes of the problems: it decides the order only,
+and no number depends on it.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ class Waiting:
     """Claims that wait for a process."""
 
     def __init__(self, claims: "Sequence[Claim]") -> None:
-        self._claims = claims
+        self._shared = [(claim.experiment.name, claim.domain.model_dump_json()) for claim in claims]
         self._left = sorted(range(len(claims)), key=lambda i: -work_of(claims[i]))
         self._takers: dict[str, set[int]] = {}
 
@@ -47,12 +48,13 @@ class Waiting:
         """The place of the claim that this process does next."""
 
         def preference(place: int) -> int:
-            takers = self._takers.get(self._claims[place].experiment.name, set())
+            takers = set().union(*(self._takers.get(what, ()) for what in self._shared[place]))
             return 0 if process in takers else 2 if takers else 1
 
         place = min(self._left, key=preference)
         self._left.remove(place)
-        self._takers.setdefault(self._claims[place].experiment.name, set()).add(process)
+        for what in self._shared[place]:
+            self._takers.setdefault(what, set()).add(process)
         return place
 
 
