@@ -72,10 +72,10 @@ def configure() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def release_programs() -> None:
-    """Let go of compiled programs where they are many; what is still needed is loaded again from the cache.
+def release_memory() -> None:
+    """Let go of compiled programs where they are many, and of freed memory that the allocator holds back.
 
-    Nothing where the system does not say how many they are.
+    What is still needed is loaded again from the cache. Nothing where the system knows neither.
     """
     with contextlib.suppress(OSError):
         if "jax" in sys.modules and Path("/proc/self/maps").read_bytes().count(b"\n") > _MOST_MAPS:
@@ -83,6 +83,10 @@ def release_programs() -> None:
 
             jax.clear_caches()
             gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

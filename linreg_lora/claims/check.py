@@ -114,7 +114,7 @@ def _here(work: Sequence[_Work], seed: int) -> Generator[Outcome]:
         except LinregLoraError as error:
             outcome = Outcome(place, None, error)
         if len(work) > _CLAIMS_A_PROCESS:
-            runtime.release_programs()
+            runtime.release_memory()
         yield outcome
 
 
@@ -133,7 +133,7 @@ def _judge_there(loaded: dict[str, str], work: bytes, seed: int) -> "Judgement":
     """Judges in a process that may know no plug-in yet; a claim may be made of a plug-in's classes."""
     plugins.load_as_elsewhere(loaded)
     judgement = _judge(pickle.loads(work), seed)
-    runtime.release_programs()
+    runtime.release_memory()
     return judgement
 
 
