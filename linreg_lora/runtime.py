@@ -7,7 +7,6 @@ imports JAX.
 
 import contextlib
 import functools
-import gc
 import os
 import sys
 import threading
@@ -31,9 +30,6 @@ _REDUCTIONS_FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 #: fast, and gives the same bits.
 _LEVEL_FLAG, _LEVEL = "--xla_backend_optimization_level", 1
 _device_lock = threading.Lock()
-#: Memory maps of a process at which it lets go of its compiled programs, each of which has some eighty, and 5 MB.
-#: Linux aborts a process at 65530.
-_MOST_MAPS = 5_000
 
 
 def cache_dir() -> Path:
@@ -70,23 +66,6 @@ def configure() -> None:
         jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def release_memory() -> None:
-    """Let go of compiled programs where they are many, and of freed memory that the allocator holds back.
-
-    What is still needed is loaded again from the cache. Nothing where the system knows neither.
-    """
-    with contextlib.suppress(OSError):
-        if "jax" in sys.modules and Path("/proc/self/maps").read_bytes().count(b"\n") > _MOST_MAPS:
-            import jax
-
-            jax.clear_caches()
-            gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        import ctypes
-
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 from test_claims_schema import document
 from test_executors import alive
 
+from linreg_lora.claims import processes
 from linreg_lora.claims.check import check_claims
 from linreg_lora.claims.file import load_claims, parse_claims
 from linreg_lora.claims.processes import Waiting, on_processes, work_of
@@ -62,6 +63,19 @@ def test_processes_end_with_the_loop_over_them():
     outcomes.close()
     assert time.monotonic() - began < 60
     assert not alive(first.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not count memory maps")
+@pytest.mark.parametrize(("most", "left"), [(10**9, 1), (0, 0)])
+def test_programs_are_let_go_where_they_are_many(monkeypatch, most, left):
+    import jax
+
+    program = jax.jit(lambda x: 2.0 * x)
+    assert program(3.0) == 6.0
+    monkeypatch.setattr(processes, "_MOST_MAPS", most)
+    processes.release_memory()
+    assert program._cache_size() == left
+    assert program(3.0) == 6.0
 
 
 @pytest.mark.heavy

@@ -150,19 +150,6 @@ def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
     assert runtime.cache_dir().name == "linreg-lora"
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not count memory maps")
-@pytest.mark.parametrize(("most", "left"), [(10**9, 1), (0, 0)])
-def test_programs_are_let_go_where_they_are_many(monkeypatch, most, left):
-    import jax
-
-    program = jax.jit(lambda x: 2.0 * x)
-    assert program(3.0) == 6.0
-    monkeypatch.setattr(runtime, "_MOST_MAPS", most)
-    runtime.release_memory()
-    assert program._cache_size() == left
-    assert program(3.0) == 6.0
-
-
 def test_the_device_is_held_on_one_blas_thread_from_the_first_factorisation_on():
     script = """
         import json

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from linreg_lora import runtime, validation
+from linreg_lora import validation
 from linreg_lora.claims import plugins
 from linreg_lora.claims.file import load_claims
-from linreg_lora.claims.processes import Outcome, on_processes
+from linreg_lora.claims.processes import Outcome, on_processes, release_memory
 from linreg_lora.claims.schema import LARGEST_TRIALS, Claim, ClaimsFile
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.errors import InvalidInput, LinregLoraError
@@ -114,7 +114,7 @@ def _here(work: Sequence[_Work], seed: int) -> Generator[Outcome]:
         except LinregLoraError as error:
             outcome = Outcome(place, None, error)
         if len(work) > _CLAIMS_A_PROCESS:
-            runtime.release_memory()
+            release_memory()
         yield outcome
 
 
@@ -133,7 +133,7 @@ def _judge_there(loaded: dict[str, str], work: bytes, seed: int) -> "Judgement":
     """Judges in a process that may know no plug-in yet; a claim may be made of a plug-in's classes."""
     plugins.load_as_elsewhere(loaded)
     judgement = _judge(pickle.loads(work), seed)
-    runtime.release_memory()
+    release_memory()
     return judgement
 
 

@@ -7,9 +7,12 @@ and no number depends on it.
 """
 
 import contextlib
+import gc
 import math
+import sys
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from linreg_lora.errors import LinregLoraError
@@ -17,6 +20,10 @@ from linreg_lora.sweeps import executors
 
 if TYPE_CHECKING:
     from linreg_lora.claims.schema import Claim
+
+#: Memory maps of a process at which it lets go of its compiled programs, each of which has some eighty, and 5 MB.
+#: Linux aborts a process at 65530.
+_MOST_MAPS = 5_000
 
 
 class Outcome(NamedTuple):
@@ -85,3 +92,20 @@ def on_processes(
                     raise LinregLoraError(f"workers: {error}") from None
                 except LinregLoraError as error:
                     yield Outcome(place, None, error)
+
+
+def release_memory() -> None:
+    """Let go of compiled programs where they are many, and of freed memory that the allocator holds back.
+
+    What is still needed is loaded again from the cache. Nothing where the system knows neither.
+    """
+    with contextlib.suppress(OSError):
+        if "jax" in sys.modules and Path("/proc/self/maps").read_bytes().count(b"\n") > _MOST_MAPS:
+            import jax
+
+            jax.clear_caches()
+            gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
