@@ -375,6 +375,14 @@ def test_a_claim_that_cannot_run_costs_only_itself(run, monkeypatch):
         check_claims(only=FAST)
 
 
+def test_ctrl_c_ends_with_one_line_and_exit_code_2(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge, "judge_claim", interrupted)
+    assert run("check", *selected(FAST[:1])) == (2, "", "linreg-lora: interrupted\n")
+
+
 def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(run, tmp_path):
     text = default_path().read_text(encoding="utf-8")
     path = tmp_path / "claims.yaml"
