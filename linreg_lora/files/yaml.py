@@ -1,5 +1,7 @@
 """YAML as plain data: mappings, lists and scalars, or a refusal in one line. Nothing in a file is ever evaluated."""
 
+import copy
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,20 +33,24 @@ def read(path: Path, what: str, *, largest: int, aliases: bool = False) -> Any:
 
 def parsed(text: str, what: str, *, name: str = "a text", aliases: bool = False) -> Any:
     """The content of a YAML text, as `read` has it; `name`: what a refusal says was received."""
-    from ruamel.yaml import YAML
-
     expected = "YAML, without duplicate keys, tags or " + ("merge keys" if aliases else "aliases")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of anchors that are redefined
-            if problem := _more_than_data(text, aliases):
-                raise InvalidInput(what, expected, name, problem)
-            return YAML(typ="safe", pure=True).load(text)
-    except InvalidInput:
-        raise
+        return copy.deepcopy(_data(text, aliases))
     # A scalar that looks like a number or a date and is none fails in whatever way its conversion does.
     except Exception as error:
         raise InvalidInput(what, expected, name, _where(error)) from None
+
+
+@functools.lru_cache(maxsize=32)
+def _data(text: str, aliases: bool) -> Any:
+    """The content of a text. The package's claims take two seconds, and are read again by most of what asks of them."""
+    from ruamel.yaml import YAML
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of anchors that are redefined
+        if problem := _more_than_data(text, aliases):
+            raise ValueError(problem)
+        return YAML(typ="safe", pure=True).load(text)
 
 
 def _more_than_data(text: str, aliases: bool) -> str:
