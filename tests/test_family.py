@@ -26,6 +26,7 @@ LINEAR = (
     "frozen-b:2+frozen-a:3",
 )  # fmt: skip
 DECOUPLED = tuple(name for name in LINEAR if name not in ("ia3-in", "vera-d:3"))
+TALL = ("mica:2", "tangent:1", "lora-xs:2")
 PROBLEMS = {
     "dx > dy": drawn(40, 9, 5, seed=1),
     "dx < dy": drawn(24, 6, 8, seed=4),
@@ -110,8 +111,15 @@ def test_with_few_samples_the_smallest_trained_map_is_taken():
 # -- theory against simulation ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", PROBLEMS)
-@pytest.mark.parametrize("name", DECOUPLED)
+#: Of the two problems with more samples than features the second runs every time for what depends on dy > dx.
+FITTED = [
+    pytest.param(name, where, marks=pytest.mark.heavy if where == "dx < dy" and name not in TALL else [])
+    for name in DECOUPLED
+    for where in PROBLEMS
+]
+
+
+@pytest.mark.parametrize(("name", "where"), FITTED)
 def test_theory_is_the_mean_of_fits(name, where):
     """False alarms 1e-6 over all; a discrepancy of 12 standard errors is found with probability 0.9999999.
 
