@@ -204,7 +204,32 @@ def where_adamw_ends(text):
     assert ends == [pytest.approx(0.5, abs=1e-8), pytest.approx(1.0, abs=1e-3)]
 
 
+def the_end_without_decay(text):
+    """Exact half steps from any factors of full rank end at F itself, which has rank 2."""
+    assert "F = diag(2, 1), S = I, r = 2" in " ".join(text.split())
+    full, a = np.diag([2.0, 1.0]), np.array([[1.0, 0.3], [0.2, 0.1]])
+    for _ in range(3):
+        b = full @ a.T @ np.linalg.inv(a @ a.T)
+        a = np.linalg.inv(b.T @ b) @ b.T @ full
+    np.testing.assert_allclose(b @ a, full, atol=1e-12)
+
+
+def what_a_nuclear_norm_costs(text):
+    """At noise 1e-4 of the task: n/sigma^2 times both risks, by plain NumPy, within 5 standard errors."""
+    assert "truncation pays 39 sigma^2 / n" in text
+    assert "80 sigma^2 / n more" in " ".join(text.split())
+    task = np.zeros((20, 20))
+    task[0, 0] = 1e4
+    u, f, v = np.linalg.svd(task + np.random.default_rng(0).standard_normal((2000, 20, 20)))
+    for less, cost in ((0.0, 39), (2 * 20**0.5, 119)):
+        kept = (f[:, :1, None] - less) * u[:, :, :1] @ v[:, :1]
+        found = np.sum((kept - task) ** 2, axis=(1, 2))
+        assert abs(found.mean() - cost) < 5 * found.std() / 2000**0.5
+
+
 OURS = {
+    "small-start-leaves-low-rank": the_end_without_decay,
+    "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
