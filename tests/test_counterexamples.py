@@ -227,7 +227,15 @@ def what_a_nuclear_norm_costs(text):
         assert abs(found.mean() - cost) < 5 * found.std() / 2000**0.5
 
 
+def where_the_first_step_leads(text):
+    assert "G = diag(2, 1), A(0) = I: after one step B is a multiple of G" in " ".join(text.split())
+    b = 0.1 * np.diag([2.0, 1.0]) @ np.eye(2)
+    assert np.linalg.norm(b[1:]) / np.linalg.norm(b[:1]) == 0.5
+    assert "half as long outside of the first direction as in it" in " ".join(text.split())
+
+
 OURS = {
+    "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
     "small-start-leaves-low-rank": the_end_without_decay,
     "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
