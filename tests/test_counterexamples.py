@@ -234,7 +234,32 @@ def where_the_first_step_leads(text):
     assert "half as long outside of the first direction as in it" in " ".join(text.split())
 
 
+def the_peak_of_a_source(text):
+    assert "dx = 32, dy = 1, A0 = 0, Delta = 0, sigma0 = 1" in text
+    few, many = Fraction(8, 32 - 8 - 1), Fraction(16, 32 - 16 - 1)
+    assert f"which is {few} at n0 = 8 and {many} at n0 = 16" in " ".join(text.split())
+    rng = np.random.default_rng(0)
+    for samples, expected in ((8, few), (16, many)):
+        x, noise = rng.standard_normal((4000, 32, samples)), rng.standard_normal((4000, 1, samples))
+        found = np.sum((noise @ np.linalg.pinv(x)) ** 2, axis=(1, 2))
+        assert abs(found.mean() - float(expected)) < 5 * found.std() / 4000**0.5
+    assert many > few
+
+
+def a_penalty_that_is_too_small(text):
+    """One sample, by Gauss-Hermite: given x the error has bias eta / (x^2 + eta) and noise sigma x / (x^2 + eta)."""
+    assert "dx = dy = 1, Delta = 1, sigma = 4, eta = 8/25, which is a fiftieth of the best" in " ".join(text.split())
+    eta, sigma = 8 / 25, 4.0
+    assert eta * 50 == sigma**2
+    x, weights = np.polynomial.hermite_e.hermegauss(180)
+    risk = np.sum(weights * (eta**2 + sigma**2 * x**2) / (x**2 + eta) ** 2) / np.sum(weights)
+    assert "no sample leaves a risk of 1, one sample more than 3" in " ".join(text.split())
+    assert risk > 3
+
+
 OURS = {
+    "more-source-samples-help": the_peak_of_a_source,
+    "any-transfer-has-no-peak": a_penalty_that_is_too_small,
     "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
     "small-start-leaves-low-rank": the_end_without_decay,
     "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
@@ -252,7 +277,11 @@ OURS = {
 }
 
 
+@pytest.fixture(scope="module")
+def texts():
+    return {claim.id: claim.counterexample for claim in collect_claims(everything=True).file.claims}
+
+
 @pytest.mark.parametrize("claim_id", OURS)
-def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id):
-    (text,) = (c.counterexample for c in collect_claims(everything=True).file.claims if c.id == claim_id)
-    OURS[claim_id](text)
+def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id, texts):
+    OURS[claim_id](texts[claim_id])
