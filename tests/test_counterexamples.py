@@ -257,7 +257,19 @@ def a_penalty_that_is_too_small(text):
     assert risk > 3
 
 
+def a_direction_at_the_edge(text):
+    """By the spiked model, at n = 10^8 for n large, just above the threshold."""
+    assert "keeping it has the risk 5 d sigma^2 / n, and leaving it d sigma^2 / n" in " ".join(text.split())
+    d, n = 20, 10**8
+    s = (d / n) ** 0.5 * (1 + 1e-7)
+    found = ll.theory.spiked.spikes(Problem(n=n, dx=d, dy=d, spectrum=(s,), noise_std=1.0))
+    f = found.singular_value[0] / n**0.5
+    kept = s**2 + f**2 - 2 * s * f * np.sqrt(found.left[0] * found.right[0])
+    assert [n * s**2 / d, n * f**2 / d, n * kept / d] == pytest.approx([1, 4, 5], abs=1e-4)
+
+
 OURS = {
+    "practical-threshold-has-least-risk": a_direction_at_the_edge,
     "more-source-samples-help": the_peak_of_a_source,
     "any-transfer-has-no-peak": a_penalty_that_is_too_small,
     "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,

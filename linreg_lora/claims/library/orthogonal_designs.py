@@ -85,6 +85,38 @@ def shrunk_difference(
     return Sample(difference[:, None], {"fft": beside, "rank": np.asarray(int(rank))})
 
 
+@register_experiment("thresholds-difference", bounded=True)
+def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: float, level_beside: float) -> Sample:
+    """The excess risk of keeping f_i^2 >= `level` (dx + dy) sigma^2 / (n c) less that of another level, as it is.
+
+    Context: the latter. A level is that of a penalty on the rank, which keeps values as they are.
+    """
+    found = fits(problem, trials, seed)
+    unit = (problem.dx + problem.dy) * found.unit**2
+
+    def risks(times: float) -> np.ndarray:
+        kept = found.values * (found.values**2 >= times * unit)
+        return found.scale * np.sum((found.with_values(kept) - problem.shift) ** 2, axis=(1, 2))
+
+    beside = risks(level_beside)
+    return Sample((risks(level) - beside)[:, None], {"fft": beside})
+
+
+@register_experiment("penalty-jump", bounded=True)
+def penalty_jump(problem: Problem, trials: int, seed: int, *, times: float, times_beside: float) -> Sample:
+    """The rank that a penalty selects less that of another, both in units of E sum_{i <= r} sigma_i(G)^2.
+
+    G has the noise's law and is drawn apart, `trials` times. Context: the rank that the other penalty selects.
+    """
+    found, q = fits(problem, trials, seed), min(problem.dx, problem.dy)
+    apart = np.random.default_rng([seed, 1]).standard_normal((trials, problem.dy, problem.dx))
+    least = np.cumsum(np.mean(np.linalg.svd(apart, compute_uv=False) ** 2, axis=0)) * found.unit**2
+    gained = np.concatenate([np.zeros((trials, 1)), np.cumsum(found.values**2, axis=1)], axis=1)
+    penalty = np.concatenate([[0.0], least])[: q + 1]
+    one, other = (np.argmin(k * penalty - gained, axis=1).astype(float) for k in (times, times_beside))
+    return Sample((one - other)[:, None], {"fft": other})
+
+
 def within_budget(values: np.ndarray, rank: int, budget: float) -> np.ndarray:
     """(f_i - t)_+ for i <= rank with the least t >= 0 at which they sum up to at most `budget`: the nearest that do."""
     f = values[:, :rank]
