@@ -208,9 +208,8 @@ def the_end_without_decay(text):
     """Exact half steps from any factors of full rank end at F itself, which has rank 2."""
     assert "F = diag(2, 1), S = I, r = 2" in " ".join(text.split())
     full, a = np.diag([2.0, 1.0]), np.array([[1.0, 0.3], [0.2, 0.1]])
-    for _ in range(3):
-        b = full @ a.T @ np.linalg.inv(a @ a.T)
-        a = np.linalg.inv(b.T @ b) @ b.T @ full
+    b = full @ a.T @ np.linalg.inv(a @ a.T)
+    a = np.linalg.inv(b.T @ b) @ b.T @ full
     np.testing.assert_allclose(b @ a, full, atol=1e-12)
 
 

@@ -157,5 +157,5 @@ def design_condition(problem: Problem, trials: int, seed: int) -> Sample:
     below = rng.chisquare(dx - 1 - np.arange(dx - 1), (trials, dx - 1))
     beside = np.sqrt(squares[:, :-1] * below)
     squares[:, 1:] += below
-    found = [eigvalsh_tridiagonal(on, off)[[0, -1]] for on, off in zip(squares, beside, strict=True)]
-    return Sample(np.array([[most / least] for least, most in found]))
+    found = np.array([eigvalsh_tridiagonal(on, off) for on, off in zip(squares, beside, strict=True)])
+    return Sample((found[:, -1] / found[:, 0])[:, None])
