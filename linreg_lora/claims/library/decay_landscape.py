@@ -8,6 +8,7 @@ by exact half steps on S = X X^T / n and H = R X^T / n. What the last `_STRETCH`
 
 import numpy as np
 
+from linreg_lora.claims.library.plain_data import reduced
 from linreg_lora.claims.library.regularised import half_steps
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate
@@ -147,15 +148,9 @@ def two_minima(size: MatrixSize, trials: int, seed: int, *, condition: float) ->
 
 @register_experiment("design-condition")
 def design_condition(problem: Problem, trials: int, seed: int) -> Sample:
-    """The condition number of X X^T, Sigma = c I, n > dx: rotations make Z bidiagonal, of chi variables."""
-    from scipy.linalg import eigvalsh_tridiagonal
-
-    if problem.isotropic_scale is None or problem.n <= problem.dx:
-        raise InvalidInput("experiment", "a domain with n > dx and Sigma = c I", f"n = {problem.n}, dx = {problem.dx}")
-    rng, dx = np.random.default_rng(seed), problem.dx
-    squares = rng.chisquare(problem.n - np.arange(dx), (trials, dx))
-    below = rng.chisquare(dx - 1 - np.arange(dx - 1), (trials, dx - 1))
-    beside = np.sqrt(squares[:, :-1] * below)
-    squares[:, 1:] += below
-    found = np.array([eigvalsh_tridiagonal(on, off) for on, off in zip(squares, beside, strict=True)])
-    return Sample((found[:, -1] / found[:, 0])[:, None])
+    """The condition number of X X^T, n > dx."""
+    if problem.n <= problem.dx:
+        raise InvalidInput("experiment", "a domain with n > dx", f"n = {problem.n}, dx = {problem.dx}")
+    x, _ = reduced(problem, trials, seed)
+    values = np.linalg.eigvalsh(x @ x.mT)
+    return Sample((values[:, -1] / values[:, 0])[:, None])

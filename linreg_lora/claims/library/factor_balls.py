@@ -68,7 +68,7 @@ def largest_inner_product(size: MatrixSize, trials: int, seed: int, *, rank: flo
         a /= _norms(a)
         if k in (_ALTERNATIONS // 2 - 1, _ALTERNATIONS - 1):
             values[k // (_ALTERNATIONS // 2)] = np.sum((b @ a) * noise, axis=(1, 2))
-    left = _ROOM * (values[1] - values[0]) / values[1] + 1e3 * _EPS
+    left = _ROOM * np.abs(values[1] - values[0]) / values[1] + 1e3 * _EPS
     return Sample(values[1], {"noise": noise, "rank": np.asarray(int(rank))}, tolerance=left, scale=values[1])
 
 
