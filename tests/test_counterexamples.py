@@ -204,7 +204,76 @@ def where_adamw_ends(text):
     assert ends == [pytest.approx(0.5, abs=1e-8), pytest.approx(1.0, abs=1e-3)]
 
 
+def the_end_without_decay(text):
+    """Exact half steps from any factors of full rank end at F itself, which has rank 2."""
+    assert "F = diag(2, 1), S = I, r = 2" in " ".join(text.split())
+    full, a = np.diag([2.0, 1.0]), np.array([[1.0, 0.3], [0.2, 0.1]])
+    b = full @ a.T @ np.linalg.inv(a @ a.T)
+    a = np.linalg.inv(b.T @ b) @ b.T @ full
+    np.testing.assert_allclose(b @ a, full, atol=1e-12)
+
+
+def what_a_nuclear_norm_costs(text):
+    """At noise 1e-4 of the task: n/sigma^2 times both risks, by plain NumPy, within 5 standard errors."""
+    assert "truncation pays 39 sigma^2 / n" in text
+    assert "80 sigma^2 / n more" in " ".join(text.split())
+    task = np.zeros((20, 20))
+    task[0, 0] = 1e4
+    u, f, v = np.linalg.svd(task + np.random.default_rng(0).standard_normal((2000, 20, 20)))
+    for less, cost in ((0.0, 39), (2 * 20**0.5, 119)):
+        kept = (f[:, :1, None] - less) * u[:, :, :1] @ v[:, :1]
+        found = np.sum((kept - task) ** 2, axis=(1, 2))
+        assert abs(found.mean() - cost) < 5 * found.std() / 2000**0.5
+
+
+def where_the_first_step_leads(text):
+    assert "G = diag(2, 1), A(0) = I: after one step B is a multiple of G" in " ".join(text.split())
+    b = 0.1 * np.diag([2.0, 1.0]) @ np.eye(2)
+    assert np.linalg.norm(b[1:]) / np.linalg.norm(b[:1]) == 0.5
+    assert "half as long outside of the first direction as in it" in " ".join(text.split())
+
+
+def the_peak_of_a_source(text):
+    assert "dx = 32, dy = 1, A0 = 0, Delta = 0, sigma0 = 1" in text
+    few, many = Fraction(8, 32 - 8 - 1), Fraction(16, 32 - 16 - 1)
+    assert f"which is {few} at n0 = 8 and {many} at n0 = 16" in " ".join(text.split())
+    rng = np.random.default_rng(0)
+    for samples, expected in ((8, few), (16, many)):
+        x, noise = rng.standard_normal((4000, 32, samples)), rng.standard_normal((4000, 1, samples))
+        found = np.sum((noise @ np.linalg.pinv(x)) ** 2, axis=(1, 2))
+        assert abs(found.mean() - float(expected)) < 5 * found.std() / 4000**0.5
+    assert many > few
+
+
+def a_penalty_that_is_too_small(text):
+    """One sample, by Gauss-Hermite: given x the error has bias eta / (x^2 + eta) and noise sigma x / (x^2 + eta)."""
+    assert "dx = dy = 1, Delta = 1, sigma = 4, eta = 8/25, which is a fiftieth of the best" in " ".join(text.split())
+    eta, sigma = 8 / 25, 4.0
+    assert eta * 50 == sigma**2
+    x, weights = np.polynomial.hermite_e.hermegauss(180)
+    risk = np.sum(weights * (eta**2 + sigma**2 * x**2) / (x**2 + eta) ** 2) / np.sum(weights)
+    assert "no sample leaves a risk of 1, one sample more than 3" in " ".join(text.split())
+    assert risk > 3
+
+
+def a_direction_at_the_edge(text):
+    """By the spiked model, at n = 10^8 for n large, just above the threshold."""
+    assert "keeping it has the risk 5 d sigma^2 / n, and leaving it d sigma^2 / n" in " ".join(text.split())
+    d, n = 20, 10**8
+    s = (d / n) ** 0.5 * (1 + 1e-7)
+    found = ll.theory.spiked.spikes(Problem(n=n, dx=d, dy=d, spectrum=(s,), noise_std=1.0))
+    f = found.singular_value[0] / n**0.5
+    kept = s**2 + f**2 - 2 * s * f * np.sqrt(found.left[0] * found.right[0])
+    assert [n * s**2 / d, n * f**2 / d, n * kept / d] == pytest.approx([1, 4, 5], abs=1e-4)
+
+
 OURS = {
+    "practical-threshold-has-least-risk": a_direction_at_the_edge,
+    "more-source-samples-help": the_peak_of_a_source,
+    "any-transfer-has-no-peak": a_penalty_that_is_too_small,
+    "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
+    "small-start-leaves-low-rank": the_end_without_decay,
+    "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
@@ -219,7 +288,11 @@ OURS = {
 }
 
 
+@pytest.fixture(scope="module")
+def texts():
+    return {claim.id: claim.counterexample for claim in collect_claims(everything=True).file.claims}
+
+
 @pytest.mark.parametrize("claim_id", OURS)
-def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id):
-    (text,) = (c.counterexample for c in collect_claims(everything=True).file.claims if c.id == claim_id)
-    OURS[claim_id](text)
+def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id, texts):
+    OURS[claim_id](texts[claim_id])
