@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -141,6 +143,21 @@ def test_numbers_without_their_source_are_an_error():
         sources.row("task_complexity.md", "C_q", "AUC")
     with pytest.raises(sources.NotFound, match=r"peft\.md: expected"):
         sources.said(RESULTS / "peft.md", r"the largest is (\d+) metres")
+
+
+def test_what_is_missing_is_one_line_and_code_2(monkeypatch, capsys):
+    def lost():
+        raise sources.NotFound("a.md: expected a row 'b', found none")
+
+    monkeypatch.setitem(sys.modules, "typst", None)
+    assert build.main() == 2
+    assert capsys.readouterr().err == (
+        "typst: expected to be installed, received no such package; pip install '.[note]'\n"
+    )
+    monkeypatch.setitem(sys.modules, "typst", types.SimpleNamespace(TypstError=RuntimeError))
+    monkeypatch.setattr(values, "collect", lost)
+    assert build.main() == 2
+    assert capsys.readouterr().err == "values: a.md: expected a row 'b', found none\n"
 
 
 def test_it_compiles_to_the_same_bytes_on_eight_to_twelve_pages(prepared):
