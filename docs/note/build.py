@@ -23,9 +23,15 @@ SOURCE, OUTPUT = FOLDER / "note.typ", FOLDER / "note.pdf"
 def prepare() -> None:
     """Write what the source reads: the numbers, and the papers whose claims are judged."""
     numbers = json.dumps(values.collect(), indent=2, ensure_ascii=False) + "\n"
-    entries = shown(citation.bibliography(verdicts.judged())) + "\n"
+    entries = shown(without_known(citation.bibliography(verdicts.judged()))) + "\n"
     for name, text in (("values.json", numbers), ("papers.bib", entries)):
         write_atomically(FOLDER / name, text.encode())
+
+
+def without_known(entries: str) -> str:
+    """BibTeX without the entries that the file of other works has, which say more of them."""
+    known = set(re.findall(r"^@\w+\{(\w+),", (FOLDER / "references.bib").read_text(), re.MULTILINE))
+    return "\n\n".join(entry for entry in entries.split("\n\n") if re.split(r"[{,]", entry)[1] not in known)
 
 
 def shown(entries: str) -> str:
