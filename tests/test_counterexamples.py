@@ -204,7 +204,47 @@ def where_adamw_ends(text):
     assert ends == [pytest.approx(0.5, abs=1e-8), pytest.approx(1.0, abs=1e-3)]
 
 
+def the_fourth_moment_of_one_entry(text):
+    """Of a standard normal by Gauss and Hermite's rule, exact for polynomials."""
+    at, weights = np.polynomial.hermite_e.hermegauss(8)
+    assert f"dx = 1, r = 1, A ~ N(0, 1): E A^4 = {weights @ at**4 / weights.sum():.0f}, not 1" in text
+
+
+def the_first_update_at_four_times_the_rank(text):
+    """E (chi_r^2)^2 / r^2, chi_r^2 a sum of r squares: its moments are those of the gamma law."""
+    squares = [Fraction(r * (r + 2)) for r in (1, 4)]
+    assert f"r = 1 has the mean square {squares[0]}, and r = 4 has {squares[1]} / 16 = {squares[1] / 16}" in text
+
+
+def a_rank_too_many(text):
+    problem = Problem(n=60, dx=2, dy=2, spectrum=(1.0,), noise_std=1.0)
+    limits = [ll.theory.large_sample_limit(problem, r).limit for r in (1, 2)]
+    assert "dx = dy = 2, a shift of rank 1" in text
+    assert f"n risk / sigma^2 is {limits[0]:.0f} with rank 1, and {limits[1]:.0f} with rank 2" in text
+
+
+def ten_times_one_entry(text):
+    fall = ll.theory.training.first_fall(
+        [[1.0]], 1, scaling=1.0, entry_variance=1.0, learning_rate=10.0, optimiser="sign"
+    )
+    assert "dx = dy = 1, H = 1, A ~ N(0, 1), r = 1, alpha = 1" in text
+    assert f"LoRA's fall is 10 E|A| = {fall:.2f} times FFT's" in text
+
+
+def descent_at_four_times_the_rank(text):
+    falls = [
+        ll.theory.training.first_fall([[1.0]], r, scaling=1 / r, entry_variance=1.0, learning_rate=1.0) for r in (1, 4)
+    ]
+    assert "r = 1 falls by E A^2 = 1 a unit of learning rate, r = 4 by 4 / 16" in text
+    assert falls == [1.0, 4 / 16]
+
+
 OURS = {
+    "update-magnitude-of-independent-factors": the_fourth_moment_of_one_entry,
+    "first-update-keeps-its-size": the_first_update_at_four_times_the_rank,
+    "higher-rank-always-helps": a_rank_too_many,
+    "ten-times-the-learning-rate": ten_times_one_entry,
+    "best-rate-hardly-depends-on-the-rank-by-descent": descent_at_four_times_the_rank,
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,

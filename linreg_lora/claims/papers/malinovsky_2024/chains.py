@@ -89,9 +89,3 @@ def of_the_rank(problem: Problem, sample: Sample) -> float:
     """The noise of one block, a share r/dx of full fine-tuning's, whatever the number of blocks."""
     missed, blocks = _missed(sample, problem.dx)
     return _along(problem, missed**blocks, 1 - missed)
-
-
-@register_prediction("random-chain-minus-lora.half")
-def half(problem: Problem, sample: Sample) -> float:
-    """Half of LoRA's risk less."""
-    return -float(np.mean(sample.context["fft"])) / 2
