@@ -239,7 +239,15 @@ def descent_at_four_times_the_rank(text):
     assert falls == [1.0, 4 / 16]
 
 
+def a_shift_along_rows_and_columns(text):
+    assert "dx = dy = 2, r = 1, A0 = diag(1, 0), Delta = (0, 1; 1, 0): the sum is (1, 1; 1, 0), of rank 2" in text
+    left = np.array([[0.0, 1.0], [1.0, 0.0]]) + np.asarray(ll.methods.PiSSA(1).displacement(np.diag([1.0, 0.0])))
+    np.testing.assert_allclose(left, [[1, 1], [1, 0]], atol=1e-15)
+    assert np.linalg.matrix_rank(left) == 2
+
+
 OURS = {
+    "principal-start-is-free-along-rows-and-columns": a_shift_along_rows_and_columns,
     "update-magnitude-of-independent-factors": the_fourth_moment_of_one_entry,
     "first-update-keeps-its-size": the_first_update_at_four_times_the_rank,
     "higher-rank-always-helps": a_rank_too_many,
