@@ -246,7 +246,17 @@ def a_shift_along_rows_and_columns(text):
     assert np.linalg.matrix_rank(left) == 2
 
 
+def two_samples_of_two_outputs(text):
+    assert "n = dy = 2, dx = 7, r = 1: the dimension is 8 and 1.35 times the labels 5.4" in text
+    assert (1 * (7 + 2) - 1, round(1.35 * 2 * 2, 10)) == (8, 5.4)
+    x = np.random.default_rng(0).standard_normal((7, 2))
+    left = np.eye(2) - np.asarray(ll.estimators.fit_lora(x, np.eye(2), rank=1)) @ x
+    assert np.sum(left**2) == pytest.approx(1, rel=1e-10)
+    assert "R = I leaves half of its energy" in text
+
+
 OURS = {
+    "rank-one-interpolates-by-count": two_samples_of_two_outputs,
     "principal-start-is-free-along-rows-and-columns": a_shift_along_rows_and_columns,
     "update-magnitude-of-independent-factors": the_fourth_moment_of_one_entry,
     "first-update-keeps-its-size": the_first_update_at_four_times_the_rank,
