@@ -255,7 +255,16 @@ def two_samples_of_two_outputs(text):
     assert "R = I leaves half of its energy" in text
 
 
+def one_hidden_unit(text):
+    assert "D = 4, w = r = 1, W = diag(2, 1, 0, 0), W_2 W_1 = diag(1, 0, 0, 0)" in text
+    target, before = np.diag([2.0, 1.0, 0.0, 0.0]), np.diag([1.0, 0.0, 0.0, 0.0])
+    assert np.linalg.svd(target - before)[1][2] == 0.0
+    assert np.linalg.svd(target)[1][1] == 1.0
+    assert "the sum of ranks would leave nothing, and one hidden unit leaves 1" in text
+
+
 OURS = {
+    "bottleneck-adds-ranks-up": one_hidden_unit,
     "rank-one-interpolates-by-count": two_samples_of_two_outputs,
     "principal-start-is-free-along-rows-and-columns": a_shift_along_rows_and_columns,
     "update-magnitude-of-independent-factors": the_fourth_moment_of_one_entry,
