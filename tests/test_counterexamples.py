@@ -263,7 +263,55 @@ def one_hidden_unit(text):
     assert "the sum of ranks would leave nothing, and one hidden unit leaves 1" in text
 
 
+def the_kernel_of_two_samples(text):
+    """E K_A^2 of K = I by the moments of a Wishart matrix: E Tr W^2 = N (N + r + 1) / r."""
+    n, r = 2, 4
+    error = Fraction(n * (n + r + 1), r) - 2 * n + n
+    assert f"the relative error is (1 + 4/2) / 4 = {error / n}, and log(2) / 4 = {np.log(2) / 4:.2f}" in text
+
+
+def one_direction_within_and_one_without(text):
+    """Pretraining inputs (1, 0), and a task that moves both inputs alike."""
+    cosines = np.linalg.svd(np.eye(2)[:1] @ np.eye(2))[1]
+    assert cosines[0] == 1.0
+    assert np.sum((np.eye(2) @ np.eye(2)[:, :1]) ** 2) == np.sum(np.eye(2) ** 2) / 2
+    assert "half is forgotten, and the least angle is 0" in text
+
+
+def the_noise_of_one_output(text):
+    assert "dy = 2, r = 1, a strong shift in output 1" in text
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 40)), rng.standard_normal((2, 40))
+    labels = np.diag([1e8, 0.0]) @ x + noise
+    full, lora = np.asarray(ll.estimators.fit_fft(x, labels)), np.asarray(ll.estimators.fit_lora(x, labels, rank=1))
+    np.testing.assert_allclose(lora[0, 1], full[0, 1], rtol=1e-6)
+    assert abs(lora[1, 1]) < 1e-6 * abs(full[1, 1])
+    assert "half is forgotten of what full fine-tuning does" in text
+
+
+def a_stranger_and_a_similar_task(text):
+    strangers, similar = [(w - 1) ** 2 for w in (1, -1)], 2 * (1 - Fraction(1, 2))
+    assert f"costs {strangers[0]} or {strangers[1]}, {sum(strangers) // 2} on average" in text
+    assert f"one of similarity 1/2 costs {similar}" in text
+
+
+def two_steps_of_one_entry(text):
+    half = Fraction(1, 2)
+    b, a, alone = Fraction(0), Fraction(1), Fraction(0)
+    for _ in range(2):
+        left, alone = 1 - b * a, alone + half * (1 - alone)
+        b, a = b + half * left * a, a + half * b * left
+    assert f"then A moves to {a}, and D_2 is {b * a} where it would be {alone}" in text
+
+
 OURS = {
+    "kernel-error-of-log-n": the_kernel_of_two_samples,
+    "kernel-lora-matches-full-tuning": what_a_random_feature_sees,
+    "forgetting-by-the-least-angle": one_direction_within_and_one_without,
+    "rank-is-irrelevant-for-orthogonal-tasks": the_noise_of_one_output,
+    "transfer-saturates-at-the-rank-of-the-task": a_rank_too_many,
+    "interference-peaks-at-intermediate-similarity": a_stranger_and_a_similar_task,
+    "training-is-a-random-projection": two_steps_of_one_entry,
     "bottleneck-adds-ranks-up": one_hidden_unit,
     "rank-one-interpolates-by-count": two_samples_of_two_outputs,
     "principal-start-is-free-along-rows-and-columns": a_shift_along_rows_and_columns,
