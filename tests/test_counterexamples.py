@@ -305,6 +305,7 @@ def two_steps_of_one_entry(text):
 
 
 OURS = {
+    "vectors-do-as-well-as-factors": what_a_random_feature_sees,
     "kernel-error-of-log-n": the_kernel_of_two_samples,
     "kernel-lora-matches-full-tuning": what_a_random_feature_sees,
     "forgetting-by-the-least-angle": one_direction_within_and_one_without,

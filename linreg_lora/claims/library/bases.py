@@ -65,7 +65,7 @@ def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) 
     r = int(rank)
     shift = rng.standard_normal((trials, size.rows, r)) @ rng.standard_normal((trials, r, size.columns))
     minor = _parts(a0, r, leading=False)
-    context = {"rank": np.asarray(r), "minor": np.sum(minor**2, axis=(1, 2))}
+    context = {"rank": np.asarray(r), "minor": _tail(a0, min(size) - r)}
     scale = np.sum(shift**2, axis=(1, 2))
     return Sample(_tail(shift + minor, r), context, tolerance=np.full(trials, 1e2 * _EPS), scale=scale)
 
