@@ -64,12 +64,12 @@ def step_cost(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sampl
         full(w, x)
         of_w, of_x = full(slope, x.T), full(w.T, slope)
         hidden = lora(a, x)
-        lora(w, x) + lora(b, hidden)
+        out = lora(w, x) + lora(b, hidden)
         behind = lora(b.T, slope)
         found = lora(slope, hidden.T), lora(behind, x.T), lora(w.T, slope) + lora(a.T, behind)
         exact = _gradients(w, b, a, x, slope)
         right = all(np.allclose(*pair, rtol=1e-10, atol=1e-10) for pair in zip(found, exact[1:], strict=True))
-        right &= np.allclose(of_w, exact[0]) and np.allclose(of_x, w.T @ slope)
+        right &= np.allclose(out, (w + b @ a) @ x) and np.allclose(of_w, exact[0]) and np.allclose(of_x, w.T @ slope)
         ratios.append(lora.products / full.products if right else np.inf)
     return Sample(np.array(ratios), {"rank": np.asarray(r)}, tolerance=np.full(trials, 1e-12), scale=np.ones(trials))
 
@@ -77,15 +77,17 @@ def step_cost(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sampl
 def _gradients(w: np.ndarray, b: np.ndarray, a: np.ndarray, x: np.ndarray, slope: np.ndarray) -> list[np.ndarray]:
     """Of <slope, (W + B A) X> in W, B, A and X: it is linear in each, so that differences are derivatives."""
 
-    def value(w: np.ndarray, b: np.ndarray, a: np.ndarray, x: np.ndarray) -> float:
+    def value(at: list[np.ndarray]) -> float:
+        w, b, a, x = at
         return float(np.sum(slope * ((w + b @ a) @ x)))
 
-    here, at, out = value(w, b, a, x), [w, b, a, x], []
+    at, out = [w, b, a, x], []
+    here = value(at)
     for i, matrix in enumerate(at):
         slopes = np.zeros_like(matrix)
         for place in np.ndindex(*matrix.shape):
             moved = matrix.copy()
             moved[place] += 1
-            slopes[place] = value(*at[:i], moved, *at[i + 1 :]) - here
+            slopes[place] = value([*at[:i], moved, *at[i + 1 :]]) - here
         out.append(slopes)
     return out

@@ -41,7 +41,7 @@ def _left_by_vectors(size: MatrixSize, trials: int, seed: int, rank: int) -> tup
     shift = u[:, :, None] * v[:, None, :]
     least = np.full(trials, np.inf)
     for _ in range(_STARTS):
-        d = rng.standard_normal((trials, rank))
+        d, scaled = rng.standard_normal((trials, rank)), b
         for _ in range(_TURNS):
             rows = (b * d[:, None, :]) @ a
             scales = np.sum(rows * shift, axis=2) / np.sum(rows**2, axis=2)
