@@ -304,7 +304,16 @@ def two_steps_of_one_entry(text):
     assert f"then A moves to {a}, and D_2 is {b * a} where it would be {alone}" in text
 
 
+def one_column_of_two(text):
+    from linreg_lora.claims.library.magnitudes import correlations
+
+    assert "dx = dy = 2, A0 = I, D = (1, 0; 1, 0)" in text
+    assert correlations(np.eye(2)[None], np.array([[[1.0, 0.0], [1.0, 0.0]]])) == pytest.approx([1.0], rel=1e-12)
+    assert "the correlation is 1" in text
+
+
 OURS = {
+    "full-tuning-moves-magnitudes-against-directions": one_column_of_two,
     "vectors-do-as-well-as-factors": what_a_random_feature_sees,
     "kernel-error-of-log-n": the_kernel_of_two_samples,
     "kernel-lora-matches-full-tuning": what_a_random_feature_sees,
