@@ -267,13 +267,6 @@ def a_direction_at_the_edge(text):
     assert [n * s**2 / d, n * f**2 / d, n * kept / d] == pytest.approx([1, 4, 5], abs=1e-4)
 
 
-OURS = {
-    "practical-threshold-has-least-risk": a_direction_at_the_edge,
-    "more-source-samples-help": the_peak_of_a_source,
-    "any-transfer-has-no-peak": a_penalty_that_is_too_small,
-    "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
-    "small-start-leaves-low-rank": the_end_without_decay,
-    "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
 def the_fourth_moment_of_one_entry(text):
     """Of a standard normal by Gauss and Hermite's rule, exact for polynomials."""
     at, weights = np.polynomial.hermite_e.hermegauss(8)
@@ -383,6 +376,12 @@ def one_column_of_two(text):
 
 
 OURS = {
+    "practical-threshold-has-least-risk": a_direction_at_the_edge,
+    "more-source-samples-help": the_peak_of_a_source,
+    "any-transfer-has-no-peak": a_penalty_that_is_too_small,
+    "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
+    "small-start-leaves-low-rank": the_end_without_decay,
+    "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
     "full-tuning-moves-magnitudes-against-directions": one_column_of_two,
     "vectors-do-as-well-as-factors": what_a_random_feature_sees,
     "kernel-error-of-log-n": the_kernel_of_two_samples,
