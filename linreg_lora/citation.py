@@ -1,6 +1,7 @@
 """How to cite this package and the papers whose claims it checks, as BibTeX."""
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,13 +25,13 @@ class Entry(NamedTuple):
         plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
         return f"{re.sub('[^A-Za-z]', '', plain).lower()}{self.year}"
 
-    def bibtex(self, letter: str = "") -> str:
-        """The entry; braces keep the title's capitals. `letter`: ends the key, where several would be the same."""
+    def bibtex(self, key: str = "") -> str:
+        """The entry; braces keep the title's capitals. `key`: another one than its own."""
         fields = {"title": f"{{{self.title}}}", "author": " and ".join(self.authors), "year": str(self.year)}
         if found := re.fullmatch(r"arXiv (\d{4}\.\d{4,5})", self.paper):
             fields |= {"eprint": found[1], "archiveprefix": "arXiv"}
         lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
-        return f"@misc{{{self.key}{letter},\n{lines}\n}}"
+        return f"@misc{{{key or self.key},\n{lines}\n}}"
 
 
 #: The two papers whose claims the package began with, with the names of all authors.
@@ -62,14 +63,18 @@ def software() -> str:
     )
 
 
+def keyed(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The entries by keys of their own: zhang2025, zhang2025b."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        letters = (letter for letter in ("", *string.ascii_lowercase[1:]) if entry.key + letter not in found)
+        found[entry.key + next(letters)] = entry
+    return found
+
+
 def bibliography(entries: Sequence[Entry]) -> str:
     """The package, and these entries, each with a key of its own."""
-    seen: dict[str, int] = {}
-    found = [software()]
-    for entry in entries:
-        seen[entry.key] = seen.get(entry.key, 0) + 1
-        found.append(entry.bibtex("" if seen[entry.key] == 1 else "abcdefghijklmnopqrstuvwxyz"[seen[entry.key] - 1]))
-    return "\n\n".join(found)
+    return "\n\n".join([software(), *(entry.bibtex(key) for key, entry in keyed(entries).items())])
 
 
 def judged() -> list[Entry]:

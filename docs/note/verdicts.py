@@ -19,7 +19,7 @@ def judged() -> list[citation.Entry]:
 
 def papers() -> dict[str, Any]:
     """Verdicts by paper, as the claims state them; statements of ours on a paper apart."""
-    keys = {entry.paper: entry.key for entry in judged()}
+    keys = {entry.paper: key for key, entry in citation.keyed(judged()).items()}
     file = collect_claims(None, papers=[], everything=True).file
     shown = ("holds", "holds-with-correction", "holds-under", "fails", "undecidable-here")
     rows, total, own = [], Counter(), Counter()
