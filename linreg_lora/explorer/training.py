@@ -32,8 +32,8 @@ class AgainstTime(NamedTuple):
         return (
             f"Gradient flow from orthogonal rows of A as long as PEFT's, alpha = 2r, on inputs with X X' = n I: "
             f"trained to the end {end:.4g} (dashed){stopped}. On Gaussian inputs this is the limit n >> dx, with an "
-            f"error of the order (dx + 1)/n = {(self.setting.dx + 1) / self.setting.n:.2g}; PEFT's own rows differ in length, "
-            "and rise later where dx is small."
+            f"error of the order (dx + 1)/n = {(self.setting.dx + 1) / self.setting.n:.2g}; PEFT's own rows differ in "
+            "length, and rise later where dx is small."
         )
 
 
