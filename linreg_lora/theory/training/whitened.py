@@ -40,7 +40,7 @@ def directions(problem: Problem) -> tuple[Float[np.ndarray, "q"], Float[np.ndarr
     problem.require_gaussian("noisy whitened designs")
     if problem.isotropic_scale is None or problem.n <= problem.dx:
         raise InvalidInput("problem", "Sigma = c I and n > dx, where S is c I as n/dx grows",
-                           f"n = {problem.n}, dx = {problem.dx}", "simulate decayed_update")  # fmt: skip
+                           f"n = {problem.n}, dx = {problem.dx}", "take drawn_decay_risk")  # fmt: skip
     if (rank := len(s := checks.strengths(problem))) > (most := min(problem.dx, problem.dy) // _FEW):
         raise InvalidInput("spectrum", f"at most min(dx, dy) / {_FEW} = {most} directions", f"{rank}", "simulate")
     found = spikes(problem)
