@@ -7,6 +7,7 @@ from . import decay_risk as decay_risk
 from . import drawn_path as drawn_path
 from . import filters as filters
 from . import first_gains as first_gains
+from . import fitted_noise as fitted_noise
 from . import forgetting_exchange as forgetting_exchange
 from . import gradient_equivalent as gradient_equivalent
 from . import intruder_counts as intruder_counts

@@ -46,7 +46,7 @@ def variances(problem: Problem, pretrained_std: float) -> Float[np.ndarray, "dx"
     >>> from linreg_lora.theory.training.fitted_noise import variances
     >>> t = variances(ll.Problem(n=300, dx=100, dy=80, spectrum=(1.0,), noise_std=4.0), 0.1)
     >>> f"{t.mean():.5f} = {0.01 + 16 / 199:.5f}, from {t.min():.3f} to {t.max():.3f}"
-    '0.09040 = 0.09040, from 0.032 to 0.280'
+    '0.09040 = 0.09040, from 0.032 to 0.286'
     """
     noise = problem.noise_std**2 * (problem.isotropic_noise_scale or 1.0)
     return pretrained_std**2 + noise * _inverses(problem.n, problem.dx)
