@@ -72,7 +72,7 @@ def spike(s: float, t: Float[np.ndarray, "dx"], dy: int) -> Spike:
     >>> from linreg_lora.theory.training.fitted_noise import spike
     >>> found = spike(2.0, np.full(200, 1 / 200), 150)
     >>> f"{found.singular_value:.4f}, {found.left:.3f}"
-    '2.3184, 0.803'
+    '2.4367, 0.803'
     """
     from scipy.optimize import brentq
 
