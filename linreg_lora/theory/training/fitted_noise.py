@@ -48,6 +48,7 @@ def variances(problem: Problem, pretrained_std: float) -> Float[np.ndarray, "dx"
     >>> f"{t.mean():.5f} = {0.01 + 16 / 199:.5f}, from {t.min():.3f} to {t.max():.3f}"
     '0.09040 = 0.09040, from 0.032 to 0.286'
     """
+    problem.require_gaussian("the noise of a fit")
     noise = problem.noise_std**2 * (problem.isotropic_noise_scale or 1.0)
     return pretrained_std**2 + noise * _inverses(problem.n, problem.dx)
 
