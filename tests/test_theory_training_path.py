@@ -354,7 +354,7 @@ def test_short_rows_leave_late():
     modes = np.array([training.zero_start_mode(2.0, (x + 1) ** 2 / 4, times, scaling=2.0) for x in nodes])
     exact = weights @ (2 - modes) ** 2 / 2
     for orthogonal in (True, False):
-        found = training.risk_over_time(problem, 1, times, start="kaiming", orthogonal=orthogonal, draws=1000)
+        found = training.risk_over_time(problem, 1, times, start="kaiming", orthogonal=orthogonal, draws=400)
         assert np.all(np.abs(found.risk - exact) <= critical_z(4) * found.stderr + 1e-2 * exact)
         assert found.flags.all()
     even = training.risk_over_time(problem, 1, times, orthogonal=True, draws=2)
