@@ -50,10 +50,9 @@ def noise_selected_gain(size: MatrixSize, trials: int, seed: int) -> Sample:
 def noise_above_a_quantile(size: MatrixSize, trials: int, seed: int, *, quantile: float) -> Sample:
     """Whether the largest squared singular value of iid N(0, 1), centred and scaled, exceeds `quantile`.
 
-    Centre (sqrt(m - 1) + sqrt p)^2 and scale (sqrt(m - 1) + sqrt p) (1/sqrt(m - 1) + 1/sqrt p)^{1/3}, m the larger of
-    the sizes and p the other.
+    Centre (sqrt m + sqrt p)^2 and scale (sqrt m + sqrt p) (1/sqrt m + 1/sqrt p)^{1/3} for m x p.
     """
-    p, m = np.sqrt(np.sort([size.rows, size.columns]) - np.array([0, 1]))
+    m, p = np.sqrt(size.rows), np.sqrt(size.columns)
     threshold = (m + p) ** 2 + quantile * (m + p) * (1 / m + 1 / p) ** (1 / 3)
     return Sample(_exceeds(size.rows, size.columns, trials, seed, float(threshold))[:, None])
 

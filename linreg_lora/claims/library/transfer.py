@@ -90,8 +90,8 @@ def tuned_transfer_gain(
 ) -> Sample:
     """Risk of tuned ridge towards a source's least squares, less that of tuned ridge towards 0; context: the latter.
 
-    Both have eta = Tr(Sigma_eps) dx / L, the best where Sigma = c I and only the mean square length L of what is left to
-    learn is known: ||A0 + Delta||^2 from 0, and ||Delta||^2 + sigma0^2 dy dx / (c (n0 - dx - 1)) from the source.
+    Both have eta = Tr(Sigma_eps) dx / L, the best where Sigma = c I and only the mean square length L of what is left
+    to learn is known: ||A0 + Delta||^2 from 0, and ||Delta||^2 + sigma0^2 dy dx / (c (n0 - dx - 1)) from the source.
     """
     n0, dx, scale = int(source_samples), problem.dx, problem.isotropic_scale or 1.0
     if n0 <= dx + 1:
@@ -109,7 +109,7 @@ def tuned_transfer_gain(
 
 @register_experiment("tuned-ridge-risk", bounded=True)
 def tuned_ridge_risk(problem: Problem, trials: int, seed: int) -> Sample:
-    """Risk of ridge towards A0, eta = Tr(Sigma_eps) dx / ||Delta||_F^2; context: eta, and eigenvalues of X X^T."""
+    """Risk of ridge to A0, eta = Tr(Sigma_eps) dx / ||Delta||_F^2; context: eta, and eigenvalues of X X^T."""
     x, residual = reduced(problem, trials, seed)
     length = float(np.sum(problem.shift**2))
     spectra = np.zeros((trials, problem.dx))
