@@ -19,7 +19,8 @@ class Entry(NamedTuple):
     @property
     def key(self) -> str:
         """Family name of the first author and year, as in zindari2026."""
-        family = self.authors[0].split(",")[0].split()[-1] if self.authors else "anonymous"
+        words = self.authors[0].split(",")[0].strip("{}").split() if self.authors else ["anonymous"]
+        family = words[0] if words[-1].endswith(".") else words[-1]
         plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
         return f"{re.sub('[^A-Za-z]', '', plain).lower()}{self.year}"
 
@@ -80,7 +81,12 @@ def judged() -> list[Entry]:
     for paper in collect_claims(None, papers=[], everything=True).file.papers:
         if paper.paper not in known and paper.year is not None:
             names = re.split(r", | and ", paper.authors or "Anonymous")
-            authors = tuple("others" if name == "al." else name.removesuffix(" et al.") for name in names)
+            authors = tuple("others" if name == "al." else _written(name.removesuffix(" et al.")) for name in names)
             more = ("others",) if any(name.endswith(" et al.") for name in names) else ()
             others.append(Entry((*authors, *more), paper.title, paper.year, paper.paper))
     return [*PAPERS, *others]
+
+
+def _written(name: str) -> str:
+    """A name in BibTeX; one that ends in an initial, as in Arunan J., stays as it is."""
+    return f"{{{name}}}" if name.endswith(".") else name

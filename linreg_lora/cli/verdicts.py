@@ -74,7 +74,7 @@ def check(
         typer.echo(report.to_json(judgements, seed, parts, unable))
     elif output is ReportFormat.JUNIT:
         typer.echo(report.to_junit(judgements, unable))
-    elif judgements:
+    elif judgements or not unable:
         print_table(report.verdict_table(judgements, is_narrow()))
         typer.echo(report.summary(judgements, parts, unable))
     for reason in unable.values():
