@@ -375,7 +375,30 @@ def one_column_of_two(text):
     assert "the correlation is 1" in text
 
 
+def inputs_away_from_the_map(text):
+    """A sample along a direction shows that of the map alone; of a random one in two dimensions half, on average."""
+    assert "dx = 2, dy = 1, n0 = 1, no noise, the target's map (1, 0)" in " ".join(text.split())
+    task = np.array([[1.0, 0.0]])
+
+    def left(directions):
+        return np.sum((task - task @ directions @ np.linalg.pinv(directions)) ** 2, axis=(1, 2))
+
+    assert left(np.array([[[0.0], [3.0]]])) == [1.0]
+    angles = 2 * np.pi * (np.arange(64) + 0.5) / 64
+    assert left(np.stack([np.cos(angles), np.sin(angles)], axis=1)[:, :, None]).mean() == pytest.approx(0.5, abs=1e-14)
+    assert "leave a risk of 1 where isotropic ones leave 1/2" in " ".join(text.split())
+
+
+def an_estimate_that_rank_one_cannot_mend(text):
+    assert "an estimate of A0 that is wrong by diag(1, 1)" in " ".join(text.split())
+    assert "with any number of samples the risk is at least 1" in " ".join(text.split())
+    to_learn = Problem(n=10**6, dx=2, dy=2, spectrum=(1.0, 1.0), noise_std=1.0)
+    assert bounds.least_risk(to_learn, 1) == 1.0
+
+
 OURS = {
+    "covariate-shift-is-free": inputs_away_from_the_map,
+    "pretraining-error-averages-out": an_estimate_that_rank_one_cannot_mend,
     "practical-threshold-has-least-risk": a_direction_at_the_edge,
     "more-source-samples-help": the_peak_of_a_source,
     "any-transfer-has-no-peak": a_penalty_that_is_too_small,
