@@ -122,9 +122,9 @@ def test_against_time_is_the_theory_of_training_or_says_why_there_is_none():
     shown = against_time(SMALL.replace(n=300, lora=4))
     found = shown.found
     assert found is not None
-    np.testing.assert_array_equal(
-        found.risk, risk_over_time(SMALL.replace(n=300).problem(), 4, found.times, draws=24, seed=0).risk
-    )
+    problem = SMALL.replace(n=300).problem()
+    expected = risk_over_time(problem, 4, found.times, orthogonal=True, draws=24, seed=0)
+    np.testing.assert_array_equal(found.risk, expected.risk)
     assert found.risk[0] == pytest.approx(SMALL.problem().pretrained_risk, rel=0.1)
     assert found.risk[-1] == pytest.approx(found.end, rel=0.05)
     assert np.min(found.risk) < 0.9 * found.end
