@@ -22,6 +22,8 @@ Progress = Callable[[int], None]
 
 #: Recorded steps unless they are named: 0, and so many at equal ratios.
 _RECORDED = 40
+#: What the statistics of all draws may take together, and the steps' copies of them.
+_MOST_BYTES = 2**30
 
 
 class Prepared(NamedTuple):
@@ -98,6 +100,11 @@ def prepare(
         rank = validation.positive_integer("rank", rank)
         if rank > problem.max_rank:
             raise InvalidInput("rank", f"an integer in 1..min(n, dx, dy) = {problem.max_rank}", rank)
+    most = _MOST_BYTES // (8 * (3 * problem.dx**2 + 12 * problem.dx * problem.dy))
+    if most == 0:
+        raise InvalidInput("dx", "sizes of which the statistics fit into memory", problem.dx)
+    if trials > most:
+        raise InvalidInput("trials", f"at most {most}: the statistics of more do not fit into memory", trials)
     scale = 1.0 if rank is None else recipe.scale(rank)
     if drawn is None:
         drawn = drawn_statistics(problem, rank, trials=trials, seed=seed)
