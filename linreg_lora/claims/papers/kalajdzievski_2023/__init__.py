@@ -1,0 +1,1 @@
+"""Kalajdzievski 2023: rsLoRA, the scale alpha / sqrt(r)."""
