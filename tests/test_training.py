@@ -501,7 +501,10 @@ def test_methods_that_do_not_fit_beside_one_another_are_in_tables_below():
         (["--ranks=0-2"], "ranks: expected integers in 1..min(n, dx, dy) = 4, received 0-2"),
         (["--trials=1"], "trials: expected at least 2"),
         (["--trials=100000000"], "trials: expected at most"),
-        (["--dx=9", "--dy=9", "--ranks=1-6", "--picture=x.png"], "ranks: expected at most 5 in a picture, received 1-6"),
+        (
+            ["--dx=9", "--dy=9", "--ranks=1-6", "--picture=x.png"],
+            "ranks: expected at most 5 in a picture, received 1-6",
+        ),
         (["--at=3,1"], "at: expected steps in 0..2000, increasing"),
         (["--at=x"], "at: expected comma-separated steps"),
         (["--optimiser=lion"], "optimiser: expected one of gd, momentum, adam, adamw"),

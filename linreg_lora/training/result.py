@@ -113,7 +113,9 @@ def why_not(
     if np.isnan(error):
         return "cannot be said to have converged: the minimum with this decay was not found"
     if error > CLOSE:
-        return f"did not converge: {error:.2g} of the closed form's error away from it {end}, expected at most {CLOSE:g}"
+        return (
+            f"did not converge: {error:.2g} of the closed form's error away from it {end}, expected at most {CLOSE:g}"
+        )
     if leaves:
         return "did not converge: at a constant rate Adam leaves the minimum again; use a linear schedule"
     return ""

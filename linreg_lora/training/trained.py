@@ -168,7 +168,9 @@ def finished(
         held = {name: np.where(finite[:, None, None], value, 0.0) for name, value in end.items()}
         leaves = ends.leaves(recipe, prepared.settings.scale, prepared.settings.rate, prepared.drawn, held)
     reasons = tuple(
-        why_not(bool(ok), *map(float, left), float(at[-1]), unit, late=peak is not None, leaves=bool(left[0] > 0 and off))
+        why_not(
+            bool(ok), *map(float, left), float(at[-1]), unit, late=peak is not None, leaves=bool(left[0] > 0 and off)
+        )
         for ok, left, off in zip(finite, last.T, leaves, strict=True)
     )
     return TrainingRun(
