@@ -137,7 +137,7 @@ def test_lazy_training_passes_through_the_frozen_solution_and_defaults_do_not():
 
 
 def test_at_the_end_of_all_times_the_path_is_at_the_closed_form():
-    """Whatever the time: generic F, of lower rank than the factors, zero, and tied at the rank (then at one minimum)."""
+    """Whatever the time: generic F, of lower rank than the factors, zero, and tied at the rank (at one minimum)."""
     rng = np.random.default_rng(8)
     turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     for full, rank in ((rng.standard_normal((4, 6)), 2), (np.diag([3.0, 2.0, 0, 0]), 3), (np.zeros((3, 4)), 2)):

@@ -480,9 +480,10 @@ def test_the_picture_has_theory_and_a_shift_of_0():
     drawn = [line.get_ydata() for line in axes.get_lines()]
     assert any(np.array_equal(y, found[0].run.risk.mean(axis=0)[1:]) for y in drawn)
     assert any(np.array_equal(y, [found[1].end.risk] * 2) for y in drawn)
+    silent = nothing.replace(noise_std=0.0)
+    found = train_report.beside_theory(silent, [train(silent, steps=3)])
     with pytest.raises(ll.InvalidInput, match="picture: expected a risk above 0"):
-        silent = nothing.replace(noise_std=0.0)
-        train_report.picture(train_report.beside_theory(silent, [train(silent, steps=3)]))
+        train_report.picture(found)
 
 
 def test_methods_that_do_not_fit_beside_one_another_are_in_tables_below():

@@ -128,8 +128,8 @@ class Recipe:
     def decay_in_loss(self) -> float:
         """lam of the loss with (lam/2)(||A||^2 + ||B||^2) whose stationary points are those of the steps.
 
-        Coupled decay is that. Decoupled, plain descent makes the same steps; heavy ball, where v = gradient / (1 - beta)
-        at rest, has (1 - beta) lam; Adam, whose steps at rest do not know the size of a gradient, none.
+        Coupled decay is that. Decoupled, plain descent makes the same steps; heavy ball, where at rest v is
+        gradient / (1 - beta), has (1 - beta) lam; Adam, whose steps at rest do not know the size of a gradient, none.
         """
         if not self.is_decoupled or self.optimiser is Optimiser.GD:
             return self.weight_decay

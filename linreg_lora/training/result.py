@@ -40,9 +40,9 @@ class TrainingRun:
     | `final`         | D at the end                                                                                  |
     | `factors`       | B and A at the end; None in full fine-tuning                                                  |
 
-    D* is D_r, or D_FFT in full fine-tuning; with decay in the loss, the minimum with that (`ends`), nan where it was not
-    found. The error is that to which the risk of D* is known; where rounding has more, it is measured by that. Adam at a
-    constant rate does not converge: at rest its steps are unstable.
+    D* is D_r, or D_FFT in full fine-tuning; with decay in the loss, the minimum with that (`ends`), nan where it was
+    not found. What `error` is divided by is at least what rounding leaves of D*. Adam at a constant rate does not
+    converge: at rest its steps are unstable.
     Relative gradient: the larger of ||dL/dB|| / (g ||H|| ||A||) and ||dL/dA|| / (g ||H|| ||B||), which no units of the
     factors change; of D, ||D S - H|| / ||H||.
     Where n < dx the closed form has no part outside range(X), and descent leaves g B A(0) (I - P) there: D converges,

@@ -158,7 +158,7 @@ def finished(
     seed: int,
     peak: np.ndarray | None = None,
 ) -> TrainingRun:
-    """The result of measured `rows`, one for each entry of `at`; `peak`: the largest gradients and errors of late steps."""
+    """The result of measured `rows`, one for each of `at`; `peak`: the largest gradients and errors of late steps."""
     path = {name: np.stack([getattr(row, name) for row in rows], axis=1) for name in descent.Measured._fields}
     finite = np.isfinite(path["risk"][:, -1])
     last = np.stack([path["gradient"][:, -1], path["error"][:, -1]])
