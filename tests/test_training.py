@@ -1,7 +1,9 @@
 """Training by descent and by flow: where it ends, what it keeps, and what it says when it did not get there."""
 
+import dataclasses
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -456,19 +458,23 @@ def test_theory_beside_descent_is_that_of_its_start_and_its_rate():
     z = (full.risk.mean(axis=0) - exact.risk)[1:] / (full.risk.std(axis=0)[1:] / 20)
     assert np.max(np.abs(z)) < critical_z(3, LEVEL)
     assert not exact.flags.any()
-    assert train_theory.path(train(white, optimiser="momentum", steps=3)) is None
-    for start, known in (("balanced", False), ("orthogonal:2", True)):
-        assert (train_theory.path(train(white, start=start, steps=3)) is not None) is known
+    for recipe in ({"optimiser": "momentum"}, {"start": "balanced"}, {"schedule": "linear"}, {"ratio": 2.0}):
+        assert train_theory.path(dataclasses.replace(run, recipe=training.Recipe(**recipe))) is None
+    assert train_theory.path(dataclasses.replace(run, risk=run.risk * np.inf)) is None
 
 
 def test_theory_of_the_end_knows_the_decay():
-    runs = [train(OVER, rank, weight_decay=0.5, steps=3) for rank in (2, None)]
-    lora, full = train_theory.ends(OVER, runs)
+    white = OVER.replace(input_covariance=None)
+
+    def ends(**recipe):
+        return train_theory.ends(white, [SimpleNamespace(rank=r, recipe=training.Recipe(**recipe)) for r in (2, None)])
+
+    lora, full = ends(weight_decay=0.5)
     assert np.isnan(lora.risk)
     assert lora.note == "theory has no expected risk of the minimum with decay"
-    assert full.risk == ll.expected_risk(OVER.replace(ridge=0.5 * OVER.n), [1]).fft_risk
-    plain = [train(OVER, rank, steps=3) for rank in (2, None)]
-    assert train_theory.ends(OVER, plain)[1].risk == ll.expected_risk(OVER, [1]).fft_risk
+    assert full.risk == ll.expected_risk(white.replace(ridge=0.5 * white.n), [1]).fft_risk
+    for end, known in zip(ends(), ll.expected_risk(white, [2]).risk.tolist() + [0.25 * 4 * 5 / 10], strict=True):
+        assert end.risk == pytest.approx(known)
 
 
 def test_the_picture_has_theory_and_a_shift_of_0():
@@ -480,8 +486,8 @@ def test_the_picture_has_theory_and_a_shift_of_0():
     drawn = [line.get_ydata() for line in axes.get_lines()]
     assert any(np.array_equal(y, found[0].run.risk.mean(axis=0)[1:]) for y in drawn)
     assert any(np.array_equal(y, [found[1].end.risk] * 2) for y in drawn)
-    silent = nothing.replace(noise_std=0.0)
-    found = train_report.beside_theory(silent, [train(silent, steps=3)])
+    end = found[0].end._replace(risk=0.0)
+    found = [each._replace(run=dataclasses.replace(each.run, risk=0 * each.run.risk), end=end) for each in found]
     with pytest.raises(ll.InvalidInput, match="picture: expected a risk above 0"):
         train_report.picture(found)
 

@@ -31,9 +31,9 @@ class AgainstTime(NamedTuple):
         stopped = f"; stopped at the best of these times {best:.4g}" if best < 0.995 * end else ""
         return (
             f"Gradient flow from orthogonal rows of A as long as PEFT's, alpha = 2r, on inputs with X X' = n I: "
-            f"trained to the end {end:.4g} (dashed){stopped}. On Gaussian inputs this is the limit n >> dx, with an error "
-            f"of the order (dx + 1)/n = {(self.setting.dx + 1) / self.setting.n:.2g}; PEFT's own rows differ in length, "
-            "and rise later where dx is small."
+            f"trained to the end {end:.4g} (dashed){stopped}. On Gaussian inputs this is the limit n >> dx, with an "
+            f"error of the order (dx + 1)/n = {(self.setting.dx + 1) / self.setting.n:.2g}; PEFT's own rows differ in "
+            "length, and rise later where dx is small."
         )
 
 
