@@ -473,7 +473,7 @@ def test_theory_of_the_end_knows_the_decay():
     assert np.isnan(lora.risk)
     assert lora.note == "theory has no expected risk of the minimum with decay"
     assert full.risk == ll.expected_risk(white.replace(ridge=0.5 * white.n), [1]).fft_risk
-    for end, known in zip(ends(), ll.expected_risk(white, [2]).risk.tolist() + [0.25 * 4 * 5 / 10], strict=True):
+    for end, known in zip(ends(), [*ll.expected_risk(white, [2]).risk, 0.25 * 4 * 5 / 10], strict=True):
         assert end.risk == pytest.approx(known)
 
 
