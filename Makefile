@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: check test heavy lint figures constraints clean
+.PHONY: check test heavy lint figures note constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check --all
@@ -25,9 +25,12 @@ lint: $(VENV)/.installed-dev  ## what pre-commit runs
 figures: $(VENV)/.installed  ## redraw figures/
 	$(BIN)/linreg-lora figures --out figures
 
+note: $(VENV)/.installed-note  ## compile docs/note/note.pdf
+	cd docs && ../$(BIN)/python -m note.build
+
 constraints:  ## pin what a fresh install of all extras but `peft` gives today
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,cluster]'
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,notebooks]'
 	$(VENV)-constraints/bin/python -m pip freeze --exclude linreg-lora > constraints.txt
 	rm -rf $(VENV)-constraints
 
@@ -35,6 +38,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[train]'
 	touch $@
+
+$(VENV)/.installed-note: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train,note]'
+	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

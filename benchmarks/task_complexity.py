@@ -9,13 +9,15 @@ lognormal, and low rank alone), its energy an entry over the noise of FFT's esti
 is more than three standard errors from 0. Best ranks, of all and below FFT's, are chosen on half of the draws and
 judged on the other. Each problem is written to `results/task_complexity.jsonl` when it is done, and those that are
 there are not done again. Then the ends of windows in n are solved for (`task_complexity_windows`). The tables are
-`results/task_complexity.md`, the figure `results/task_complexity.png`.
+`results/task_complexity.md`, the figure `results/task_complexity.png`. Inputs and noise are isotropic here;
+`task_complexity_covariances` has the others.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -142,14 +144,16 @@ def _short(x: Any) -> Any:
     return [_short(value) for value in x] if isinstance(x, list) else float(f"{x:.7g}") if isinstance(x, float) else x
 
 
-def judge(path: Path, seeds: range, draws: int, workers: int) -> list[dict[str, Any]]:
-    """Every problem of `seeds`, those that are in the file already and the rest."""
+def judge(
+    path: Path, seeds: range, draws: int, workers: int, of: Callable[[tuple[int, int]], dict[str, Any]] = judged
+) -> list[dict[str, Any]]:
+    """Every problem of `seeds`, those that are in the file already and the rest; `of` (seed, draws) judges one."""
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     left = sorted(set(seeds) - {row["seed"] for row in known})
     started = time.monotonic()
     tasks = [(seed, draws) for seed in left]
     with ProcessPoolExecutor(workers) as pool, path.open("a") as file:
-        judging = map(judged, tasks) if workers == 1 else pool.map(judged, tasks, chunksize=4)
+        judging = map(of, tasks) if workers == 1 else pool.map(of, tasks, chunksize=4)
         for done, row in enumerate(judging, start=1):
             known.append(row)
             file.write(json.dumps(_short(row)) + "\n")

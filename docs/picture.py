@@ -23,7 +23,7 @@ ORDER = (
     ("sweeps",),
     ("proofs",),
     ("claims", "figures"),
-    ("explorer", "report_page"),
+    ("explorer", "report_page", "citation"),
     ("cli",),
 )
 _WIDTH, _COLUMN = 116, 28

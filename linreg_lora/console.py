@@ -11,6 +11,18 @@ _PROGRESS_DELAY = 2.0
 _WIDTH = 200
 
 
+#: Columns of a terminal below which tables leave out what is not needed, so that names stay whole.
+_WIDE = 120
+
+
+def is_narrow() -> bool:
+    """Whether tables go to a terminal that is too narrow for all their columns."""
+    from rich.console import Console
+
+    console = Console()
+    return console.is_terminal and console.width < _WIDE
+
+
 def print_table(table: object) -> None:
     """Print a rich renderable to standard output; wide enough not to cut numbers when it is not a terminal."""
     from rich.console import Console

@@ -13,6 +13,7 @@ from linreg_lora import __version__, monte_carlo
 from linreg_lora.cli import grammar
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.sampling.pretrained import drawn_pretrained
 from linreg_lora.theory.discarded import discarded_signal
 from linreg_lora.theory.forgetting import expected_forgetting
 
@@ -101,7 +102,7 @@ def test_ridge_auto_gives_each_rank_its_own_in_theory_and_simulation(run, run_js
     alone = run_json(*arguments(**options, method="monte-carlo"))
     assert alone["monte_carlo"] == result["monte_carlo"]
     assert alone["best_ridge"] == ridges
-    _, table, _ = run(*arguments(**options))
+    _, table, _ = run(*arguments(**options, ranks="1"))
     assert "each rank and FFT with its best ridge" in " ".join(table.split())
     assert "best ridge" in table.splitlines()[2] + table.splitlines()[1] + table.splitlines()[3]
 
@@ -485,10 +486,41 @@ def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
     code, out, err = run(*words)
     assert (code, err) == (0, "")
     assert "hijacked *" in out
+    assert [one["flagged"] for one in found["verdicts"]] == [False, True, False]
     assert "4072.7" in out
     explicit = run_json(*ATTACK, "--target=0,5", "--choose=2", "--method=theory", "--ranks=2")
     assert explicit["poison"]["along"][1] == 1
     assert explicit["verdicts"][0]["outcome"] == "equal"
+
+
+def test_perturbed_inputs_are_answered_by_rank_with_theory(run, run_json):
+    """FFT's random rise is exact: tau^2 (||A0 + Delta||^2 + dy dx / (n - dx - 1)); norms as worked out elsewhere."""
+    words = [
+        "attack",
+        "--n=200",
+        "--dx=40",
+        "--dy=30",
+        "--spectrum=3,2,1",
+        "--noise-std=1",
+        "--count=5",
+        "--target=1:1",
+    ]
+    words += ["--ranks=1,4,30", "--perturb=2", "--pretrained-std=0.4"]
+    found = run_json(*words, "--method=theory")["perturbed_inputs"]
+    moved = 0.4 * drawn_pretrained(0, 30, 40) + np.eye(30, 40) * np.append([3, 2, 1], np.zeros(37))
+    assert found["fft"]["theory"]["random"] == pytest.approx(4 * (np.sum(moved**2) + 1200 / 159))
+    assert found["theory"]["random"][2] == found["fft"]["theory"]["random"]
+    assert round(found["theory"]["norm"][0], 4) == 4.8859
+    assert round(found["fft"]["theory"]["norm"], 4) == 4.9322
+    assert found["theory"]["norm"][1] is None
+    assert found["theory"]["large_radius"][0] == pytest.approx(4 * found["theory"]["norm"][0] ** 2)
+    drawn = run_json(*words, "--method=monte-carlo", "--trials=40")["perturbed_inputs"]["monte_carlo"]
+    for kind in ("random", "norm"):  # z beyond 4 is a chance of 1e-4; norms are limits, off by some 1 %
+        off = abs(drawn[kind][0] - found["theory"][kind][0])
+        assert off < 4 * drawn[f"{kind}_stderr"][0] + (0.01 * drawn[kind][0] if kind == "norm" else 0)
+    assert drawn["worst"][0] > drawn["norm"][0] ** 2 * 4
+    assert drawn["worst_difference"][0] < -4 * drawn["worst_difference_stderr"][0]
+    assert "norm by theory" in run(*words, "--method=theory")[1]
 
 
 @pytest.mark.parametrize(
@@ -501,6 +533,8 @@ def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
         (["--target=1:1", "--trigger=nan"], "trigger: expected a vector of finite numbers"),
         (["--target=1:1", "--choose=1:1"], "choose: expected random, outside, 2 or comma-separated numbers"),
         (["--target=1:1", "--choose=0,0"], "choose: expected a vector"),
+        (["--target=1:1", "--perturb=-1"], "perturb: expected"),
+        (["--target=1:1", "--perturb=1", "--n=60", "--choose=1"], "perturb: expected a problem whose updates have a"),
         (["--target=1:1", "--count=401"], "count: expected at most n = 400 poisoned samples, received 401"),
         (["--target=1:1", "--input-law=t:6", "--method=theory"], "input-law: expected gaussian"),
     ],

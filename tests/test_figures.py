@@ -9,6 +9,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -19,7 +20,7 @@ from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import __version__, figures
 from linreg_lora.errors import InvalidInput
-from linreg_lora.figures import risk_vs_sample_size, style, theory_lines
+from linreg_lora.figures import published, risk_vs_sample_size, style, theory_lines
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
@@ -387,6 +388,85 @@ def test_names_are_selected_once_and_in_order():
     assert figures.select([NAME, NAME]) == [NAME]
     with pytest.raises(InvalidInput, match=f"figure: expected one of {', '.join(figures.NAMES)}, received nonsense"):
         figures.select(["nonsense"])
+
+
+def test_a_papers_own_number_names_the_figure_that_redraws_it(run):
+    assert figures.select(["figure-11", "2605.19018:10a", "Figure 11"]) == [
+        "risk-vs-true-rank", "risk-vs-sample-size-weak-noise",
+    ]  # fmt: skip
+    code, out, _ = run("figures", "--list", "--format", "json")
+    rows = json.loads(out)["figures"]
+    assert (code, [row["figure"] for row in rows]) == (0, list(figures.NAMES))
+    redrawn = {row["figure"]: row["redraws"] for row in rows if row["redraws"]}
+    assert redrawn == {one.name: f"{one.paper} figure {one.number}" for one in published.PUBLISHED}
+    assert all(len(row["shows"]) > 20 for row in rows)
+
+
+NARROW = [
+    pytest.param(name, marks=[] if name in ("bounds", "poisoning") else pytest.mark.heavy) for name in figures.NAMES
+]
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_pictures_of_any_width_hold_what_they_show(name, tmp_path):
+    """Nothing is cut, no label is longer than its axes by more than a fifth, and panels keep an inch."""
+    dataset = committed(name)
+    for width in (3.25, 5.5, 7.0):
+        try:
+            figures.valid_width([name], width)
+        except InvalidInput:
+            assert width < 7
+            continue
+        with style.of_width(width):
+            picture = figures.module(name).draw(dataset)
+            with style.applied():
+                style.fit(picture)
+        wide, high = picture.get_size_inches()
+        box = picture.get_tightbbox()
+        assert wide == width
+        assert min(box.x0, box.y0, wide - box.x1, high - box.y1) >= 0
+        for axes in picture.axes:
+            assert axes.get_position().width * wide > 1
+            assert axes.get_position().height * high > 0.9
+            assert axes.yaxis.label.get_window_extent().height <= 1.3 * axes.bbox.height
+    style.save(picture, tmp_path / "wide.svg")
+
+
+def test_a_picture_of_a_width_and_type(run, dataset, tmp_path, monkeypatch):
+    """252 points of TeX are a column of 3.487 inches; the data are the same as without a width."""
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", lambda *_: dataset)
+    words = ("figures", NAME, f"--out={tmp_path}", "--trials=64", "--workers=1")
+    code, out, _ = run(*words, "--width=252pt", "--image-format=png", "--image-format=svg")
+    assert (code, sorted(Path(path).suffix for path in out.split())) == (0, [".json", ".nc", ".png", ".svg"])
+    assert matplotlib.image.imread(tmp_path / f"{NAME}.png").shape[1] == int(252 / 72.27 * style.RESOLUTION)
+    for option, expected in (
+        ("--width=2in", "at least 3in"),
+        ("--width=3in5", "a number and in"),
+        ("--image-format=gif", "one of pdf"),
+    ):
+        code, _, err = run(*words, option)
+        assert (code, expected in err) == (2, True)
+
+
+def test_data_of_another_seed_are_not_overwritten_unasked(run, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", lambda *_: dataset)
+    figures.write(NAME, dataset, tmp_path)
+    before = read_all(tmp_path)
+    words = ("figures", NAME, f"--out={tmp_path}", f"--trials={dataset.attrs['trials']}", "--workers=1", "--seed=77")
+    code, _, err = run(*words)
+    assert code == 2
+    assert f"received {NAME} of {dataset.attrs['trials']} trials, seed 1, in /" in err
+    assert err.endswith("; another --out, or --overwrite\n")
+    assert read_all(tmp_path) == before
+    assert run(*words, "--overwrite")[0] == 0
+
+
+def test_fonts_are_true_type_by_the_figures_own_savefig_too(dataset, tmp_path):
+    with matplotlib.rc_context({"pdf.fonttype": 3}):
+        figures.module(NAME).draw(dataset).savefig(tmp_path / "own.pdf")
+    written = (tmp_path / "own.pdf").read_bytes()
+    assert b"/Subtype /Type3" not in written
+    assert b"/FontFile2" in written
 
 
 def test_command_writes_into_a_new_folder_and_names_the_files(run, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 from comparisons import critical_z
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -566,6 +567,8 @@ def test_intervals_of_outputs_of_unequal_noise():
         low, high = found.interval()
         missed += not found.note and not low < 1.8 < high
         noted += "as large as the weakest" in found.note
+        least = 1 - 1 / scipy.stats.t.ppf(0.95, 23) ** 2
+        assert found.least_level(0.9) == (pytest.approx(least) if "as large" in found.note else 0.9)
         wrong += high < 1
     assert missed <= 18
     assert noted > 30

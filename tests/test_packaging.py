@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from linreg_lora import __version__
+from linreg_lora import __version__, citation
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +94,21 @@ def test_installed_metadata_have_the_version(installed, tmp_path):
 def test_citation_has_the_version():
     citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == __version__
+
+
+def test_bibtex_is_of_the_citation_file_and_keys_are_unique(run):
+    known = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
+    assert known["title"] == citation.SOFTWARE_TITLE
+    for entry, reference in zip(citation.PAPERS, known["references"], strict=True):
+        authors = tuple(f"{one['family-names']}, {one['given-names']}" for one in reference["authors"])
+        assert (entry.title, entry.year, entry.authors) == (reference["title"], reference["year"], authors)
+        assert reference["identifiers"][0]["value"] == entry.paper.replace(" ", ":")
+    code, out, _ = run("cite")
+    assert code == 0
+    assert re.findall(r"^@\w+\{(.*),$", out, re.MULTILINE) == ["linreg_lora", "zindari2026", "liu2025"]
+    assert "  eprint = {2605.19018},\n  archiveprefix = {arXiv}\n}" in out
+    keys = re.findall(r"^@\w+\{(.*),$", run("cite", "--all")[1], re.MULTILINE)
+    assert len(keys) == len(set(keys)) > 10
 
 
 def test_changelog_has_a_section_for_what_is_here():

@@ -221,6 +221,15 @@ def test_without_id_all_are_listed(run, monkeypatch):
     assert "20 of 20 steps proved by exact algebra; 4 more rest on simulation only" in out
 
 
+def test_listing_verifies_nothing(run, monkeypatch):
+    monkeypatch.setattr(steps, "run", None)
+    code, out, err = run("prove", "--list", "--format", "json")
+    assert (code, err) == (0, "")
+    assert [proof["id"] for proof in json.loads(out)["proofs"]] == steps.ids()
+    assert CHEAP in run("prove", "--list")[1]
+    assert run("prove", "nonsense", "--list")[0] == 2
+
+
 def test_with_id_each_step_has_its_verdict(run):
     code, out, err = run("prove", CHEAP)
     assert (code, err) == (0, "")

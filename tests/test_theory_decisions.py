@@ -90,11 +90,55 @@ def test_two_crossings_between_neighbours_are_found_by_slopes(over, monkeypatch)
 
 def test_no_crossing_is_an_answer(run):
     assert crossings.crossover(PROBLEM, 3, "noise_std", 1.0, 2.0) == []
-    words = "--n 24 --dx 60 --dy 20 --noise-std 1 --spectrum 5,4,3 --rank 3 --over noise_std --low 1 --high 2"
-    for extra, expected in (([], "no crossing"), (["--format", "json"], None)):
-        code, out, _ = run("crossover", *words.split(), *extra)
-        assert code == 0
-        assert out.startswith(expected) if expected else json.loads(out)["crossings"] == []
+    words = [
+        "--n",
+        "24",
+        "--dx",
+        "60",
+        "--dy",
+        "20",
+        "--spectrum",
+        "5,4,3",
+        "--rank",
+        "3",
+        "--over",
+        "noise_std",
+        "--low",
+        "1",
+        "--high",
+        "2",
+    ]
+    assert run("crossover", *words)[1] == "no crossing: LoRA of rank 3 wins at every noise_std looked at\n"
+    code, out, _ = run("crossover", *words, "--noise-std", "1", "--format", "json")
+    found = json.loads(out)
+    assert (code, found["crossings"], found["winner"]) == (0, [], "LoRA")
+
+
+def test_the_winner_where_nothing_crosses_is_the_one_of_less_risk(run):
+    """A flat shift, hardly any noise: FFT wins everywhere; and n, which is varied, need not be given."""
+    words = [
+        "--dx",
+        "8",
+        "--dy",
+        "6",
+        "--noise-std",
+        "0.1",
+        "--spectrum",
+        "2,2,2,2",
+        "--rank",
+        "1",
+        "--over",
+        "n",
+        "--low",
+        "20",
+        "--high",
+        "60",
+    ]
+    code, out, _ = run("crossover", *words)
+    assert (code, out.splitlines()[0]) == (0, "no crossing: FFT wins at every n looked at")
+    problem = Problem(n=20, dx=8, dy=6, spectrum=(2.0,) * 4, noise_std=0.1)
+    assert float(expected_risk(problem, [1]).difference[0]) > 0
+    assert run("crossover", *words[:4], *words[6:])[2].startswith("linreg-lora: noise_std: expected the noise, which")
 
 
 # -- doubt ------------------------------------------------------------------------------------------------------------

@@ -184,6 +184,22 @@ def orthogonal(at, strength, energy, success, ranks, seen=1.0):
     return [risks[r - 1] for r in ranks], [answers[r - 1] for r in ranks]
 
 
+def success_held(at, task, poison, budget):
+    """What a task direction holds of the success of a poison, of strengths theta^2: the residue by its parts.
+
+    Variances of the entries between the two planted pairs, relative to the diagonal ones, and the squared cosine.
+    """
+    n, k, dy = at.n, min(at.n, at.dx), at.dy
+    y, yp, a = task / at.noise_std**2, poison / at.noise_std**2, poison / task
+    slope = 1 - dy * k / y**2
+    outputs, samples, across = (1 / slope - 1) / dy, (1 / slope - 1) / k, 1 / (y * slope)
+    cosine, left = budget / (n * poison), max(0.0, 1 - n / at.dx)
+    of_noise, of_rows = outputs + samples + 2 * across, cosine * (left + (1 - left) * a)
+    wide = n * (1 - a) ** 2
+    of_rows += cosine * (1 - left) * a * (2 + 4 * a) / wide + cosine * left * (4 * a + 2 * a * a) / wide
+    return slope * (of_noise * (1 + (2 + 4 * a) / wide) + of_rows) * (y / (y - yp)) ** 2
+
+
 def first_order(at, strength, energy, budget, ranks, seen):
     """What is added to `orthogonal` at ranks of planted directions: mixing, and noise among them that counts once.
 
@@ -203,11 +219,14 @@ def first_order(at, strength, energy, budget, ranks, seen):
                     term = sj * (si + 2 * sigma2) / (si - sj) / n
                     risk += term if n > dx else (2 * n / dx - 1) * si * sj / (si - sj) / dx
                     continue
-                angle = (ti if other == "poison" else tj) * budget / n / (ti - tj) ** 2
+                task, poison = (ti, tj) if other == "poison" else (tj, ti)
+                a = poison / task
+                spread = 1 + (2 + 4 * a) / (n * (1 - a) ** 2)
+                angle = task * budget / n / (ti - tj) ** 2 * spread
                 angle += sigma2 * ((ti + tj) / (ti - tj) ** 2 - 1 / ti) if other == "poison" else 0.0
-                angle *= 1 if other == "poison" else -1
-                risk += angle * (ei + ej)
-                turn += angle
+                sign = 1 if other == "poison" else -1
+                risk += sign * angle * (ei + ej)
+                turn += sign * success_held(at, task, poison, budget)
         risks.append(risk)
         turns.append(turn)
     return risks, turns
@@ -324,7 +343,7 @@ def plain_draws(at, poison, trials, seed):
     return [(np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(trials)) for found in (risks, answers)]
 
 
-#: Of backdoors that noise hides: the share of FFT's success at ranks, by the limit; what was measured, +- its error.
+#: Of backdoors that noise hides: the success at the task's rank and beyond, as measured, +- its error.
 HIDDEN_ROWS = [
     (CLEAN, HIDDEN, {8: (0.105, 0.02), 16: (0.193, 0.02), 25: (0.253, 0.02), 49: (0.280, 0.02)}),
     (
@@ -343,9 +362,34 @@ def test_surplus_ranks_absorb_a_backdoor_that_noise_hides(at, poison, measured):
     for rank, (success, stderr) in measured.items():
         assert abs(found[rank] - success) < 2.5 * stderr
         assert verdicts[rank - 1].outcome is (Outcome.EQUAL if rank >= 49 else Outcome.PARTLY)
-    assert found[ranks[0]] < 0.001
+    assert found[ranks[0]] < 0.03
     assert np.all(np.diff(spiked_poisoned_risk(at, poison).success[1:]) > -1e-9)
     assert verdicts[len(at.spectrum) - 1].outcome is Outcome.IMMUNE
+
+
+#: Problem, poison, and the success at ranks 1, 2, ... measured by 1,000 to 8,000 plain draws, +- its error.
+MIXED_ROWS = [
+    (
+        problem(100, 200, 80, (3.0, 2.0)), Poison(count=5, target=unit(79, 80), trigger=unit(199, 200, 20)),
+        [(0.00681, 0.00116), (0.01638, 0.00209)],
+    ),
+    (
+        problem(60, 20, 15, (3.0, 2.0), 0.1), Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 20)),
+        [(0.002092, 0.000035), (0.008840, 0.000114)],
+    ),
+    (
+        problem(60, 20, 15, (3.0, 2.0), 0.8), Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 20)),
+        [(0.005125, 0.000125), (0.021795, 0.000351)],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "poison", "measured"), MIXED_ROWS)
+def test_a_backdoor_below_the_threshold_has_the_success_of_mixed_directions(at, poison, measured):
+    """To the next order, 1/n of mixing between the task's directions: 36/25/60. Without the terms: a tenth of it."""
+    found = poisoned_risk(at, poison).success
+    for rank, (success, stderr) in enumerate(measured, start=1):
+        assert abs(found[rank] - success) < 3 * stderr + 0.024 * success
 
 
 @pytest.mark.heavy
@@ -378,10 +422,10 @@ def test_mixing_with_kept_directions_costs_lora_more_than_full_fine_tuning():
 def test_draws_of_a_poison_below_its_threshold_agree(noise_std):
     at = problem(60, 20, 15, (3.0, 2.0), noise_std)
     poison = Poison(count=6, target=unit(14, 15, 3), trigger=unit(19, 20, 20))
-    (risk, error), (success, _) = plain_draws(at, poison, 4000, 12)
+    (risk, error), (success, off) = plain_draws(at, poison, 4000, 12)
     found = poisoned_risk(at, poison)
     assert abs(found.risk[2] - risk[1]) < 4 * error[1] + 0.02 * risk[1]
-    assert found.success[2] == pytest.approx(success[1], rel=0.1 if noise_std == 0.1 else 0.35)  # noise turns too
+    assert abs(found.success[2] - success[1]) < 4 * off[1] + 0.024 * success[1]  # mixing of the task's own directions
     assert found.risk[2] > 2 * ll.expected_risk(at).risk[2] or noise_std > 0.1
 
 
@@ -391,8 +435,24 @@ def test_few_outputs_are_answered_within_two_standard_errors_of_what_was_measure
     found = poisoned_risk(problem(60, 20, 4, (3.0, 2.0)), poison, ranks=[3])
     assert found.risk[0] == pytest.approx(2.125, rel=0.03)
     few = poisoned_risk(problem(12, 20, 4, (3.0, 2.0)), Poison(count=3, target=unit(3, 4, 3), trigger=poison.trigger))
-    assert few.flagged[1:4].all()
-    assert any("fewer than 25" in note for note in few.notes)
+    assert few.flagged[1:4].tolist() == [True, True, False]
+    assert few.risk[3] == pytest.approx(13.086, rel=0.02)  # measured, +- .053
+    least = poisoned_risk(problem(5, 20, 6, (3.0, 2.0)), Poison(count=3, target=unit(5, 6, 3), trigger=poison.trigger))
+    assert least.flagged[1:5].all()
+    assert any("fewer than 6" in note for note in least.notes)
+
+
+def test_a_verdict_that_the_success_contradicts_is_flagged_or_put_right():
+    """Orthogonal and weaker than directions 1 and 2, yet measured by 6,000 draws: .12 and .47 of FFT's success."""
+    few = problem(12, 20, 4, (3.0, 2.0))
+    weak = Poison(count=3, target=unit(3, 4, 3), trigger=unit(19, 20, 2))
+    found = poison_verdicts(few, weak, ranks=[1, 2, 3])
+    assert [str(one.outcome) for one in found[:2]] == ["partly absorbed"] * 2
+    assert [one.flagged for one in found] == [False, True, False]
+    clear = poison_verdicts(CLEAN, Poison(count=40, target=unit(49, 50, 3), trigger=unit(59, 60, 2)), ranks=[2, 3, 4])
+    assert [(str(one.outcome), one.flagged) for one in clear] == [("immune", False)] * 2 + [("equal", False)]
+    both = Poison(count=3, target=unit(3, 4, 3), trigger=unit(19, 20, 2), along=unit(0, 20))
+    assert poison_verdicts(few, both, ranks=[1])[0].flagged
 
 
 def test_the_strong_limit_answers_where_all_else_is_tiny():

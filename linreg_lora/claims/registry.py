@@ -283,7 +283,10 @@ def _made(registered: Any) -> Any:
 
 
 def _find(what: str, name: Any, table: dict[str, Any], field: str = "") -> Any:
-    load_own()
+    if not isinstance(name, str) or name not in table:
+        importlib.import_module("linreg_lora.claims.designs")
+    if not isinstance(name, str) or name not in table:
+        load_own()
     if not isinstance(name, str) or name not in table:
         near = difflib.get_close_matches(str(name), table, n=3, cutoff=0.4)
         known = f"a registered {what}" + (f", such as {' or '.join(near)}" if near else "")

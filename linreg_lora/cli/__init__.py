@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 
-from linreg_lora.cli import attack, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
+from linreg_lora.cli import attack, cite, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
 
 __all__ = [
     "app",
     "attack",
+    "cite",
     "claims",
     "compose",
     "main",
@@ -39,6 +40,10 @@ _OPTIONS = {
     "noise_covariance": "noise-spectrum",
     "pretraining_covariance": "pretraining-spectrum",
 }
+
+
+#: What newer typer makes of Ctrl-C, without a word.
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -68,6 +73,8 @@ def main() -> None:
             raise
         _fail(str(blamed))
     else:
+        if code == _INTERRUPTED:
+            _fail("interrupted")
         sys.exit(code or 0)
 
 

@@ -10,7 +10,6 @@ from linreg_lora.cli.grammar import same_letter
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"token_normalize_func": same_letter},
     help="Checks what theory says about LoRA against full fine-tuning, in linear regression.",

@@ -59,6 +59,15 @@ def attack(
     trials: Annotated[int, typer.Option(help="Monte Carlo draws.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
+    perturb: Annotated[
+        float | None,
+        typer.Option(
+            help="Length tau of perturbations of test inputs: adds what fits of clean data lose by random and by worst "
+            "ones, and the spectral norm of the fitted map, which large ones cost. Default: none."
+        ),
+    ] = None,
+    pretrained_std: Annotated[float, typer.Option(help="Of the entries of A0, with --perturb: iid N(0, std^2).")] = 1.0,
+    pretrained_seed: Annotated[int, typer.Option(help="Seed of A0, with --perturb.")] = 0,
 ) -> None:
     """Clean risk and attack success of LoRA and FFT on poisoned training data."""
     from linreg_lora.cli import attack_report
@@ -87,6 +96,7 @@ def attack(
     if ranks is None and problem.max_rank > _LONGEST_TABLE:
         raise InvalidInput("ranks", f"a choice of ranks, being more than {_LONGEST_TABLE}", f"all {problem.max_rank}")
     chosen = valid_ranks(grammar.ranks(ranks), problem)
+    perturbed_problem = None if perturb is None else _with_base(problem, perturb, pretrained_std, pretrained_seed)
     simulated = computed = None
     if method is not problems.Method.THEORY:
         from linreg_lora.console import progress
@@ -96,8 +106,32 @@ def attack(
             simulated = simulate_poisoned(problem, poison, trials=trials, seed=seed, ranks=chosen, progress=advance)
     if method is not problems.Method.MONTE_CARLO:
         computed = attack_report.theory(problem, poison, chosen, alone=method is problems.Method.THEORY)
+    perturbed = None
+    if perturbed_problem is not None and perturb is not None:
+        from linreg_lora.cli import attack_inputs
+
+        drawn = (None, None, None)
+        if method is not problems.Method.THEORY:
+            drawn = attack_inputs.simulated(perturbed_problem, chosen, perturb, trials, seed)
+        alone = method is not problems.Method.MONTE_CARLO
+        limits = attack_inputs.theory(perturbed_problem, chosen, perturb, pretrained_std) if alone else None
+        perturbed = attack_inputs.Perturbed(chosen, perturb, pretrained_std, pretrained_seed, limits, *drawn)
     render = attack_report.attack_json if output is TableFormat.JSON else attack_report.attack_table
-    render(problem, poison, chosen, simulated, computed)
+    render(problem, poison, chosen, simulated, computed, perturbed)
+
+
+def _with_base(problem: "Problem", radius: float, std: float, seed: int) -> "Problem":
+    """The problem with A0 = std G, G iid N(0, 1) from `seed`; looks at the options before anything is computed."""
+    from linreg_lora import validation
+    from linreg_lora.problem import Moments
+    from linreg_lora.sampling.pretrained import drawn_pretrained
+
+    validation.nonnegative_number("perturb", radius)
+    validation.nonnegative_number("pretrained-std", std)
+    problem.require_gaussian("perturb")
+    if problem.moments is Moments.NO_MEAN:
+        raise InvalidInput("perturb", "a problem whose updates have a mean", problem.moments_note, "change n")
+    return problem.replace(pretrained=std * drawn_pretrained(seed, problem.dy, problem.dx))
 
 
 def _vector(field: str, text: str, problem: "Problem", size: int, length: float | None = None) -> "np.ndarray":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linreg_lora.cli import grammar
+from linreg_lora.cli import attack_inputs, grammar
 from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput
@@ -66,7 +66,12 @@ def theory(problem: Problem, poison: Poison, ranks: np.ndarray, *, alone: bool) 
 
 
 def attack_json(
-    problem: Problem, poison: Poison, ranks: np.ndarray, simulated: PoisonedRisks | None, computed: Theory | None
+    problem: Problem,
+    poison: Poison,
+    ranks: np.ndarray,
+    simulated: PoisonedRisks | None,
+    computed: Theory | None,
+    perturbed: attack_inputs.Perturbed | None = None,
 ) -> None:
     """Print one JSON object. Values that do not exist or are unknown are null, and each `note` says why."""
     fft: dict[str, object] = {}
@@ -105,7 +110,13 @@ def attack_json(
         out["verdicts"] = [
             None
             if one is None
-            else {"outcome": str(one.outcome), "budget": value(one.budget), "ratio": one.ratio, "tie": one.tie}
+            else {
+                "outcome": str(one.outcome),
+                "budget": value(one.budget),
+                "ratio": one.ratio,
+                "tie": one.tie,
+                "flagged": one.flagged,
+            }
             for one in each
         ]
         fft["theory"] = {
@@ -116,11 +127,18 @@ def attack_json(
             "unpoisoned": value(clean.fft_risk),
         }
     out["fft"] = fft
+    if perturbed is not None:
+        out["perturbed_inputs"] = attack_inputs.as_json(perturbed)
     print(json.dumps(out, indent=2, allow_nan=False))
 
 
 def attack_table(
-    problem: Problem, poison: Poison, ranks: np.ndarray, simulated: PoisonedRisks | None, computed: Theory | None
+    problem: Problem,
+    poison: Poison,
+    ranks: np.ndarray,
+    simulated: PoisonedRisks | None,
+    computed: Theory | None,
+    perturbed: attack_inputs.Perturbed | None = None,
 ) -> None:
     """Print a table, one line a rank and one for FFT."""
     from rich.table import Table
@@ -165,12 +183,16 @@ def attack_table(
         notes += [_SAID if with_trigger else _SAID.partition("; ")[2]] if computed.verdicts else []
         named = [] if found is None else [found.formula, f"FFT: {found.fft_formula}" if found.fft_formula else ""]
         notes += [f"by formula: {'; '.join(filter(None, named))}"] if any(named) else []
-        tied = any(one.tie for one in computed.verdicts.values()) or (found is not None and bool(np.any(found.flagged)))
+        tied = any(one.flagged for one in computed.verdicts.values()) or (
+            found is not None and bool(np.any(found.flagged))
+        )
         notes += [_TIED] if tied else []
         notes += [computed.note] if computed.note else []
     table.caption = "\n".join(dict.fromkeys(notes))
     table.caption_justify = "left"
     print_table(table)
+    if perturbed is not None:
+        attack_inputs.print_perturbed(perturbed)
 
 
 def _title(problem: Problem, poison: Poison) -> str:
@@ -188,4 +210,4 @@ def _verdict(found: PoisonVerdict | None) -> list[str]:
     """The cells of a verdict; none of rank 0, where nothing is learnt."""
     if found is None:
         return ["-", "-"]
-    return [f"{found.outcome} {MARK}" if found.tie else str(found.outcome), number(found.budget)]
+    return [f"{found.outcome} {MARK}" if found.flagged else str(found.outcome), number(found.budget)]

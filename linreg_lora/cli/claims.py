@@ -33,7 +33,7 @@ def claims_list(
 
     from linreg_lora.claims.collection import collect_claims
     from linreg_lora.claims.show import pages
-    from linreg_lora.console import print_table
+    from linreg_lora.console import is_narrow, print_table
 
     load_plugins(plugin)
     file = collect_claims(claims, papers=paper or [], everything=everything).file
@@ -41,7 +41,7 @@ def claims_list(
     if output is TableFormat.JSON:
         typer.echo(json.dumps(pages.to_records(found), indent=2))
     else:
-        print_table(pages.listing(found))
+        print_table(pages.listing(found, is_narrow()))
 
 
 @claims_app.command("show")

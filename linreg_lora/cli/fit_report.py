@@ -61,7 +61,8 @@ def complexity_json(found: EstimatedComplexity | None, level: float) -> dict[str
         return None
     ends = [value(x) for x in found.interval(level)]
     estimate = value(found.estimate)
-    return {"rank": found.rank, "estimate": estimate, "level": level, "interval": ends, "note": found.note}
+    named = {"rank": found.rank, "estimate": estimate, "level": level, "interval": ends, "note": found.note}
+    return {**named, "least_level": found.least_level(level)}
 
 
 def theory_json(found: Advice, level: float) -> dict[str, object]:
@@ -106,7 +107,9 @@ def fit_table(found: Advice, level: float, complexity: EstimatedComplexity | Non
             "beats full fine-tuning."
         )
         if complexity.note:
-            print(f"Of that interval: {complexity.note}.")
+            least = complexity.least_level(level)
+            held = f"; of any law it holds {100 * least:.0f} % at least, by Chebyshev" if least < level else ""
+            print(f"Of that interval: {complexity.note}{held}.")
     full = found.fft_ridge
     print(f"Full fine-tuning with its best ridge, {full.ridge:.3g}: error {full.error:.4g} +- {full.stderr:.2g}.")
     best = found.shrinkage

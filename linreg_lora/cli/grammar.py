@@ -1,9 +1,10 @@
 """How problems, ranks and files are written on the command line: one grammar for every command."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -75,6 +76,28 @@ def problem(
 
 def _nothing(name: str) -> InvalidInput:
     return InvalidInput(name, f"--{name}, or --matrices that tell it", "nothing")
+
+
+class Start(NamedTuple):
+    """What a problem needs besides what is varied."""
+
+    n: int
+    noise_std: float
+
+
+def where_to_start(over: str, low: float, *, n: int | None, noise_std: float | None) -> Start:
+    """n and sigma of a problem of which `over` is varied, from `low` on: its own option may be left out."""
+    if over not in ("n", "noise_std"):
+        raise InvalidInput("over", "noise_std or n", over)
+    if over == "n" and n is None:
+        n = max(1, math.ceil(low)) if math.isfinite(low) else 1
+    if over == "noise_std" and noise_std is None:
+        noise_std = low
+    if n is None:
+        raise InvalidInput("n", "the number of samples, which is not varied", "nothing")
+    if noise_std is None:
+        raise InvalidInput("noise_std", "the noise, which is not varied", "nothing")
+    return Start(n, noise_std)
 
 
 def values(field: str, text: str, size: int) -> "Sequence[float] | np.ndarray":
@@ -154,6 +177,20 @@ def numbers(field: str, text: str, expected: str = "comma-separated numbers, as 
         return [float(part) for part in text.split(",")] if text.strip() else []
     except ValueError:
         raise InvalidInput(field, expected, text) from None
+
+
+#: Units of a width, in inches.
+_UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+
+
+def inches(field: str, text: str | None) -> float | None:
+    """A width as in 3.25in, 8.8cm, 88mm or 252pt (points of TeX), in inches; a bare number is inches."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,6}(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)?\s*", text)
+    if found is None:
+        raise InvalidInput(field, "a number and in, cm, mm or pt, as in 3.25in", text)
+    return float(found[1]) * _UNITS[found[2] or "in"]
 
 
 def picture_path(path: Path | None) -> Path | None:

@@ -281,15 +281,17 @@ def compare(
 
 @app.command()
 def crossover(
-    n: Samples,
     dx: Inputs,
     dy: Outputs,
-    noise_std: Noise,
     spectrum: Spectrum,
     rank: Annotated[int, typer.Option(help="LoRA rank.")],
-    over: Annotated[str, typer.Option(help="What to vary: noise_std or n; its own option is then ignored.")],
+    over: Annotated[str, typer.Option(help="What to vary: noise_std or n; its own option is not needed.")],
     low: Annotated[float, typer.Option(help="Smallest value to look at.")],
     high: Annotated[float, typer.Option(help="Largest value to look at.")],
+    n: Annotated[int | None, typer.Option(help="Number of samples; not needed with --over n.")] = None,
+    noise_std: Annotated[
+        float | None, typer.Option(help="Noise standard deviation sigma; not needed with --over noise_std.")
+    ] = None,
     ridge: Ridge = 0.0,
     input_spectrum: InputSpectrum = None,
     noise_spectrum: NoiseSpectrum = None,
@@ -303,11 +305,13 @@ def crossover(
     from linreg_lora.theory import crossings
 
     picture = grammar.picture_path(picture)
+    over = over.replace("-", "_")
+    start = grammar.where_to_start(over, low, n=n, noise_std=noise_std)
     problem = grammar.problem(
-        n=n,
+        n=start.n,
         dx=dx,
         dy=dy,
-        noise_std=noise_std,
+        noise_std=start.noise_std,
         spectrum=spectrum,
         ridge=ridge,
         input_spectrum=input_spectrum,
@@ -315,14 +319,14 @@ def crossover(
         input_law=input_law,
         input_mean=input_mean,
     )
-    found = crossings.crossover(problem, rank, over.replace("-", "_"), low, high)
+    found = crossings.crossover(problem, rank, over, low, high)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
-    closed = complexity_report.closed_crossings(problem, rank, over.replace("-", "_"))
-    render(found, rank, over.replace("-", "_"), closed)
+    closed = complexity_report.closed_crossings(problem, rank, over)
+    render(found, rank, over, closed)
     if picture is not None:
         from linreg_lora.console import progress
         from linreg_lora.figures import pictures
 
         with progress("drawing", pictures.POINTS) as advance:
-            drawn = pictures.of_crossings(problem, rank, over.replace("-", "_"), low, high, found, advance)
+            drawn = pictures.of_crossings(problem, rank, over, low, high, found, advance)
         pictures.save(drawn, picture)

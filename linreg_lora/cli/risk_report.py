@@ -13,7 +13,7 @@ from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.crossings import Crossing
+from linreg_lora.theory.crossings import Crossings
 from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
 from linreg_lora.theory.notes import spans
 
@@ -166,18 +166,20 @@ def risk_table(
     print_table(table)
 
 
-def crossings_json(crossings: Answer[Crossing], rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
-    """Print one JSON object; an empty list means no crossing."""
+def crossings_json(crossings: Crossings, rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
+    """Print one JSON object; an empty list means no crossing, and that `winner` wins throughout."""
     listed = [crossing._asdict() for crossing in crossings]
     out = {"rank": rank, "over": over, "crossings": listed, "flagged": crossings.flagged, "note": crossings.note}
+    out["winner"] = None if crossings else crossings.winner
     out["closed_form"] = [crossing._asdict() for crossing in closed]
     print(json.dumps(out, indent=2))
 
 
-def crossings_text(crossings: Answer[Crossing], rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
+def crossings_text(crossings: Crossings, rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
     """Print one line a crossing, or that there is none, and what is in doubt."""
     if not crossings:
-        print(f"no crossing: the same method wins at every {over} looked at")
+        winner = f"LoRA of rank {rank}" if crossings.winner == "LoRA" else "FFT"
+        print(f"no crossing: {winner} wins at every {over} looked at")
     for crossing in crossings:
         first, other = f"LoRA of rank {rank}", "FFT"
         if crossing.winner_below == "FFT":

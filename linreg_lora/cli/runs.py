@@ -1,23 +1,37 @@
 """Commands that run for long or until ended: `figures`, `sweep` and `explore`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from linreg_lora.cli.app import app
+from linreg_lora.cli import grammar
+from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.cli.plugins import Plugins, load_plugins
 from linreg_lora.errors import InvalidInput
 
 
 @app.command()
 def figures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures. Default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Figures, by name or a paper's number, as figure-11. Default: all."),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Only say which there are, and which of a paper's.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("figures"),
     trials: Annotated[int, typer.Option(help="Monte Carlo draws of each point.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute data again that the folder has already.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace data of other trials or another seed in the folder.")
+    ] = False,
+    width: Annotated[str | None, typer.Option(help="Width of the pictures, as in 3.25in, 88mm or 252pt.")] = None,
+    image_format: Annotated[
+        list[str] | None, typer.Option(help="pdf, png or svg; repeat it for several. Default: pdf and png.")
+    ] = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="Output format of --list.")] = TableFormat.TABLE,
     plugin: Plugins = None,
 ) -> None:
     """Redraw the figures: PDF, PNG, the data as NetCDF, and the provenance as JSON; all of them with an index.
@@ -30,8 +44,16 @@ def figures(
     from linreg_lora.files.atomic import write_atomically
 
     load_plugins(plugin)
+    if listed:
+        rows = figures.listed(names or [])
+        if output is TableFormat.JSON:
+            typer.echo(json.dumps({"figures": rows}, indent=2))
+        else:
+            _print_figures(rows)
+        return
     made = figures.regenerate(
-        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, progress=progress,
+        names or [], out, trials=trials, seed=seed, workers=workers, fresh=fresh, overwrite=overwrite,
+        formats=image_format or figures.USUAL_FORMATS, width=grammar.inches("width", width), progress=progress,
         skip=None if names else lambda reason: typer.echo(f"linreg-lora: skipped: {reason}", err=True),
     )  # fmt: skip
     for paths in made:
@@ -40,6 +62,20 @@ def figures(
     if not names:
         write_atomically(out / "README.md", figures.index(out).encode())
         typer.echo(out / "README.md")
+
+
+def _print_figures(rows: list[dict[str, str]]) -> None:
+    from rich.table import Table
+
+    from linreg_lora.console import print_table
+
+    table = Table(title=f"Figures ({len(rows)})", title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    table.add_column("redraws")
+    table.add_column("shows")
+    for row in rows:
+        table.add_row(*row.values())
+    print_table(table)
 
 
 @app.command()

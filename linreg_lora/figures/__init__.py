@@ -9,6 +9,7 @@ computed again: the provenance beside them says so. "The same code" is that of t
 imports (`provenance.code_hash`).
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from linreg_lora import provenance, validation
 from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.figures import published
 from linreg_lora.files.atomic import atomic_path, writable_folder, write_atomically, write_dataset
 from linreg_lora.seeds import valid_seed
 from linreg_lora.sweeps.grid import local_processes
@@ -67,6 +69,12 @@ _NEEDS = {
     "training-time": ("optax", "optax", "train"),
     "training-steps": ("optax", "optax", "train"),
 }
+#: Inches that a picture must be wide at least, so that nothing overlaps; panels in a square or a row need more.
+_LEAST_WIDTH, _LEAST_WIDTHS = 3.0, {"real-tasks": 6.5, "phase-diagram-best-ridge": 7.0, "hybrids-against-parts": 6.5}
+#: And at most, which only another unit is.
+_LARGEST_WIDTH = 40.0
+#: Types of pictures, and those that are drawn unless others are named.
+IMAGE_FORMATS, USUAL_FORMATS = ("pdf", "png", "svg"), ("pdf", "png")
 #: Every figure of this package, by the name of its files.
 NAMES = tuple(_MODULES)
 
@@ -120,8 +128,13 @@ def _file_of(figure: FigureModule) -> str:
 
 
 def select(names: Sequence[str]) -> list[str]:
-    """`names` without repetition, all figures of this package when empty. Raises `InvalidInput` for an unknown one."""
+    """`names` without repetition, all figures of this package when empty.
+
+    A paper's own number names the figure that redraws it: figure-11, or 2605.19018:11. Raises `InvalidInput` for an
+    unknown name.
+    """
     known = [*NAMES, *_registered]
+    names = [published.named(name) if name not in known else name for name in names]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InvalidInput("figure", f"one of {', '.join(known)}", unknown[0])
@@ -146,6 +159,9 @@ def regenerate(
     seed: int,
     workers: int = 1,
     fresh: bool = False,
+    overwrite: bool = True,
+    formats: Sequence[str] = USUAL_FORMATS,
+    width: float | None = None,
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda *_: nullcontext(
         lambda _: None
     ),
@@ -156,12 +172,18 @@ def regenerate(
     The same trials, seed and library versions give the same bytes, for any number of `workers` (processes; 1: this
     process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
     again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
-    with the number of cells just done. Every file is written completely or not at all. Yields the paths of each figure
-    when they are there. `skip` is called with the reason where a figure cannot be computed for want of an extra; None
-    raises `LinregLoraError` there. Raises `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
-    a bad `seed` and a folder that cannot be written.
+    with the number of cells just done. Pictures are of these `formats`, and `width` inches wide, None: as wide as they
+    were made to be. Without `overwrite` data in `out` of other trials or another seed are refused. Every file is
+    written completely or not at all. Yields the paths of each figure when they are there. `skip` is called with the
+    reason where a figure cannot be computed for want of an extra; None raises `LinregLoraError` there. Raises
+    `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
+    a bad `seed`, a width too narrow for one of the figures and a folder that cannot be written.
     """
     names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)
+    wide = valid_width(names, width)
+    formats = valid_formats(formats)
+    if not overwrite:
+        _refuse_other_runs(names, out, trials=trials, seed=seed)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     most = min(validation.positive_integer("workers", workers), max(module(name).CELLS for name in names))
@@ -171,7 +193,7 @@ def regenerate(
             figure = module(name)
             dataset = None if fresh else stored(name, out, trials=trials, seed=seed)
             if dataset is not None:
-                yield draw(name, dataset, out)
+                yield draw(name, dataset, out, formats=formats, width=wide)
                 continue
             if (reason := _lacking(name)) is not None:
                 if skip is None:
@@ -184,8 +206,63 @@ def regenerate(
                 dataset = figure.data(trials, seed, executor, advance)
                 dataset.attrs = {"trials": trials, "seed": seed, **dataset.attrs}
             with _asked_of(name):
-                paths = write(name, dataset, out)
+                paths = write(name, dataset, out, formats=formats, width=wide)
             yield paths
+
+
+def listed(names: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Each figure: its name, the papers' figures that it redraws, and what it shows. Nothing of it is imported."""
+    rows = []
+    for name in select(names) if names else [*NAMES, *_registered]:
+        redraws = "; ".join(f"{one.paper} figure {one.number}" for one in published.of(name))
+        rows.append({"figure": name, "redraws": redraws, "shows": _first_sentence(name)})
+    return rows
+
+
+def _first_sentence(name: str) -> str:
+    """How the docstring of a figure's module begins, with the name of the object where the module makes several."""
+    if name in _registered:
+        return (_registered[name].__doc__ or "").strip().split("\n", 1)[0]
+    where, _, variant = _MODULES[name].partition(":")
+    written = ast.get_docstring(ast.parse((Path(__file__).parent / f"{where}.py").read_text())) or ""
+    sentence = " ".join(written.split("\n\n", 1)[0].split()).rstrip(".:")
+    return f"{sentence} ({variant.replace('_', ' ')})" if variant else sentence
+
+
+def valid_width(names: Sequence[str], width: float | None) -> float | None:
+    """A width in inches that holds these figures. Raises `InvalidInput` for one that does not."""
+    if width is None:
+        return None
+    width = validation.nonnegative_number("width", width)
+    for name in names:
+        if width < (least := _LEAST_WIDTHS.get(name, _LEAST_WIDTH)):
+            raise InvalidInput("width", f"at least {least:g}in for {name}", f"{width:g}in")
+    if width > _LARGEST_WIDTH:
+        raise InvalidInput("width", f"at most {_LARGEST_WIDTH:g}in", f"{width:g}in", "is the unit right?")
+    return width
+
+
+def valid_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """Types of pictures without repetition. Raises `InvalidInput` for one that is none."""
+    for one in formats:
+        if one not in IMAGE_FORMATS:
+            raise InvalidInput("image-format", f"one of {', '.join(IMAGE_FORMATS)}", one)
+    return tuple(dict.fromkeys(formats)) or USUAL_FORMATS
+
+
+def _refuse_other_runs(names: Sequence[str], out: Path, *, trials: int, seed: int) -> None:
+    """Raises `InvalidInput` where a folder has data of one of the figures from other trials or another seed."""
+    for name in names:
+        try:
+            found = json.loads((out / f"{name}.json").read_text())
+            there = (found["trials"], found["seed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if there != (trials, seed) and (out / f"{name}.nc").exists():
+            run = f"{name} of {there[0]} trials, seed {there[1]}, in {out}"
+            raise InvalidInput(
+                "out", f"a folder for {trials} trials, seed {seed}", run, "another --out, or --overwrite"
+            )
 
 
 @contextmanager
@@ -228,25 +305,43 @@ def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | Non
     return dataset if all(found.get(key) == value for key, value in wanted.items()) else None
 
 
-def write(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
+def write(
+    name: str,
+    dataset: "xr.Dataset",
+    out: Path,
+    *,
+    formats: Sequence[str] = USUAL_FORMATS,
+    width: float | None = None,
+) -> list[Path]:
     """Write the data of a figure, its pictures and its provenance into `out`; returns the paths."""
     data, beside = out / f"{name}.nc", out / f"{name}.json"
     write_dataset(dataset, data)
-    pictures = draw(name, dataset, out)
+    pictures = draw(name, dataset, out, formats=formats, width=width)
     content = sidecar(name, dataset, out) | {"data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
     write_atomically(beside, (json.dumps(content, indent=2) + "\n").encode())
     return [data, *pictures, beside]
 
 
-def draw(name: str, dataset: "xr.Dataset", out: Path) -> list[Path]:
-    """Draw a figure from its data as name.pdf and name.png in `out`; returns the paths."""
+def draw(
+    name: str,
+    dataset: "xr.Dataset",
+    out: Path,
+    *,
+    formats: Sequence[str] = USUAL_FORMATS,
+    width: float | None = None,
+) -> list[Path]:
+    """Draw a figure from its data as name.pdf, name.png, ... in `out`, `width` inches wide; returns the paths."""
     from linreg_lora.figures import style
 
-    picture = module(name).draw(dataset)
-    paths = [out / f"{name}.{suffix}" for suffix in ("pdf", "png")]
-    for path in paths:
-        with atomic_path(path) as temporary:
-            style.save(picture, temporary)
+    with style.of_width(width):
+        picture = module(name).draw(dataset)
+        if width is not None:
+            with style.applied():
+                style.fit(picture)
+        paths = [out / f"{name}.{suffix}" for suffix in formats]
+        for path in paths:
+            with atomic_path(path) as temporary:
+                style.save(picture, temporary)
     return paths
 
 
@@ -304,5 +399,14 @@ def index(out: Path) -> str:
         if not data.exists():
             continue
         caption = module(name).caption(xr.load_dataset(data, engine="h5netcdf"))
-        content += ["", f"## {name}", "", f"![{name}]({name}.png)", "", caption]
+        redraws = "; ".join(f"{one.paper}, figure {one.number}" for one in published.of(name))
+        content += [
+            "",
+            f"## {name}",
+            "",
+            f"![{name}]({name}.png)",
+            "",
+            *([f"{redraws}.", ""] if redraws else []),
+            caption,
+        ]
     return "\n".join(content) + "\n"

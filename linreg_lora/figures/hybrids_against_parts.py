@@ -244,7 +244,7 @@ def caption(dataset: "xr.Dataset") -> str:
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a panel a case, risks over that of the better part."""
     with style.applied():
-        figure = Figure(figsize=(7.6, 4.9), layout="constrained")
+        figure = style.figure(7.6, 4.9)
         panels = figure.subplots(2, 3).ravel()
         panels[-1].remove()
         base = better_part(dataset)

@@ -218,11 +218,9 @@ def caption(dataset: "xr.Dataset") -> str:
 
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a row a shift, LoRA without and with ridge; a strip where no mean exists."""
-    from matplotlib.figure import Figure
-
     titles = (r"Full-rank shift, $s_i = e^{-0.2 (i-1)}$", r"Shift of rank 4, $s_i = 1$")
     with style.applied():
-        figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+        figure = style.figure(7.2, 6.4)
         rows = figure.subplots(2, 2, sharex=True, sharey=True)
         for row, shift, words in zip(rows, SHIFTS, titles, strict=True):
             part = dataset.sel(shift=shift)

@@ -181,10 +181,8 @@ def _percent(share: Any) -> str:
 
 def draw(dataset: "xr.Dataset") -> "Figure":
     """The figure of `data`'s dataset: a column a task; error against rank above, chosen ranks and ridges below."""
-    from matplotlib.figure import Figure
-
     with style.applied():
-        figure = Figure(figsize=(2.1 * dataset.sizes["task"], 5.6), layout="constrained")
+        figure = style.figure(2.1 * dataset.sizes["task"], 5.6)
         axes = figure.subplots(2, dataset.sizes["task"], sharey="row", squeeze=False)
         for column, name in enumerate(dataset["task"].values.tolist()):
             points = dataset.sel(task=name)

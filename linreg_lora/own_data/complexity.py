@@ -13,7 +13,8 @@ data: it reaches as far as either, and is unbounded where no noise is seen for s
 the residuals of the outputs show (`gaussian_model.unequal_noise`); where every sample is fitted they show none, and
 outputs of equal noise are assumed: `note` says so. It also says where noise is so loud in some outputs that draws keep
 it in the place of a direction of the shift (`theory.noise_blur` is infinite): then what is dropped has two values, no
-normal law, and fewer intervals than the level says hold the odds. Source: ours.
+normal law, and fewer intervals than the level says hold the odds: `least_level` is what Chebyshev's inequality
+leaves of it for any law with these covariances. Source: ours.
 """
 
 from dataclasses import dataclass
@@ -73,6 +74,17 @@ class EstimatedComplexity:
             if covariance is not None
         ]
         return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def least_level(self, level: float = 0.9) -> float:
+        """The share of intervals that hold the odds where `interval(level)` is used, as far as that is known.
+
+        `level` itself but where noise is loud: there 1 - 1/t^2, t the quantile that the interval has, by Chebyshev.
+        """
+        from scipy.special import stdtrit
+
+        if self.note != _LOUD:
+            return level
+        return max(0.0, 1 - 1 / float(stdtrit(_DRAWS - 1, (1 + level) / 2)) ** 2)
 
 
 def estimated_complexity(

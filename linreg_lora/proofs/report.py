@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from linreg_lora.proofs.steps import ProofResult, StepResult, Verdict
+from linreg_lora.proofs.steps import Proof, ProofResult, StepResult, Verdict
 
 _STYLE = {Verdict.PROVED: "green", Verdict.FAILED: "bold red", Verdict.SIMULATION_ONLY: "yellow"}
 
@@ -28,6 +28,27 @@ def overview(results: list[ProofResult]) -> Any:
             str(result.count(Verdict.SIMULATION_ONLY)),
         )
     return table
+
+
+def listed(proofs: list[Proof]) -> Any:
+    """A rich table, one line a proof, of which nothing was verified."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Proofs, not verified here", title_justify="left", row_styles=["", "dim"])
+    table.add_column("proof", no_wrap=True)
+    for name in ("what it shows", "source"):
+        table.add_column(name, overflow="fold")
+    for proof in proofs:
+        table.add_row(proof.id, Text(proof.title), Text(proof.source))
+    return table
+
+
+def listed_json(proofs: list[Proof]) -> str:
+    """The proofs, of which nothing was verified: `holds` is null."""
+    return json.dumps(
+        {"holds": None, "proofs": [{"id": p.id, "title": p.title, "source": p.source} for p in proofs]}, indent=2
+    )
 
 
 def details(result: ProofResult) -> Any:

@@ -11,7 +11,7 @@ A check derives its left side from definitions and subtracts the formula to be s
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,6 +122,12 @@ def find(proof_id: str) -> Proof:
         raise InvalidInput("id", f"one of {', '.join(known)}", proof_id, "linreg-lora prove lists them")
     title, source, steps = _proofs[proof_id]
     return Proof(proof_id, title, source, tuple(steps()))
+
+
+def titles(proof_ids: Iterable[str]) -> list[Proof]:
+    """The proofs without their steps, which may take long to set up."""
+    known = set(ids())
+    return [Proof(name, *_proofs[name][:2], ()) if name in known else find(name) for name in proof_ids]
 
 
 def run(proof: Proof) -> ProofResult:

@@ -27,6 +27,10 @@ _TABLES = (
 )
 
 
+_LOCAL = "some network file systems have no locks; give --journal a path on a local disk"
+_NO_OTHER = f"wait for it to end; if there is none: {_LOCAL}"
+
+
 class Entry(NamedTuple):
     """A finished cell: its number, its problem's fingerprint, its numbers and notes; or why it failed."""
 
@@ -161,7 +165,9 @@ class Journal:
     def _refusal(self, error: sqlite3.Error) -> InvalidInput:
         text = str(error)
         if "locked" in text:
-            return InvalidInput("journal", "one that no other process uses", str(self.path), "wait for it to end")
+            return InvalidInput("journal", "one that no other process uses", str(self.path), _NO_OTHER)
+        if "locking protocol" in text or "disk I/O" in text:
+            return InvalidInput("journal", "a path where files can be locked", str(self.path), f"{text}: {_LOCAL}")
         if "not a database" in text:
             return InvalidInput("journal", "a journal of this package", str(self.path), "choose another path")
         if "malformed" in text or "no such" in text:

@@ -7,7 +7,7 @@ whether it turns between two points, and the turn is looked for until it is foun
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,13 +38,24 @@ class Crossing(NamedTuple):
     flagged: bool = False
 
 
-def crossover(problem: Problem, rank: int, over: str, low: float | int, high: float | int) -> Answer[Crossing]:
+class Crossings(Answer[Crossing]):
+    """Every crossing, and `winner`: who wins at the smallest value with risks; throughout, where none cross."""
+
+    def __init__(
+        self, items: Iterable[Crossing] = (), flagged: bool = False, note: str = "", winner: str = "LoRA"
+    ) -> None:
+        super().__init__(items, flagged, note)
+        self.winner = winner
+
+
+def crossover(problem: Problem, rank: int, over: str, low: float | int, high: float | int) -> Crossings:
     """Every value of `over` in [low, high] at which LoRA of this rank and FFT have the same expected risk.
 
     `over` is "noise_std" (sigma > 0) or "n" (crossings are reported as the last n before the winner changes). The
     difference of risks is computed on a grid, even in log `over`, and each change of sign is closed in on; so are dips
     between neighbouring points, where two crossings lie together, by the slopes there (of Gaussian inputs; a dip that
-    bends more than once may be missed). An empty list means that no crossing was found. Points where
+    bends more than once may be missed). An empty list means that no crossing was found: its `winner` wins throughout.
+    Points where
     no mean exists are left out, so a change of winner across the interpolation threshold counts as a crossing there.
     So are points to which the theory does not reach; the list is `flagged` then, and its `note` names them. A crossing
     is flagged where a risk at it is. Raises `NumericalFailure` where the theory reaches no point.
@@ -97,7 +108,8 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
             doubtful = flagged.get(value, True) or (whole and flagged.get(value + 1, True))
             unknown = any(a < other < b for other in refused)
             crossings.append(Crossing(value, "LoRA" if at_a < 0 else "FFT", doubtful or unknown))
-    return Answer(crossings, *_doubt_of_crossings(crossings, refused, over))
+    winner = "LoRA" if known[0][1] < 0 else "FFT"
+    return Crossings(crossings, *_doubt_of_crossings(crossings, refused, over), winner)
 
 
 def _slope(problem: Problem, rank: int, over: str, value: float) -> float:

@@ -38,17 +38,18 @@ def expected(claim: Claim | Undecidable) -> Verdict:
     return claim.expected if isinstance(claim, Claim) else Verdict.UNDECIDABLE
 
 
-def listing(claims: list[Claim | Undecidable]) -> Any:
-    """A rich table, one line a claim."""
+def listing(claims: list[Claim | Undecidable], narrow: bool = False) -> Any:
+    """A rich table, one line a claim; `narrow`: without source and kind. Ids are never broken."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=f"Claims ({len(claims)})", title_justify="left", row_styles=["", "dim"])
-    for name in ("claim", "what it says", "source", "kind", "expected"):
+    table.add_column("claim", no_wrap=True, min_width=max((len(claim.id) for claim in claims), default=0))
+    for name in ("what it says", *(() if narrow else ("source", "kind")), "expected"):
         table.add_column(name, overflow="fold")
     for claim in claims:
         kind = claim.kind if isinstance(claim, Claim) else ""
-        row = (claim.id, claim.title, source_line(claim.source), kind)
+        row = (claim.id, claim.title, *(() if narrow else (source_line(claim.source), kind)))
         table.add_row(*map(Text, row), styled(expected(claim), claim.source))
     return table
 

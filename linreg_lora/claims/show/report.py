@@ -3,7 +3,8 @@
 import json
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from linreg_lora.claims.sources import Source
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from linreg_lora.claims.collection import Part
     from linreg_lora.claims.judge import Comparison, Judgement
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _STYLE = {
     Verdict.HOLDS: "green",
     Verdict.HOLDS_WITH_CORRECTION: "green",
@@ -34,7 +36,7 @@ _KNOWN = {
 }
 
 
-def verdict_table(judgements: "list[Judgement]") -> Any:
+def verdict_table(judgements: "list[Judgement]", narrow: bool = False) -> Any:
     """A rich table: one line a claim, with its rivals' fate, error rates and, unless it fails, sharpness.
 
     >>> import linreg_lora as ll
@@ -46,10 +48,24 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
     from rich.table import Table
 
     out = Table(title="Claims", title_justify="left", row_styles=["", "dim"])
-    for name in ("claim", "source", "kind", "verdict"):
-        out.add_column(name, overflow="fold")
-    for name in ("worst |z|", "false alarm", "power", "detects", "rivals rejected", "s"):
-        out.add_column(name, justify="right")
+    names = (
+        "claim",
+        "source",
+        "kind",
+        "verdict",
+        "worst |z|",
+        "false alarm",
+        "power",
+        "detects",
+        "rivals rejected",
+        "s",
+    )
+    shown_of = [i for i, name in enumerate(names) if not narrow or name in ("claim", "verdict", "worst |z|")]
+    for i in shown_of:
+        if i == 0:
+            out.add_column(names[i], no_wrap=True, min_width=max((len(j.claim.id) for j in judgements), default=0))
+        else:
+            out.add_column(names[i], overflow="fold", justify="left" if i < 4 else "right")
     for j in judgements:
         rejected = sum(rival.rejected for rival in j.rivals)
         verdict = shown(j.verdict, j.claim.source)
@@ -57,7 +73,7 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
             verdict += f", expected {j.claim.expected}: {j.reason}"
         if loose := looseness(j):
             verdict += f", {loose}"
-        out.add_row(
+        row = (
             j.claim.id,
             escape(source_line(j.claim.source)),
             j.claim.kind,
@@ -68,14 +84,17 @@ def verdict_table(judgements: "list[Judgement]") -> Any:
             f"{rejected} of {len(j.rivals)}",
             f"{j.seconds:.1f}",
         )
+        out.add_row(*(row[i] for i in shown_of))
     return out
 
 
-def summary(judgements: "list[Judgement]", parts: "Sequence[Part]" = ()) -> str:
+def summary(
+    judgements: "list[Judgement]", parts: "Sequence[Part]" = (), could_not_run: Mapping[str, str] = _NONE
+) -> str:
     """One line: how many are as expected, and the family-wise false-alarm level of the run.
 
     `parts`: the files that the claims are from (`collect_claims`). Where there are several, a second line has the
-    levels that each allows itself, and their sum.
+    levels that each allows itself, and their sum. `could_not_run`: id of a claim that has no judgement -> why.
 
     >>> import linreg_lora as ll
     >>> ll.claims.summary(ll.check_claims(only=["lemma2-square"]))
@@ -83,10 +102,11 @@ def summary(judgements: "list[Judgement]", parts: "Sequence[Part]" = ()) -> str:
     """
     expected = sum(j.as_expected for j in judgements)
     level = sum(j.claim.false_alarm for j in judgements)
+    unable = f"; could not run: {', '.join(could_not_run)}" if could_not_run else ""
     return (
         f"{expected} of {len(judgements)} claims as expected; false-alarm level of the whole run {level:.1e}; "
         f"{sum(r.rejected for j in judgements for r in j.rivals)} of {sum(len(j.rivals) for j in judgements)} rivals "
-        f"rejected{_levels(parts)}"
+        f"rejected{unable}{_levels(parts)}"
     )
 
 
@@ -98,10 +118,13 @@ def _levels(parts: "Sequence[Part]") -> str:
     return f"\nfamily-wise levels of the files: {listed} = {sum(levels):.1e}"
 
 
-def to_json(judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = ()) -> str:
+def to_json(
+    judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = (), could_not_run: Mapping[str, str] = _NONE
+) -> str:
     """One object; `claims` is the list. Numbers that are infinite or undefined are null.
 
     `parts`: the files that the claims are from (`collect_claims`), listed as `files` with the ids of what was judged.
+    `could_not_run`: id of a claim that has no judgement -> why.
 
     >>> import linreg_lora as ll
     >>> import json
@@ -111,17 +134,18 @@ def to_json(judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = 
     """
     content = {
         "seed": seed,
-        "as_expected": all(j.as_expected for j in judgements),
+        "as_expected": all(j.as_expected for j in judgements) and not could_not_run,
         "false_alarm": sum(j.claim.false_alarm for j in judgements),
         "family_wise_level": sum(part.file.family_wise_level for part in parts) if parts else None,
         "files": [_file(part, judgements) for part in parts],
         "claims": [_claim(j) for j in judgements],
+        "could_not_run": [{"id": name, "reason": reason} for name, reason in could_not_run.items()],
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False)
 
 
-def to_junit(judgements: "list[Judgement]") -> str:
-    """JUnit XML: a test case a claim, failed when it is not as expected.
+def to_junit(judgements: "list[Judgement]", could_not_run: Mapping[str, str] = _NONE) -> str:
+    """JUnit XML: a test case a claim, failed when it is not as expected, an error when it could not run.
 
     >>> import linreg_lora as ll
     >>> print(ll.claims.to_junit(ll.check_claims(only=["lemma2-square"])))
@@ -134,9 +158,9 @@ def to_junit(judgements: "list[Judgement]") -> str:
     suite = ET.Element(
         "testsuite",
         name="linreg-lora check",
-        tests=str(len(judgements)),
+        tests=str(len(judgements) + len(could_not_run)),
         failures=str(failures),
-        errors="0",
+        errors=str(len(could_not_run)),
         time=f"{sum(j.seconds for j in judgements):.3f}",
     )
     for j in judgements:
@@ -144,6 +168,9 @@ def to_junit(judgements: "list[Judgement]") -> str:
         if not j.as_expected:
             message = f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
             ET.SubElement(case, "failure", message=message).text = json.dumps(_finite(_claim(j)), indent=2)
+    for name, reason in could_not_run.items():
+        case = ET.SubElement(suite, "testcase", classname="could not run", name=name, time="0.000")
+        ET.SubElement(case, "error", message=reason)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 

@@ -17,8 +17,22 @@ risk rises by
 
 For strong directions the first is m |p|^2 / n^2 for each kept one, the damage r/dx of FFT's; it grows by
 1/(1 - theta_j^2/theta_i^2)^2, so that a poison below its threshold may cost LoRA more than FFT. Of a poison that is
-oblique to the task the size of these terms alone is known. The success of the poison changes by eps^2 of what it is
-when kept, up where the poison is dropped, down where it is kept. Source: derived here, by u_i to second order.
+oblique to the task the size of these terms alone is known. Source: derived here, by u_i to second order.
+
+*Success.* A detectable task direction i holds of the success of an orthogonal poison, dropped or kept, the share
+
+    { sigma^2 [2 theta_i^2 + (dy + k) sigma^2] + J c^2 theta_i^2 [w theta_i^2 + (1 - w) theta_p^2] }
+        / (theta_i^2 - theta_p^2)^2,      J = 1 - dy k sigma^4 / theta_i^4,  k = min(n, dx),  w = max(0, 1 - n/dx)
+
+with c^2 = m |p|^2 / (n theta_p^2) the mean square of the cosine of their right vectors. It is the residue at the
+direction's outlier z of p^T R(z) a, R the resolvent of the residual, a = X'^+ t, to second order in the entries of Q^T
+R_0(z) Q between the planted pairs Q, R_0 that of noise alone: with y = theta_i^2 / sigma^2 and J = dz/dy they have,
+relative to diagonal ones, variances (1/J - 1)/dy and (1/J - 1)/k, for outputs and samples, and 1/(y J) across. The part
+of c^2 is that of directions which are not orthogonal on a draw: w is what is left of <v_i, a> / (c |a|), which is 0 for
+n > dx, where Delta X' X'^+ t = 0, and (dx - n)/dx of it below, the row of z_i being part of X' too. On top of it
+theta_i^2 has the spread of chi^2 of n degrees of freedom, which to second order multiplies the terms in theta_i^2 by 1
++ (2 + 4a) / (n (1 - a)^2), a = theta_p^2 / theta_i^2, and that in w theta_i^4 by 1 + (4a + 2a^2) / (n (1 - a)^2).
+The first is true of eps^2 beside the noise, too.
 """
 
 from typing import NamedTuple
@@ -33,7 +47,7 @@ _MOST = 0.5
 class Directions(NamedTuple):
     """Planted directions, strongest first: `strength` theta_i^2, `energy` e_i, `poison`, which of them is the poison.
 
-    `pure`: each is task or poison. `budget` m |p|^2, `noise` sigma^2.
+    `pure`: each is task or poison. `budget` m |p|^2, `noise` sigma^2, `dy` outputs.
     """
 
     strength: Float[np.ndarray, "k"]
@@ -42,10 +56,11 @@ class Directions(NamedTuple):
     pure: bool
     budget: float
     noise: float
+    dy: int
 
 
 def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"], Float[np.ndarray, "k k"]]:
-    """What the risk, and the share of the poison that is kept, rise by where direction i is kept and a weaker j is not.
+    """What the risk, and the share of the poison's success, rise by where direction i is kept and a weaker j is not.
 
     0 for other pairs, nan where strengths are equal.
     """
@@ -56,7 +71,10 @@ def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"]
     noise = found.noise * np.where(
         found.poison[:, None], 0.0, (kept + dropped) / gap**2 - 1 / np.where(below, kept, 1.0)
     )
-    turned = np.where(found.poison[:, None], dropped, kept) * found.budget / n / gap**2 + noise
+    task = np.where(found.poison[:, None], dropped, kept)
+    other = (kept + dropped - task) / np.where(task > 0, task, 1.0)
+    turned = task * found.budget / n / gap**2 * (1 + _spread(2 + 4 * other, gap / np.where(task > 0, task, 1.0), n))
+    turned += noise
     near = kept * dropped / n / gap**2
     if n > dx:
         cost = dropped * (kept / n + 2 * found.noise) / gap / n
@@ -65,7 +83,32 @@ def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"]
     cost = cost * np.minimum(1.0, _MOST / np.where(near > 0, near, 1.0))
     turned = np.minimum(turned, _MOST)
     turn = np.where(found.poison[None, :], turned, np.where(found.poison[:, None], -turned, 0.0))
+    share = _share_of_success(found, n, dx)
+    moved = np.where(found.poison[None, :], share[:, None], np.where(found.poison[:, None], -share[None, :], 0.0))
     cost = (
         np.where(found.poison[:, None] | found.poison[None, :], turn * energy, cost) if found.pure else turned * energy
     )
-    return np.where(below, cost, 0.0), np.where(below & found.pure, turn, 0.0)
+    return np.where(below, cost, 0.0), np.where(below & found.pure, moved, 0.0)
+
+
+def _share_of_success(found: Directions, n: int, dx: int) -> Float[np.ndarray, "k"]:
+    """What each task direction holds of the success of the poison beside it; 0 of one that noise hides."""
+    if not found.pure or not np.any(found.poison):
+        return np.zeros(len(found.strength))
+    theta, k, poison = found.strength, min(n, dx), float(np.max(found.strength[found.poison]))
+    unseen = max(0.0, 1 - n / dx)
+    detectable = ~found.poison & (theta**2 > found.noise**2 * found.dy * k) & (theta != poison)
+    known = np.where(detectable, theta, 1.0)
+    apart = np.where(detectable, theta - poison, 1.0)
+    noise = found.noise * (2 * theta + (found.dy + k) * found.noise)
+    left = 1 - found.dy * k * (found.noise / known) ** 2
+    cosine = found.budget / (n * poison) if poison > 0 else 1 / n
+    ratio = poison / known
+    across = (noise + left * cosine * theta * poison * (1 - unseen)) * (1 + _spread(2 + 4 * ratio, 1 - ratio, n))
+    along = left * cosine * theta**2 * unseen * (1 + _spread(4 * ratio + 2 * ratio**2, 1 - ratio, n))
+    return np.where(detectable, np.minimum((across + along) / apart**2, _MOST), 0.0)
+
+
+def _spread(curvature: np.ndarray, gap: np.ndarray, n: int) -> np.ndarray:
+    """What a chi^2 strength of n degrees of freedom adds to a term, relatively; the series ends where it is large."""
+    return np.minimum(curvature / (n * gap**2), 1.0)

@@ -24,7 +24,7 @@ from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.fft import fft_risk
 from linreg_lora.theory.poisoning.attack import Poison
 from linreg_lora.theory.poisoning.full import poisoned_fft
-from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
+from linreg_lora.theory.poisoning.spiked import FEW, spiked_poisoned_risk
 from linreg_lora.theory.poisoning.strong import strong_limit_error, strong_limit_under_poison, with_poisoned_noise
 from linreg_lora.theory.poisoning.verdict import poison_verdicts
 
@@ -36,14 +36,14 @@ _OFF = 0.02
 _COARSE = "{ranks}: the spiked model is off by more than 2 % without poison already, as for many directions"
 #: A target, relative to the noise, that does nothing.
 _UNSEEN = 1e-9
-#: How large corrections may be, relative to the risk, and by how much FFT may be missed before it is put right.
-_MIXED, _UNCORRECTED, _MISSED = 0.2, 0.02, 0.05
-_FEW = 25
 STRONG = "strong limit, exact as the task grows, at {ranks}"
 #: Up to which relative error the strong limit is taken, and taken where nothing else answers.
 _STRONG, _ALONE = 0.003, 0.05
-_SMALL = "{ranks}: the spiked model is a limit of many samples, and there are fewer than 25"
-_LARGE = "{ranks}: corrections of the spiked model are large, or it misses FFT's risk by more than 5 %"
+_SMALL = "{ranks}: the spiked model is a limit of many samples, and there are fewer than 6"
+_LARGE = (
+    "{ranks}: corrections of the spiked model are large, it misses FFT's risk by more than 10 %, or what is kept is "
+    "little stronger than what is not"
+)
 _TIED = "{ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
 
 
@@ -135,9 +135,8 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         )
         learnt = ~at_end & (ranks > 0)
         coarse = learnt & ~(np.abs(without.risk[ranks] - unpoisoned) <= _OFF * unpoisoned)
-        mixed = spiked.mixing[ranks] > (_MIXED if spiked.pure else _UNCORRECTED) * risk
-        large = learnt & (mixed | (spiked.missed > _MISSED * full_risk))
-        few = learnt & (problem.n < _FEW)
+        large = learnt & spiked.doubted[ranks]
+        few = learnt & (problem.n < FEW)
         reasons = [(_COARSE, coarse), (_LARGE, large), (_SMALL, few)]
         coarse = coarse | large | few
     except InvalidInput as refused:

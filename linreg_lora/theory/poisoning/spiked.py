@@ -37,6 +37,12 @@ from linreg_lora.theory.poisoning.surplus import surplus
 
 #: The share of the other in a direction that counts as task or as poison alone.
 _PURE = 1e-6
+#: Where the model is doubted: `mixing` over the risk, where that is in it and where not, `missed` over FFT's risk, and
+#: theta_r^2 over what rank r drops first, the next theta^2 or the noise's edge. Set on half of the problems of
+#: benchmarks/poisoning_flags.py.
+_MIXED, _UNCORRECTED, _MISSED, _CLOSE = 0.1, 0.05, 0.1, 1.5
+#: And samples below which it is doubted altogether.
+FEW = 6
 
 
 class SpikedPoison(NamedTuple):
@@ -45,6 +51,8 @@ class SpikedPoison(NamedTuple):
     The last is FFT, exact where `full` is. `strength`: theta_i of the planted directions; `detectable`: which of them.
     `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk
     where `pure`, each direction being task or poison; `missed`: by how much the model misses FFT's exact risk.
+    `doubted`: where these are large, or direction r is close to the next, or to the noise's edge, and the draws decide;
+    and of fewer than 6 samples.
     """
 
     risk: Float[np.ndarray, "ranks"]
@@ -54,6 +62,7 @@ class SpikedPoison(NamedTuple):
     mixing: Float[np.ndarray, "ranks"]
     pure: bool
     missed: float
+    doubted: Bool[np.ndarray, "ranks"]
 
 
 def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
@@ -68,7 +77,7 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     >>> poison = ll.theory.Poison(count=40, target=6 * np.eye(50)[49], trigger=2 * np.eye(60)[59])
     >>> found = ll.theory.spiked_poisoned_risk(problem, poison)
     >>> found.risk[2:5].round(4).tolist(), found.success[2:5].round(4).tolist()
-    ([1.6748, 2.9885, 2.4398], [0.0024, 0.2681, 0.283])
+    ([1.6755, 2.9757, 2.4398], [0.0031, 0.2562, 0.283])
     """
     attacked = whitened(problem, poison)
     noise = isotropic_noise(problem)
@@ -100,7 +109,9 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     poisonous = part > 1 - _PURE
     pure = bool(np.all(part[~poisonous] < _PURE))
     costs, turned = mixing(
-        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise), attacked.n, attacked.dx
+        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise, attacked.dy),
+        attacked.n,
+        attacked.dx,
     )
     lost = np.where(kept, 0.0, 1 - held)
     known = np.nan_to_num(costs)
@@ -116,4 +127,14 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
         called = held @ each + turned * float(np.sum(each[poisonous]))
         success = (called - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
     risk[-1], success[-1] = last.risk, last.success
-    return SpikedPoison(risk, success, theta, detectable, size_of_mixing, pure, abs(missed))
+    doubted = (size_of_mixing > (_MIXED if pure else _UNCORRECTED) * risk) | _close(theta**2, least, len(ranks))
+    doubted |= (abs(missed) > _MISSED * last.risk) | (attacked.n < FEW)
+    doubted[0] = doubted[-1] = False
+    return SpikedPoison(risk, success, theta, detectable, size_of_mixing, pure, abs(missed), doubted)
+
+
+def _close(strength: Float[np.ndarray, "k"], least: float, size: int) -> Bool[np.ndarray, "ranks"]:
+    """At which ranks 0..size - 1 the last direction that is kept stands out, but little above the next."""
+    level = np.full(size + 1, least)
+    level[1 : len(strength) + 1] = np.maximum(strength, least)[:size]
+    return (level[:-1] > least) & (level[:-1] < _CLOSE * level[1:])

@@ -24,8 +24,13 @@ Hijacked, and the poison far stronger than the task, LoRA loses the direction r 
     E [risk(D_r) - risk(FFT)] ~ A_r (tail_{r-1}^2 - B_r)       (A_r, B_r of `theory.complexity`)
 
 so it is worse than FFT if and only if tail_{r-1}^2 > B_r. A limit: 1 to 2 % off for n > dx, up to 9 % for n < dx, and
-15 % where r > k_det. Verdicts are limits too: for theta^2 near its threshold the draws decide (`tie`). Source: derived
-here.
+15 % where r > k_det.
+
+Verdicts are limits too: for theta^2 near its threshold the draws decide (`tie`). A verdict is compared with the success
+that the spiked model gives its rank, in which directions mix, relative to that of FFT: an orthogonal poison to which
+rank r is immune otherwise, but that it answers to a tenth or more, is partly absorbed. `flagged` are ties, ranks that
+the model doubts (`spiked`), verdicts that its success contradicts, and those without one to compare with. Source:
+derived here.
 """
 
 from enum import StrEnum
@@ -39,6 +44,7 @@ from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory.complexity import task_complexity
 from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_noise, whitened
 from linreg_lora.theory.poisoning.planted import planted
+from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
 from linreg_lora.theory.poisoning.surplus import surplus
 
 #: theta over the square root of its threshold, between which the draws decide.
@@ -49,6 +55,8 @@ _HALF = 0.5
 _SOME, _ALL = 0.1, 0.9
 #: Factors of |p|, relative to the strongest threshold, that are looked at, and how near a change is found.
 _LEAST, _MOST, _STEPS = 1e-6, 1e3, 60
+#: Shares of FFT's success that do not contradict a verdict.
+_CONSISTENT = {"immune": (-0.1, 0.1), "partly absorbed": (0.1, 0.9), "equal": (0.7, 1.3), "hijacked": (0.7, 1.3)}
 #: Relative lengths that count as none.
 _NONE = 1e-9
 
@@ -68,7 +76,7 @@ class PoisonVerdict(NamedTuple):
     `budget`: the m |p|^2 from which it stands out and is kept, by the same samples and trigger; 0: at any size.
     Below it the rank is immune or, where ranks are left over for noise, absorbs it in part, or nearly all of it.
     `ratio`: theta over the square root of its threshold, by the part of the poison that is orthogonal to the task;
-    `tie`: it is between .75 and 1.35, where the draws decide.
+    `tie`: it is between .75 and 1.35, where the draws decide; `flagged`: the verdict may be wrong, as at a tie.
     """
 
     rank: int
@@ -76,6 +84,7 @@ class PoisonVerdict(NamedTuple):
     budget: float
     ratio: float
     tie: bool
+    flagged: bool = False
 
 
 def poison_verdicts(problem: Problem, poison: Poison, ranks: object = None) -> list[PoisonVerdict]:
@@ -98,7 +107,24 @@ def poison_verdicts(problem: Problem, poison: Poison, ranks: object = None) -> l
     chosen = np.arange(1, problem.max_rank + 1) if ranks is None else valid_ranks(ranks, problem)
     if np.any(chosen == 0):
         raise InvalidInput("ranks", "ranks of at least 1, where something is learnt", 0)
-    return _Scales(problem, attacked, noise).verdicts(chosen.tolist(), poison.budget)
+    found = _Scales(problem, attacked, noise).verdicts(chosen.tolist(), poison.budget)
+    try:
+        model = spiked_poisoned_risk(problem, poison)
+    except InvalidInput:
+        return [one._replace(flagged=one.rank < problem.max_rank) for one in found]
+    if poison.trigger is None:
+        return [one._replace(flagged=one.tie or bool(model.doubted[one.rank])) for one in found]
+    shares = model.success / model.success[-1]
+    return [_compared(one, float(shares[one.rank]), bool(model.doubted[one.rank]), model.pure) for one in found]
+
+
+def _compared(found: PoisonVerdict, share: float, doubted: bool, pure: bool) -> PoisonVerdict:
+    """A verdict beside the `share` of FFT's success that the spiked model gives its rank."""
+    outcome = found.outcome
+    if outcome is Outcome.IMMUNE and pure and share >= _SOME:
+        outcome = Outcome.EQUAL if share >= _ALL else Outcome.PARTLY
+    low, high = _CONSISTENT[outcome]
+    return found._replace(outcome=outcome, flagged=found.tie or doubted or not low <= share <= high)
 
 
 def hijacked_difference(problem: Problem, rank: int) -> float:

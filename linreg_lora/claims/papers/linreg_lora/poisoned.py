@@ -273,16 +273,28 @@ def kept_by_its_budget(problem: Problem, sample: Sample) -> float:
     return called_forth(problem.n, problem.dx, leverage) if kept else 0.0
 
 
-@register_prediction("backdoor-success-of-lora.a-tenth")
-def a_tenth(problem: Problem, sample: Sample) -> np.ndarray:
-    """A tenth of FFT's on the same draws."""
-    return sample.context["fft"] / 10
+def _shares(problem: Problem, poison: Poison, rank: int) -> tuple[float, float, float]:
+    """Of |p|^2 what lies in U, of |t|^2 what lies in V, and FFT's success, n > dx, where Sigma = I."""
+    u, _, vt = np.linalg.svd(problem.shift @ problem.sigma_sqrt)
+    assert poison.trigger is not None
+    p, t = poison.target, np.linalg.solve(problem.sigma_sqrt, poison.trigger)
+    of_target = float(np.sum((u[:, :rank].T @ p) ** 2) / np.sum(p**2))
+    of_trigger = float(np.sum((vt[:rank] @ t) ** 2) / np.sum(t**2))
+    return of_target, of_trigger, called_forth(problem.n, problem.dx, poison.count * float(np.sum(t**2)))
 
 
-@register_prediction("backdoor-success-of-lora.minus-a-tenth")
-def minus_a_tenth(problem: Problem, sample: Sample) -> np.ndarray:
-    """As if LoRA answered the trigger with the opposite of its target."""
-    return -sample.context["fft"] / 10
+@register_prediction("backdoor-success-of-lora.share-of-the-energy")
+def share_of_the_energy(problem: Problem, sample: Sample) -> float:
+    """S(|t|^2) [1 - |p_o|^2 |t_o|^2 / (|p|^2 |t|^2)]: linear in the energy of the trigger."""
+    target, trigger, full = _shares(problem, _poison_of(problem, sample), int(sample.context["rank"]))
+    return full * (1 - (1 - target) * (1 - trigger))
+
+
+@register_prediction("backdoor-success-of-lora.both-must-meet")
+def both_must_meet(problem: Problem, sample: Sample) -> float:
+    """S(|t|^2) |p_U|^2 |t_V|^2 / (|p|^2 |t|^2): U U^T p t^T V V^T alone."""
+    target, trigger, full = _shares(problem, _poison_of(problem, sample), int(sample.context["rank"]))
+    return full * target * trigger
 
 
 def _risks_with_and_without(

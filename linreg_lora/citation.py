@@ -1,0 +1,86 @@
+"""How to cite this package and the papers whose claims it checks, as BibTeX."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from linreg_lora import __version__
+
+
+class Entry(NamedTuple):
+    """An entry of a bibliography; `paper` as in claims: arXiv and a number, or what else names it."""
+
+    authors: tuple[str, ...]
+    title: str
+    year: int
+    paper: str = ""
+
+    @property
+    def key(self) -> str:
+        """Family name of the first author and year, as in zindari2026."""
+        family = self.authors[0].split(",")[0].split()[-1] if self.authors else "anonymous"
+        plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
+        return f"{re.sub('[^A-Za-z]', '', plain).lower()}{self.year}"
+
+    def bibtex(self, letter: str = "") -> str:
+        """The entry; braces keep the title's capitals. `letter`: ends the key, where several would be the same."""
+        fields = {"title": f"{{{self.title}}}", "author": " and ".join(self.authors), "year": str(self.year)}
+        if found := re.fullmatch(r"arXiv (\d{4}\.\d{4,5})", self.paper):
+            fields |= {"eprint": found[1], "archiveprefix": "arXiv"}
+        lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+        return f"@misc{{{self.key}{letter},\n{lines}\n}}"
+
+
+#: The two papers whose claims the package began with, with the names of all authors.
+PAPERS = (
+    Entry(
+        ("Zindari, Ali", "Mulayoff, Rotem", "Stich, Sebastian U."),
+        "LoRA vs. Full Fine-Tuning: A Theoretical Perspective",
+        2026,
+        "arXiv 2605.19018",
+    ),
+    Entry(
+        (
+            "Liu, Yongkang", "Xu, Xingle", "Nie, Ercong", "Wang, Zijing", "Feng, Shi", "Wang, Daling", "Li, Qian",
+            "Schütze, Hinrich",
+        ),
+        "Look Within or Look Beyond? A Theoretical Comparison Between Parameter-Efficient and Full Fine-Tuning",
+        2025,
+        "arXiv 2505.22355",
+    ),
+)  # fmt: skip
+SOFTWARE_TITLE = "linreg-lora: LoRA against full fine-tuning in linear regression, computed and checked"
+
+
+def software() -> str:
+    """The entry of this version of the package."""
+    return (
+        f"@software{{linreg_lora,\n  title = {{{{{SOFTWARE_TITLE}}}}},\n"
+        f"  author = {{{{The linreg-lora developers}}}},\n  version = {{{__version__}}}\n}}"
+    )
+
+
+def bibliography(entries: Sequence[Entry]) -> str:
+    """The package, and these entries, each with a key of its own."""
+    seen: dict[str, int] = {}
+    found = [software()]
+    for entry in entries:
+        seen[entry.key] = seen.get(entry.key, 0) + 1
+        found.append(entry.bibtex("" if seen[entry.key] == 1 else "abcdefghijklmnopqrstuvwxyz"[seen[entry.key] - 1]))
+    return "\n\n".join(found)
+
+
+def judged() -> list[Entry]:
+    """Every paper of which the package judges claims: the two of `PAPERS`, and the others as their files name them."""
+    from linreg_lora.claims.collection import collect_claims
+
+    known = {entry.paper for entry in PAPERS}
+    others = []
+    for paper in collect_claims(None, papers=[], everything=True).file.papers:
+        if paper.paper not in known and paper.year is not None:
+            names = re.split(r", | and ", paper.authors or "Anonymous")
+            authors = tuple("others" if name == "al." else name.removesuffix(" et al.") for name in names)
+            more = ("others",) if any(name.endswith(" et al.") for name in names) else ()
+            others.append(Entry((*authors, *more), paper.title, paper.year, paper.paper))
+    return [*PAPERS, *others]
