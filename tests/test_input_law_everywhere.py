@@ -44,6 +44,7 @@ LAW_FREE = {
     "theory.floor.least_risk": "the tail of the spectrum in the metric of Sigma",
     "theory.heavy_tails.rarest": "splits of Sigma; weights have `rare_weights`",
     "theory.training.forgetting_exchange.update_cosine": "Delta and Sigma",
+    "theory.training.checks.strengths": "singular values of Delta",
     "theory.hessian.hessian": "the population loss, which sees Sigma alone",
     "theory.hessian.expected_rise": "the same",
     "theory.hessian.gap_without_retraining": "the same",
@@ -146,7 +147,8 @@ ARGUMENTS = {
     "radius": 0.1, "pretrained_std": 0.4, "undone": 0.5, "weight_std": 1.0, "teacher_error": np.zeros((4, 5)),
     "poison": Poison(count=2, target=np.eye(4)[0]),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
-    "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0,
+    "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0, "start": "kaiming", "scaling": 2.0, "kappa": 1.0,
+    "orthogonal": False,
 }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def drawn_risks(
     >>> found.risks.round(6).tolist()
     [[9.0, 0.0], [9.0, 0.0], [9.0, 0.0]]
     """
+    problem.require_gaussian("the path of training")
     c = problem.isotropic_scale
     assert c is not None
     made = [_draw(problem, c, rank, start, kappa, orthogonal, seed, draw) for draw in range(draws)]

@@ -212,7 +212,7 @@ def _modes(problem: Problem, c: float, rank: int) -> tuple[np.ndarray, np.ndarra
     if scale is None:
         raise InvalidInput("noise_covariance", "isotropic noise", "another", "use start='random'")
     unit = problem.noise_std * np.sqrt(scale / (problem.n * c))
-    s = np.array([value for value in problem.spectrum or () if value > 0])
+    s = checks.strengths(problem)
     rows, columns = problem.dy, problem.dx
     detectable = s[s**4 > unit**4 * rows * columns]
     s2, v = detectable**2, unit**2
