@@ -1,7 +1,7 @@
 """What theory says beside a run of training: where it ends on average, and its path."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,7 +15,12 @@ from linreg_lora.training.starts import Start
 #: A value that may be off by more is flagged.
 _ACCURATE = 0.01
 #: Starts of a run, as the theory of its path calls them.
-_STARTS = {"kaiming": "kaiming", "gaussian": "gaussian", "normal": "normal", "orthogonal": "random"}
+_STARTS: dict[str, Literal["kaiming", "gaussian", "normal", "random"]] = {
+    "kaiming": "kaiming",
+    "gaussian": "gaussian",
+    "normal": "normal",
+    "orthogonal": "random",
+}
 _NO_DECAYED_MEAN = "theory has no expected risk of the minimum with decay"
 
 

@@ -169,9 +169,15 @@ def finished(
         leaves = ends.leaves(recipe, prepared.settings.scale, prepared.settings.rate, prepared.drawn, held)
     reasons = tuple(
         why_not(
-            bool(ok), *map(float, left), float(at[-1]), unit, late=peak is not None, leaves=bool(left[0] > 0 and off)
-        )
-        for ok, left, off in zip(finite, last.T, leaves, strict=True)
+            bool(ok),
+            float(gradient),
+            float(error),
+            float(at[-1]),
+            unit,
+            late=peak is not None,
+            leaves=bool(gradient > 0 and off),
+        )  # fmt: skip
+        for ok, gradient, error, off in zip(finite, *last, leaves, strict=True)
     )
     return TrainingRun(
         problem=problem,
