@@ -176,7 +176,7 @@ def finished(
             unit,
             late=peak is not None,
             leaves=bool(gradient > 0 and off),
-        )  # fmt: skip
+        )
         for ok, gradient, error, off in zip(finite, *last, leaves, strict=True)
     )
     return TrainingRun(
