@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 from linreg_lora import Problem
 from linreg_lora.theory import training
-from linreg_lora.theory.training import drawn_path
+from linreg_lora.theory.training import drawn_path, trajectories
 
 
 def factors(update, rank, scaling, kappa):
@@ -136,12 +136,26 @@ def test_lazy_training_passes_through_the_frozen_solution_and_defaults_do_not():
     assert near[1] < 0.01
 
 
-def test_the_path_refuses_what_has_no_closed_form():
+def test_at_the_end_of_all_times_the_path_is_at_the_closed_form():
+    """Whatever the time: generic F, of lower rank than the factors, zero, and tied at the rank (at one minimum)."""
+    rng = np.random.default_rng(8)
+    turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    for full, rank in ((rng.standard_normal((4, 6)), 2), (np.diag([3.0, 2.0, 0, 0]), 3), (np.zeros((3, 4)), 2)):
+        (end,) = training.lora_path(full, orthogonal_rows(rng, rank, full.shape[1], 1 / 3), [1e30], scaling=2.0)
+        left, f, right = np.linalg.svd(full)
+        np.testing.assert_allclose(end, (left[:, :rank] * f[:rank]) @ right[:rank], atol=1e-12)
+    (end,) = training.lora_path(2 * turn, orthogonal_rows(rng, 2, 4, 1 / 3), [1e30], scaling=2.0)
+    np.testing.assert_allclose(np.linalg.svd(end, compute_uv=False), [2, 2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(end @ turn.T @ end, 2 * end, atol=1e-12)
+
+
+def test_the_path_refuses_what_has_no_closed_form(monkeypatch):
     full = np.eye(3)
     with refused("a", "kappa I", "off it", "orthogonal and equally long"):
         training.lora_path(full, [[1.0, 0, 0], [0, 2.0, 0]], [1.0], scaling=1.0)
-    with refused("times", "times up to"):
-        training.lora_path(full, np.eye(3)[:1], [1e7], scaling=1.0)
+    monkeypatch.setattr(trajectories, "_MOST_PIECES", 200)
+    with refused("times", "times up to", remedy="near one another, have not ended"):
+        training.lora_path(np.diag([1.0, 1.0 - 1e-9, 0.5]), np.ones((1, 3)) / 3, [1e9], scaling=1.0)
     with refused("times", ">= 0"):
         training.lora_path(full, np.eye(3)[:1], [-1.0], scaling=1.0)
     with refused("start", "below half"):
