@@ -137,7 +137,10 @@ def test_the_counterexample_to_a_constant_by_hand(numbers):
 def test_verdicts_add_up_to_all_claims(numbers):
     found = numbers["papers"]
     assert sum(found["cells"]) + found["own"] == found["claims"] + found["undecidable"]
-    assert [sum(column) for column in zip(*(row["cells"] for row in found["rows"]), strict=True)] == found["cells"]
+    cells = [*(row["cells"] for row in found["rows"]), found["rest"]]
+    assert [sum(column) for column in zip(*cells, strict=True)] == found["cells"]
+    assert found["few"] + len(found["rows"]) == found["papers"]
+    assert min(sum(row["cells"]) for row in found["rows"]) >= found["least"]
     assert [row["name"] for row in found["rows"] if not row["key"]] == ["surveys"]
 
 

@@ -17,6 +17,10 @@ def judged() -> list[citation.Entry]:
     return citation.judged()
 
 
+#: Statements of a paper from which on it has a line of its own.
+_LISTED = 2
+
+
 def papers() -> dict[str, Any]:
     """Verdicts by paper, as the claims state them; statements of ours on a paper apart."""
     keys = {entry.paper: key for key, entry in citation.keyed(judged()).items()}
@@ -37,8 +41,10 @@ def papers() -> dict[str, Any]:
             name = record["paper"]
             cells = [theirs[verdict] for verdict in shown]
             rows.append({"key": keys.get(name, ""), "name": name, "known": sorted(known), "cells": cells})
+    few = [row for row in rows if sum(row["cells"]) < _LISTED]
+    rest = [sum(column) for column in zip(*(row["cells"] for row in few), strict=True)]
     return {
-        "rows": rows, "claims": len(file.claims), "undecidable": len(file.undecidable), "papers": len(rows),
+        "rows": [row for row in rows if row not in few], "few": len(few), "rest": rest, "least": _LISTED, "claims": len(file.claims), "undecidable": len(file.undecidable), "papers": len(rows),
         "cells": [total[verdict] for verdict in shown], "own": sum(own.values()),
         "constant": {claim.id: claim for claim in file.claims}["eq148-square-as-printed"].counterexample,
     }  # fmt: skip
