@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -29,6 +30,34 @@ def print_table(table: object) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+
+
+@contextlib.contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """The seconds gone, on standard error, after two seconds of work in one piece; nothing when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    shown.add_task(label, total=None)
+    late = threading.Timer(_PROGRESS_DELAY, shown.start)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+        late.join()
+        shown.stop()
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ _LEVEL_FLAG, _LEVEL = "--xla_backend_optimization_level", 1
 #: does not know, so these are set for the versions of jaxlib that they were measured with.
 _MEASURED = ("0.10.2",)
 _MEASURED_FLAGS = {"--xla_cpu_use_fusion_emitters": "false", "--xla_cpu_prefer_vector_width": "128"}
-#: Set to 1 where programs are kept lowered beside the compiled ones (`simulation.lowered`), to 0 where they must not be.
+#: Set to 1 where programs are kept lowered beside compiled ones (`simulation.lowered`), to 0 where they must not be.
 _KEEPING = "LINREG_LORA_KEEP_PROGRAMS"
 _device_lock = threading.Lock()
 

@@ -4,9 +4,9 @@ What is kept is the portable form of `jax.export`, named by the hash of all that
 versions of JAX, its configuration, the function, its static values and the shapes of its arrays. XLA compiles that form
 in the process that wrote it too, so that every process runs one program and gives the same bits.
 
-Only the command line keeps programs (`runtime.keep_programs`), and the processes that it starts: who imports the package may change what
-its functions do, which no hash sees. Where anything is amiss with a file, or JAX rebuilds programs in another way, the
-program is traced as ever.
+Only the command line keeps programs (`runtime.keep_programs`), and the processes that it starts: who imports the
+package may change what its functions do, which no hash sees. Where anything is amiss with a file, or JAX rebuilds
+programs in another way, the program is traced as ever.
 """
 
 import functools
