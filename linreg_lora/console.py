@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -36,6 +37,34 @@ def table_width() -> int:
 
     console = Console()
     return console.width if console.is_terminal else _WIDTH
+
+
+@contextlib.contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """The seconds gone, on standard error, after two seconds of work in one piece; nothing when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    shown.add_task(label, total=None)
+    late = threading.Timer(_PROGRESS_DELAY, shown.start)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+        late.join()
+        shown.stop()
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ _LEVEL_FLAG, _LEVEL = "--xla_backend_optimization_level", 1
 #: does not know, so these are set for the versions of jaxlib that they were measured with.
 _MEASURED = ("0.10.2",)
 _MEASURED_FLAGS = {"--xla_cpu_use_fusion_emitters": "false", "--xla_cpu_prefer_vector_width": "128"}
+#: Set to 1 where programs are kept lowered beside compiled ones (`simulation.lowered`), to 0 where they must not be.
+_KEEPING = "LINREG_LORA_KEEP_PROGRAMS"
 _device_lock = threading.Lock()
 
 
@@ -45,6 +47,16 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("linreg-lora"))
+
+
+def keep_programs() -> None:
+    """Programs are kept lowered from here on, by this process and those that it starts, unless the variable says 0."""
+    os.environ.setdefault(_KEEPING, "1")
+
+
+def keeps_programs() -> bool:
+    """Whether `keep_programs` was called."""
+    return os.environ.get(_KEEPING) == "1"
 
 
 def configure() -> None:

@@ -34,9 +34,10 @@ def _few_programs():
 
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_kept():
-    """Tests change what code does, which no hash sees: verdicts are kept only where a test names a folder."""
+    """Tests change what code does, which no hash sees: verdicts and programs are kept only where a test says where."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("linreg_lora.claims.kept.folder", lambda: Path(os.devnull) / "none")
+        patch.setattr("linreg_lora.simulation.lowered.folder", lambda: None)
         yield
 
 

@@ -175,7 +175,7 @@ def test_the_scaled_equation_is_that_of_small_ridges(name):
 def test_what_was_not_solved_is_a_failure(monkeypatch):
     """Nodes whose branch is not certified, cuts that are not found, and integrals that disagree with what is known."""
     problem = SMALL["n > dx"]
-    monkeypatch.setattr("linreg_lora.theory.functionals.sweep", lambda *_, **__: None)
+    monkeypatch.setattr("linreg_lora.theory.bands.sweep.sweep", lambda *_, **__: None)
     right = Solver.__call__
 
     def broken(self, z, *arguments):

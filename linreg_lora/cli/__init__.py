@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from linreg_lora import runtime
 from linreg_lora.cli import attack, cite, claims, compose, own_data, papers, problems, runs, samples, train, verdicts
 from linreg_lora.cli.app import app
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName, one_line
@@ -48,6 +49,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: every failure is one line on standard error and exit code 2."""
+    runtime.keep_programs()
     warnings.showwarning = _notices(warnings.showwarning)
     warnings.filterwarnings("always", category=OldName)
     try:

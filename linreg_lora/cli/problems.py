@@ -140,10 +140,12 @@ def risk(
         with progress("drawing", trials) as advance:
             simulated = monte_carlo(problem, trials=trials, seed=seed, ranks=chosen, progress=advance)
     if method is not Method.MONTE_CARLO and not auto:
+        from linreg_lora.console import waiting
         from linreg_lora.theory.curve import expected_risk
 
-        computed = expected_risk(problem, chosen)
-        complexity = complexity_report.known(problem, chosen)
+        with waiting("theory"):
+            computed = expected_risk(problem, chosen)
+            complexity = complexity_report.known(problem, chosen)
     render = risk_report.risk_json if output is TableFormat.JSON else risk_report.risk_table
     render(problem, chosen, simulated, computed, forgotten, complexity)
     if picture is not None:
@@ -302,6 +304,7 @@ def crossover(
 ) -> None:
     """Where LoRA of one rank and FFT have the same expected risk, by theory. "No crossing" is an answer."""
     from linreg_lora.cli import complexity_report, risk_report
+    from linreg_lora.console import progress
     from linreg_lora.theory import crossings
 
     picture = grammar.picture_path(picture)
@@ -319,12 +322,12 @@ def crossover(
         input_law=input_law,
         input_mean=input_mean,
     )
-    found = crossings.crossover(problem, rank, over, low, high)
+    with progress("looking for crossings", crossings.STEPS) as advance:
+        found = crossings.crossover(problem, rank, over, low, high, progress=advance)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
     closed = complexity_report.closed_crossings(problem, rank, over)
     render(found, rank, over, closed)
     if picture is not None:
-        from linreg_lora.console import progress
         from linreg_lora.figures import pictures
 
         with progress("drawing", pictures.POINTS) as advance:

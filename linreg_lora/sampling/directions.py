@@ -104,7 +104,7 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
         float(reduced.n),
         float(reduced.dx),
     )
-    return shapes, Numbers(*(jnp.asarray(number) for number in numbers))
+    return shapes, Numbers(*(np.asarray(number, dtype=float) for number in numbers))
 
 
 def draw(shapes: Shapes, numbers: Numbers, key: Key[Array, ""]) -> Directions:

@@ -18,6 +18,7 @@ from linreg_lora import runtime, validation
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import valid_seed
+from linreg_lora.simulation import lowered
 
 Values = TypeVar("Values")
 
@@ -30,16 +31,25 @@ class Draws(Generic[Values]):
     """A compiled program that makes `size` draws a call; one of them is `one(*static, arrays, key)`.
 
     `one` returns a tree of arrays, `static` is hashable, `arrays` is a tree of arrays. Programs with the same function
-    `one`, static values, size and shapes of arrays are compiled once.
+    `one`, static values, size and shapes of arrays are compiled once. `result`, a tree of the structure of what `one`
+    returns, is given where programs may be kept for later processes (`simulation.lowered`): those whose static values
+    have a `repr` that says all of them.
     """
 
-    def __init__(self, one: Callable[..., Any], static: tuple[Hashable, ...], arrays: Any, size: int) -> None:
+    def __init__(
+        self, one: Callable[..., Any], static: tuple[Hashable, ...], arrays: Any, size: int, result: Any = None
+    ) -> None:
         self._one, self._static, self._arrays = one, static, arrays
+        self._result = result
         self.size = size
 
     def start(self, key: Key[Array, ""], first: int) -> Any:
         """Begin the chunk whose first draw has number `first`; `finish` waits for it."""
-        return _chunk(self._one, self._static, self.size, self._arrays, key, first)
+        arguments = (self._arrays, key, np.int64(first))
+        kept = None
+        if self._result is not None:
+            kept = lowered.kept(_draws, (self._one, self._static, self.size), arguments, self._result)
+        return _chunk(self._one, self._static, self.size, *arguments) if kept is None else kept(*arguments)
 
     def finish(self, pending: Any, key: Key[Array, ""], first: int) -> Values:
         """What a chunk begun by `start` found: a tree of NumPy arrays, draws along the first axis."""
@@ -54,7 +64,7 @@ def chunks(
     `batch_size` draws are in flight, at least one chunk. Raises `NumericalFailure` where a program does not run.
     """
     in_flight = max(1, validation.positive_integer("batch_size", batch_size) // program.size)
-    key, end = jax.random.key(valid_seed(seed)), first + trials
+    key, end = _key(valid_seed(seed)), first + trials
     starts = range(first, end, program.size)
     for place in range(0, len(starts), in_flight):
         group = starts[place : place + in_flight]
@@ -94,12 +104,21 @@ def require_finite(name: str, problem: Problem, rows: Float[np.ndarray, "draws c
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _chunk(
-    one: Callable[..., Any], static: tuple[Hashable, ...], size: int, arrays: Any, key: Array, first: Array | int
+def _draws(
+    one: Callable[..., Any], static: tuple[Hashable, ...], size: int, arrays: Any, key: Array, first: Array | np.int64
 ) -> Any:
     return jax.vmap(lambda k: one(*static, arrays, k))(_keys(key, first, size))
 
 
-def _keys(key: Array, first: Array | int, size: int) -> Array:
+_chunk = functools.partial(jax.jit, static_argnums=(0, 1, 2))(_draws)
+
+
+def _key(seed: int) -> Key[Array, ""]:
+    """`jax.random.key(seed)`, for 0 <= seed < 2^63, without the program that makes it from a number."""
+    if jax.config.jax_default_prng_impl != "threefry2x32" or jax.config.jax_random_seed_offset:
+        return jax.random.key(seed)
+    return jax.random.wrap_key_data(np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32), impl="threefry2x32")
+
+
+def _keys(key: Array, first: Array | np.int64, size: int) -> Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(size))

@@ -23,6 +23,8 @@ from linreg_lora.simulation.draws import Draws, size_for
 
 #: Relative residual, and loss of orthogonality, from which leading eigenvectors are computed the slow and sure way.
 _DEFECT = 1e-9
+#: The structure of what one draw of conditional means gives.
+_MEANS = (ConditionalRisks(*(0,) * len(ConditionalRisks._fields)), 0)
 
 
 class Chunk(NamedTuple):
@@ -56,9 +58,9 @@ class ConditionalMeans(Draws[Chunk]):
         side = min(shapes.dy, shapes.columns)
         leading_rank = largest_rank if leading.pays(largest_rank, side) else 0
         size = size_for((shapes.dy * shapes.columns + side**2) // 2)
-        super().__init__(_means_of_draw, (shapes, leading_rank), numbers, size)
+        super().__init__(_means_of_draw, (shapes, leading_rank), numbers, size, _MEANS)
         self._largest = largest_rank
-        self._full = Draws(_means_of_draw, (shapes, 0), numbers, size)
+        self._full = Draws(_means_of_draw, (shapes, 0), numbers, size, _MEANS)
         self.variance_exists = bool(max(numbers.n, numbers.dx) - shapes.width > 3)
         """Whether the conditional mean has a variance: its tail index is (max(n, dx) - w + 1) / 2."""
 

@@ -181,6 +181,10 @@ def failures(dataset: "xr.Dataset") -> list[str]:
     return lines
 
 
+#: Steps of an estimate for each way to compute: two cells, twice.
+TIMINGS = 4
+
+
 class Estimate(NamedTuple):
     """How much a sweep is: `cells`, how many are `done`, and for the rest the `draws` and the `seconds` of one process.
 
@@ -205,12 +209,13 @@ def estimate(
     computed_by: Sequence[ComputedBy] = COMPUTED_BY,
     journal: Path | str | None = None,
     attributes: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Estimate:
     """How long `sweep` would take: the cells of middle and of largest size are run here and timed.
 
     Each is run twice, so that compiling does not count, with at most 64 draws, whose time is scaled to `trials`. A
-    cell without a mean draws nothing, and one that `journal` has, if it exists, is done. Raises `InvalidInput` as
-    `sweep` does.
+    cell without a mean draws nothing, and one that `journal` has, if it exists, is done. `progress` is called with the
+    number of steps just done, of `TIMINGS` for each way. Raises `InvalidInput` as `sweep` does.
     """
     methods = adapted.chosen(adapt, None)
     chosen = _distinct_ranks(ranks, methods)
@@ -233,7 +238,10 @@ def estimate(
     seconds = 0.0
     for problem in sample:
         for by in computed_by:
-            took = [_timed(run_cell, problem, chosen, few, seed, (by,), methods) for _ in range(2)][-1]
+            took = 0.0
+            for _ in range(2):
+                took = _timed(run_cell, problem, chosen, few, seed, (by,), methods)
+                progress(TIMINGS // (2 * len(sample)))
             seconds += took * share * (trials / few if by == "monte-carlo" else 1)
     return Estimate(len(cells.problems), len(done), sum(runs) * trials, seconds, len(sample))
 

@@ -134,7 +134,8 @@ def plan_sweep(request: SweepRequest, workers: int | None) -> str:
     ...     print(ll.sweeps.plan_sweep(request, workers=1).splitlines()[0])
     cells: 2
     """
-    found = curves.estimate(**request.arguments)
+    with progress("timing cells", curves.TIMINGS * len(request.config.computed_by)) as advance:
+        found = curves.estimate(**request.arguments, progress=advance)
     left = found.cells - found.done
     cells = f"cells: {found.cells}"
     if request.resume:

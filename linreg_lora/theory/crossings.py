@@ -21,6 +21,8 @@ from linreg_lora.theory.sensitivity import sensitivity
 
 #: Points of the grid on which a crossing is looked for, between the two ends.
 _GRID = 17
+#: Steps that `progress` is told of: points of the grid, and intervals between them.
+STEPS = 2 * _GRID - 1
 _LARGEST_N = 2**53
 #: Steps towards a turn at most; how near to one in log `over` they end; and how much steeper than at the ends of an
 #: interval the difference is taken to be inside, at most.
@@ -48,7 +50,15 @@ class Crossings(Answer[Crossing]):
         self.winner = winner
 
 
-def crossover(problem: Problem, rank: int, over: str, low: float | int, high: float | int) -> Crossings:
+def crossover(
+    problem: Problem,
+    rank: int,
+    over: str,
+    low: float | int,
+    high: float | int,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Crossings:
     """Every value of `over` in [low, high] at which LoRA of this rank and FFT have the same expected risk.
 
     `over` is "noise_std" (sigma > 0) or "n" (crossings are reported as the last n before the winner changes). The
@@ -58,7 +68,8 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
     Points where
     no mean exists are left out, so a change of winner across the interpolation threshold counts as a crossing there.
     So are points to which the theory does not reach; the list is `flagged` then, and its `note` names them. A crossing
-    is flagged where a risk at it is. Raises `NumericalFailure` where the theory reaches no point.
+    is flagged where a risk at it is. `progress` is called with the number of steps just done,
+    of `STEPS` at most. Raises `NumericalFailure` where the theory reaches no point.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=40, dx=8, dy=6, spectrum=(2.0, 1.0), noise_std=1.0)
@@ -93,7 +104,11 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
 
     grid = np.geomspace(low, high, _GRID)
     values = np.unique(np.round(grid)) if whole else grid
-    known = [(float(v), d) for v in values if not math.isnan(d := difference(float(v)))]
+    known = []
+    for v in map(float, values):
+        if not math.isnan(d := difference(v)):
+            known.append((v, d))
+        progress(1)
     if problem.input_law.is_gaussian and problem.input_mean is None:
         known = _with_turns(known, difference, lambda value: _slope(problem, rank, over, value), whole=whole)
     if not known and refused:
@@ -103,6 +118,7 @@ def crossover(problem: Problem, rank: int, over: str, low: float | int, high: fl
         raise InvalidInput("low, high", reason, f"{low:g}, {high:g}", "widen the range or set ridge > 0")
     crossings = []
     for (a, at_a), (b, at_b) in itertools.pairwise(known):
+        progress(1)
         if (at_a < 0) != (at_b < 0):
             value = _last_before(difference, a, b, at_a) if whole else _root(difference, a, b)
             doubtful = flagged.get(value, True) or (whole and flagged.get(value + 1, True))

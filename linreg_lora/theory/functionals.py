@@ -5,7 +5,6 @@ from jaxtyping import Float
 
 from linreg_lora import runtime
 from linreg_lora.problem import Problem
-from linreg_lora.theory.bands.sweep import sweep
 from linreg_lora.theory.contours.functionals import Functionals, assembled, nothing, with_planted
 from linreg_lora.theory.contours.measured import from_traced
 from linreg_lora.theory.contours.modes import Pretraining
@@ -25,6 +24,8 @@ def functionals(
     """
     if not len(ranks):
         return nothing(0)
+    from linreg_lora.theory.bands.sweep import sweep  # brings scipy.optimize, a quarter of a second
+
     seen = with_planted(problem, ranks) if correction else ranks
     # Points that are lost say so by their residuals.
     with runtime.one_numpy_thread(), np.errstate(all="ignore"):

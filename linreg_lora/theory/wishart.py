@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float
 
 from linreg_lora import validation
@@ -121,14 +120,18 @@ def _inverse_moment(size: int, dof: int, edge: float | None) -> float:
 
 def _log_wishart_constant(size: int, dof: int) -> float:
     """log K of the joint density K exp(-sum l/2) prod l^{(dof-size-1)/2} prod |l_i - l_j| of ordered eigenvalues."""
+    from scipy import special
+
     less = np.arange(size)
-    gammas = scipy.special.gammaln((dof - less) / 2) + scipy.special.gammaln((size - less) / 2)
+    gammas = special.gammaln((dof - less) / 2) + special.gammaln((size - less) / 2)
     return size / 2 * (math.log(math.pi) - dof * math.log(2)) - float(np.sum(gammas))
 
 
 def _log_lower_gamma(shape: float, y: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
     """log int_0^y u^{shape-1} e^{-u} du; where it underflows, an upper bound by the geometric series of its terms."""
-    share = scipy.special.gammainc(shape, y)
+    from scipy import special
+
+    share = special.gammainc(shape, y)
     ratio = np.minimum(y / (shape + 1), 1 - 1e-12)
     series = shape * np.log(y) - y - math.log(shape) - np.log1p(-ratio)
     with np.errstate(divide="ignore"):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float
 
 #: -log of the probability that may be cut off at either end of a Poisson law: 1e-18.
@@ -26,10 +25,12 @@ def poisson_mean(function: Callable[[Float[np.ndarray, "j"]], Float[np.ndarray, 
     """
     if rate == 0 or rate >= _POINT:
         return float(function(np.array([rate]))[0])
+    from scipy import special
+
     below = math.sqrt(2 * _LOG_TAIL * rate)
     above = _LOG_TAIL / 3 + math.sqrt((_LOG_TAIL / 3) ** 2 + 2 * _LOG_TAIL * rate)
     j = np.arange(max(0, math.floor(rate - below)), math.ceil(rate + above) + 1, dtype=float)
-    weights = np.exp(scipy.special.xlogy(j, rate) - scipy.special.gammaln(j + 1) - rate)
+    weights = np.exp(special.xlogy(j, rate) - special.gammaln(j + 1) - rate)
     return float(np.sum(weights * function(j)) / np.sum(weights))
 
 
@@ -47,13 +48,15 @@ def largest_sum_squared(n: int, m: int) -> float:
     """
     if m == n:
         return float(n)
-    first = float(scipy.special.ndtri(scipy.special.betaincinv(n - m, m + 1, _CUT)))
-    last = -float(scipy.special.ndtri(scipy.special.betaincinv(m + 1, n - m, _CUT)))
+    from scipy import special
+
+    first = float(special.ndtri(special.betaincinv(n - m, m + 1, _CUT)))
+    last = -float(special.ndtri(special.betaincinv(m + 1, n - m, _CUT)))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     y = first + (last - first) * (nodes + 1) / 2
-    above, log_density = scipy.special.log_ndtr(-y), -(y**2) / 2 - math.log(2 * math.pi) / 2
+    above, log_density = special.log_ndtr(-y), -(y**2) / 2 - math.log(2 * math.pi) / 2
     # The density of u but for its constant, which the normalised weights do not need.
-    log_beta = m * above + scipy.special.xlogy(n - m - 1, scipy.special.ndtr(y))
+    log_beta = m * above + special.xlogy(n - m - 1, special.ndtr(y))
     weights = weights * np.exp(log_beta - np.max(log_beta) + log_density)
     hazard = np.exp(log_density - above)
     inner = m * (1 + y * hazard - hazard**2) + m**2 * hazard**2

@@ -1,0 +1,168 @@
+"""Programs of draws kept lowered, in the cache folder: later processes neither trace nor lower them.
+
+What is kept is the portable form of `jax.export`, named by the hash of all that decides it: this package's code, the
+versions of JAX, its configuration, the function, its static values and the shapes of its arrays. XLA compiles that form
+in the process that wrote it too, so that every process runs one program and gives the same bits.
+
+Only the command line keeps programs (`runtime.keep_programs`), and the processes that it starts: who imports the
+package may change what its functions do, which no hash sees. Where anything is amiss with a file, or JAX rebuilds
+programs in another way, the program is traced as ever.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Hashable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+from jax.tree_util import tree_leaves, tree_structure
+
+import linreg_lora
+from linreg_lora import runtime
+from linreg_lora.errors import LinregLoraError
+from linreg_lora.files.atomic import write_atomically
+
+#: Parts of an exported program that it is rebuilt from; for the others it has to say what a function of whole arrays on
+#: one CPU says, or it is not kept.
+_PLAIN: dict[str, Any] = {
+    "nr_devices": 1,
+    "platforms": ("cpu",),
+    "ordered_effects": (),
+    "unordered_effects": (),
+    "disabled_safety_checks": (),
+    "uses_global_constants": False,
+}
+#: Settings of JAX that do not change a program.
+_BESIDE = re.compile("cache|log")
+_compiled: dict[str, Callable[..., Any]] = {}
+
+
+def folder() -> Path | None:
+    """Where programs are kept; None: nowhere."""
+    return runtime.cache_dir() / "lowered" if runtime.keeps_programs() else None
+
+
+def kept(
+    function: Callable[..., Any], static: tuple[Hashable, ...], arguments: tuple[Any, ...], result: Any
+) -> Callable[..., Any] | None:
+    """The compiled program of `function(*static, *arguments)`, whose values have the structure of the tree `result`.
+
+    None where programs are not kept, or this one cannot be. `arguments` are trees of arrays, and `static` has a `repr`
+    that says all of it.
+    """
+    place = folder()
+    if place is None:
+        return None
+    described = _description(function, static, arguments, result)
+    if described not in _compiled:
+        path = place / f"{hashlib.sha256(described.encode()).hexdigest()}.mlir"
+        lowered = _rebuilt(_read(path, described), arguments)
+        if lowered is None:
+            module = _exported(functools.partial(function, *static), arguments)
+            lowered = _rebuilt(module, arguments)
+            if module is None or lowered is None:
+                return None
+            _write(path, described, module)
+        _compiled[described] = lowered.compile()
+    program, structure = _compiled[described], tree_structure(result)
+    return lambda *values: structure.unflatten(program(*tree_leaves(values)))
+
+
+@functools.cache
+def _environment() -> str:
+    digest = hashlib.sha256()
+    root = Path(inspect.getfile(linreg_lora)).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    versions = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
+    return json.dumps([digest.hexdigest(), versions])
+
+
+def _description(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, result: Any) -> str:
+    """All that decides a program, as text."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    static_names = [f"{s.__module__}.{s.__qualname__}" if inspect.isfunction(s) else repr(s) for s in static]
+    shapes = [str(jax.typeof(leaf)) for leaf in tree_leaves(arguments)]
+    trees = [str(tree_structure(tree)) for tree in (arguments, result)]
+    settings = {name: repr(value) for name, value in jax.config.values.items() if not _BESIDE.search(name)}
+    return json.dumps([_environment(), name, static_names, shapes, trees, settings], sort_keys=True)
+
+
+def _exported(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes | None:
+    """The portable form of the program, from flat arrays to flat arrays; None where it says more than is rebuilt."""
+    structure = tree_structure(arguments)
+
+    def flat(*leaves: Any) -> tuple[Any, ...]:
+        return tuple(tree_leaves(function(*structure.unflatten(leaves))))
+
+    leaves = [jax.typeof(leaf) for leaf in tree_leaves(arguments)]
+    try:
+        made = jax.export.export(jax.jit(flat))(*(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
+        plain = all(getattr(made, field) == value for field, value in _PLAIN.items())
+        everything = tuple(made.module_kept_var_idx) == tuple(range(len(leaves)))
+    except (AttributeError, NotImplementedError, ValueError):
+        return None
+    if not plain or not everything or any(made.in_shardings_hlo) or any(made.out_shardings_hlo):
+        return None
+    outputs = [[list(aval.shape), str(aval.dtype)] for aval in made.out_avals]
+    head = json.dumps({"outputs": outputs, "convention": made.calling_convention_version})
+    return head.encode() + b"\n" + made.mlir_module_serialized
+
+
+def _rebuilt(content: bytes | None, arguments: tuple[Any, ...]) -> Any:
+    """The program, lowered anew from its portable form, for flat arrays; None where that is not possible."""
+    if content is None:
+        return None
+    head, _, module = content.partition(b"\n")
+    leaves = tree_leaves(arguments)
+    try:
+        said = json.loads(head)
+        taken = tuple(jax.typeof(leaf) for leaf in leaves)
+        given = tuple(jax.core.ShapedArray(tuple(shape), np.dtype(dtype)) for shape, dtype in said["outputs"])
+        exported = jax.export.Exported(
+            fun_name="draws",
+            in_tree=tree_structure((tuple(leaves), {})),
+            in_avals=taken,
+            out_tree=tree_structure(given),
+            out_avals=given,
+            _has_named_shardings=True,
+            _in_named_shardings=(None,) * len(taken),
+            _out_named_shardings=(None,) * len(given),
+            in_shardings_hlo=(None,) * len(taken),
+            out_shardings_hlo=(None,) * len(given),
+            mlir_module_serialized=module,
+            calling_convention_version=said["convention"],
+            module_kept_var_idx=tuple(range(len(taken))),
+            _get_vjp=None,
+            **_PLAIN,
+        )
+        return jax.jit(exported.call).lower(*leaves)
+    except Exception:  # whatever JAX makes of a form that is not its own
+        return None
+
+
+def _read(path: Path, described: str) -> bytes | None:
+    """The portable form in a file; None where there is none, or it is damaged, or of another program."""
+    try:
+        head, _, content = path.read_bytes().partition(b"\n")
+        said = json.loads(head)
+        whole = said == {"described": described, "sha256": hashlib.sha256(content).hexdigest()}
+    except (OSError, ValueError):
+        return None
+    return content if whole else None
+
+
+def _write(path: Path, described: str, content: bytes) -> None:
+    head = json.dumps({"described": described, "sha256": hashlib.sha256(content).hexdigest()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, head.encode() + b"\n" + content)
+    except (OSError, LinregLoraError):  # a cache that cannot be written is none
+        return
