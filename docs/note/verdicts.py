@@ -44,7 +44,8 @@ def papers() -> dict[str, Any]:
     few = [row for row in rows if sum(row["cells"]) < _LISTED]
     rest = [sum(column) for column in zip(*(row["cells"] for row in few), strict=True)]
     return {
-        "rows": [row for row in rows if row not in few], "few": len(few), "rest": rest, "least": _LISTED, "claims": len(file.claims), "undecidable": len(file.undecidable), "papers": len(rows),
+        "rows": [row for row in rows if row not in few], "few": len(few), "rest": rest, "least": _LISTED,
+        "claims": len(file.claims), "undecidable": len(file.undecidable), "papers": len(rows),
         "cells": [total[verdict] for verdict in shown], "own": sum(own.values()),
         "constant": {claim.id: claim for claim in file.claims}["eq148-square-as-printed"].counterexample,
     }  # fmt: skip
