@@ -38,48 +38,20 @@ def _walk(path: str, command: Any) -> list[tuple[str, Any]]:
 def _commands(path: str, root: Any) -> list[str]:
     parts = []
     for typed, command in _walk(path, root):
-        arguments = [p for p in command.params if p.param_type_name == "argument" and not p.hidden]
-        options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
-        wanted = [p for p in options if p.required]
-        usage = [typed, *(_usage(p) for p in arguments), *(f"{p.opts[0]} {_value(p)}" for p in wanted), "[OPTIONS]"]
-        parts += [f"## `{typed}`", _prose(command.help or ""), f"```text\n{' '.join(usage)}\n```"]
-        parts += [_entry(parameter) for parameter in [*arguments, *options]]
+        context = command.make_context(typed, [], resilient_parsing=True)
+        usage = " ".join([typed, *command.collect_usage_pieces(context)])
+        parts += [f"## `{typed}`", _prose(command.help or ""), f"```text\n{usage}\n```"]
+        records = [parameter.get_help_record(context) for parameter in command.params]
+        parts += [_entry(*record) for record in records if record is not None]
     return parts
 
 
-def _usage(argument: Any) -> str:
-    name = argument.name.upper() + ("..." if argument.nargs != 1 else "")
-    return name if argument.required else f"[{name}]"
-
-
-def _entry(parameter: Any) -> str:
-    """One term of a definition list: how it is written, what it is, what it is without it."""
-    if parameter.param_type_name == "argument":
-        term = f"`{_usage(parameter)}`"
-    else:
-        value = _value(parameter)
-        spelled = [f"`{name} {value}`" if value else f"`{name}`" for name in parameter.opts]
-        term = ", ".join([*spelled, *(f"`{name}`" for name in parameter.secondary_opts)])
-    said = _prose(getattr(parameter, "help", None) or "No more is said of it.").replace("\n\n", " ")
-    default = parameter.default
-    if parameter.required:
-        said += " Required."
-    elif isinstance(default, str | int | float) and not isinstance(default, bool):
-        said += f" Default: `{getattr(default, 'value', default)}`."
-    return f"{term}\n:   {said}"
-
-
-def _value(parameter: Any) -> str:
-    if getattr(parameter, "is_flag", False):
-        return ""
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return "[" + "|".join(str(getattr(one, "value", one)) for one in choices) + "]"
-    return parameter.metavar or parameter.type.name.upper()
+def _entry(term: str, said: str) -> str:
+    """One term of a definition list, as the help has it."""
+    return f"`{term.strip()}`\n:   {_prose(said or 'No more is said of it.').replace(chr(10) * 2, ' ')}"
 
 
 def _prose(text: str) -> str:
     """A help text as Markdown: its paragraphs, with nothing in them that Markdown would take for its own."""
-    text = re.sub(r"\\?\[/?(?:bold|italic|dim|b|i)\]", "", text.replace("\b", ""))
-    paragraphs = [" ".join(piece.split()) for piece in re.split(r"\n\s*\n", text)]
-    return "\n\n".join(re.sub(r"([*_<\[\]$])", r"\\\1", piece) for piece in paragraphs)
+    paragraphs = [" ".join(piece.split()) for piece in re.split(r"\n\s*\n", text.replace("\b", ""))]
+    return "\n\n".join(re.sub(r"([*_<\[\]$|\\])", r"\\\1", piece) for piece in paragraphs)

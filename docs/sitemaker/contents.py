@@ -1,6 +1,7 @@
 """What the site has, in the order of its navigation."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sitemaker import api, command_line, documents, formats, notebooks
 from sitemaker.documents import document, section
@@ -14,15 +15,20 @@ another problem, and [`OneScale`](../tests/users_methods.py), which theory does 
 installed: [a plug-in](docs/example_plugin/README.md).
 """.replace("../tests", "tests")
 
-#: A section of the navigation: its title, its pages, and sections within it.
-type Section = tuple[str, Sequence[Page | Section]]
+
+class Section(NamedTuple):
+    """A part of the navigation: its title, its pages, and sections within it."""
+
+    title: str
+    parts: "Sequence[Page | Section]"
+
 
 
 def sections() -> list[Section]:
     """All pages of the navigation, notebooks without their outputs. Nothing is run and MkDocs is not needed."""
     return [
-        ("Start", [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")]),
-        (
+        Section("Start", [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")]),
+        Section(
             "How to",
             [
                 document("docs/how-to/reproduce-a-figure.md", "how-to/reproduce-a-figure.md"),
@@ -34,23 +40,23 @@ def sections() -> list[Section]:
                 ),
             ],
         ),
-        (
+        Section(
             "Explanation",
             [
-                ("The theory", documents.chapters()),
+                Section("The theory", documents.chapters()),
                 *(
                     document(f"docs/{name}.md", f"explanation/{name}.md")
                     for name in ("family", "composition", "open-questions", "contested", "errata")
                 ),
             ],
         ),
-        ("Notebooks", notebooks.pages()),
-        ("Gallery", [documents.gallery(), document("docs/claims-report.md", "claims-report.md", "Claims report")]),
-        (
+        Section("Notebooks", notebooks.pages()),
+        Section("Gallery", [documents.gallery(), document("docs/claims-report.md", "claims-report.md", "Claims report")]),
+        Section(
             "Reference",
-            [command_line.page(), formats.page(), ("Python", api.pages())],
+            [command_line.page(), formats.page(), Section("Python", api.pages())],
         ),
-        ("Contributing", [document("CONTRIBUTING.md", "contributing.md")]),
+        Section("Contributing", [document("CONTRIBUTING.md", "contributing.md")]),
     ]
 
 
@@ -58,7 +64,7 @@ def pages(of: Sequence[Page | Section] | None = None) -> list[Page]:
     """The pages of all sections, in their order."""
     found = []
     for part in sections() if of is None else of:
-        found += [part] if isinstance(part, Page) else pages(part[1])
+        found += [part] if isinstance(part, Page) else pages(part.parts)
     return found
 
 
@@ -69,5 +75,5 @@ def navigation(of: Sequence[Page | Section]) -> list[dict]:
         if isinstance(part, Page):
             found.append(part.uri if part.uri.endswith("/index.md") else {part.title: part.uri})
         else:
-            found.append({part[0]: navigation(part[1])})
+            found.append({part.title: navigation(part.parts)})
     return found
