@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site: `mkdocs.yml` names this file, `sitemaker` does the work.
 
-    LINREG_LORA_SITE_NOTEBOOKS=0    notebooks are not run, and say so
-    LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part of the site
+LINREG_LORA_SITE_NOTEBOOKS=0    notebooks are not run, and say so
+LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part of the site
 """
 
 import json
@@ -13,7 +13,6 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
-
 from sitemaker import checked, contents, links, mathematics, notebooks, report, runs
 
 _HERE = Path(__file__).parent / "sitemaker"

@@ -24,7 +24,9 @@ def pages() -> list[Page]:
     for name in sorted(front.__all__):
         module = f"linreg_lora.{name}"
         if module not in packages() and inspect.ismodule(getattr(front, name)):
-            found.append(_page(module, _first_line(module), f"::: {module}\n    options:\n      show_root_heading: false\n"))
+            found.append(
+                _page(module, _first_line(module), f"::: {module}\n    options:\n      show_root_heading: false\n")
+            )
     return found
 
 
@@ -53,10 +55,13 @@ def _is_module(loaded: object, name: str) -> bool:
 
 
 def _page(name: str, said: str, text: str) -> Page:
-    return Page(uri(name), name, f"{name.replace('.', '/')}/__init__.py", f"# {name}\n\n{said}\n\n{text}")
+    return Page(uri(name), name, _path(name).relative_to(ROOT).as_posix(), f"# {name}\n\n{said}\n\n{text}")
 
 
 def _first_line(module: str) -> str:
+    return (ast.get_docstring(ast.parse(_path(module).read_text())) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _path(module: str) -> Path:
     stem = ROOT / module.replace(".", "/")
-    path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0].replace("\n", " ")
+    return stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")

@@ -7,7 +7,15 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 #: Attributes by which a page loads something, beside links, which are followed by hand.
-_LOADS = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src", "video": "src", "object": "data"}
+_LOADS = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "link": "href",
+    "source": "src",
+    "video": "src",
+    "object": "data",
+}
 
 
 class Read(NamedTuple):

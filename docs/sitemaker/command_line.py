@@ -22,11 +22,6 @@ def page() -> Page:
     return Page("reference/command-line.md", "Command line", ORIGIN, "\n\n".join(parts) + "\n")
 
 
-def names() -> list[str]:
-    """All commands, as they are typed."""
-    return [path for path, _ in _walk("linreg-lora", typer.main.get_command(app))]
-
-
 def _walk(path: str, command: Any) -> list[tuple[str, Any]]:
     found = [(path, command)]
     for name, sub in sorted(getattr(command, "commands", {}).items()):

@@ -23,11 +23,13 @@ class Section(NamedTuple):
     parts: "Sequence[Page | Section]"
 
 
-
 def sections() -> list[Section]:
     """All pages of the navigation, notebooks without their outputs. Nothing is run and MkDocs is not needed."""
     return [
-        Section("Start", [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")]),
+        Section(
+            "Start",
+            [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")],
+        ),
         Section(
             "How to",
             [
@@ -51,7 +53,9 @@ def sections() -> list[Section]:
             ],
         ),
         Section("Notebooks", notebooks.pages()),
-        Section("Gallery", [documents.gallery(), document("docs/claims-report.md", "claims-report.md", "Claims report")]),
+        Section(
+            "Gallery", [documents.gallery(), document("docs/claims-report.md", "claims-report.md", "Claims report")]
+        ),
         Section(
             "Reference",
             [command_line.page(), formats.page(), Section("Python", api.pages())],

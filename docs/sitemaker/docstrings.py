@@ -18,6 +18,7 @@ class Examples(griffe.Extension):
 def markdown(docstring: str) -> str:
     """A docstring whose doctests are fenced and whose signs mean themselves outside of code."""
     blocks = []
+    docstring = re.sub(r"^(\w+)\n-{3,}\n", r"**\1**\n\n", docstring, flags=re.MULTILINE)  # headings of numpydoc
     for block in re.split(r"\n[ \t]*\n", docstring.strip("\n")):
         if block.lstrip().startswith(">>>"):
             indent = len(block) - len(block.lstrip(" "))
@@ -40,4 +41,4 @@ def _literal(text: str) -> str:
 
 def _escaped(text: str) -> str:
     named = {"<": "&lt;", "[": "&#91;", "]": "&#93;", "*": "&#42;", "$": "&#36;", "|": "&#124;"}
-    return re.sub(r"[<\[\]$|]|\*(?!\*)", lambda found: named[found[0]], text)
+    return re.sub(r"[<\[\]$|]|(?<!\*)\*(?!\*)", lambda found: named[found[0]], text)

@@ -24,7 +24,9 @@ def chapters() -> list[Page]:
         text = re.sub(r"^#(#+ )", r"\1", section, flags=re.MULTILINE)
         found.append(Page(f"explanation/theory/{slug(title)}.md", title, THEORY, text))
     contents = "\n".join(f"- [{page.title}](site:{page.uri})" for page in found)
-    index = Page("explanation/theory/index.md", "The theory", THEORY, f"{intro}\n## Chapters\n\n{contents}\n", whole=True)
+    index = Page(
+        "explanation/theory/index.md", "The theory", THEORY, f"{intro}\n## Chapters\n\n{contents}\n", whole=True
+    )
     return [index, *found]
 
 

@@ -88,7 +88,8 @@ def _shown(path: str, full: Path) -> Page:
         return Page(f"documents/{path}", heading(text), path, text, whole=True)
     fence = "~" * 12
     shown = f'# {path}\n\n{fence}{{.{_LANGUAGES.get(full.suffix, "text")} linenums="1"}}\n{text.rstrip()}\n{fence}\n'
-    return Page(f"source/{path}.md", path, path, shown, whole=True, searched=False)
+    # MkDocs leaves out what begins with a dot.
+    return Page(f"source/{path}.md".replace("/.", "/"), path, path, shown, whole=True, searched=False)
 
 
 def _line(path: Path, name: str) -> int:

@@ -31,29 +31,28 @@ _WIDTH = "100"
 
 def with_outputs(text: str) -> str:
     """The page with what its blocks print. Raises `RuntimeError` where one fails."""
-    before = ""
+    blocks: list[tuple[str, str]] = []
+    folder: list[Path] = []
     with contextlib.ExitStack() as stack:
-        folder: list[Path] = []
+
+        def printed(block: tuple[str, str]) -> str:
+            """Where the folder is new, what ran before is run again: this block may need what it left there."""
+            if not folder:
+                folder.append(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+                for earlier in blocks[:-1]:
+                    run(*earlier, folder[0])
+            return run(*block, folder[0])
 
         def shown(found: re.Match) -> str:
-            nonlocal before
-            language, code = found[1], found[2]
-            before += f"{language}\n{code}\n"
-            kept = CACHE / f"{key(before)}.txt"
-            if kept.exists():
-                printed = kept.read_text()
-            else:
-                if not folder:
-                    folder.append(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-                    if before != f"{language}\n{code}\n":
-                        _again(before, folder[0])
-                printed = run(language, code, folder[0])
+            blocks.append((found[1], found[2]))
+            kept = CACHE / f"{key(repr(blocks))}.txt"
+            if not kept.exists():
                 CACHE.mkdir(parents=True, exist_ok=True)
-                kept.write_text(printed)
-            # What is printed belongs to the command, and is no sentence: a block of its own, not highlighted.
+                kept.write_text(printed(blocks[-1]))
+            output = kept.read_text().rstrip()
             fence = "~" * 6
-            output = f"\n\n{fence}{{.text .output}}\n{printed.rstrip()}\n{fence}" if printed.strip() else ""
-            return f"```{language}\n{code}```{output}"
+            below = f"\n\n{fence}{{.text .output}}\n{output}\n{fence}" if output else ""
+            return f"```{found[1]}\n{found[2]}```{below}"
 
         return _BLOCK.sub(shown, text)
 
@@ -72,15 +71,8 @@ def key(text: str) -> str:
     return hashlib.sha256(f"{_sources()}\n{text}".encode()).hexdigest()[:32]
 
 
-def _again(before: str, folder: Path) -> None:
-    """What earlier blocks of the page left in their folder, but for the last one, which runs next."""
-    *blocks, _ = re.split(r"(?:^|\n)(?=(?:console|python)\n)", before.strip("\n"))[0:]
-    for block in filter(None, blocks):
-        language, _, code = block.partition("\n")
-        run(language, code + "\n", folder)
-
-
 def run(language: str, code: str, folder: Path) -> str:
+    """What a block prints, run in the folder."""
     if language == "python":
         return _printed(lambda: exec(compile(code, "<page>", "exec"), {"__name__": "__page__"}), folder, code)
     printed = ""
