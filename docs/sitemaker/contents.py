@@ -10,10 +10,10 @@ from sitemaker.page import Page
 _METHOD = """
 ## One that runs
 
-The methods that the tests add from outside of the package: [`FirstInputs`](../tests/users_methods.py), whose risk is that of
-another problem, and [`OneScale`](../tests/users_methods.py), which theory does not know. With a claim, as a package that is
-installed: [a plug-in](docs/example_plugin/README.md).
-""".replace("../tests", "tests")
+The methods that the tests add from outside of the package: [`FirstInputs`](tests/users_methods.py), whose risk is
+that of another problem, and [`OneScale`](tests/users_methods.py), which theory does not know. With a claim, as a
+package that is installed: [a plug-in](docs/example_plugin/README.md).
+"""
 
 
 class Section(NamedTuple):
@@ -53,9 +53,7 @@ def sections() -> list[Section]:
             ],
         ),
         Section("Notebooks", notebooks.pages()),
-        Section(
-            "Gallery", [documents.gallery(), document("docs/claims-report.md", "claims-report.md", "Claims report")]
-        ),
+        Section("Results", [documents.gallery(), document("docs/claims-report.md", "claims-report.md")]),
         Section(
             "Reference",
             [command_line.page(), formats.page(), Section("Python", api.pages())],

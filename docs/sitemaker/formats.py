@@ -13,8 +13,8 @@ def page() -> Page:
     """Each schema's keys, nested ones by their path; and a sweep file, as an example."""
     parts = [
         "# File formats",
-        "What commands print with `--format json`, by the schemas that their tests check it against, and the files that "
-        "commands read. Numbers that do not exist are `null`. Keys are added, never renamed.",
+        "What commands print with `--format json`, by the schemas that their tests check it against, and the files "
+        "that commands read. Numbers that do not exist are `null`. Keys are added, never renamed.",
     ]
     for path in sorted((ROOT / "docs" / "schemas").glob("*.json")):
         schema = json.loads(path.read_text())
@@ -28,8 +28,8 @@ def page() -> Page:
         "([docs/sweep.yaml](sweep.yaml)). The results are NetCDF, and open with `xarray.open_dataset`.",
         f"```yaml\n{sweep}```",
         "## A claims file",
-        "`linreg-lora claims new NAME` writes a commented one; [Judge a paper](judge-your-paper.md) goes through it. The "
-        "package's own are [paper_claims.yaml](../paper_claims.yaml) and one file a paper.",
+        "`linreg-lora claims new NAME` writes a commented one; [Judge a paper](judge-your-paper.md) goes through it. "
+        "The package's own are [paper_claims.yaml](../paper_claims.yaml) and one file a paper.",
     ]
     return Page("reference/file-formats.md", "File formats", ORIGIN, "\n\n".join(parts) + "\n")
 

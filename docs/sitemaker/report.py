@@ -1,4 +1,4 @@
-"""The claims report as a part of the site: all claims are judged, which takes minutes, so only where it is asked for."""
+"""The claims report as a part of the site: judging all claims takes minutes, so it is there where it is asked for."""
 
 import tempfile
 from pathlib import Path

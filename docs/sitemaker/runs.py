@@ -6,8 +6,8 @@ A code block whose language is followed by `run` is run, all of a page in one ne
     $ linreg-lora risk --n 200 --dx 40 --dy 40 --noise-std 1 --spectrum 3,2,1
     ```
 
-`python run` is the same for Python. A command that fails, fails the build. Results are kept in .cache/site, by the block,
-what ran before it on its page, and the package's source.
+`python run` is the same for Python. A command that fails, fails the build. Results are kept in .cache/site, by the
+block, what ran before it on its page, and the package's source.
 """
 
 import contextlib
