@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: check test heavy lint figures docs release-check constraints clean
+.PHONY: check test heavy lint figures docs note release-check constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check --all
@@ -33,6 +33,9 @@ release-check: $(VENV)/.installed-dev  ## all that has to hold before a release,
 	$(PIP) --editable '.[dev,release]'
 	.ci/release-check
 
+note: $(VENV)/.installed-note  ## compile docs/note/note.pdf
+	cd docs && ../$(BIN)/python -m note.build
+
 constraints:  ## pin what a fresh install of all extras but `peft` gives today
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
 	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,notebooks,release]'
@@ -43,6 +46,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[train]'
 	touch $@
+
+$(VENV)/.installed-note: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train,note]'
+	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

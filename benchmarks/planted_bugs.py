@@ -312,7 +312,6 @@ BUGS = [
         pretrained_left_in_residual,
         "estimator",
         ("prop1-fft-closed-form", "prop1-fft-nearest-to-pretrained", "prop2-lora-closed-form"),
-        quick=True,
     ),
     Bug(ridge_not_square_rooted, "estimator", ("ridge-lora-closed-form",), quick=True),
     Bug(conditional_mean_of_a_wider_inverse, "estimator", ("conditional-mean-overdetermined",)),

@@ -1,6 +1,7 @@
 """How to cite this package and the papers whose claims it checks, as BibTeX."""
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,17 +20,18 @@ class Entry(NamedTuple):
     @property
     def key(self) -> str:
         """Family name of the first author and year, as in zindari2026."""
-        family = self.authors[0].split(",")[0].split()[-1] if self.authors else "anonymous"
+        words = self.authors[0].split(",")[0].strip("{}").split() if self.authors else ["anonymous"]
+        family = words[0] if words[-1].endswith(".") else words[-1]
         plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
         return f"{re.sub('[^A-Za-z]', '', plain).lower()}{self.year}"
 
-    def bibtex(self, letter: str = "") -> str:
-        """The entry; braces keep the title's capitals. `letter`: ends the key, where several would be the same."""
+    def bibtex(self, key: str = "") -> str:
+        """The entry; braces keep the title's capitals. `key`: another one than its own."""
         fields = {"title": f"{{{self.title}}}", "author": " and ".join(self.authors), "year": str(self.year)}
         if found := re.fullmatch(r"arXiv (\d{4}\.\d{4,5})", self.paper):
             fields |= {"eprint": found[1], "archiveprefix": "arXiv"}
         lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
-        return f"@misc{{{self.key}{letter},\n{lines}\n}}"
+        return f"@misc{{{key or self.key},\n{lines}\n}}"
 
 
 #: The two papers whose claims the package began with, with the names of all authors.
@@ -61,14 +63,18 @@ def software() -> str:
     )
 
 
+def keyed(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The entries by keys of their own: zhang2025, zhang2025b."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        letters = (letter for letter in ("", *string.ascii_lowercase[1:]) if entry.key + letter not in found)
+        found[entry.key + next(letters)] = entry
+    return found
+
+
 def bibliography(entries: Sequence[Entry]) -> str:
     """The package, and these entries, each with a key of its own."""
-    seen: dict[str, int] = {}
-    found = [software()]
-    for entry in entries:
-        seen[entry.key] = seen.get(entry.key, 0) + 1
-        found.append(entry.bibtex("" if seen[entry.key] == 1 else "abcdefghijklmnopqrstuvwxyz"[seen[entry.key] - 1]))
-    return "\n\n".join(found)
+    return "\n\n".join([software(), *(entry.bibtex(key) for key, entry in keyed(entries).items())])
 
 
 def judged() -> list[Entry]:
@@ -80,7 +86,12 @@ def judged() -> list[Entry]:
     for paper in collect_claims(None, papers=[], everything=True).file.papers:
         if paper.paper not in known and paper.year is not None:
             names = re.split(r", | and ", paper.authors or "Anonymous")
-            authors = tuple("others" if name == "al." else name.removesuffix(" et al.") for name in names)
+            authors = tuple("others" if name == "al." else _written(name.removesuffix(" et al.")) for name in names)
             more = ("others",) if any(name.endswith(" et al.") for name in names) else ()
             others.append(Entry((*authors, *more), paper.title, paper.year, paper.paper))
     return [*PAPERS, *others]
+
+
+def _written(name: str) -> str:
+    """A name in BibTeX; one that ends in an initial, as in Arunan J., stays as it is."""
+    return f"{{{name}}}" if name.endswith(".") else name

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 #: A progress bar appears only for work that lasts longer than this many seconds.
 _PROGRESS_DELAY = 2.0
+#: Characters of a line where standard output is not a terminal.
+_WIDTH = 200
 
 
 #: Columns of a terminal below which tables leave out what is not needed, so that names stay whole.
@@ -25,10 +27,15 @@ def print_table(table: object) -> None:
     """Print a rich renderable to standard output; wide enough not to cut numbers when it is not a terminal."""
     from rich.console import Console
 
+    Console(width=table_width()).print(table)
+
+
+def table_width() -> int:
+    """How many characters a line of a table may have."""
+    from rich.console import Console
+
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    return console.width if console.is_terminal else _WIDTH
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ assert all(run.converged.all() and run.distance[:, -1].max() < 1e-8 for run in r
 # %%
 jumping = training.train(problem, 3, training.Recipe(optimiser="adam", schedule="constant"), **settings)
 print(jumping.note)
-assert not jumping.converged.all()
+assert not jumping.converged.any()
 
 # %% [markdown]
 # ## What happens on the way

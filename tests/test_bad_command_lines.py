@@ -14,6 +14,7 @@ from linreg_lora.proofs import steps
 from linreg_lora.simulation import draws
 from linreg_lora.sweeps import curves as sweeps
 from linreg_lora.sweeps import grid
+from linreg_lora.training import descent
 
 #: What the folder holds in which every line runs.
 FILES = {
@@ -126,7 +127,7 @@ COMMANDS = {
             clash(n="3", ranks="4"),
             clash(input_spectrum="1,1,0,0,0,0", ranks="3"),
         ],
-        230,
+        190,
     ),
     "compare": (
         {**PROBLEM, "adapt": "bitfit,lora:2,frozen-a:2"},
@@ -153,7 +154,7 @@ COMMANDS = {
             clash(over="n", low="6", high="7"),
             clash(n="6"),
         ],
-        200,
+        170,
     ),
     "check": (
         {"claims": "claims.yaml"},
@@ -206,6 +207,21 @@ COMMANDS = {
             clash(out="binary", **{"dry-run": True}),
         ],
         120,
+    ),
+    "train": (
+        {**PROBLEM, "steps": "3", "trials": "2"},
+        [
+            *BAD_PROBLEM,
+            *bad(ranks=NOT_A_LIST | NEGATIVE | st.sampled_from(["", "0", "1.5", "1,5,6", "9" * 5000])),
+            *bad(trials=NOT_A_SIZE | st.sampled_from(["1", "9" * 12]), seed=NOT_A_SEED, steps=NOT_A_SIZE),
+            *bad(optimiser=NOT_A_FORM, schedule=NOT_A_FORM, scaling=NOT_A_FORM, start=NOT_A_FORM, format=NOT_A_FORM),
+            *bad(learning_rate=NOT_A_SCALE | st.just("0"), ratio=NOT_A_SCALE | st.just("0"), weight_decay=NOT_A_SCALE),
+            *bad(alpha=NOT_A_SCALE | st.just("0"), at=NOT_A_LIST | st.sampled_from(["0.5", "2,1", "4", "-1"])),
+            *bad(picture=st.sampled_from(["x.jpg", "x", "", "missing/x.png", "folder"])),
+            clash(ranks="1-6", dx="9", dy="9", n="20", picture="x.png"),
+            clash(input_spectrum="1,1,1,1,1,0"),
+        ],
+        70,
     ),
 }  # fmt: skip
 #: Options that are given without their names, and what else a complaint about an option may call it.
@@ -277,6 +293,7 @@ def nothing_works(monkeypatch):
     monkeypatch.setattr(grid, "finished_cells", worked)
     monkeypatch.setattr(judge, "judge_claim", worked)
     monkeypatch.setattr(steps, "run", worked)
+    monkeypatch.setattr(descent, "descend", worked)
 
 
 @EXAMPLES

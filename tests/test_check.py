@@ -344,6 +344,45 @@ def test_junit_output(run):
     assert [case.attrib["name"] for case in suite] == FAST
 
 
+def test_a_claim_that_cannot_run_costs_only_itself(run, monkeypatch):
+    judged = judge.judge_claim
+
+    def unable(claim, *rest, **more):
+        if claim.id == FAST[1]:
+            raise InvalidInput(claim.id, "an experiment that runs", "one\nthat does not")
+        return judged(claim, *rest, **more)
+
+    reason = f"{FAST[1]}: expected an experiment that runs, received one that does not"
+    monkeypatch.setattr(judge, "judge_claim", unable)
+    code, out, err = run("check", *selected(FAST), "--format", "json")
+    content = json.loads(out)
+    assert (code, err) == (2, f"linreg-lora: {reason}\n")
+    assert [(claim["id"], claim["verdict"]) for claim in content["claims"]] == [(FAST[0], "holds"), (FAST[2], "holds")]
+    assert content["could_not_run"] == [{"id": FAST[1], "reason": reason}]
+    assert content["as_expected"] is False
+    code, out, err = run("check", *selected(FAST), "--format", "junit")
+    suite = ET.fromstring(out)
+    assert (code, err) == (2, f"linreg-lora: {reason}\n")
+    assert (suite.attrib["tests"], suite.attrib["failures"], suite.attrib["errors"]) == ("3", "0", "1")
+    assert [case.attrib["message"] for case in suite.iter("error")] == [reason]
+    code, out, err = run("check", *selected(FAST))
+    assert (code, err) == (2, f"linreg-lora: {reason}\n")
+    assert out.startswith("Claims")
+    assert out.splitlines()[-1].endswith(f" rivals rejected; could not run: {FAST[1]}")
+    code, out, _ = run("check", *selected(FAST[1:2]))
+    assert (code, out) == (2, "")
+    with pytest.raises(InvalidInput, match="one that does not"):
+        check_claims(only=FAST)
+
+
+def test_ctrl_c_ends_with_one_line_and_exit_code_2(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge, "judge_claim", interrupted)
+    assert run("check", *selected(FAST[:1])) == (2, "", "linreg-lora: interrupted\n")
+
+
 def test_a_claim_that_is_not_as_expected_ends_with_exit_code_1(run, tmp_path):
     text = default_path().read_text(encoding="utf-8")
     path = tmp_path / "claims.yaml"

@@ -13,6 +13,7 @@ from linreg_lora.claims.file import load_claims, parse_claims
 from linreg_lora.claims.show import report
 from linreg_lora.claims.sources import Source
 from linreg_lora.claims.vocabulary import Kind, Status, Verdict
+from linreg_lora.files import yaml
 from linreg_lora.proofs import steps
 
 CLAIM = {
@@ -382,6 +383,16 @@ def test_every_file_of_the_package_says_how_it_knows_its_papers_and_what_is_only
             assert entry.source.paper in listed, entry.id
             if entry.source.status is Status.MEMORY:
                 assert "is said to claim" in entry.source.note, entry.id
+
+
+def test_what_was_read_is_the_callers_to_change():
+    """A text is parsed once; every reader has its own copy, in which an alias is still its anchor."""
+    first = yaml.parsed("a: &x [1]\nb: *x", "a file", aliases=True)
+    assert first["b"] is first["a"]
+    first["a"].append(2)
+    assert yaml.parsed("a: &x [1]\nb: *x", "a file", aliases=True) == {"a": [1], "b": [1]}
+    with refused("a file", "or aliases", remedy="line 2: an alias"):
+        yaml.parsed("a: &x [1]\nb: *x", "a file")
 
 
 def test_selecting_an_unknown_claim_names_the_known_ones():

@@ -204,7 +204,224 @@ def where_adamw_ends(text):
     assert ends == [pytest.approx(0.5, abs=1e-8), pytest.approx(1.0, abs=1e-3)]
 
 
+def the_end_without_decay(text):
+    """Exact half steps from any factors of full rank end at F itself, which has rank 2."""
+    assert "F = diag(2, 1), S = I, r = 2" in " ".join(text.split())
+    full, a = np.diag([2.0, 1.0]), np.array([[1.0, 0.3], [0.2, 0.1]])
+    b = full @ a.T @ np.linalg.inv(a @ a.T)
+    a = np.linalg.inv(b.T @ b) @ b.T @ full
+    np.testing.assert_allclose(b @ a, full, atol=1e-12)
+
+
+def what_a_nuclear_norm_costs(text):
+    """At noise 1e-4 of the task: n/sigma^2 times both risks, by plain NumPy, within 5 standard errors."""
+    assert "truncation pays 39 sigma^2 / n" in text
+    assert "80 sigma^2 / n more" in " ".join(text.split())
+    task = np.zeros((20, 20))
+    task[0, 0] = 1e4
+    u, f, v = np.linalg.svd(task + np.random.default_rng(0).standard_normal((2000, 20, 20)))
+    for less, cost in ((0.0, 39), (2 * 20**0.5, 119)):
+        kept = (f[:, :1, None] - less) * u[:, :, :1] @ v[:, :1]
+        found = np.sum((kept - task) ** 2, axis=(1, 2))
+        assert abs(found.mean() - cost) < 5 * found.std() / 2000**0.5
+
+
+def where_the_first_step_leads(text):
+    assert "G = diag(2, 1), A(0) = I: after one step B is a multiple of G" in " ".join(text.split())
+    b = 0.1 * np.diag([2.0, 1.0]) @ np.eye(2)
+    assert np.linalg.norm(b[1:]) / np.linalg.norm(b[:1]) == 0.5
+    assert "half as long outside of the first direction as in it" in " ".join(text.split())
+
+
+def the_peak_of_a_source(text):
+    assert "dx = 32, dy = 1, A0 = 0, Delta = 0, sigma0 = 1" in text
+    few, many = Fraction(8, 32 - 8 - 1), Fraction(16, 32 - 16 - 1)
+    assert f"which is {few} at n0 = 8 and {many} at n0 = 16" in " ".join(text.split())
+    rng = np.random.default_rng(0)
+    for samples, expected in ((8, few), (16, many)):
+        x, noise = rng.standard_normal((4000, 32, samples)), rng.standard_normal((4000, 1, samples))
+        found = np.sum((noise @ np.linalg.pinv(x)) ** 2, axis=(1, 2))
+        assert abs(found.mean() - float(expected)) < 5 * found.std() / 4000**0.5
+    assert many > few
+
+
+def a_penalty_that_is_too_small(text):
+    """One sample, by Gauss-Hermite: given x the error has bias eta / (x^2 + eta) and noise sigma x / (x^2 + eta)."""
+    assert "dx = dy = 1, Delta = 1, sigma = 4, eta = 8/25, which is a fiftieth of the best" in " ".join(text.split())
+    eta, sigma = 8 / 25, 4.0
+    assert eta * 50 == sigma**2
+    x, weights = np.polynomial.hermite_e.hermegauss(180)
+    risk = np.sum(weights * (eta**2 + sigma**2 * x**2) / (x**2 + eta) ** 2) / np.sum(weights)
+    assert "no sample leaves a risk of 1, one sample more than 3" in " ".join(text.split())
+    assert risk > 3
+
+
+def a_direction_at_the_edge(text):
+    """By the spiked model, at n = 10^8 for n large, just above the threshold."""
+    assert "keeping it has the risk 5 d sigma^2 / n, and leaving it d sigma^2 / n" in " ".join(text.split())
+    d, n = 20, 10**8
+    s = (d / n) ** 0.5 * (1 + 1e-7)
+    found = ll.theory.spiked.spikes(Problem(n=n, dx=d, dy=d, spectrum=(s,), noise_std=1.0))
+    f = found.singular_value[0] / n**0.5
+    kept = s**2 + f**2 - 2 * s * f * np.sqrt(found.left[0] * found.right[0])
+    assert [n * s**2 / d, n * f**2 / d, n * kept / d] == pytest.approx([1, 4, 5], abs=1e-4)
+
+
+def the_fourth_moment_of_one_entry(text):
+    """Of a standard normal by Gauss and Hermite's rule, exact for polynomials."""
+    at, weights = np.polynomial.hermite_e.hermegauss(8)
+    assert f"dx = 1, r = 1, A ~ N(0, 1): E A^4 = {weights @ at**4 / weights.sum():.0f}, not 1" in text
+
+
+def the_first_update_at_four_times_the_rank(text):
+    """E (chi_r^2)^2 / r^2, chi_r^2 a sum of r squares: its moments are those of the gamma law."""
+    squares = [Fraction(r * (r + 2)) for r in (1, 4)]
+    assert f"r = 1 has the mean square {squares[0]}, and r = 4 has {squares[1]} / 16 = {squares[1] / 16}" in text
+
+
+def a_rank_too_many(text):
+    problem = Problem(n=60, dx=2, dy=2, spectrum=(1.0,), noise_std=1.0)
+    limits = [ll.theory.large_sample_limit(problem, r).limit for r in (1, 2)]
+    assert "dx = dy = 2, a shift of rank 1" in text
+    assert f"n risk / sigma^2 is {limits[0]:.0f} with rank 1, and {limits[1]:.0f} with rank 2" in text
+
+
+def ten_times_one_entry(text):
+    fall = ll.theory.training.first_fall(
+        [[1.0]], 1, scaling=1.0, entry_variance=1.0, learning_rate=10.0, optimiser="sign"
+    )
+    assert "dx = dy = 1, H = 1, A ~ N(0, 1), r = 1, alpha = 1" in text
+    assert f"LoRA's fall is 10 E|A| = {fall:.2f} times FFT's" in text
+
+
+def descent_at_four_times_the_rank(text):
+    falls = [
+        ll.theory.training.first_fall([[1.0]], r, scaling=1 / r, entry_variance=1.0, learning_rate=1.0) for r in (1, 4)
+    ]
+    assert "r = 1 falls by E A^2 = 1 a unit of learning rate, r = 4 by 4 / 16" in text
+    assert falls == [1.0, 4 / 16]
+
+
+def a_shift_along_rows_and_columns(text):
+    assert "dx = dy = 2, r = 1, A0 = diag(1, 0), Delta = (0, 1; 1, 0): the sum is (1, 1; 1, 0), of rank 2" in text
+    left = np.array([[0.0, 1.0], [1.0, 0.0]]) + np.asarray(ll.methods.PiSSA(1).displacement(np.diag([1.0, 0.0])))
+    np.testing.assert_allclose(left, [[1, 1], [1, 0]], atol=1e-15)
+    assert np.linalg.matrix_rank(left) == 2
+
+
+def two_samples_of_two_outputs(text):
+    assert "n = dy = 2, dx = 7, r = 1: the dimension is 8 and 1.35 times the labels 5.4" in text
+    assert (1 * (7 + 2) - 1, round(1.35 * 2 * 2, 10)) == (8, 5.4)
+    x = np.random.default_rng(0).standard_normal((7, 2))
+    left = np.eye(2) - np.asarray(ll.estimators.fit_lora(x, np.eye(2), rank=1)) @ x
+    assert np.sum(left**2) == pytest.approx(1, rel=1e-10)
+    assert "R = I leaves half of its energy" in text
+
+
+def one_hidden_unit(text):
+    assert "D = 4, w = r = 1, W = diag(2, 1, 0, 0), W_2 W_1 = diag(1, 0, 0, 0)" in text
+    target, before = np.diag([2.0, 1.0, 0.0, 0.0]), np.diag([1.0, 0.0, 0.0, 0.0])
+    assert np.linalg.svd(target - before)[1][2] == 0.0
+    assert np.linalg.svd(target)[1][1] == 1.0
+    assert "the sum of ranks would leave nothing, and one hidden unit leaves 1" in text
+
+
+def the_kernel_of_two_samples(text):
+    """E K_A^2 of K = I by the moments of a Wishart matrix: E Tr W^2 = N (N + r + 1) / r."""
+    n, r = 2, 4
+    error = Fraction(n * (n + r + 1), r) - 2 * n + n
+    assert f"the relative error is (1 + 4/2) / 4 = {error / n}, and log(2) / 4 = {np.log(2) / 4:.2f}" in text
+
+
+def one_direction_within_and_one_without(text):
+    """Pretraining inputs (1, 0), and a task that moves both inputs alike."""
+    cosines = np.linalg.svd(np.eye(2)[:1] @ np.eye(2))[1]
+    assert cosines[0] == 1.0
+    assert np.sum((np.eye(2) @ np.eye(2)[:, :1]) ** 2) == np.sum(np.eye(2) ** 2) / 2
+    assert "half is forgotten, and the least angle is 0" in text
+
+
+def the_noise_of_one_output(text):
+    assert "dy = 2, r = 1, a strong shift in output 1" in text
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 40)), rng.standard_normal((2, 40))
+    labels = np.diag([1e8, 0.0]) @ x + noise
+    full, lora = np.asarray(ll.estimators.fit_fft(x, labels)), np.asarray(ll.estimators.fit_lora(x, labels, rank=1))
+    np.testing.assert_allclose(lora[0, 1], full[0, 1], rtol=1e-6)
+    assert abs(lora[1, 1]) < 1e-6 * abs(full[1, 1])
+    assert "half is forgotten of what full fine-tuning does" in text
+
+
+def a_stranger_and_a_similar_task(text):
+    strangers, similar = [(w - 1) ** 2 for w in (1, -1)], 2 * (1 - Fraction(1, 2))
+    assert f"costs {strangers[0]} or {strangers[1]}, {sum(strangers) // 2} on average" in text
+    assert f"one of similarity 1/2 costs {similar}" in text
+
+
+def two_steps_of_one_entry(text):
+    half = Fraction(1, 2)
+    b, a, alone = Fraction(0), Fraction(1), Fraction(0)
+    for _ in range(2):
+        left, alone = 1 - b * a, alone + half * (1 - alone)
+        b, a = b + half * left * a, a + half * b * left
+    assert f"then A moves to {a}, and D_2 is {b * a} where it would be {alone}" in text
+
+
+def one_column_of_two(text):
+    from linreg_lora.claims.library.magnitudes import correlations
+
+    assert "dx = dy = 2, A0 = I, D = (1, 0; 1, 0)" in text
+    assert correlations(np.eye(2)[None], np.array([[[1.0, 0.0], [1.0, 0.0]]])) == pytest.approx([1.0], rel=1e-12)
+    assert "the correlation is 1" in text
+
+
+def inputs_away_from_the_map(text):
+    """A sample along a direction shows that of the map alone; of a random one in two dimensions half, on average."""
+    assert "dx = 2, dy = 1, n0 = 1, no noise, the target's map (1, 0)" in " ".join(text.split())
+    task = np.array([[1.0, 0.0]])
+
+    def left(directions):
+        return np.sum((task - task @ directions @ np.linalg.pinv(directions)) ** 2, axis=(1, 2))
+
+    assert left(np.array([[[0.0], [3.0]]])) == [1.0]
+    angles = 2 * np.pi * (np.arange(64) + 0.5) / 64
+    assert left(np.stack([np.cos(angles), np.sin(angles)], axis=1)[:, :, None]).mean() == pytest.approx(0.5, abs=1e-14)
+    assert "leave a risk of 1 where isotropic ones leave 1/2" in " ".join(text.split())
+
+
+def an_estimate_that_rank_one_cannot_mend(text):
+    assert "an estimate of A0 that is wrong by diag(1, 1)" in " ".join(text.split())
+    assert "with any number of samples the risk is at least 1" in " ".join(text.split())
+    to_learn = Problem(n=10**6, dx=2, dy=2, spectrum=(1.0, 1.0), noise_std=1.0)
+    assert bounds.least_risk(to_learn, 1) == 1.0
+
+
 OURS = {
+    "covariate-shift-is-free": inputs_away_from_the_map,
+    "pretraining-error-averages-out": an_estimate_that_rank_one_cannot_mend,
+    "practical-threshold-has-least-risk": a_direction_at_the_edge,
+    "more-source-samples-help": the_peak_of_a_source,
+    "any-transfer-has-no-peak": a_penalty_that_is_too_small,
+    "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
+    "small-start-leaves-low-rank": the_end_without_decay,
+    "nuclear-norm-costs-nothing": what_a_nuclear_norm_costs,
+    "full-tuning-moves-magnitudes-against-directions": one_column_of_two,
+    "vectors-do-as-well-as-factors": what_a_random_feature_sees,
+    "kernel-error-of-log-n": the_kernel_of_two_samples,
+    "kernel-lora-matches-full-tuning": what_a_random_feature_sees,
+    "forgetting-by-the-least-angle": one_direction_within_and_one_without,
+    "rank-is-irrelevant-for-orthogonal-tasks": the_noise_of_one_output,
+    "transfer-saturates-at-the-rank-of-the-task": a_rank_too_many,
+    "interference-peaks-at-intermediate-similarity": a_stranger_and_a_similar_task,
+    "training-is-a-random-projection": two_steps_of_one_entry,
+    "bottleneck-adds-ranks-up": one_hidden_unit,
+    "rank-one-interpolates-by-count": two_samples_of_two_outputs,
+    "principal-start-is-free-along-rows-and-columns": a_shift_along_rows_and_columns,
+    "update-magnitude-of-independent-factors": the_fourth_moment_of_one_entry,
+    "first-update-keeps-its-size": the_first_update_at_four_times_the_rank,
+    "higher-rank-always-helps": a_rank_too_many,
+    "ten-times-the-learning-rate": ten_times_one_entry,
+    "best-rate-hardly-depends-on-the-rank-by-descent": descent_at_four_times_the_rank,
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
@@ -219,7 +436,11 @@ OURS = {
 }
 
 
+@pytest.fixture(scope="module")
+def texts():
+    return {claim.id: claim.counterexample for claim in collect_claims(everything=True).file.claims}
+
+
 @pytest.mark.parametrize("claim_id", OURS)
-def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id):
-    (text,) = (c.counterexample for c in collect_claims(everything=True).file.claims if c.id == claim_id)
-    OURS[claim_id](text)
+def test_a_counterexample_of_our_own_is_as_its_text_says(claim_id, texts):
+    OURS[claim_id](texts[claim_id])

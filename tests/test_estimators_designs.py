@@ -23,10 +23,11 @@ def integers(dx, n, rank, seed=0):
     return product
 
 
-FULL = integers(3, 4, 3)
+WIDE, TALL = integers(5, 6, 5), integers(6, 5, 3)
+#: Of six sizes, for each of which programs are compiled.
 DESIGNS = {
-    "report: all ones": np.ones((4, 6)),
-    "zero": np.zeros((3, 5)),
+    "report: all ones": np.ones((5, 9)),
+    "zero": np.zeros((5, 9)),
     "n > dx": integers(5, 9, 3),
     "n = dx": integers(6, 6, 4),
     "n < dx": integers(9, 5, 2),
@@ -37,11 +38,11 @@ DESIGNS = {
     "one input": np.array([[1.0, 2.0, -2.0]]),
     "one input, zero": np.zeros((1, 3)),
     "one number": np.array([[2.0]]),
-    "equal samples": np.concatenate([FULL, FULL], axis=1)[:, :6],
-    "equal inputs": np.concatenate([FULL, FULL]),
-    "zero sample and input": np.pad(FULL, ((0, 1), (0, 1))),
-    "equal singular values": np.diag([1.0, 1.0, 1.0, 0.0, 0.0]),
-    "small": 1e-150 * np.ones((4, 6)),
+    "equal samples": np.concatenate([WIDE, WIDE[:, :3]], axis=1),
+    "equal inputs": np.concatenate([TALL, TALL[:3]]),
+    "zero sample and input": np.pad(integers(4, 8, 4), ((0, 1), (0, 1))),
+    "equal singular values": np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
+    "small": 1e-150 * np.ones((5, 9)),
 }
 BATCH = np.stack([integers(5, 7, rank) for rank in (5, 3, 1)] + [np.zeros((5, 7))])
 

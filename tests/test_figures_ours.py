@@ -54,7 +54,7 @@ SMALL = {
         phase_diagram_best_ridge.data,
         dimension=8,
         sample_sizes=(5, 8, 24),
-        noise_stds=(0.1, 1.0),
+        noise_stds=(0.1,),
         simulated_sizes=(24,),
         simulated_noise_stds=(1.0,),
     ),

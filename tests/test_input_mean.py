@@ -7,6 +7,8 @@ standard errors or more.
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
@@ -125,15 +127,21 @@ def general(n, dx, dy, ridge=0.0):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize(
+    "regime", [pytest.param(r, marks=pytest.mark.heavy) if r == "n - 1 = dx, ridge" else r for r in REGIMES]
+)
 def test_a_bias_costs_one_sample_and_one_nth_at_every_rank(regime):
     """Method with bias on n samples with a mean, against the method on n - 1 centred ones: two simulations."""
     problem = general(**REGIMES[regime])
     centred = ll.theory.without_mean(problem)
     trials, n = 8000, problem.n
-    for name in ("lora:1", "lora:3", "fft", *([] if problem.ridge else ["frozen-a:4", "ia3"])):
+    curve = ll.draw_risks(centred, trials=trials, seed=22).lora
+    drawn = {"lora:1": curve[:, 1], "lora:3": curve[:, 3], "fft": curve[:, -1]}
+    for name in () if problem.ridge else ("frozen-a:4", "ia3"):
+        drawn[name] = fitted_risks(centred, named(name), trials=trials, seed=22)
+    for name, risks in drawn.items():
         with_bias, stderr = mean_of(problem, f"{name}+bias", trials, 21)
-        alone, other = mean_of(centred, name, trials, 22)
+        alone, other = np.mean(risks), np.std(risks) / np.sqrt(trials)
         sure((1 + 1 / n) * alone + problem.noise_trace / n, with_bias, np.hypot(stderr, (1 + 1 / n) * other))
 
 
@@ -148,18 +156,20 @@ def test_rivals_of_the_rule_of_the_bias_are_rejected():
 
 
 def test_the_fit_is_least_squares_with_an_intercept():
-    """Against NumPy: the smallest D of all minimisers, and the ridge on D alone."""
+    """Against NumPy: the smallest D of all minimisers, and the ridge on D alone; compiled but for the first."""
     problem = general(9, 5, 3)
+    method = named("fft+bias")
     for n, ridge in ((9, 0.0), (4, 0.0), (9, 2.0), (6, 0.0)):
         x, y = RNG.standard_normal((5, n)) + 7.0, RNG.standard_normal((3, n)) - 5.0
         residual = y - problem.pretrained @ x
         xc, rc = x - x.mean(1, keepdims=True), residual - residual.mean(1, keepdims=True)
         rows = np.vstack([xc.T, np.sqrt(ridge) * np.eye(5)])
         wanted = np.linalg.lstsq(rows, np.vstack([rc.T, np.zeros((5, 3))]), rcond=1e-10)[0].T
-        found = named("fft+bias").fit(x, y, problem.pretrained, ridge or None)
+        fit = method.fit if (n, ridge) == (9, 0.0) else jax.jit(method.fit)
+        found = fit(x, y, problem.pretrained, ridge or None)
         np.testing.assert_allclose(found.map, wanted, atol=1e-11)
         np.testing.assert_allclose(found.offset, residual.mean(1) - wanted @ x.mean(1), atol=1e-10)
-    batched = named("lora:1+bias").fit(
+    batched = jax.jit(named("lora:1+bias").fit)(
         RNG.standard_normal((4, 5, 9)), RNG.standard_normal((4, 3, 9)), problem.pretrained
     )
     assert batched.map.shape == (4, 3, 5)
@@ -429,8 +439,15 @@ def test_misfitted_features_without_an_offset_are_refused_for_their_misfit_has_a
 # -- corners ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 3, 12])
-@pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (6, 1)])
+#: dx and dy, and n: each of them once every time, the other pairs with the heavy tests.
+LEAST = [
+    pytest.param(sizes, n, marks=[] if n == often else pytest.mark.heavy)
+    for sizes, often in (((1, 1), 2), ((1, 5), 3), ((6, 1), 12))
+    for n in (2, 3, 12)
+]
+
+
+@pytest.mark.parametrize(("sizes", "n"), LEAST)
 def test_least_sizes_have_a_number_or_a_reason(n, sizes):
     problem = ll.Problem(n=n, dx=sizes[0], dy=sizes[1], spectrum=(1.0,), noise_std=1.0, input_mean=1.5,
                          pretrained=np.ones((sizes[1], sizes[0])))  # fmt: skip
@@ -472,10 +489,8 @@ def test_explicit_samplers_draw_the_mean():
     )
     for law in ("gaussian", "t:20", "ar1:0.5", "laplace"):
         one = problem.replace(input_law=law)
-        found = statistic.mean_of(lambda x, y: x.mean(axis=1), one, trials=2000, seed=0)
-        sure(np.array([1.0, -2.0, 0.0]), found.mean, found.stderr)
-        outputs = statistic.mean_of(lambda x, y: y.mean(axis=1), one, trials=2000, seed=0)
-        sure(problem.shifted_mean, outputs.mean, outputs.stderr)
+        found = statistic.mean_of(lambda x, y: jnp.vstack([x, y]).mean(axis=1), one, trials=2000, seed=0)
+        sure(np.array([1.0, -2.0, 0.0, *problem.shifted_mean]), found.mean, found.stderr)
 
 
 def test_the_rise_on_perturbed_inputs_is_simulated_with_the_mean_and_no_formula_for_centred_ones_answers():

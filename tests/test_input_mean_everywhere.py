@@ -19,6 +19,7 @@ MEAN_FREE = {
     "theory.capacity.strengths_and_noise": "Delta, Sigma and Sigma_eps",
     "theory.effective.input_variances": "eigenvalues of Sigma",
     "theory.effective.shift_energies": "Delta and Sigma",
+    "theory.training.checks.strengths": "singular values of Delta",
     "theory.equivalent.interior_ranks": "ranks, and which moments exist",
     "theory.equivalent.solved": "parts of a solver, which is refused",
     "theory.equivalent.rank_of_full_fit": "the ranks of covariances",

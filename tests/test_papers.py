@@ -144,7 +144,7 @@ def test_noise_is_selected_as_often_as_singular_values_say(rows, columns):
     draws = 40_000
     matrices = np.random.default_rng(1).standard_normal((draws, rows, columns))
     direct = np.linalg.svd(matrices, compute_uv=False)[:, 0] ** 2 > 2 * (rows + columns)
-    found = rank_selection._exceeds(rows, columns, draws, 2)
+    found = rank_selection._exceeds(rows, columns, draws, 2, 2.0 * (rows + columns))
     stderr = np.sqrt((direct.var() + found.var()) / draws)
     assert abs(found.mean() - direct.mean()) < 5 * stderr
     if rows == columns:

@@ -28,6 +28,13 @@ OBJECTS = {
 }
 #: Packages that mypy would take a minute to read.
 NOT_OURS = ("jax", "jaxtyping", "numpy", "scipy", "sympy", "xarray", "pandas", "matplotlib")
+#: Beginnings of the names of examples that take a second or more.
+SLOW_EXAMPLES = (
+    "linreg_lora.simulation.curve.monte_carlo",
+    "linreg_lora.simulation.own_ridges.with_own_ridges",
+    "linreg_lora.theory.best_ridge.tuned_risk",
+    "linreg_lora.theory.resolvent.above.at_rank",
+)
 USER_SCRIPT = """\
 import linreg_lora as ll
 
@@ -137,6 +144,36 @@ def registries(monkeypatch):
         monkeypatch.setattr(module, table, dict(getattr(module, table)))
 
 
+def own_examples():
+    """(name, example) of all modules: what is not public, too."""
+    finder = doctest.DocTestFinder()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        if ">>>" in path.read_text():
+            module = importlib.import_module(name)
+            for test in finder.find(module, name, globs=vars(module) | {"ll": linreg_lora}):
+                if test.examples and not any(test.name == name or test.name.startswith(f"{name}.") for name in OBJECTS):
+                    yield test
+
+
+def ran(test):
+    """What an example prints that it should not."""
+    assert not any(doctest.SKIP in example.options for example in test.examples)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    printed = []
+    runner.run(test, out=printed.append)
+    return "".join(printed) if runner.failures else ""
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.heavy)])
+def test_examples_of_all_modules_run(slow):
+    """Those that are not public, the slow ones apart."""
+    tests = [test for test in own_examples() if test.name.startswith(SLOW_EXAMPLES) == slow]
+    assert len(tests) >= (len(SLOW_EXAMPLES) if slow else 40)
+    assert not [said for test in tests if (said := ran(test))]
+
+
 @pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("name", sorted(OBJECTS))
 def test_examples_run(name):
@@ -144,8 +181,4 @@ def test_examples_run(name):
     found = examples_of(OBJECTS[name])
     assert found or inspect.isclass(OBJECTS[name]), "an example, please"
     for test in found:
-        assert not any(doctest.SKIP in example.options for example in test.examples)
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-        printed = []
-        runner.run(test, out=printed.append)
-        assert runner.failures == 0, "".join(printed)
+        assert ran(test) == ""

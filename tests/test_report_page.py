@@ -4,20 +4,26 @@ import base64
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from bad_input import run_cli
 from report_sample import CLAIMS, HOSTILE, PROOFS, sample
 
 from linreg_lora.claims import check as checking
+from linreg_lora.claims import judge as judging
+from linreg_lora.claims import kept
+from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.file import load_claims
 from linreg_lora.claims.judge import Judgement
 from linreg_lora.claims.show import pages, report
 from linreg_lora.claims.sources import Paper
 from linreg_lora.claims.vocabulary import Budget, Status, Verdict
+from linreg_lora.errors import InvalidInput
 from linreg_lora.proofs import steps
 from linreg_lora.report_page import by_paper, formulas, strips
 from linreg_lora.report_page.page import _numbers, render
@@ -406,3 +412,144 @@ def test_the_command_writes_a_folder_by_paper_completely_or_not_at_all(small, mo
     code, printed, complaint = run_cli(*words, "--by-paper")
     assert (code, printed, complaint.count("\n")) == (2, "", 1)
     assert [path.name for path in out.parent.iterdir() if path.name.startswith((".", "other"))] == []
+
+
+# -- what is kept -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(small, monkeypatch, tmp_path):
+    """As `small`, with a folder where verdicts are kept, a package of one file, and the ids that are judged."""
+    words, out, known = small
+    package, asked = tmp_path / "package", []
+    package.mkdir()
+    (package / "module.py").write_text("one = 1\n")
+    monkeypatch.setattr(kept, "folder", lambda: tmp_path / "kept")
+    monkeypatch.setattr(kept, "_PACKAGE", package)
+
+    def judge(claim, seed, correction=None, **_):
+        asked.append(claim.id)
+        return known[claim.id]
+
+    monkeypatch.setattr("linreg_lora.claims.judge.judge_claim", judge)
+    return words, out, package / "module.py", asked
+
+
+def checked(words):
+    """The `check` of a report's words."""
+    return ["check", *words[words.index("--claims") :]]
+
+
+def test_a_report_after_a_check_takes_its_verdicts_over(counted, page, monkeypatch):
+    words, out, _, asked = counted
+    assert run_cli(*checked(words))[0] == 0
+    assert asked == list(CLAIMS)
+    code, printed, told = run_cli(*words)
+    assert (code, printed, asked) == (0, f"{out}\n", list(CLAIMS))
+    assert told.startswith(f"linreg-lora: {len(CLAIMS)} of {len(CLAIMS)} verdicts and 0 of {len(PROOFS)} proofs are")
+    assert "--fresh" in told
+    assert out.read_text(encoding="utf-8") == page
+    monkeypatch.setattr(steps, "run", lambda proof: pytest.fail("a proof is verified again"))
+    assert f" and {len(PROOFS)} of {len(PROOFS)} proofs are" in run_cli(*words)[2]
+    assert out.read_text(encoding="utf-8") == page
+
+
+def test_what_is_fresh_is_judged_and_kept_again(counted, page):
+    words, out, _, asked = counted
+    run_cli(*words)
+    assert run_cli(*words, "--fresh") == (0, f"{out}\n", "")
+    assert asked == [*CLAIMS, *CLAIMS]
+    assert out.read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(
+    "changed", ["", "code", "new code", "file", "seed", "budget", "near", "kept", "plug-in", "library"]
+)
+def test_a_verdict_is_not_found_when_a_byte_of_what_it_depends_on_changes(counted, monkeypatch, changed):
+    words, out, module, _ = counted
+    assert run_cli(*checked(words), "--format=json")[0] == 0
+    claims = out.with_name("claims.yaml")
+    if changed == "code":
+        module.write_text("one = 2\n")
+    elif changed == "new code":
+        module.with_name("new.yaml").touch()
+    elif changed == "file":
+        claims.write_bytes(claims.read_bytes() + b"\n")
+    elif changed == "kept":
+        (path,) = kept.folder().iterdir()
+        path.write_text(path.read_text().replace("holds", "fails", 1))
+    elif changed == "plug-in":
+        monkeypatch.setattr("linreg_lora.claims.plugins.loaded_files", lambda: {"mine.py": "mine"})
+    elif changed == "library":
+        monkeypatch.setattr(kept, "_versions", lambda: ("numpy 1.0",))
+    budget = Budget.THOROUGH if changed == "budget" else Budget.CI
+    parts, file = collect_claims(claims)
+    found = kept.KeptVerdicts(parts, 4 if changed == "seed" else 3, budget)
+    assert [found.find(claim, changed != "near") is not None for claim in file.claims] == [not changed] * len(CLAIMS)
+
+
+def test_a_report_judges_again_what_a_changed_byte_touches(counted, page):
+    words, out, module, asked = counted
+    run_cli(*words)
+    module.write_text("one = 2\n")
+    assert run_cli(*words) == (0, f"{out}\n", "")
+    assert asked == [*CLAIMS, *CLAIMS]
+    assert out.read_text(encoding="utf-8") == page
+
+
+def test_nothing_is_kept_of_code_that_changes_while_claims_are_judged(counted, monkeypatch):
+    words, _, module, _ = counted
+    judge = judging.judge_claim
+
+    def while_code_changes(claim, *rest, **more):
+        module.write_text("one = 2\n")
+        return judge(claim, *rest, **more)
+
+    monkeypatch.setattr(judging, "judge_claim", while_code_changes)
+    run_cli(*checked(words))
+    assert not kept.folder().exists()
+
+
+def test_kept_judgements_are_the_same_to_the_bit(counted, judged):
+    """Not a number, infinities and NumPy's numbers included."""
+    _, judgements, _ = judged
+    strange = dataclasses.replace(
+        judgements[0].comparisons[0], power=np.float64(1 / 3), rejected=np.bool_(True), detectable=np.inf,
+        numbers={"z": np.nan, "mean": np.float64(0.1) + 0.2, "trials": np.int64(7)},
+    )  # fmt: skip
+    before = dataclasses.replace(judgements[0], comparisons=[strange], seconds=0.1)
+    content = json.loads(json.dumps(kept._content(before, False)))
+    after = kept._judgement(content, before.claim)
+    assert repr(after.comparisons[0]) == (
+        f"Comparison(case={strange.case!r}, column={strange.column!r}, verdict={strange.verdict!r}, rejected=True, "
+        f"power={1 / 3!r}, detectable=inf, trials_needed={strange.trials_needed!r}, "
+        f"numbers={{'z': nan, 'mean': {0.1 + 0.2!r}, 'trials': 7}}, gap={strange.gap!r})"
+    )
+    assert dataclasses.replace(after, comparisons=[]) == dataclasses.replace(before, comparisons=[])
+
+
+def test_only_the_newest_files_are_kept(counted, monkeypatch):
+    monkeypatch.setattr(kept, "_MOST_FILES", 2)
+    for number in range(3):
+        kept.write(str(number), {})
+        os.utime(kept.folder() / f"{number}.json", (number, number))
+    assert sorted(path.stem for path in kept.folder().iterdir()) == ["1", "2"]
+
+
+def test_a_claim_that_cannot_run_writes_no_page_and_the_others_are_kept(counted, monkeypatch):
+    words, out, _, asked = counted
+    judge = judging.judge_claim
+
+    def unable(claim, *rest, **more):
+        if claim.id == CLAIMS[1]:
+            raise InvalidInput(claim.id, "an experiment that runs", "one that does not")
+        return judge(claim, *rest, **more)
+
+    monkeypatch.setattr(judging, "judge_claim", unable)
+    code, printed, told = run_cli(*words)
+    assert (code, printed, out.exists()) == (2, "", False)
+    assert told == f"linreg-lora: {CLAIMS[1]}: expected an experiment that runs, received one that does not\n"
+    asked.clear()
+    monkeypatch.setattr(judging, "judge_claim", judge)
+    assert run_cli(*words)[0] == 0
+    assert asked == [CLAIMS[1]]

@@ -115,15 +115,27 @@ def test_importing_sets_float64_one_thread_pool_and_a_cache(tmp_path):
 
 
 def test_the_users_settings_are_kept_except_for_float64():
-    level = "--xla_backend_optimization_level=3"
+    level = "--xla_backend_optimization_level=3 --xla_cpu_prefer_vector_width=256"
     settings = in_fresh_process(
         PRINT_SETTINGS, PJRT_NPROC="2", JAX_ENABLE_X64="0", JAX_COMPILATION_CACHE_DIR="/other", XLA_FLAGS=level
     )
     assert level in settings["XLA_FLAGS"]
     assert settings["XLA_FLAGS"].count("optimization_level") == 1
+    assert settings["XLA_FLAGS"].count("vector_width") == 1
     assert settings["PJRT_NPROC"] == "2"
     assert settings["JAX_ENABLE_X64"] == "1"
     assert settings["JAX_COMPILATION_CACHE_DIR"] == "/other"
+
+
+def test_flags_that_xla_may_not_know_are_set_where_they_were_measured_alone(monkeypatch):
+    """XLA ends the process at a flag that it does not know."""
+    for jaxlib, known in (("0.10.2", True), ("0.8.0", False)):
+        monkeypatch.setenv("XLA_FLAGS", "")
+        monkeypatch.setattr(runtime, "version", lambda _, jaxlib=jaxlib: jaxlib)
+        for _ in range(2):
+            runtime.configure()
+        assert os.environ["XLA_FLAGS"].count("--xla_cpu_use_fusion_emitters=false") == known
+        assert os.environ["XLA_FLAGS"].count("--xla_cpu_prefer_vector_width=128") == known
 
 
 def test_float64_and_the_cache_are_on_when_jax_was_imported_first(tmp_path):

@@ -8,7 +8,8 @@ from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
-from linreg_lora.theory.training import best_decay, decayed_update, whitened_decay_risk
+from linreg_lora.theory.fft import fft_risk
+from linreg_lora.theory.training import best_decay, decayed_update, drawn_decay_risk, whitened_decay_risk
 from linreg_lora.theory.training.decay import certificate_gap, objective
 from linreg_lora.theory.training.whitened import directions
 
@@ -101,7 +102,9 @@ WHITE = ll.Problem(n=400, dx=100, dy=80, spectrum=(3.0, 2.0, 1.5), noise_std=1.0
 def test_the_risk_in_orthogonal_designs(sigma, penalty, rank):
     """S = I / 2: soft-thresholded noisy matrices in NumPy; 3 % plus z standard errors."""
     problem = WHITE.replace(noise_std=sigma / math.sqrt(2), input_covariance=np.full(100, 0.5))
-    risk = whitened_decay_risk(problem, penalty / 2, rank)
+    found = whitened_decay_risk(problem, penalty / 2, rank, orthogonal=True)
+    assert (found.error, found.flagged) == (0.0, sigma == 4.0)
+    risk = found.risk
     rng, risks = np.random.default_rng(6), []
     for _ in range(24):
         u, f, v = np.linalg.svd(WHITE.shift + sigma / 20 * rng.standard_normal((80, 100)), full_matrices=False)
@@ -121,11 +124,73 @@ def test_the_shift_is_shared_out_among_alldirections():
 
 
 def test_the_best_decay():
-    found = best_decay(WHITE)
+    found = best_decay(WHITE, orthogonal=True)
     assert found.risk == pytest.approx(2.14, abs=0.005)
+    assert not found.flagged
+    assert best_decay(WHITE) == (*found[:2], True)
     for factor in (0.97, 1.03):
-        assert whitened_decay_risk(WHITE, factor * found.penalty) > found.risk
-    assert whitened_decay_risk(WHITE, 1e3) == WHITE.pretrained_risk
+        assert whitened_decay_risk(WHITE, factor * found.penalty).risk > found.risk
+    assert whitened_decay_risk(WHITE, 1e3).risk == WHITE.pretrained_risk
+
+
+GAUSSIAN = ll.Problem(n=80, dx=24, dy=16, spectrum=(3.0, 2.0), noise_std=1.0)
+
+
+def decayed_risks(problem, penalty, draws, seed, steps=150):
+    """Proximal gradients on Gaussian data, all drawn at once, in plain NumPy: far closer than their spread."""
+    rng, root = np.random.default_rng(seed), problem.sigma_sqrt
+    x = root @ rng.standard_normal((draws, problem.dx, problem.n))
+    residual = problem.shift @ x + problem.noise_std * rng.standard_normal((draws, problem.dy, problem.n))
+    s, h = x @ x.mT / problem.n, residual @ x.mT / problem.n
+    step = 1 / np.linalg.eigvalsh(s)[:, -1:, None]
+    d = ahead = np.zeros_like(h)
+    for k in range(steps):
+        u, f, v = np.linalg.svd(ahead - step * (ahead @ s - h), full_matrices=False)
+        new = (u * np.maximum(f[:, None, :] - step * penalty, 0)) @ v
+        ahead = new + k / (k + 3) * (new - d)
+        d = new
+    return np.sum(((d - problem.shift) @ root) ** 2, axis=(1, 2))
+
+
+def test_gaussian_designs_are_flagged_with_an_error_that_covers():
+    """The limit is 20 % below 40 draws, and z errors; mu = 0 is full fine-tuning, and draws agree at level 1e-6."""
+    risks = decayed_risks(GAUSSIAN, 0.5, 40, seed=7)
+    mean, stderr = risks.mean(), risks.std(ddof=1) / math.sqrt(40)
+    found = whitened_decay_risk(GAUSSIAN.replace(spectrum=(3.0, 2.0)), 0.5)
+    assert found.flagged
+    assert found.risk < 0.85 * mean
+    assert mean - found.risk <= found.error * found.risk
+    drawn = drawn_decay_risk(GAUSSIAN, 0.5, draws=40, seed=1)
+    assert abs(drawn.risk - mean) <= critical_z(1) * math.hypot(stderr, drawn.stderr)
+    near = GAUSSIAN.replace(n=26)
+    assert whitened_decay_risk(near, 0.0) == (fft_risk(near).risk, 0.0, False)
+    assert whitened_decay_risk(near, 0.0, orthogonal=True).risk == pytest.approx(24 * 16 / 26)
+    assert whitened_decay_risk(near, 0.1).error == math.inf
+    assert drawn_decay_risk(near, 0.0) == (fft_risk(near).risk, 0.0)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("n", "penalty"), [(400, 0.3), (60, 0.1), (16, 0.5)])
+def test_drawn_risks_agree_with_another_solver(n, penalty):
+    """Any Sigma, n < dx too, at level 1e-6 over three."""
+    problem = GAUSSIAN.replace(n=n, input_covariance=np.linspace(2.0, 0.5, 24))
+    risks = decayed_risks(problem, penalty, 40, seed=8, steps=800)
+    found = drawn_decay_risk(problem, penalty, draws=40, seed=2)
+    stderr = math.hypot(risks.std(ddof=1) / math.sqrt(40), found.stderr)
+    assert abs(risks.mean() - found.risk) <= critical_z(3) * stderr
+
+
+def test_directions_near_the_threshold_or_many_are_flagged():
+    """At the threshold, decay small, one rank: 10 % above 400 orthogonal draws in NumPy and z errors."""
+    problem, rng = ll.Problem(n=400, dx=40, dy=24, spectrum=(960**0.25 / 20,), noise_std=1.0), np.random.default_rng(9)
+    found = whitened_decay_risk(problem, 0.08, 1, orthogonal=True)
+    assert found.flagged
+    u, f, v = np.linalg.svd(problem.shift + rng.standard_normal((400, 24, 40)) / 20, full_matrices=False)
+    one = np.maximum(f[:, :1, None] - 0.08, 0) * u[:, :, :1] @ v[:, :1]
+    risks = np.sum((one - problem.shift) ** 2, axis=(1, 2))
+    assert found.risk - risks.mean() > 0.1 * risks.mean() + critical_z(1) * risks.std() / 20
+    assert whitened_decay_risk(problem.replace(spectrum=(3.0, 2.0)), 0.08, orthogonal=True).flagged
+    assert not whitened_decay_risk(problem.replace(spectrum=(3.0,)), 0.08, orthogonal=True).flagged
 
 
 @pytest.mark.parametrize(
@@ -137,6 +202,8 @@ def test_the_best_decay():
         (lambda: decayed_update(np.ones(3), np.eye(3), 1.0), "second_moment: expected a dx x dx matrix"),
         (lambda: decayed_update(-np.eye(3), np.eye(3), 1.0), "second_moment: expected"),
         (lambda: decayed_update(np.eye(3), np.eye(3), 1.0, rank=0), "rank: expected an integer >= 1"),
+        (lambda: drawn_decay_risk(WHITE, 1.0, draws=1), "draws: expected 2 to 10000"),
+        (lambda: drawn_decay_risk(WHITE.replace(ridge=1.0), 1.0), "ridge: expected 0 where factors decay"),
         (lambda: whitened_decay_risk(WHITE.replace(n=60), 1.0), "problem: expected Sigma = c I and n > dx"),
         (lambda: whitened_decay_risk(WHITE.replace(spectrum=(1.0,) * 20), 1.0), "at most min"),
     ],

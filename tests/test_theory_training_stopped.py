@@ -87,6 +87,33 @@ def test_exact_densities_are_told_from_their_limit(n, dx):
     assert abs(mean - stopped_risk(problem, 1.0, correction=False).risk) > 2 * critical_z(2) * stderr
 
 
+@pytest.mark.parametrize(
+    ("n", "dx", "decay", "sigma", "time"),
+    [(10, 30, 2.0, 0.1, 30.0), (20, 20, 2.0, 1.0, 1.0), (5, 5, 1.0, 1.0, 1.0), (30, 5, 1.0, 0.1, 1.0)],
+)
+def test_few_samples_are_flagged_with_an_error_that_covers(n, dx, decay, sigma, time):
+    """Off by up to a fifth of 800 simulated designs, at level 1e-6 over four; from many samples on not flagged."""
+    values = np.arange(1.0, dx + 1) ** -decay
+    problem = ll.Problem(n=n, dx=dx, dy=3, spectrum=(2.0, 1.0), noise_std=sigma, input_covariance=values)
+    found = stopped_risk(problem, time)
+    mean, stderr = filtered_risks(problem, lambda x: np.exp(-time * x), 800, seed=8)
+    assert found.flagged
+    assert abs(mean - found.risk) <= found.error * found.risk + critical_z(4) * stderr
+    many = stopped_risk(problem.replace(n=100 * n + 1000), time)
+    assert not many.flagged
+    assert 0 < many.error < found.error / 50
+    assert stopped_risk(problem, 0.0).error == 0.0
+
+
+def test_exact_risks_have_no_error_and_their_limit_has_one():
+    exact, limit = stopped_risk(OVER, 2.0), stopped_risk(OVER, 2.0, correction=False)
+    assert (exact.error, exact.flagged) == (0.0, False)
+    assert limit.flagged
+    assert 0 < abs(limit.risk - exact.risk) <= limit.error * exact.risk
+    large = stopped_risk(OVER.replace(n=3000, dx=1000), 1.0)
+    assert 0 < large.error < 1e-4
+
+
 @pytest.mark.heavy
 def test_another_sigma_agrees_with_simulated_designs():
     """Within 0.5 %, of which 0.35 % is finite size as measured elsewhere, plus z standard errors."""
@@ -161,7 +188,9 @@ def test_the_best_time():
     tuned = ll.theory.fft_best_ridge(OVER)
     assert 1.0 < found.risk / tuned.risk < worst_ratios().tuned
     assert best_stop(OVER.replace(noise_std=0.0)).time == math.inf
-    assert best_stop(OVER.replace(spectrum=())) == (0.0, 0.0)
+    assert best_stop(OVER.replace(spectrum=())) == (0.0, 0.0, False)
+    assert not found.flagged
+    assert best_stop(OVER.replace(n=10, dx=3, dy=3, input_covariance=np.array([2.0, 1.0, 0.5]))).flagged
     # Many samples: S = I, and the orthogonal design's time and risk.
     many = OVER.replace(n=40_000, noise_std=20.0)
     assert best_stop(many).risk == pytest.approx(orthogonal_stop(40_000, 40, 30, 14.0, 20.0).risk, rel=0.01)

@@ -42,6 +42,10 @@ _OPTIONS = {
 }
 
 
+#: What newer typer makes of Ctrl-C, without a word.
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Entry point: every failure is one line on standard error and exit code 2."""
     warnings.showwarning = _notices(warnings.showwarning)
@@ -69,6 +73,8 @@ def main() -> None:
             raise
         _fail(str(blamed))
     else:
+        if code == _INTERRUPTED:
+            _fail("interrupted")
         sys.exit(code or 0)
 
 

@@ -70,6 +70,8 @@ def train(
     chosen = grammar.ranks(ranks) or usual
     if any(not 1 <= rank <= problem.max_rank for rank in chosen):
         raise InvalidInput("ranks", f"integers in 1..min(n, dx, dy) = {problem.max_rank}", ranks)
+    if picture is not None and len(chosen) > train_report.MOST_DRAWN:
+        raise InvalidInput("ranks", f"at most {train_report.MOST_DRAWN} in a picture", ranks, "leave some out")
     shown = recorded_steps(recipe.steps, train_report.steps_of(at, recipe.steps))
     if validation.positive_integer("trials", trials) < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
@@ -77,10 +79,12 @@ def train(
     with progress("training", recipe.steps * (len(chosen) + 1)) as advance:
         for rank in [*chosen, None]:
             runs.append(train(problem, rank, recipe, trials=trials, seed=seed, at=shown, progress=advance))
-    found = train_report.beside_theory(problem, runs)
+    with progress("theory", len(runs)) as advance:
+        found = train_report.beside_theory(problem, runs, advance)
+    drawn = None if picture is None else train_report.picture(found)
     render = train_report.train_json if output is TableFormat.JSON else train_report.train_table
     render(problem, recipe, found)
-    if picture is not None:
+    if picture is not None and drawn is not None:
         from linreg_lora.figures import pictures
 
-        pictures.save(train_report.picture(found), picture)
+        pictures.save(drawn, picture)

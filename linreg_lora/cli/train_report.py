@@ -8,32 +8,29 @@ import numpy as np
 
 from linreg_lora.cli import grammar
 from linreg_lora.cli.numbers import MARK, marked, number, value
-from linreg_lora.console import print_table
-from linreg_lora.errors import LinregLoraError
+from linreg_lora.cli.train_theory import End, Path, ends, path
+from linreg_lora.console import print_table, table_width
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
-from linreg_lora.training.recipe import Optimiser, Recipe, Schedule
+from linreg_lora.training.recipe import Recipe
 from linreg_lora.training.result import TrainingRun
-from linreg_lora.training.starts import Start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from linreg_lora.theory.training import RiskOverTime
 
-
-#: Risks above so many times that at the first step are left out of pictures: they have diverged.
+#: Risks above so many times the largest of those at the start and at the end are left out of pictures: they diverge.
 _HIGHEST = 1e3
+#: As many ranks as a picture can tell apart.
+MOST_DRAWN = 5
 
 
 class Trained(NamedTuple):
-    """A run beside theory: the expected risk of its closed form, nan where it is not known and `note` says why."""
+    """A run beside theory: where it ends on average, and its path at the recorded steps where that is known."""
 
     run: TrainingRun
-    expected: float
-    flagged: bool
-    note: str
-    path: "RiskOverTime | None" = None
-    """Gradient flow by theory at the times of the recorded steps, where it is known."""
+    end: End
+    path: Path | None
 
     @property
     def name(self) -> str:
@@ -51,7 +48,8 @@ class Trained(NamedTuple):
             if sees_all or not unseen
             else "n < dx: outside of the inputs' range D keeps what the start or Adam put there"
         )
-        return [note for note in (run.note, off, self.note) if note]
+        said = () if self.path is None else self.path.notes
+        return [note for note in (run.note, off, self.end.note, *said) if note]
 
 
 def steps_of(text: str | None, steps: int) -> list[int]:
@@ -62,41 +60,15 @@ def steps_of(text: str | None, steps: int) -> list[int]:
     return [0, *(2**k for k in range(steps.bit_length()) if 2**k <= steps)]
 
 
-def beside_theory(problem: Problem, runs: Sequence[TrainingRun]) -> list[Trained]:
-    """Each run with the expected risk of the closed form that it is compared with."""
-    from linreg_lora.theory.curve import expected_risk
-
-    ranks = [run.rank for run in runs if run.rank is not None]
-    try:
-        curve = expected_risk(problem, ranks)
-    except LinregLoraError as error:
-        return [Trained(run, float("nan"), False, str(error), _path(run)) for run in runs]
+def beside_theory(
+    problem: Problem, runs: Sequence[TrainingRun], progress: Callable[[int], None] = lambda _: None
+) -> list[Trained]:
+    """Each run with what theory says of it; `progress` is called with 1 after each."""
     found = []
-    for run in runs:
-        if run.rank is None:
-            found.append(Trained(run, curve.fft_risk, curve.fft_flagged, ""))
-        else:
-            one = curve.at_rank(run.rank)
-            found.append(Trained(run, one.risk, one.flagged, "", _path(run)))
+    for run, end in zip(runs, ends(problem, runs), strict=True):
+        found.append(Trained(run, end, path(run)))
+        progress(1)
     return found
-
-
-def _path(run: TrainingRun) -> "RiskOverTime | None":
-    """The risk of gradient flow at learning rate (its median over draws) x steps, where descent follows a flow that
-    theory knows: plain, from B = 0 and rows of A of one length, in white designs."""
-    from linreg_lora.theory.training import risk_over_time
-
-    recipe, start = run.recipe, Start.parse(run.recipe.start)
-    plain = recipe.optimiser is Optimiser.GD and recipe.used_schedule is Schedule.CONSTANT and recipe.ratio == 1
-    if run.rank is None or not plain or recipe.weight_decay > 0 or start.name not in ("kaiming", "orthogonal"):
-        return None
-    times = float(np.median(run.learning_rate)) * run.at
-    try:
-        return risk_over_time(
-            run.problem, run.rank, times, scaling=recipe.scale(run.rank), kappa=start.size or 1 / 3, seed=run.seed
-        )
-    except LinregLoraError:
-        return None
 
 
 def train_json(problem: Problem, recipe: Recipe, found: Sequence[Trained]) -> None:
@@ -137,8 +109,8 @@ def _one_json(each: Trained) -> dict[str, Any]:
         "best": {"risk": value(float(np.median(best))), "step": int(np.median(where))},
         "closed_form": {
             "mean": value(float(np.mean(run.closed_risk))),
-            "theory": value(each.expected),
-            "flagged": each.flagged,
+            "theory": value(each.end.risk),
+            "flagged": each.end.flagged,
         },
         "flow": None if each.path is None else _flow_json(each.path),
         "reached": int(run.median_reached) if np.isfinite(run.median_reached) else None,
@@ -148,75 +120,113 @@ def _one_json(each: Trained) -> dict[str, Any]:
     }
 
 
-def _flow_json(path: "RiskOverTime") -> dict[str, Any]:
+def _flow_json(path: Path) -> dict[str, Any]:
     return {
         "risk": _values(path.risk),
         "stderr": None if path.stderr is None else _values(path.stderr),
-        "flagged": path.flagged,
+        "flagged": bool(np.any(path.flags)),
         "formula": path.formula,
         "note": "; ".join(path.notes),
     }
 
 
 def train_table(problem: Problem, recipe: Recipe, found: Sequence[Trained]) -> None:
-    """Print mean risks, a line a step, and under them the closed forms and when they are reached."""
+    """Print mean risks, a line a step, and under them the closed forms and when they are reached.
+
+    Methods that do not fit beside one another are in tables one below the other.
+    """
     from rich.table import Table
 
     first = found[0].run
     decay = "" if recipe.weight_decay == 0 else f", decay {recipe.weight_decay:g}"
     coupling = "" if recipe.weight_decay == 0 else " decoupled" if recipe.is_decoupled else " coupled"
-    table = Table(
-        title=f"Mean excess risk of {first.trials} draws while training, {problem.regime}: n = {problem.n}, "
+    title = (
+        f"Mean excess risk of {first.trials} draws while training, {problem.regime}: n = {problem.n}, "
         f"dx = {problem.dx}, dy = {problem.dy}, noise std {problem.noise_std:g}, {grammar.said_mean(problem)}"
-        f"{recipe.optimiser}, {recipe.used_schedule} learning rate, start {recipe.start_text}{decay}{coupling}",
-        title_justify="left",
+        f"{recipe.optimiser}, {recipe.used_schedule} learning rate, start {recipe.start_text}{decay}{coupling}"
     )
-    table.add_column("step", justify="right")
-    for each in found:
-        table.add_column("FFT" if each.run.rank is None else f"LoRA, rank {each.run.rank}", justify="right")
-        table.add_column("+-", justify="right")
-        if each.path is not None:
-            table.add_column("flow, theory", justify="right")
-    paths = [_means(each.run) for each in found]
-    for place, step in enumerate(first.at):
-        row = [f"{step:.0f}"]
-        for each, (mean, stderr) in zip(found, paths, strict=True):
-            row += [number(mean[place]), number(stderr[place])]
-            row += [] if each.path is None else [marked(each.path.risk[place], each.path.flagged)]
-        table.add_row(*row)
-    table.add_section()
-    for name, said in _SUMMARY.items():
-        row = [name]
-        for each in found:
-            row += [said(each), "", *([] if each.path is None else [""])]
-        table.add_row(*row)
-    print_table(table)
-    if any(each.flagged or (each.path is not None and each.path.flagged) for each in found):
+    steps = ["step", *(f"{step:.0f}" for step in first.at), *_SUMMARY]
+    for columns in _side_by_side(steps, [_columns(each) for each in found], table_width()):
+        table = Table(title=title, title_justify="left")
+        for head, *_ in columns:
+            table.add_column(head, justify="right", no_wrap=True)
+        for place in range(1, len(steps)):
+            if place == len(first.at) + 1:
+                table.add_section()
+            table.add_row(*(column[place] for column in columns))
+        print_table(table)
+        title = None
+    theory = [each.path for each in found if each.path is not None]
+    if any(each.end.flagged for each in found) or any(np.any(path.flags) for path in theory):
         print(f"{MARK} by theory, and may be off by more than 1 %")
     said = [f"{each.name}: {note}" for each in found for note in each.notes]
     for line in dict.fromkeys([*said, *([problem.moments_note] if problem.moments_note else [])]):
         print(line)
 
 
+def _columns(each: Trained) -> list[list[str]]:
+    """The columns of one method: means and standard errors of descent, and of theory where it has them."""
+    mean, stderr = _means(each.run)
+    name, blank = "FFT" if each.run.rank is None else f"LoRA, rank {each.run.rank}", [""] * len(_SUMMARY)
+    said = [summary(each) for summary in _SUMMARY.values()]
+    columns = [[name, *map(number, mean), *said], ["+-", *map(number, stderr), *blank]]
+    if each.path is not None:
+        what = "descent, theory" if each.run.rank is None else "flow, theory"
+        columns.append([what, *(marked(*pair) for pair in zip(each.path.risk, each.path.flags, strict=True)), *blank])
+        if each.path.stderr is not None:
+            columns.append(["+-", *map(number, each.path.stderr), *blank])
+    return columns
+
+
+def _side_by_side(first: list[str], groups: Sequence[list[list[str]]], width: int) -> list[list[list[str]]]:
+    """Columns of tables at most so wide, each with the first column; a group of columns stays in one table."""
+
+    def size(columns: Sequence[list[str]]) -> int:
+        return sum(max(map(len, column)) + 3 for column in columns)
+
+    tables = [[first]]
+    for group in groups:
+        if len(tables[-1]) > 1 and 1 + size(tables[-1]) + size(group) > width:
+            tables.append([first])
+        tables[-1] += group
+    return tables
+
+
 def picture(found: Sequence[Trained]) -> "Figure":
-    """Risk against steps, medians over draws, with the closed forms by theory as dashed lines."""
+    """Mean risks of descent against steps as markers, theory's paths as lines, and the closed forms at the right edge.
+
+    Raises `InvalidInput` for more ranks than look different, and where no risk has a place on a logarithmic axis.
+    """
     from linreg_lora.figures import style
 
+    if sum(each.run.rank is not None for each in found) > MOST_DRAWN:
+        raise InvalidInput("ranks", f"at most {MOST_DRAWN} in a picture", f"{len(found) - 1}", "leave some out")
+    means = [_means(each.run) for each in found]
+    ends = np.array([each.end.risk for each in found])
+    largest = max([float(mean[0]) for mean, _ in means] + ends[np.isfinite(ends)].tolist())
+    if largest <= 0:
+        raise InvalidInput("picture", "a risk above 0, for a logarithmic axis", "0 for every method", "leave it out")
+    last = float(found[0].run.at[-1])
     with style.applied():
-        figure, axes = style.single_panel()
-        for place, each in enumerate(found):
-            look = style.REFERENCE if each.run.rank is None else style.FIVE_COMPARED[place % 5]
+        figure, axes = style.single_panel(3.9)
+        for place, (each, (mean, stderr)) in enumerate(zip(found, means, strict=True)):
+            look = style.REFERENCE if each.run.rank is None else style.FIVE_COMPARED[place]
             label = "FFT" if each.run.rank is None else f"LoRA, rank {each.run.rank}"
-            shown = each.run.at > 0
-            risk = np.median(each.run.risk, axis=0)[shown]
-            seen = risk < _HIGHEST * float(np.max(each.run.risk[:, 0]))
-            axes.plot(each.run.at[shown][seen], risk[seen], color=look.color, marker=look.marker, label=label)
-            if np.isfinite(each.expected):
-                axes.axhline(each.expected, color=look.color, linestyle="--", linewidth=0.8)
-        axes.set(xlabel="step", ylabel="excess risk, median over draws", xlim=(0.9, 1.1 * found[0].run.at[-1]))
+            at, seen = each.run.at, (each.run.at > 0) & (mean < _HIGHEST * largest)
+            axes.plot(at[seen], mean[seen], color=look.color, linewidth=0.5, alpha=0.4)
+            if each.path is not None:
+                drawn = (at > 0) & (each.path.risk > 0)
+                style.line(axes, at[drawn], each.path.risk[drawn], look, label)
+            style.means(axes, at[seen], mean[seen], stderr[seen], look, "_" if each.path is not None else label)
+            style.end_level(axes, last, each.end.risk, look)
+        axes.set(xlabel="step", ylabel="excess risk, mean over draws", xlim=(0.9, style.END_LEVEL[1] * last))
         axes.set(xscale="log", yscale="log")
-        axes.set_title("dashed: expected risk of the closed forms", fontsize="small", color=style.ANNOTATION)
-        axes.legend(loc="best")
+        if all(each.path is None for each in found):
+            said = "markers: descent, joined; bars at the right edge: expected risk of the closed forms"
+        else:
+            said = "markers: descent; lines: by theory; bars at the right edge: expected risk of the closed forms"
+        axes.set_title(said, fontsize="x-small", color=style.ANNOTATION)
+        figure.legend(*axes.get_legend_handles_labels(), ncols=3, loc="outside upper center", frameon=False)
     return figure
 
 
@@ -236,7 +246,7 @@ def _reached(run: TrainingRun) -> str:
 #: Lines under the steps.
 _SUMMARY: dict[str, Callable[[Trained], str]] = {
     "closed form, same draws": lambda each: number(float(np.mean(each.run.closed_risk))),
-    "closed form, theory": lambda each: marked(each.expected, each.flagged),
+    "closed form, theory": lambda each: marked(each.end.risk, each.end.flagged),
     "within 1 % from step": lambda each: _reached(each.run),
     "||D - closed form||/||closed form||": lambda each: number(float(np.median(each.run.distance[:, -1]))),
     "converged": lambda each: f"{np.sum(each.run.converged)} of {each.run.trials}",

@@ -9,6 +9,7 @@ import typer
 from linreg_lora.claims.vocabulary import Budget
 from linreg_lora.cli.app import TableFormat, app
 from linreg_lora.cli.plugins import Claims, Everything, Papers, Plugins, load_plugins
+from linreg_lora.seeds import valid_seed
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes at most. Default: one for each core. The numbers do not depend on it.")
@@ -46,28 +47,40 @@ def check(
     neighbours: Neighbours = None,
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
-    """Check every claim against simulation. Exit code 1 when a verdict is not the expected one."""
+    """Check every claim against simulation.
+
+    Exit code 1 when a verdict is not the expected one, 2 when a claim could not run; the others' verdicts are printed.
+    """
     from linreg_lora.claims.check import check_claims as run
-    from linreg_lora.claims.check import select
+    from linreg_lora.claims.check import is_asked_near, select
     from linreg_lora.claims.collection import collect_claims
+    from linreg_lora.claims.kept import KeptVerdicts
     from linreg_lora.console import is_narrow, print_table, progress
 
     load_plugins(plugin)
     parts, file = collect_claims(claims, papers=paper or [], everything=everything)
+    kept = KeptVerdicts(parts, valid_seed(seed), budget)
     selected = select(file, only or [])
     from linreg_lora.claims.show import report
 
+    unable: dict[str, str] = {}
     with progress("checking", len(selected)) as advance:
         judgements = run(
-            file, only=only or [], seed=seed, budget=budget, workers=workers, neighbours=neighbours, progress=advance
-        )
-    if output is ReportFormat.TABLE:
+            file, only=only or [], seed=seed, budget=budget, workers=workers, neighbours=neighbours, progress=advance,
+            could_not_run=lambda claim, reason: unable.update({claim.id: reason}),
+        )  # fmt: skip
+    kept.keep(judgements, lambda name: is_asked_near(file, name, neighbours))
+    if output is ReportFormat.JSON:
+        typer.echo(report.to_json(judgements, seed, parts, unable))
+    elif output is ReportFormat.JUNIT:
+        typer.echo(report.to_junit(judgements, unable))
+    elif judgements or not unable:
         print_table(report.verdict_table(judgements, is_narrow()))
-        typer.echo(report.summary(judgements, parts))
-    elif output is ReportFormat.JSON:
-        typer.echo(report.to_json(judgements, seed, parts))
-    else:
-        typer.echo(report.to_junit(judgements))
+        typer.echo(report.summary(judgements, parts, unable))
+    for reason in unable.values():
+        typer.echo(f"linreg-lora: {reason}", err=True)
+    if unable:
+        raise typer.Exit(2)
     if not all(j.as_expected for j in judgements):
         raise typer.Exit(1)
 
@@ -87,14 +100,21 @@ def report(
         Budget.CI
     ),
     workers: Workers = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Judge and verify again what was judged by this code, of these files.")
+    ] = False,
 ) -> None:
-    """Check every claim, verify every proof, and write it all as one page. Exit code 1 when one is not as expected."""
+    """Check every claim, verify every proof, and write it all as one page. Exit code 1 when one is not as expected.
+
+    Verdicts of `check`, by the same code, of the same files, from the same seed, are not judged again.
+    """
     from linreg_lora import report_page
 
     load_plugins(plugin)
     as_expected = report_page.write(
-        out, claims, seed, budget, papers=paper or [], everything=everything, by_paper=by_paper, workers=workers
-    )
+        out, claims, seed, budget, papers=paper or [], everything=everything, by_paper=by_paper, workers=workers,
+        fresh=fresh, say=lambda line: typer.echo(f"linreg-lora: {line}", err=True),
+    )  # fmt: skip
     typer.echo(out)
     if not as_expected:
         raise typer.Exit(1)

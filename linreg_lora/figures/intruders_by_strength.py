@@ -125,9 +125,11 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         left.set_ylabel("outliers of the bulk")
         right.set_ylabel(f"unlike A0's, of the {dataset.attrs['top']} leading")
         for axes in (left, right):
-            axes.axvline(1.0, color=style.ANNOTATION, linestyle=":", linewidth=0.9, zorder=0.6)
+            axes.axvline(
+                1.0, color=style.ANNOTATION, linestyle=":", linewidth=0.9, zorder=0.6, label="threshold beside A0"
+            )
             axes.set_xlim(0, 1.02 * float(fine.max()))
             axes.set_ylim(bottom=-0.03)
             axes.set_xlabel("strength of the shift / threshold beside A0")
-        right.legend(loc="center right")
+        figure.legend(*right.get_legend_handles_labels(), ncols=4, loc="outside upper center", frameon=False)
     return figure

@@ -188,6 +188,17 @@ def means(
         axes.plot(x[hollow], mean[hollow], markerfacecolor="white", **look)
 
 
+#: From where to where the bar of an end level reaches, in units of the last x.
+END_LEVEL = (1.06, 1.3)
+
+
+def end_level(axes: "Axes", last: float, level: float, series: Series, label: str = "_end") -> None:
+    """Where a path against a logarithmic axis ends that is drawn up to `last`: a bar to the right of it."""
+    if np.isfinite(level) and level > 0:
+        ends = [END_LEVEL[0] * last, END_LEVEL[1] * last]
+        axes.plot(ends, [level, level], color=series.color, linewidth=2.2, solid_capstyle="butt", label=label)
+
+
 def fit(figure: Figure) -> None:
     """Make what was laid out for a wider picture fit.
 

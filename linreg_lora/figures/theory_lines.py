@@ -31,7 +31,7 @@ class Lines(NamedTuple):
 def between(values: Sequence[float], each: int = EACH, *, logarithmic: bool) -> list[float]:
     """`each` points between every two neighbours, in equal steps or equal ratios.
 
-    >>> between([1.0, 16.0], 3, logarithmic=True)
+    >>> [round(x, 12) for x in between([1.0, 16.0], 3, logarithmic=True)]
     [2.0, 4.0, 8.0]
     """
     spaced = np.geomspace if logarithmic else np.linspace

@@ -1,11 +1,9 @@
 """Risk against training time: LoRA of three ranks and full fine-tuning, each stopped early, and where they end.
 
 Setting: n = 1000, dx = 24, dy = 20, Sigma = I, sigma = 4, a shift of rank 3, the start of Hugging Face peft, alpha =
-2 r. Time is learning rate times steps. Lines are gradient flow for n >> dx (`theory.training.risk_over_time`), and
-
-    risk of full fine-tuning at t = ||Delta||_F^2 e^{-2t} + (sigma^2 dx dy / n) (1 - e^{-t})^2;
-
-markers are gradient descent with small steps on Gaussian inputs; levels are the expected risks of the closed forms.
+2 r. Time is learning rate times steps. Lines are gradient flow on Gaussian inputs: LoRA's from that start, a mean over
+draws (`theory.training.risk_over_time`), and full fine-tuning's by the spectral filter (`stopped_risk`). Markers are
+gradient descent with small steps; bars at the right edge are the expected risks of the closed forms.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from linreg_lora.figures import datasets, style
 from linreg_lora.problem import Problem
@@ -52,7 +51,7 @@ def data(
     import xarray as xr
 
     from linreg_lora.theory.curve import expected_risk
-    from linreg_lora.theory.training import risk_over_time
+    from linreg_lora.theory.training import risk_over_time, stopped_risk
     from linreg_lora.training.recipe import Recipe
     from linreg_lora.training.trained import train
 
@@ -65,11 +64,10 @@ def data(
     flow, risk, stderr, level = [], [], [], []
     for rank in (*ranks, None):
         if rank is None:
-            seen, variance = np.exp(-times), problem.noise_trace * problem.dx / problem.n
-            flow.append(problem.pretrained_risk * seen**2 + variance * (1 - seen) ** 2)
+            flow.append([stopped_risk(problem, float(time)).risk for time in times])
             level.append(ends.fft_risk)
         else:
-            flow.append(risk_over_time(problem, rank, times, draws=64, seed=seed).risk)
+            flow.append(risk_over_time(problem, rank, times, start="kaiming", draws=64, seed=seed).risk)
             level.append(ends.at_rank(rank).risk)
         run = train(problem, rank, Recipe(learning_rate=RATE, steps=steps), trials=draws, seed=seed, at=at)
         risk.append(run.risk.mean(axis=0))
@@ -98,13 +96,14 @@ def caption(dataset: "xr.Dataset") -> str:
 
     def least(method: str) -> str:
         path, end = flow.sel({"method": method}).values, float(level.sel({"method": method}))
-        return f"{path.min():.3g} at time {times[path.argmin()]:.2g} and ends at {end:.3g}"
+        on_the_way = f" (at the last time drawn it is at {path[-1]:.3g})" if abs(path[-1] / end - 1) > 0.02 else ""
+        return f"{path.min():.3g} at time {times[path.argmin()]:.2g} and ends at {end:.3g}{on_the_way}"
 
     *ranks, full = dataset["method"].values.tolist()
     over = ranks[-1]
     best = min(ranks, key=lambda method: float(level.sel({"method": method})))
     return (
-        f"Risk while training, from {dataset.attrs['pretrained_risk']:.3g} to the closed forms (dotted). "
+        f"Risk while training, from {dataset.attrs['pretrained_risk']:.3g} to the closed forms (bars at the right). "
         f"{full} has its least risk, {least(full)}; LoRA of {over.removeprefix('LoRA, ')}, more than the shift has, "
         f"passes {least(over)}. The rank of the shift ends at {float(level.sel({'method': best})):.3g} and need not be "
         f"stopped. Lines are gradient flow by theory, markers descent of rate {dataset.attrs['rate']:g}, means "
@@ -120,7 +119,12 @@ def draw(dataset: "xr.Dataset") -> "Figure":
             at = dataset.sel({"method": method})
             style.line(axes, at["time"], at["flow"], look, method)
             style.means(axes, at["descent_time"], at["risk"], at["stderr"], look)
-            axes.axhline(float(at["level"]), color=look.color, linestyle=":", linewidth=0.8, zorder=1)
+            style.end_level(axes, float(dataset["time"].max()), float(at["level"]), look)
+        axes.plot([], [], color=style.ANNOTATION, linewidth=2.2, label="its end")
         axes.set(xscale="log", yscale="log", xlabel="learning rate x steps", ylabel="expected excess risk")
-        figure.legend(*axes.get_legend_handles_labels(), ncols=4, loc="outside upper center", frameon=False)
+        axes.set_xlim(right=style.END_LEVEL[1] * float(dataset["time"].max()))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda risk, _: f"{risk:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        figure.legend(*axes.get_legend_handles_labels(), ncols=3, loc="outside upper center", frameon=False)
     return figure

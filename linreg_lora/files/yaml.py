@@ -1,5 +1,7 @@
 """YAML as plain data: mappings, lists and scalars, or a refusal in one line. Nothing in a file is ever evaluated."""
 
+import copy
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,24 +33,34 @@ def read(path: Path, what: str, *, largest: int, aliases: bool = False) -> Any:
 
 def parsed(text: str, what: str, *, name: str = "a text", aliases: bool = False) -> Any:
     """The content of a YAML text, as `read` has it; `name`: what a refusal says was received."""
-    from ruamel.yaml import YAML
-
     expected = "YAML, without duplicate keys, tags or " + ("merge keys" if aliases else "aliases")
-    failure = Exception()
+    try:
+        return copy.deepcopy(_data(text, aliases))
+    # A scalar that looks like a number or a date and is none fails in whatever way its conversion does.
+    except Exception as error:
+        raise InvalidInput(what, expected, name, _where(error)) from None
+
+
+@functools.lru_cache(maxsize=32)
+def _data(text: str, aliases: bool) -> Any:
+    """The content of a text. It is kept: the package's claims are read again by most of what asks of them.
+
+    The parser in C is ten times as fast; that in Python says better what is wrong.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of anchors that are redefined
-        # The parser in C is ten times as fast; that in Python says better what is wrong.
-        for pure in (False, True):
-            try:
-                if problem := _more_than_data(text, aliases, pure):
-                    raise InvalidInput(what, expected, name, problem)
-                return YAML(typ="safe", pure=pure).load(text)
-            except InvalidInput:
-                raise
-            # A scalar that looks like a number or a date and is none fails in whatever way its conversion does.
-            except Exception as error:
-                failure = error
-    raise InvalidInput(what, expected, name, _where(failure))
+        try:
+            return _plain(text, aliases, pure=False)
+        except Exception:
+            return _plain(text, aliases, pure=True)
+
+
+def _plain(text: str, aliases: bool, *, pure: bool) -> Any:
+    from ruamel.yaml import YAML
+
+    if problem := _more_than_data(text, aliases, pure):
+        raise ValueError(problem)
+    return YAML(typ="safe", pure=pure).load(text)
 
 
 def _more_than_data(text: str, aliases: bool, pure: bool) -> str:

@@ -33,7 +33,13 @@ def mean_of(statistic: Statistic, problem: Problem, *, trials: int, seed: int) -
     `NumericalFailure` if a value is not finite. Whether a mean and a variance exist depends on the statistic:
     `problem.moments` says it of risks.
 
-    >>> mean_of(lambda x, y: jnp.linalg.norm(fit_lora(x, y, 2)), problem, trials=100, seed=0)  # doctest: +SKIP
+    >>> import jax.numpy as jnp
+    >>> import linreg_lora as ll
+    >>> from linreg_lora.simulation.statistic import mean_of
+    >>> problem = ll.Problem(n=40, dx=6, dy=5, spectrum=(3.0,), noise_std=1.0)
+    >>> found = mean_of(lambda x, y: jnp.sum(x**2) / 240, problem, trials=100, seed=0)
+    >>> bool(abs(found.mean - 1) < 5 * found.stderr)
+    True
     """
     trials = validation.positive_integer("trials", trials)
     if trials < 2:

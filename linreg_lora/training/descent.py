@@ -33,10 +33,14 @@ class Measured(NamedTuple):
     loss: Values
     gradient: Values
     distance: Values
+    error: Values
 
 
 class Settings(NamedTuple):
-    """Numbers that a compiled stretch takes as they come: g, eta and rho, T, and what the risk is measured by."""
+    """Numbers that a compiled stretch takes as they come: g, eta and rho, T, what the risk is measured by, and the end.
+
+    `goal` is the minimum of the loss, `projector` on range(X) (None: everything), `unit` what errors are divided by.
+    """
 
     scale: Values
     rate: Float[Values, "draws"]
@@ -45,6 +49,9 @@ class Settings(NamedTuple):
     shift: Float[Values, "dy dx"]
     risk_root: Float[Values, "dx c"] | Float[Values, "dx"] | None
     closed_risk: Float[Values, "draws"]
+    goal: Float[Values, "draws dy dx"]
+    projector: Float[Values, "draws dx dx"] | None
+    unit: Float[Values, "draws"]
 
 
 class _State(NamedTuple):
@@ -54,7 +61,7 @@ class _State(NamedTuple):
     outside: Values
     """The last step at which the risk was not within `REACHED` of the closed form's."""
     peak: Values
-    """The largest relative gradient in the last tenth of the steps, so far."""
+    """The largest relative gradient and error in the last tenth of the steps, so far: 2 x draws."""
 
 
 def descend(
@@ -116,7 +123,11 @@ def gradients(parameters: dict[str, Values], scale: Values, gram: Values, moment
 
 def risk_of(update: Float[Values, "draws dy dx"], settings: Settings) -> Float[Values, "draws"]:
     """Excess risk, of arrays of JAX or NumPy."""
-    error = update - settings.shift[None]
+    return energy(update - settings.shift[None], settings)
+
+
+def energy(error: Values, settings: Settings) -> Float[Values, "draws"]:
+    """||error C||^2."""
     root = settings.risk_root
     if root is not None:
         error = error * root[None, None] if root.ndim == 1 else error @ root[None]
@@ -134,7 +145,7 @@ def _lengths(at: list[int]) -> Iterator[int]:
 def _begin(recipe: Recipe, settings: Settings, parameters: dict[str, Values]) -> _State:
     memory = optimisers.transformation(recipe).init(parameters)
     inside = _inside(parameters, settings)
-    return _State(parameters, memory, jnp.zeros((), int), jnp.where(inside, -1, 0), jnp.zeros(inside.shape))
+    return _State(parameters, memory, jnp.zeros((), int), jnp.where(inside, -1, 0), jnp.zeros((2, *inside.shape)))
 
 
 def _inside(parameters: dict[str, Values], settings: Settings) -> Values:
@@ -156,9 +167,13 @@ def _stretch(recipe: Recipe, gram: Values, moment: Values, settings: Settings, s
         parameters = {name: value - ratios[name] * rate * steps[name] for name, value in state.parameters.items()}
         count = state.step + 1
         outside = jnp.where(_inside(parameters, settings), state.outside, count)
-        left = _relative(recipe, found, state.parameters, settings.scale, moment)
+
+        def larger() -> Values:
+            left = _relative(recipe, found, state.parameters, settings.scale, moment)
+            return jnp.maximum(state.peak, jnp.stack([left, _error(parameters, settings)]))
+
         late = count.astype(float) >= 0.9 * settings.steps
-        return _State(parameters, memory, count, outside, jnp.where(late, jnp.maximum(state.peak, left), 0.0))
+        return _State(parameters, memory, count, outside, jax.lax.cond(late, larger, lambda: state.peak))
 
     return jax.lax.fori_loop(0, length, step, state)
 
@@ -169,21 +184,32 @@ def _measure(recipe: Recipe, drawn: Statistics, settings: Settings, parameters: 
     found = gradients(parameters, settings.scale, drawn.gram, drawn.moment)
     gradient = _relative(recipe, found, parameters, settings.scale, drawn.moment)
     left = update - drawn.full
-    away = update - drawn.target
     return Measured(
         risk_of(update, settings),
         jnp.sum((left @ drawn.gram) * left, axis=(-2, -1)) / 2,
         gradient,
-        norm(away if drawn.projector is None else away @ drawn.projector) / norm(drawn.target),
+        norm(_away(update, settings)) / norm(settings.goal),
+        _error(parameters, settings),
     )
+
+
+def _away(update: Values, settings: Settings) -> Float[Values, "draws dy dx"]:
+    """(D - D*) P."""
+    away = update - settings.goal
+    return away if settings.projector is None else away @ settings.projector
+
+
+def _error(parameters: dict[str, Values], settings: Settings) -> Float[Values, "draws"]:
+    """The relative error of `TrainingRun`."""
+    return jnp.sqrt(energy(_away(product(parameters, settings.scale), settings), settings)) / settings.unit
 
 
 def _relative(
     recipe: Recipe, found: dict[str, Values], parameters: dict[str, Values], scale: Values, moment: Values
 ) -> Float[Values, "draws"]:
     """The relative gradient of `TrainingRun`, from the gradients of the loss."""
-    if recipe.weight_decay and not recipe.is_decoupled:
-        found = {name: value + recipe.weight_decay * parameters[name] for name, value in found.items()}
+    if recipe.decay_in_loss:
+        found = {name: value + recipe.decay_in_loss * parameters[name] for name, value in found.items()}
     unit = norm(moment)
     if "d" in parameters:
         return _share(norm(found["d"]), unit)

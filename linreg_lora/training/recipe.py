@@ -125,6 +125,17 @@ class Recipe:
         return Schedule.LINEAR if self.is_adaptive else Schedule.CONSTANT
 
     @property
+    def decay_in_loss(self) -> float:
+        """lam of the loss with (lam/2)(||A||^2 + ||B||^2) whose stationary points are those of the steps.
+
+        Coupled decay is that. Decoupled, plain descent makes the same steps; heavy ball, where at rest v is
+        gradient / (1 - beta), has (1 - beta) lam; Adam, whose steps at rest do not know the size of a gradient, none.
+        """
+        if not self.is_decoupled or self.optimiser is Optimiser.GD:
+            return self.weight_decay
+        return 0.0 if self.is_adaptive else (1 - self.momentum) * self.weight_decay
+
+    @property
     def is_decoupled(self) -> bool:
         """Whether decay is decoupled, by default as the optimiser has it."""
         return self.optimiser is Optimiser.ADAMW if self.decoupled is None else self.decoupled

@@ -10,7 +10,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import valid_seed
-from linreg_lora.training import descent
+from linreg_lora.training import descent, ends
 from linreg_lora.training.learning_rates import learning_rates
 from linreg_lora.training.optimisers import require_optax
 from linreg_lora.training.recipe import Recipe, Schedule
@@ -22,6 +22,8 @@ Progress = Callable[[int], None]
 
 #: Recorded steps unless they are named: 0, and so many at equal ratios.
 _RECORDED = 40
+#: What the statistics of all draws may take together, and the steps' copies of them.
+_MOST_BYTES = 2**30
 
 
 class Prepared(NamedTuple):
@@ -98,6 +100,11 @@ def prepare(
         rank = validation.positive_integer("rank", rank)
         if rank > problem.max_rank:
             raise InvalidInput("rank", f"an integer in 1..min(n, dx, dy) = {problem.max_rank}", rank)
+    most = _MOST_BYTES // (8 * (3 * problem.dx**2 + 12 * problem.dx * problem.dy))
+    if most == 0:
+        raise InvalidInput("dx", "sizes of which the statistics fit into memory", problem.dx)
+    if trials > most:
+        raise InvalidInput("trials", f"at most {most}: the statistics of more do not fit into memory", trials)
     scale = 1.0 if rank is None else recipe.scale(rank)
     if drawn is None:
         drawn = drawn_statistics(problem, rank, trials=trials, seed=seed)
@@ -117,9 +124,14 @@ def prepare(
         shift=problem.shift,
         risk_root=_risk_root(problem),
         closed_risk=np.zeros(trials),
+        goal=ends.goals(recipe, rank, drawn),
+        projector=drawn.projector,
+        unit=np.ones(trials),
     )
-    settings = settings._replace(closed_risk=descent.risk_of(drawn.target, settings))
-    return Prepared(drawn, start, settings, descent.risk_of(drawn.full, settings))
+    closed_risk, fft_risk = (descent.risk_of(update, settings) for update in (settings.goal, drawn.full))
+    size = descent.energy(drawn.full, settings) ** 0.5
+    settings = settings._replace(closed_risk=closed_risk, unit=ends.units(drawn, closed_risk, size))
+    return Prepared(drawn, start, settings, fft_risk)
 
 
 def _risk_root(problem: Problem) -> np.ndarray | None:
@@ -146,14 +158,26 @@ def finished(
     seed: int,
     peak: np.ndarray | None = None,
 ) -> TrainingRun:
-    """The result of measured `rows`, one for each entry of `at`; `peak`: the largest gradients of late steps."""
+    """The result of measured `rows`, one for each of `at`; `peak`: the largest gradients and errors of late steps."""
     path = {name: np.stack([getattr(row, name) for row in rows], axis=1) for name in descent.Measured._fields}
     finite = np.isfinite(path["risk"][:, -1])
+    last = np.stack([path["gradient"][:, -1], path["error"][:, -1]])
+    last = last if peak is None else np.maximum(peak, last)
+    leaves = np.zeros(len(finite), dtype=bool)
+    if peak is not None and recipe.is_adaptive:
+        held = {name: np.where(finite[:, None, None], value, 0.0) for name, value in end.items()}
+        leaves = ends.leaves(recipe, prepared.settings.scale, prepared.settings.rate, prepared.drawn, held)
     reasons = tuple(
-        why_not(bool(ok), float(left), float(at[-1]), unit, late=peak is not None)
-        for ok, left in zip(
-            finite, path["gradient"][:, -1] if peak is None else np.maximum(peak, path["gradient"][:, -1]), strict=True
+        why_not(
+            bool(ok),
+            float(gradient),
+            float(error),
+            float(at[-1]),
+            unit,
+            late=peak is not None,
+            leaves=bool(gradient > 0 and off),
         )
+        for ok, gradient, error, off in zip(finite, *last, leaves, strict=True)
     )
     return TrainingRun(
         problem=problem,

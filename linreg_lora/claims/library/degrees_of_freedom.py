@@ -1,8 +1,9 @@
-"""Degrees of freedom of low-rank fits, df = E <fit, noise> / sigma^2, inputs fixed: of truncation and of shrinkage."""
+"""Degrees of freedom of low-rank fits, df = E <fit, noise> / sigma^2, inputs fixed, and the ranks that they select."""
 
 import numpy as np
 
 from linreg_lora.claims.library import experiments
+from linreg_lora.claims.library.plain_data import reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
@@ -50,3 +51,62 @@ def shrinkage_surplus(problem: Problem, trials: int, seed: int, *, threshold: fl
     found = np.sum(((u * kept[:, None]) @ vt - mean) * noise, axis=(1, 2)) / variance
     hard = np.sum(((u * (s * (kept > 0))[:, None]) @ vt - mean) * noise, axis=(1, 2)) / variance
     return Sample((found - count)[:, None], {"fft": count.astype(float), "hard": hard - count})
+
+
+def _seen(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """X, residuals, their means and the noise variance in the coordinates of the row space, in plain NumPy."""
+    if problem.isotropic_noise_scale is None or problem.ridge > 0:
+        raise InvalidInput("experiment", "a domain without ridge and with isotropic noise", "another", "leave them out")
+    x, residual = reduced(problem, trials, seed)
+    return x, residual, problem.shift @ x, problem.noise_std**2 * problem.isotropic_noise_scale
+
+
+@register_experiment("shrinkage-degrees", bounded=True)
+def shrinkage_degrees(problem: Problem, trials: int, seed: int, *, threshold: float) -> Sample:
+    """<S_t - M, E> / sigma^2, t = `threshold` sigma (sqrt N + sqrt dy); context: t, and singular values."""
+    _, residual, mean, variance = _seen(problem, trials, seed)
+    dy, size = residual.shape[1:]
+    t = threshold * np.sqrt(variance) * (np.sqrt(size) + np.sqrt(dy))
+    u, s, vt = np.linalg.svd(residual, full_matrices=False)
+    fit = (u * np.maximum(s - t, 0.0)[:, None]) @ vt
+    found = np.sum((fit - mean) * (residual - mean), axis=(1, 2)) / variance
+    return Sample(found[:, None], {"strengths": s, "threshold": np.asarray(t)})
+
+
+def _of_every_rank(problem: Problem, trials: int, seed: int) -> dict[str, np.ndarray]:
+    """By rank, each trials x ranks: estimates of the error on the outputs by df(r) and by the parameters, the error on
+    the outputs, and the excess risk."""
+    x, residual, mean, variance = _seen(problem, trials, seed)
+    dy, size = residual.shape[1:]
+    u, s, vt = np.linalg.svd(residual, full_matrices=False)
+    full = residual @ np.linalg.pinv(x)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("exact", "parameters", "outputs", "risk")}
+    for r in range(s.shape[1] + 1):
+        kept, left = s[:, :r, None] ** 2, s[:, None, r:] ** 2
+        pairs = np.sum(left / (kept - left), axis=(1, 2))
+        lost, count = np.sum(s[:, r:] ** 2, axis=1), r * (size + dy - r)
+        found["exact"].append(lost + 2 * variance * (count + 2 * pairs))
+        found["parameters"].append(lost + 2 * variance * count)
+        fit = (u[..., :r] * s[:, None, :r]) @ vt[:, :r]
+        found["outputs"].append(np.sum((fit - mean) ** 2, axis=(1, 2)))
+        found["risk"].append(risks(problem, u[..., :r] @ (u[..., :r].mT @ full)))
+    return {name: np.stack(values, axis=1) for name, values in found.items()}
+
+
+def _selected(by: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, np.argmin(by, axis=1)[:, None], axis=1)[:, 0]
+
+
+@register_experiment("selection-gain", bounded=True)
+def selection_gain(problem: Problem, trials: int, seed: int) -> Sample:
+    """The error on the outputs at the rank that df selects, less that at the rank that parameters do; context: that."""
+    every = _of_every_rank(problem, trials, seed)
+    beside = _selected(every["parameters"], every["outputs"])
+    return Sample((_selected(every["exact"], every["outputs"]) - beside)[:, None], {"fft": beside})
+
+
+@register_experiment("selected-rank-risk")
+def selected_rank_risk(problem: Problem, trials: int, seed: int) -> Sample:
+    """The excess risk at the rank that df selects; context: those of all ranks."""
+    every = _of_every_rank(problem, trials, seed)
+    return Sample(_selected(every["exact"], every["risk"])[:, None], {"risks": every["risk"]})

@@ -60,7 +60,7 @@ def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: 
 def lora_less_fft(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
     """LoRA's risk less FFT's, both updates scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2."""
     (lora, full), _ = _at_equal_forgetting(problem, trials, seed, int(rank), forgetting)
-    return Sample((lora - full)[:, None], {"fft": full})
+    return Sample((lora - full)[:, None], {"fft": full, "rank": np.asarray(int(rank))})
 
 
 def _at_equal_forgetting(

@@ -40,24 +40,22 @@ def rank_of_layers(size: MatrixSize, trials: int, seed: int, *, rank: float, lay
     return Sample(found, context, tolerance=np.zeros(trials), scale=np.ones(trials))
 
 
-def _towards(size: MatrixSize, trials: int, seed: int, rank: float, layers: float, beside: float) -> Sample:
-    """||prod (W_l + D_l) - W||_2, W random, D_l such that the product is W_L ... W_1 + E_1 + ... + E_l up to layer l.
+def _reaching(
+    rng: np.random.Generator, weights: list[np.ndarray], left: np.ndarray, r: int, beside: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The product of layers whose adapters D_l are made such that it is W_L ... W_1 + E_1 + ... + E_l up to layer l.
 
-    E_l has the singular values r (l - 1) + 1 .. r l of E = W - prod W_l, and with P_l = (W_l + D_l) ... (W_1 + D_1),
+    E_l has the singular values r (l - 1) + 1 .. r l of E = `left`, and with P_l = (W_l + D_l) ... (W_1 + D_1),
 
         D_l = (W_L ... W_{l+1})^{-1} E_l P_{l-1}^{-1}.
 
-    `beside`: relative size of random matrices of rank r that are added to B_l and A_l.
+    `beside`: relative size of random matrices of rank r that are added to B_l and A_l. And the condition of it all.
     """
-    rng, weights = _layers(size, trials, seed, layers)
-    r, depth = int(rank), len(weights)
-    target = rng.standard_normal((trials, size.rows, size.columns))
-    left = target - _product(weights)
     u, s, vt = np.linalg.svd(left)
-    before, adapted, condition = np.eye(size.rows), [], np.ones(trials)
+    before, adapted, condition = np.eye(left.shape[1]), [], np.ones(len(left))
     for i, weight in enumerate(weights):
         kept = slice(r * i, min(r * (i + 1), len(s[0])))
-        after = _product([np.eye(size.rows), *weights[i + 1 :]])
+        after = _product([np.eye(left.shape[1]), *weights[i + 1 :]])
         b = np.linalg.solve(after, u[..., kept] * s[:, None, kept])
         a = np.linalg.solve(np.swapaxes(np.broadcast_to(before, weight.shape), 1, 2), vt[:, kept].mT).mT
         b = b + beside * np.linalg.norm(b, axis=(1, 2), keepdims=True) * rng.standard_normal(b.shape) / np.sqrt(
@@ -69,8 +67,23 @@ def _towards(size: MatrixSize, trials: int, seed: int, rank: float, layers: floa
         condition *= np.linalg.cond(after) * np.linalg.cond(np.broadcast_to(before, weight.shape))
         adapted.append(weight + b @ a)
         before = _product(adapted)
-    error = np.linalg.norm(before - target, ord=2, axis=(1, 2))
-    context = {"values": s, "rank": np.asarray(r), "layers": np.asarray(depth)}
+    return before, condition
+
+
+def _towards(
+    size: MatrixSize, trials: int, seed: int, rank: float, layers: float, beside: float, last: int | None = None
+) -> Sample:
+    """||prod (W_l + D_l) - W||_2, W random, D_l made for it; `last`: on so many layers, the last ones, alone."""
+    rng, weights = _layers(size, trials, seed, layers)
+    r, depth = int(rank), len(weights)
+    target = rng.standard_normal((trials, size.rows, size.columns))
+    left = target - _product(weights)
+    if last is not None:
+        weights = [_product(weights[: depth - last + 1]), *weights[depth - last + 1 :]]
+    found, condition = _reaching(rng, weights, left, r, beside)
+    error = np.linalg.norm(found - target, ord=2, axis=(1, 2))
+    values = np.linalg.svd(left, compute_uv=False)
+    context = {"values": values, "rank": np.asarray(r), "layers": np.asarray(depth)}
     scale = np.linalg.norm(target, ord=2, axis=(1, 2))
     return Sample(error, context, tolerance=_EPS * size.rows * depth * condition, scale=scale)
 
@@ -85,3 +98,50 @@ def layers_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float, l
 def layers_beside_target(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
     """The same for adapters of rank r that differ from these by a hundredth."""
     return _towards(size, trials, seed, rank, layers, _BESIDE)
+
+
+@register_experiment("last-layer-to-target", pathwise=True)
+def last_layer_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+    """The spectral error where the last layer alone is adapted, by the best adapter for a target.
+
+    Layers before the last are invertible: an adapter D of the last one is D P on their inputs, of any rank-r value.
+    """
+    return _towards(size, trials, seed, rank, layers, 0.0, last=1)
+
+
+@register_experiment("bottleneck-to-target", pathwise=True)
+def bottleneck_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """The spectral error of two layers with `rank` hidden units, each with an adapter of that rank, made for a target.
+
+    The adapters turn the layers into the factors of the target's best approximation, which no product beats.
+    """
+    rng, w = np.random.default_rng(seed), int(rank)
+    first, second = rng.standard_normal((trials, w, size.columns)), rng.standard_normal((trials, size.rows, w))
+    target = rng.standard_normal((trials, size.rows, size.columns))
+    u, s, vt = np.linalg.svd(target, full_matrices=False)
+    adapters = u[:, :, :w] * s[:, None, :w] - second, vt[:, :w] - first
+    error = np.linalg.norm((second + adapters[0]) @ (first + adapters[1]) - target, ord=2, axis=(1, 2))
+    left = np.linalg.svd(target - second @ first, compute_uv=False)
+    context = {"values": left, "target": s, "rank": np.asarray(w), "layers": np.asarray(2)}
+    return Sample(error, context, tolerance=np.full(trials, 1e3 * _EPS), scale=s[:, 0])
+
+
+@register_experiment("layers-on-data", pathwise=True)
+def layers_on_data(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+    """||Y - prod (W_l + D_l) X||_F^2 for 2 D samples, D_l made for the best map of rank r L beyond the layers.
+
+    Context: what is left behind the first r L singular values of the fitted residual, and of full fine-tuning.
+    """
+    rng, weights = _layers(size, trials, seed, layers)
+    r, depth = int(rank), len(weights)
+    x, y = (rng.standard_normal((trials, size.rows, 2 * size.rows)) for _ in range(2))
+    residual = y - _product(weights) @ x
+    fitted = residual @ np.linalg.pinv(x)
+    u, s, _ = np.linalg.svd(fitted @ x, full_matrices=False)
+    wanted = u[:, :, : r * depth] @ (u[:, :, : r * depth].mT @ fitted)
+    found, condition = _reaching(rng, weights, wanted, r)
+    loss = np.sum((y - found @ x) ** 2, axis=(1, 2))
+    energy = np.sum(residual**2, axis=(1, 2))
+    tails = energy[:, None] - np.cumsum(s**2, axis=1)
+    context = {"tails": tails, "rank": np.asarray(r), "layers": np.asarray(depth)}
+    return Sample(loss, context, tolerance=1e2 * _EPS * size.rows * depth * condition, scale=energy)

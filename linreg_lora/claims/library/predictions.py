@@ -78,3 +78,9 @@ def _truncate(matrix: np.ndarray, rank: int) -> np.ndarray:
 def no_difference(problem: Problem, sample: Sample) -> float:
     """Nothing: both have the same mean."""
     return 0.0
+
+
+@register_prediction("difference.half")
+def half_less(problem: Problem, sample: Sample) -> float:
+    """Half of what it is compared with less."""
+    return -float(np.mean(sample.context["fft"])) / 2

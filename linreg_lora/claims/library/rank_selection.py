@@ -34,24 +34,36 @@ def selected_rank(problem: Problem, trials: int, seed: int, *, penalty: float) -
 @register_experiment("noise-selected", bounded=True)
 def noise_selected(size: MatrixSize, trials: int, seed: int) -> Sample:
     """Whether the largest squared singular value of iid N(0, 1) exceeds 2 (rows + columns)."""
-    return Sample(_exceeds(size.rows, size.columns, trials, seed)[:, None])
+    return Sample(_exceeds(size.rows, size.columns, trials, seed, 2.0 * (size.rows + size.columns))[:, None])
 
 
 @register_experiment("noise-selected-gain", bounded=True)
 def noise_selected_gain(size: MatrixSize, trials: int, seed: int) -> Sample:
     """The same at twice the size, less that at the size, independent draws; context: the latter."""
-    small = _exceeds(size.rows, size.columns, trials, seed)
-    large = _exceeds(2 * size.rows, 2 * size.columns, trials, seed + 1)
+    total = size.rows + size.columns
+    small = _exceeds(size.rows, size.columns, trials, seed, 2.0 * total)
+    large = _exceeds(2 * size.rows, 2 * size.columns, trials, seed + 1, 4.0 * total)
     return Sample((large - small)[:, None], {"fft": small})
 
 
-def _exceeds(rows: int, columns: int, trials: int, seed: int) -> np.ndarray:
-    """By the bidiagonal form of iid N(0, 1), entries of which are chi, and Sylvester's law of inertia.
+@register_experiment("noise-above-a-quantile", bounded=True)
+def noise_above_a_quantile(size: MatrixSize, trials: int, seed: int, *, quantile: float) -> Sample:
+    """Whether the largest squared singular value of iid N(0, 1), centred and scaled, exceeds `quantile`.
 
-    B B^T - t I = L D L^T has a negative D, of as many entries as min(rows, columns), iff no eigenvalue exceeds t.
+    Centre (sqrt m + sqrt p)^2 and scale (sqrt m + sqrt p) (1/sqrt m + 1/sqrt p)^{1/3} for m x p.
+    """
+    m, p = np.sqrt(size.rows), np.sqrt(size.columns)
+    threshold = (m + p) ** 2 + quantile * (m + p) * (1 / m + 1 / p) ** (1 / 3)
+    return Sample(_exceeds(size.rows, size.columns, trials, seed, float(threshold))[:, None])
+
+
+def _exceeds(rows: int, columns: int, trials: int, seed: int, threshold: float) -> np.ndarray:
+    """Whether the largest squared singular value does: by the bidiagonal form, entries of which are chi, and inertia.
+
+    By Sylvester's law B B^T - t I = L D L^T has a D of negative entries alone iff no eigenvalue exceeds t.
     """
     less, more = sorted((rows, columns))
-    rng, threshold = np.random.default_rng(seed), 2.0 * (rows + columns)
+    rng = np.random.default_rng(seed)
     diagonal = rng.chisquare(more - np.arange(less), (trials, less))
     below = rng.chisquare(less - 1 - np.arange(less - 1), (trials, less - 1)) if less > 1 else np.empty((trials, 0))
     pivot = diagonal[:, 0] - threshold

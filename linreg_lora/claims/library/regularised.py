@@ -72,13 +72,9 @@ def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: float, s
     rank = min(problem.dx, problem.dy)
     a = np.random.default_rng(seed).standard_normal((trials, rank, problem.dx)) / np.sqrt(problem.dx)
     values, basis = np.linalg.eigh(s)
-    eye = np.eye(rank)
     update, gap, start = np.zeros_like(h), np.full(trials, np.inf), np.ones(trials)
     for k in range(_HALF_STEPS):
-        b = np.linalg.solve(scale**2 * a @ s @ a.mT + lam * eye, scale * a @ h.mT).mT
-        size, turn = np.linalg.eigh(b.mT @ b)
-        rows = scale * turn.mT @ b.mT @ h @ basis
-        a = turn @ (rows / (scale**2 * size[:, :, None] * values[:, None, :] + lam)) @ basis.mT
+        b, a = half_steps(a, s, h, lam, scale, values, basis)
         if k % _LOOKS == _LOOKS - 1:
             update = scale * b @ a
             gap, start = _duality_gap(update, x, residual, lam[:, 0, 0] / scale, problem.n)
@@ -88,6 +84,16 @@ def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: float, s
     left = np.sqrt(2 * np.maximum(gap, 1e2 * _EPS * start) / values[:, 0]) / norms
     context = {"s": s, "h": h, "decay": lam[:, 0, 0], "scale": np.asarray(scale)}
     return Sample(update, context, tolerance=left, scale=norms)
+
+
+def half_steps(
+    a: np.ndarray, s: np.ndarray, h: np.ndarray, lam: np.ndarray, scale: float, values: np.ndarray, basis: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best B for A, then the best A for that B, with decay `lam`; `values` and `basis` are of S."""
+    b = np.linalg.solve(scale**2 * a @ s @ a.mT + lam * np.eye(a.shape[1]), scale * a @ h.mT).mT
+    size, turn = np.linalg.eigh(b.mT @ b)
+    rows = scale * turn.mT @ b.mT @ h @ basis
+    return b, turn @ (rows / (scale**2 * size[:, :, None] * values[:, None, :] + lam)) @ basis.mT
 
 
 def _duality_gap(

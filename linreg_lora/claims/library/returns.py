@@ -37,6 +37,13 @@ def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> 
     return Sample((risks[:, r] - risks[:, r + 1])[:, None], {"rank": np.asarray(r), "fft": risks[:, -1]})
 
 
+@register_experiment("last-rank-gain")
+def last_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """risk(D_r) - risk(D_{r-1}) on the same draws, r = `rank`; context: risk(D_{r-1})."""
+    risks, r = experiments._risks(problem, trials, seed).lora, int(rank)
+    return Sample((risks[:, r] - risks[:, r - 1])[:, None], {"rank": np.asarray(r), "fft": risks[:, r - 1]})
+
+
 # -- many samples -------------------------------------------------------------------------------------------------
 
 

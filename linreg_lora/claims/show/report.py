@@ -3,7 +3,8 @@
 import json
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from linreg_lora.claims.sources import Source
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from linreg_lora.claims.collection import Part
     from linreg_lora.claims.judge import Comparison, Judgement
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _STYLE = {
     Verdict.HOLDS: "green",
     Verdict.HOLDS_WITH_CORRECTION: "green",
@@ -86,11 +88,13 @@ def verdict_table(judgements: "list[Judgement]", narrow: bool = False) -> Any:
     return out
 
 
-def summary(judgements: "list[Judgement]", parts: "Sequence[Part]" = ()) -> str:
+def summary(
+    judgements: "list[Judgement]", parts: "Sequence[Part]" = (), could_not_run: Mapping[str, str] = _NONE
+) -> str:
     """One line: how many are as expected, and the family-wise false-alarm level of the run.
 
     `parts`: the files that the claims are from (`collect_claims`). Where there are several, a second line has the
-    levels that each allows itself, and their sum.
+    levels that each allows itself, and their sum. `could_not_run`: id of a claim that has no judgement -> why.
 
     >>> import linreg_lora as ll
     >>> ll.claims.summary(ll.check_claims(only=["lemma2-square"]))
@@ -98,10 +102,11 @@ def summary(judgements: "list[Judgement]", parts: "Sequence[Part]" = ()) -> str:
     """
     expected = sum(j.as_expected for j in judgements)
     level = sum(j.claim.false_alarm for j in judgements)
+    unable = f"; could not run: {', '.join(could_not_run)}" if could_not_run else ""
     return (
         f"{expected} of {len(judgements)} claims as expected; false-alarm level of the whole run {level:.1e}; "
         f"{sum(r.rejected for j in judgements for r in j.rivals)} of {sum(len(j.rivals) for j in judgements)} rivals "
-        f"rejected{_levels(parts)}"
+        f"rejected{unable}{_levels(parts)}"
     )
 
 
@@ -113,10 +118,13 @@ def _levels(parts: "Sequence[Part]") -> str:
     return f"\nfamily-wise levels of the files: {listed} = {sum(levels):.1e}"
 
 
-def to_json(judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = ()) -> str:
+def to_json(
+    judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = (), could_not_run: Mapping[str, str] = _NONE
+) -> str:
     """One object; `claims` is the list. Numbers that are infinite or undefined are null.
 
     `parts`: the files that the claims are from (`collect_claims`), listed as `files` with the ids of what was judged.
+    `could_not_run`: id of a claim that has no judgement -> why.
 
     >>> import linreg_lora as ll
     >>> import json
@@ -126,17 +134,18 @@ def to_json(judgements: "list[Judgement]", seed: int, parts: "Sequence[Part]" = 
     """
     content = {
         "seed": seed,
-        "as_expected": all(j.as_expected for j in judgements),
+        "as_expected": all(j.as_expected for j in judgements) and not could_not_run,
         "false_alarm": sum(j.claim.false_alarm for j in judgements),
         "family_wise_level": sum(part.file.family_wise_level for part in parts) if parts else None,
         "files": [_file(part, judgements) for part in parts],
         "claims": [_claim(j) for j in judgements],
+        "could_not_run": [{"id": name, "reason": reason} for name, reason in could_not_run.items()],
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False)
 
 
-def to_junit(judgements: "list[Judgement]") -> str:
-    """JUnit XML: a test case a claim, failed when it is not as expected.
+def to_junit(judgements: "list[Judgement]", could_not_run: Mapping[str, str] = _NONE) -> str:
+    """JUnit XML: a test case a claim, failed when it is not as expected, an error when it could not run.
 
     >>> import linreg_lora as ll
     >>> print(ll.claims.to_junit(ll.check_claims(only=["lemma2-square"])))
@@ -149,9 +158,9 @@ def to_junit(judgements: "list[Judgement]") -> str:
     suite = ET.Element(
         "testsuite",
         name="linreg-lora check",
-        tests=str(len(judgements)),
+        tests=str(len(judgements) + len(could_not_run)),
         failures=str(failures),
-        errors="0",
+        errors=str(len(could_not_run)),
         time=f"{sum(j.seconds for j in judgements):.3f}",
     )
     for j in judgements:
@@ -159,6 +168,9 @@ def to_junit(judgements: "list[Judgement]") -> str:
         if not j.as_expected:
             message = f"{j.verdict}, expected {j.claim.expected}: {j.reason}"
             ET.SubElement(case, "failure", message=message).text = json.dumps(_finite(_claim(j)), indent=2)
+    for name, reason in could_not_run.items():
+        case = ET.SubElement(suite, "testcase", classname="could not run", name=name, time="0.000")
+        ET.SubElement(case, "error", message=reason)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 

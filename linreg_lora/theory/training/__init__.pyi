@@ -4,8 +4,10 @@ from . import against_ridge as against_ridge
 from . import checks as checks
 from . import decay as decay
 from . import decay_risk as decay_risk
+from . import drawn_path as drawn_path
 from . import filters as filters
 from . import first_gains as first_gains
+from . import fitted_noise as fitted_noise
 from . import forgetting_exchange as forgetting_exchange
 from . import gradient_equivalent as gradient_equivalent
 from . import intruder_counts as intruder_counts
@@ -24,7 +26,7 @@ from . import trajectories as trajectories
 from . import whitened as whitened
 from .against_ridge import WorstRatios, orthogonal_stop, tuned_ratio, worst_ratios
 from .decay import DecayedUpdate, decayed_update
-from .decay_risk import BestDecay, best_decay, whitened_decay_risk
+from .decay_risk import BestDecay, DecayRisk, DrawnDecayRisk, best_decay, drawn_decay_risk, whitened_decay_risk
 from .first_gains import FirstStep, best_first_step, fall_exponent, first_fall
 from .forgetting_exchange import fft_cosine, lora_cosine, risk_at_forgetting, update_cosine
 from .gradient_equivalent import OneStepParts, one_step_equivalent, one_step_parts
@@ -67,7 +69,9 @@ __all__ = [
     "BestDecay",
     "BestStop",
     "CriticalPoint",
+    "DecayRisk",
     "DecayedUpdate",
+    "DrawnDecayRisk",
     "FirstStep",
     "IntruderCount",
     "Intruders",
@@ -87,6 +91,7 @@ __all__ = [
     "critical_count",
     "critical_points",
     "decayed_update",
+    "drawn_decay_risk",
     "factor_hessian",
     "fall_exponent",
     "fft_cosine",

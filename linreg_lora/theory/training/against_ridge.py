@@ -92,9 +92,10 @@ def orthogonal_stop(n: int, dx: int, dy: int, shift_energy: float, noise_std: fl
     if n < dx:
         raise InvalidInput("n", f"at least dx = {dx}, for an orthogonal design", n)
     if noise == 0 or energy == 0:
-        return BestStop(math.inf if energy > 0 else 0.0, 0.0)
+        return BestStop(math.inf if energy > 0 else 0.0, 0.0, flagged=False)
     variance = noise**2 * dx * dy / (n * c)
-    return BestStop(math.log1p(energy / variance) / c, variance * energy / (variance + energy))
+    best = variance * energy / (variance + energy)
+    return BestStop(math.log1p(energy / variance) / c, best, flagged=False)
 
 
 def _largest(ratio: Callable[..., float]) -> tuple[float, float]:

@@ -4,10 +4,17 @@ import numpy as np
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
 
 #: Relative differences of squares below which they count as equal: what rounding leaves of orthogonal rows.
 ROUNDING = 1e-10
 _SMALLEST = 1e-50
+
+
+def strengths(problem: Problem) -> np.ndarray:
+    """The singular values of Delta from the largest on, without what rounding leaves of zeros."""
+    s = np.asarray(problem.spectrum, dtype=float)
+    return s[s > max(problem.dx, problem.dy) * np.finfo(float).eps * np.max(s, initial=0.0)]
 
 
 def positive(field: str, value: object) -> float:

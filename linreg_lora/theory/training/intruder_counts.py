@@ -79,7 +79,7 @@ def bulk_edge(singular_values: Float[np.ndarray, "q"], rows: int, columns: int) 
     >>> import numpy as np
     >>> values = np.linalg.svd(np.random.default_rng(0).standard_normal((90, 160)), compute_uv=False)
     >>> f"{bulk_edge(values, 90, 160):.2f} beside {90**0.5 + 160**0.5:.2f}"
-    ''
+    '22.71 beside 22.14'
     """
     median, unit = float(np.median(singular_values)), _median(rows, columns)
     root = math.sqrt(rows) + math.sqrt(columns)

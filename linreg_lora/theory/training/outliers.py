@@ -7,13 +7,18 @@ with t = s / tau a singular value of A0 + D leaves the bulk tau (sqrt dx + sqrt 
 
 and its left singular vector has the squared cosine (t^4 - dx dy) / (t^4 + dy t^2) with the update's. Trained on noise,
 
-    LoRA of rank r: s = lambda_i / sqrt n for i <= r, of the spiked model (the noise's edge if undetected), on A0;
-    FFT: s = s_i, the shift's, on A0 + noise: tau^2 + sigma^2 / (n - dx) stands for tau^2         (n >> dx).
+    LoRA of rank r, i <= r: s^2 = lambda_i^2 (rho_v^2 / n + (1 - rho_v^2) / (n - dx - 1)), of the spiked model (the
+        noise's quantiles with rho_v = 0 where undetected), on A0: noise is stronger in D_r than in D_r S^{1/2}, and the
+        shift is not;
+    FFT: s = s_i, the shift's, on A0 and noise of covariance (sigma^2 / n) S^{-1} (`fitted_noise`).
 
-lambda / sqrt n > s, so LoRA has an outlier whenever FFT has one, and alone in the window between. The criterion by
-cosine (a leading left singular vector of A0 + D has no |cosine| of 0.5 with any of A0's) fires without an outlier too:
-noise on all entries mixes A0's vectors where their singular values lie closer than it. Source: Benaych-Georges and
-Nadakuditi 2012 for the spike; the two readings for FFT are ours. At finite size 0.8..1.5 of the threshold is undecided.
+LoRA's s is above the shift's, so it has an outlier whenever FFT has one, and alone in the window between. The
+criterion by cosine (a leading left singular vector of A0 + D has no |cosine| of 0.5 with any of A0's) fires without an
+outlier too: noise on all entries mixes A0's vectors where their singular values lie closer than it. Source:
+Benaych-Georges and Nadakuditi 2012 for the spike; the readings for LoRA and FFT are ours.
+
+At finite size 0.8..1.5 of the threshold is undecided, and singular values closer than some standard deviations of an
+entry repel each other, as do those of equal directions and of the noise that LoRA keeps: these are flagged.
 """
 
 import math
@@ -25,18 +30,26 @@ from jaxtyping import Bool, Float
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.theory.marchenko_pastur import quantile
 from linreg_lora.theory.spiked import spikes
+from linreg_lora.theory.training import checks, fitted_noise
+from linreg_lora.theory.training.fitted_noise import spike, variances
 
-#: Strengths in units of the threshold where sizes below a thousand blur it; n/dx below which FFT's noise is not iid.
+#: Strengths in units of the threshold where sizes below a thousand blur it; n/dx below which finite sizes move the
+#: largest values of S^{-1}.
 UNDECIDED = (0.8, 1.5)
 _MANY_SAMPLES = 3.0
+#: Directions nearer than so many standard deviations of an entry repel each other; so do more than 1 in so many of all.
+_NEAR, _FEW = 3.0, 8
 _NO_CLAIM = "A0's entries iid with variance > 0"
 
 
 class Intruders(NamedTuple):
     """One entry a direction: `strength`, its singular value in the update over the `threshold`; whether it is an
     `outlier`; where: `singular_value` of A0 + D (the bulk's edge if none); `overlap`, the squared cosine of its left
-    singular vector with the update's; `flagged`: the strength is in 0.8..1.5, where finite sizes do not decide."""
+    singular vector with the update's; `flagged`: the strength is in 0.8..1.5, where finite sizes do not decide, or
+    another direction is so near, or there are so many, that `singular_value` may be off by more than 5 % and vectors
+    mix."""
 
     threshold: float
     strength: Float[np.ndarray, "k"]
@@ -62,20 +75,12 @@ def intruders(singular_values: object, dx: int, dy: int, pretrained_std: float) 
     if s.ndim != 1 or np.any(s < 0):
         raise InvalidInput("singular_values", "a list of numbers >= 0", singular_values)
     dx, dy = validation.positive_integer("dx", dx), validation.positive_integer("dy", dy)
-    tau = validation.nonnegative_number("pretrained_std", pretrained_std)
-    if tau == 0:
-        raise InvalidInput("pretrained_std", _NO_CLAIM, pretrained_std)
-    threshold = tau * (dx * dy) ** 0.25
-    strength = s / threshold
-    outlier = strength > 1
-    t2 = np.where(outlier, s / tau, (dx * dy) ** 0.25) ** 2
-    overlap = np.where(outlier, (t2**2 - dx * dy) / (t2**2 + dy * t2), 0.0)
-    flagged = (strength > UNDECIDED[0]) & (strength < UNDECIDED[1])
-    return Intruders(threshold, strength, outlier, tau * np.sqrt((t2 + dx) * (t2 + dy) / t2), overlap, flagged)
+    tau = _std(pretrained_std)
+    return _beside(s, dx, dy, tau, tau)
 
 
 def lora_intruders(problem: Problem, rank: int, pretrained_std: float) -> Intruders:
-    """The outliers of A0 + D_r, r = `rank`, for A0 of iid entries that the shift knows nothing of. n > dx, Sigma = I.
+    """The outliers of A0 + D_r, r = `rank`, for A0 of iid entries in directions of its own. n >= 3 dx, Sigma = I.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=2000, dx=100, dy=80, spectrum=(3.0,), noise_std=1.0)
@@ -86,20 +91,18 @@ def lora_intruders(problem: Problem, rank: int, pretrained_std: float) -> Intrud
     r = validation.positive_integer("rank", rank)
     if r > (most := min(problem.dx, problem.dy)):
         raise InvalidInput("rank", f"at most min(dx, dy) = {most}", rank)
-    found = spikes(problem)
-    sigma = problem.noise_std * math.sqrt(problem.isotropic_noise_scale or 1.0)
-    edge = sigma * (math.sqrt(problem.dx) + math.sqrt(problem.dy))
-    seen = found.singular_value[found.detectable][:r]
-    return intruders(
-        np.concatenate([seen, np.full(r - len(seen), edge)]) / math.sqrt(problem.n),
-        problem.dx,
-        problem.dy,
-        pretrained_std,
-    )
+    found, n, (dx, dy) = spikes(problem), problem.n, (problem.dx, problem.dy)
+    seen = min(int(np.sum(found.detectable)), r)
+    sigma2 = problem.noise_std**2 * (problem.isotropic_noise_scale or 1.0)
+    noise = [sigma2 * quantile(dy - seen, dx - seen, k + 0.5) / (n - dx - 1) for k in range(r - seen)]
+    lam2, right = found.singular_value[:seen] ** 2, found.right[:seen]
+    values = np.sqrt(np.concatenate([lam2 * (right / n + (1 - right) / (n - dx - 1)), noise]))
+    tau = _std(pretrained_std)
+    return _beside(values, dx, dy, tau, math.sqrt(tau**2 + sigma2 / (n - dx - 1)))
 
 
 def fft_intruders(problem: Problem, pretrained_std: float) -> Intruders:
-    """The outliers of A0 + D_FFT: those of the shift, on a bulk of A0 and noise. n >> dx, Sigma = I.
+    """The outliers of A0 + D_FFT: those of the shift, on a bulk of A0 and noise. n >= 3 dx, Sigma = I.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=2000, dx=100, dy=80, spectrum=(3.0, 0.5), noise_std=1.0)
@@ -107,10 +110,42 @@ def fft_intruders(problem: Problem, pretrained_std: float) -> Intruders:
     [True, False]
     """
     _require(problem)
-    noise = problem.noise_std**2 * (problem.isotropic_noise_scale or 1.0) / (problem.n - problem.dx)
-    tau = math.sqrt(validation.nonnegative_number("pretrained_std", pretrained_std) ** 2 + noise)
-    s = np.asarray(problem.spectrum, dtype=float)
-    return intruders(s[s > 0], problem.dx, problem.dy, tau)
+    t = variances(problem, _std(pretrained_std))
+    s, bulk = checks.strengths(problem), fitted_noise.bulk(t, problem.dy)
+    strength = s / bulk.threshold
+    outlier = strength > 1
+    found = [spike(x, t, problem.dy) if out else (bulk.edge, 0.0) for x, out in zip(s, outlier, strict=True)]
+    values, overlap = np.array(found).reshape(-1, 2).T
+    unit = math.sqrt(float(np.mean(t)))
+    return Intruders(
+        bulk.threshold, strength, outlier, values, overlap, _doubtful(s, strength, problem.dx, problem.dy, unit)
+    )
+
+
+def _beside(s: np.ndarray, dx: int, dy: int, tau: float, unit: float) -> Intruders:
+    """Outliers beside A0 alone; `unit`: the standard deviation of an entry of all noise."""
+    threshold = tau * (dx * dy) ** 0.25
+    strength = s / threshold
+    outlier = strength > 1
+    t2 = np.where(outlier, s / tau, (dx * dy) ** 0.25) ** 2
+    overlap = np.where(outlier, (t2**2 - dx * dy) / (t2**2 + dy * t2), 0.0)
+    values = tau * np.sqrt((t2 + dx) * (t2 + dy) / t2)
+    return Intruders(threshold, strength, outlier, values, overlap, _doubtful(s, strength, dx, dy, unit))
+
+
+def _doubtful(s: np.ndarray, strength: np.ndarray, dx: int, dy: int, unit: float) -> Bool[np.ndarray, "k"]:
+    undecided = (strength > UNDECIDED[0]) & (strength < UNDECIDED[1])
+    apart = np.abs(s[:, None] - s) + np.where(np.eye(len(s), dtype=bool), np.inf, 0.0)
+    outliers = np.sum(strength > UNDECIDED[0])
+    repelled = (strength > UNDECIDED[0]) & (np.min(apart, axis=1, initial=np.inf) < _NEAR * unit)
+    return undecided | repelled | (outliers * _FEW > max(min(dx, dy), _FEW))
+
+
+def _std(pretrained_std: object) -> float:
+    tau = validation.nonnegative_number("pretrained_std", pretrained_std)
+    if tau == 0:
+        raise InvalidInput("pretrained_std", _NO_CLAIM, pretrained_std)
+    return tau
 
 
 def _require(problem: Problem) -> None:
@@ -120,5 +155,5 @@ def _require(problem: Problem) -> None:
             "input_covariance", "the identity, and isotropic noise", "another", "count_intruders of a fit"
         )
     if problem.n < _MANY_SAMPLES * problem.dx:
-        raise InvalidInput("n", f"at least {_MANY_SAMPLES:g} dx = {_MANY_SAMPLES * problem.dx:g}, where the noise of a "
-                           "fit is nearly iid", problem.n, "count_intruders of a fit")  # fmt: skip
+        raise InvalidInput("n", f"at least {_MANY_SAMPLES:g} dx = {_MANY_SAMPLES * problem.dx:g}, where finite sizes "
+                           "leave S^-1 alone", problem.n, "count_intruders of a fit")  # fmt: skip

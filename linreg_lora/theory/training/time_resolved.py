@@ -1,41 +1,46 @@
 """The expected risk of LoRA while it trains, in a whitened design: against time, and where each mode should stop.
 
-With X X^T = n c I, D_FFT = Delta + N, N = E X^T / (n c) of iid entries with variance sigma^2 / (n c), and gradient flow
-from an A(0) with orthogonal rows of squared norm kappa is solved exactly (`trajectories`). What is left is the law of
-D_FFT:
+Inputs are Gaussian with Sigma = c I, S = X X^T / n, or of an orthogonal design, S = c I, where D_FFT = Delta + N with
+iid entries of variance sigma^2 / (n c). Starts, with B(0) = 0 but for the last:
 
-    random     A(0) turned at random, which is how PEFT starts but for the lengths of its rows: the mean of the exact
-               risk over draws of N and A(0), with its standard error
+    kaiming    A(0) uniform on +-1/sqrt(dx), PEFT's default; gaussian: N(0, 1/r^2), PEFT's other; normal: N(0, 1/r)
+    random     A(0) of orthogonal rows of squared norm kappa, turned at random
     aligned    A(0) along the top right singular vectors of D_FFT, a spectral start: then in closed form,
                    risk(t) = c { sum s_i^2 + sum_{i<=r} [ d_i(t)^2 - 2 d_i(t) s_i rho_u rho_v ] }
                where d_i(t) is the mode of f_i = lambda_i / sqrt(n c), with lambda_i and the overlaps those of the
                spiked model (`theory.spiked`, N = dx), and in noise a Marchenko-Pastur quantile with overlap 0
     balanced   the same directions in both factors, |B u|^2 = |A v|^2 = d0 / g: logistic modes
 
+The first four are means over draws of the design, of the noise and of A(0) along the flow of each (`drawn_path`): by
+the closed form in orthogonal designs from orthogonal rows or at rank one, else integrated. How long the rows of A(0)
+are and how they lie matters: halfway, at dx = 12, the mean from PEFT's start is a fifth above that from orthogonal
+rows, and far above it at dx = 1, where a short row leaves late.
+
 The bracket is least at d_i = s_i rho_u rho_v, the shrinkage of Gavish and Donoho 2017, which each mode passes at a time
 of its own (`optimal_stops`): no single time serves all.
 
-*Error.* For Gaussian inputs S is c I up to sqrt(dx / n), and D_FFT's noise has n / (n - dx - 1) times the variance: the
-limit is n >> dx, and the relative error of order (dx + 1) / n. The closed form is besides one of large dx and dy:
-within about 2 % of simulation at dx = 100, dy = 80. The rows of PEFT's uniform A(0) differ in length and are not quite
-orthogonal: halfway its mean risk was below that of the random start here by up to a tenth at dx = 12, and by a few per
-cent at dx = 24. LoRA's path for inputs that are not white is not known. Source: derived here.
+*Error.* Means over draws have no other than their standard error, which is large against the risk where a few late
+draws are all that is left of it: each time has its flag. The closed forms are limits: for Gaussian inputs S is c I up
+to sqrt(dx / n), with a relative error of the risk of the order (dx + 1) / n that grows with the exponent of a mode on
+its way; and dx and dy are large: within about 2 % of simulation at dx = 100, dy = 80. Source: derived here.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.marchenko_pastur import quantile
 from linreg_lora.theory.training import checks
-from linreg_lora.theory.training.trajectories import logistic_mode, path_risk, time_to_reach, zero_start_mode
+from linreg_lora.theory.training.drawn_path import drawn_risks
+from linreg_lora.theory.training.trajectories import logistic_mode, time_to_reach, zero_start_mode
 
-Start = Literal["random", "aligned", "balanced"]
+Start = Literal["random", "kaiming", "gaussian", "normal", "aligned", "balanced"]
+_DRAWN = ("random", "kaiming", "gaussian", "normal")
 #: A risk that may be off by more is flagged.
 _ACCURATE = 0.01
 #: More take hours, and ten thousand give the mean to a hundredth of the spread.
@@ -53,9 +58,10 @@ class RiskOverTime:
     | `stderr`    | its standard error, where it is a mean over draws; None for the closed form        |
     | `end`       | the same mean at t = infinity: that of the minimiser D_r                           |
     | `formula`   | how the values were obtained                                                       |
-    | `error`     | (dx + 1) / n: the order of the relative error for Gaussian inputs; 0 for orthogonal|
-    | `flagged`   | whether the values may be off by more than 1 %                                     |
-    | `notes`     | in words, what is a limit                                                          |
+    | `error`     | of a closed form for Gaussian inputs, the order (dx + 1) / n of its error; else 0  |
+    | `flags`     | by time: whether the value may be off by more than 1 %, two standard errors        |
+    | `flagged`   | whether any is                                                                     |
+    | `notes`     | in words, what is a limit and what the error of sampling is                        |
     """
 
     problem: Problem
@@ -67,6 +73,7 @@ class RiskOverTime:
     end: float
     formula: str
     error: float
+    flags: Bool[np.ndarray, "t"]
     flagged: bool
     notes: tuple[str, ...]
 
@@ -104,14 +111,14 @@ def risk_over_time(
     | `rank`       | r      | 1..min(dx, dy)                                                                       |
     | `times`      | t      | >= 0                                                                                 |
     | `scaling`    | g      | alpha / r: 2 for PEFT's common alpha = 2 r                                           |
-    | `start`      |        | random, aligned or balanced                                                          |
-    | `kappa`      | kappa  | squared norm of the rows of A(0), for the first two: 1/3 by PEFT's uniform start     |
-    | `balanced`   | d0     | size of the product along each mode, for the last                                    |
-    | `orthogonal` |        | the design has X X^T = n c I, and is not only near it: nothing is then a limit in n  |
-    | `draws`      |        | of the noise and of A(0), for random; 2 or more                                      |
+    | `start`      |        | kaiming, gaussian, normal, random, aligned or balanced                               |
+    | `kappa`      | kappa  | squared norm of the rows of A(0), for random and aligned                             |
+    | `balanced`   | d0     | size of the product along each mode, for balanced                                    |
+    | `orthogonal` |        | the design has X X^T = n c I: no limit in n, and no draws of the design              |
+    | `draws`      |        | of the design, the noise and A(0), for the first four; 2 or more                     |
 
-    Raises `InvalidInput` with a ridge, for other inputs, for Sigma other than c I, for n < dx, and for noise that is
-    not isotropic but for a random start.
+    Raises `InvalidInput` with a ridge, for other inputs, for Sigma other than c I, for n < dx, for noise that is not
+    isotropic where the start is aligned or balanced, and for times that an integration does not reach.
 
     >>> import linreg_lora as ll
     >>> problem = ll.Problem(n=400, dx=20, dy=15, spectrum=(3.0, 2.0), noise_std=2.0)
@@ -122,21 +129,25 @@ def risk_over_time(
     c = _whitened(problem)
     if validation.positive_integer("rank", rank) > min(problem.dx, problem.dy):
         raise InvalidInput("rank", f"a rank in 1..min(dx, dy) = {min(problem.dx, problem.dy)}", rank)
-    checks.one_of("start", start, ("random", "aligned", "balanced"))
+    checks.one_of("start", start, (*_DRAWN, "aligned", "balanced"))
     t = checks.times(times)
-    error = 0.0 if validation.zero_or_one("orthogonal", orthogonal) else (problem.dx + 1) / problem.n
-    notes = () if orthogonal else (f"the limit n >> dx: relative error of order (dx + 1)/n = {error:.2g}",)
-    if start == "random":
-        risk, stderr, end = _drawn(problem, c, rank, t, scaling, kappa, draws, seed)
-        formula = f"exact path of gradient flow, mean over {draws} draws of the noise and of A(0)"
-        flagged = error > _ACCURATE
+    validation.zero_or_one("orthogonal", orthogonal)
+    if start in _DRAWN:
+        risk, stderr, end = _drawn(problem, rank, t, start, scaling, kappa, orthogonal, draws, seed)
+        design = "the noise" if orthogonal else "the design, the noise"
+        formula = f"path of gradient flow from the start as it is drawn, mean over {draws} draws of {design} and A(0)"
+        error, flags = 0.0, 2 * stderr > _ACCURATE * risk
+        share = float(np.max(np.divide(stderr, risk, out=np.zeros_like(risk), where=risk > 0), initial=0.0))
+        notes = (f"standard errors of {draws} draws, up to {100 * share:.2g} % of the risk",) if flags.any() else ()
     else:
         values, overlaps = _modes(problem, c, rank)
         d = np.zeros((len(t), rank))
         alive = values > 0
         d[:, alive] = _mode(values[alive], t[:, None], start, scaling, c, kappa, balanced)
         risk, end = (c * (np.sum(problem.shift**2) + np.sum(x**2 - 2 * x * overlaps, -1)) for x in (d, values))
-        stderr, flagged = None, True
+        stderr, flags = None, np.ones(len(t), dtype=bool)
+        error = 0.0 if orthogonal else (problem.dx + 1) / problem.n
+        notes = () if orthogonal else (f"the limit n >> dx: relative error of order (dx + 1)/n = {error:.2g}",)
         notes += ("a limit of large dx and dy: within about 2 % at a hundred",)
         formula = f"modes of gradient flow from a start that is {start}, overlaps of the spiked model"
     return RiskOverTime(
@@ -149,7 +160,8 @@ def risk_over_time(
         end=float(end),
         formula=formula,
         error=error,
-        flagged=flagged,
+        flags=flags,
+        flagged=bool(np.any(flags)),
         notes=notes,
     )
 
@@ -200,7 +212,7 @@ def _modes(problem: Problem, c: float, rank: int) -> tuple[np.ndarray, np.ndarra
     if scale is None:
         raise InvalidInput("noise_covariance", "isotropic noise", "another", "use start='random'")
     unit = problem.noise_std * np.sqrt(scale / (problem.n * c))
-    s = np.array([value for value in problem.spectrum or () if value > 0])
+    s = checks.strengths(problem)
     rows, columns = problem.dy, problem.dx
     detectable = s[s**4 > unit**4 * rows * columns]
     s2, v = detectable**2, unit**2
@@ -212,24 +224,20 @@ def _modes(problem: Problem, c: float, rank: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _drawn(
-    problem: Problem, c: float, rank: int, t: np.ndarray, scaling: float, kappa: float, draws: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+    problem: Problem, rank: int, t: np.ndarray, start: Start, scaling: float, kappa: float, orthogonal: bool,
+    draws: int, seed: int,
+) -> tuple[np.ndarray, np.ndarray, float]:  # fmt: skip
     """Means and standard errors over draws, and the mean at the end."""
     if not 2 <= validation.positive_integer("draws", draws) <= _MOST_DRAWS:
         raise InvalidInput("draws", f"2 to {_MOST_DRAWS}", draws)
     checks.positive("kappa", kappa)
+    checks.positive("scaling", scaling)
     validation.nonnegative_integer("seed", seed)
-    delta, root = problem.shift, problem.sigma_eps_sqrt / np.sqrt(problem.n * c)
-    risks, ends = [], []
-    for draw in range(draws):
-        rng = np.random.default_rng([seed, draw])
-        full = delta + root @ rng.standard_normal(delta.shape)
-        basis, upper = np.linalg.qr(rng.standard_normal((problem.dx, rank)))
-        a = np.sqrt(kappa) * (basis * np.sign(np.diagonal(upper))).T
-        risks.append(path_risk(full, delta, a, t, scaling=scaling, variance=c))
-        left, values, right = np.linalg.svd(full, full_matrices=False)
-        ends.append(c * np.sum(((left[:, :rank] * values[:rank]) @ right[:rank] - delta) ** 2))
-    return np.mean(risks, 0), np.std(risks, 0, ddof=1) / np.sqrt(draws), float(np.mean(ends))
+    found = drawn_risks(
+        problem, rank, t, start, scaling=scaling, kappa=kappa, orthogonal=orthogonal, draws=draws, seed=seed
+    )
+    stderr = np.std(found.risks, axis=0, ddof=1) / np.sqrt(draws)
+    return np.mean(found.risks, axis=0), stderr, float(np.mean(found.ends))
 
 
 def _whitened(problem: Problem) -> float:
@@ -240,5 +248,5 @@ def _whitened(problem: Problem) -> float:
     if problem.ridge > 0:
         raise InvalidInput("ridge", "0", problem.ridge, "the path is that of the loss without a penalty")
     if problem.n < problem.dx:
-        raise InvalidInput("n", f"n >= dx = {problem.dx}", problem.n, "the path is known in the limit n >> dx only")
+        raise InvalidInput("n", f"n >= dx = {problem.dx}", problem.n, "no end is that of D_r alone below")
     return problem.isotropic_scale

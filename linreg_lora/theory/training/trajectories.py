@@ -35,6 +35,8 @@ from linreg_lora.theory.training import checks
 #: The largest exponent of one piece: e^{2 * 6} of growth leaves ten digits of a mode that does not grow.
 _PIECE = 6.0
 _MOST_PIECES = 100_000
+#: After so many pieces each time it is seen whether the path has ended, to rounding.
+_LOOK, _ENDED = 16, 1e-13
 #: A linear map of Q's two blocks.
 _Map = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -156,7 +158,7 @@ def lora_path(
     | `variance`    | c      | S = c I                                                         |
 
     Raises `InvalidInput` unless A(0) A(0)^T - B(0)^T B(0) = kappa I, to rounding, and for times so long that they
-    need more than 100,000 pieces.
+    need more than 100,000 pieces and the path has not ended by then.
 
     >>> import numpy as np
     >>> import linreg_lora as ll
@@ -231,15 +233,19 @@ def _factors(
     order = np.argsort(t, kind="stable")
     gaps = np.diff(c * g**2 * t[order], prepend=0.0)
     pieces = np.maximum(np.ceil(gaps * flow.fastest / _PIECE), 1)
-    if np.sum(pieces) > _MOST_PIECES:
-        longest = _MOST_PIECES * _PIECE / (c * g**2 * flow.fastest)
-        raise InvalidInput("times", f"times up to {longest:.3g}", float(np.max(t)), "training has ended long before")
-    of_b, of_a = left.T @ b, right @ a.T
+    of_b, of_a, done, ended = left.T @ b, right @ a.T, 0, False
     for place, gap, count in zip(order, gaps, pieces, strict=True):
-        if gap > 0:
-            step = flow.step(gap / count)
-            for _ in range(int(count)):
-                of_b, of_a = step(of_b, of_a)
+        step = flow.step(gap / count) if gap > 0 and not ended else None
+        made = 0
+        while step is not None and made < count and not ended:
+            before = of_b, of_a
+            of_b, of_a = step(of_b, of_a)
+            made, done = made + 1, done + 1
+            ended = done % _LOOK == 0 and flow.has_ended(of_b, of_a, before)
+            if done > _MOST_PIECES:
+                longest = _MOST_PIECES * _PIECE / (c * g**2 * flow.fastest)
+                raise InvalidInput("times", f"times up to {longest:.3g}", float(np.max(t)),
+                                   "modes that are weak, or near one another, have not ended by then")  # fmt: skip
         yield int(place), left @ of_b, of_a.T @ right
 
 
@@ -263,6 +269,23 @@ class _Flow:
         self.values, self.half, self.dy, self.dx = values, kappa / 2, dy, dx
         self.root = np.hypot(values, self.half)
         self.fastest = float(max(np.max(self.root), abs(self.half)))
+
+    def has_ended(self, of_b: np.ndarray, of_a: np.ndarray, before: tuple[np.ndarray, np.ndarray]) -> bool:
+        """Whether B A is at a minimum, to rounding: stationary, and its singular values the r largest of F / g.
+
+        Or at rest: the last piece has not moved a number.
+        """
+        if np.array_equal(of_b, before[0]) and np.array_equal(of_a, before[1]):
+            return True
+        pairs, rank = len(self.values), of_b.shape[1]
+        missed = np.zeros((self.dy, self.dx))
+        missed[range(pairs), range(pairs)] = self.values
+        missed -= of_b @ of_a.T
+        kept = np.linalg.svd(np.linalg.qr(of_b, mode="r") @ np.linalg.qr(of_a, mode="r").T, compute_uv=False)[:pairs]
+        wanted = self.values[: min(rank, pairs)]
+        off = np.linalg.norm(kept[: len(wanted)] - wanted)
+        still = max(np.linalg.norm(missed @ of_a), np.linalg.norm(of_b.T @ missed))
+        return bool(off <= _ENDED * self.fastest and still <= _ENDED * self.fastest**1.5)
 
     def step(self, tau: float) -> _Map:
         """One piece of length tau: Q -> e^{M tau} Q L^{-T}, L L^T = I + Q^T Z Q. Other factors of the same Q Q^T do."""

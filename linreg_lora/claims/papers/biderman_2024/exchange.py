@@ -1,12 +1,14 @@
 """Predictions of risks at equal forgetting, and their rivals."""
 
-import numpy as np
-
 from linreg_lora.claims.registry import Sample, register_prediction
 from linreg_lora.problem import Problem
 
 
-@register_prediction("equal-forgetting.half")
-def half(problem: Problem, sample: Sample) -> float:
-    """Half of full fine-tuning's risk less."""
-    return -float(np.mean(sample.context["fft"])) / 2
+@register_prediction("equal-forgetting.trained-out")
+def trained_out(problem: Problem, sample: Sample) -> float:
+    """LoRA's expected risk less full fine-tuning's, neither scaled."""
+    from linreg_lora.theory.curve import expected_risk
+
+    rank = int(sample.context["rank"])
+    curve = expected_risk(problem, [rank])
+    return curve.at_rank(rank).risk - curve.fft_risk

@@ -60,3 +60,33 @@ def error_of_one_rank_less(size: MatrixSize, sample: Sample) -> np.ndarray:
     """sigma_{r L}(W - prod W_l)."""
     r, depth = _sizes(sample)
     return _at(sample, r * depth - 1)
+
+
+@register_prediction("layers-error.width")
+def error_of_the_width(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """sigma_{w + 1}(W): what no product through w hidden units reaches."""
+    return sample.context["target"][:, _sizes(sample)[0]]
+
+
+def _loss_behind(sample: Sample, reached: int) -> np.ndarray:
+    return sample.context["tails"][:, reached - 1]
+
+
+@register_prediction("layers-loss.sum")
+def loss_of_the_sum(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """The loss of one adapter of rank r L."""
+    r, depth = _sizes(sample)
+    return _loss_behind(sample, r * depth)
+
+
+@register_prediction("layers-loss.one-layer")
+def loss_of_one_layer(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """The loss of one adapter of rank r."""
+    return _loss_behind(sample, _sizes(sample)[0])
+
+
+@register_prediction("layers-loss.one-rank-more")
+def loss_of_one_rank_more(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """The loss of one adapter of rank r L + 1."""
+    r, depth = _sizes(sample)
+    return _loss_behind(sample, r * depth + 1)

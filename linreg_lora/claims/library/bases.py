@@ -1,0 +1,161 @@
+"""Bases that are not A0: what starts in A0's singular directions and what quantisation leave to learn. Plain NumPy."""
+
+import numpy as np
+
+from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
+from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.errors import InvalidInput
+from linreg_lora.methods.pissa import QPiSSA
+from linreg_lora.methods.qlora import LoftQ, QLoRA
+from linreg_lora.problem import Problem
+
+_EPS = np.finfo(float).eps
+#: How much stronger one of two matrices is where a limit of strength is meant, whose error falls like its inverse.
+_STRONG = 1e5
+
+
+def _parts(matrices: np.ndarray, rank: int, *, leading: bool = True) -> np.ndarray:
+    """The leading, or trailing, singular components."""
+    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    kept = slice(None, rank) if leading else slice(s.shape[1] - rank, None)
+    return (u[:, :, kept] * s[:, None, kept]) @ vt[:, kept]
+
+
+def _tail(matrices: np.ndarray, rank: int) -> np.ndarray:
+    """sum_{i > r} s_i^2: what no matrix of rank r reaches."""
+    return np.sum(np.linalg.svd(matrices, compute_uv=False)[:, rank:] ** 2, axis=1)
+
+
+def _pretrained(size: MatrixSize, trials: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng, rng.standard_normal((trials, *size))
+
+
+@register_experiment("principal-start-floor", bounded=True)
+def principal_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """sum_{i > r} s_i(Delta + trunc_r(A0))^2 / ||Delta||_F^2 for A0 much larger than Delta, both of iid entries."""
+    rng, a0 = _pretrained(size, trials, seed)
+    shift = rng.standard_normal(a0.shape)
+    floor = _tail(shift + _STRONG * _parts(a0, int(rank)), int(rank)) / np.sum(shift**2, axis=(1, 2))
+    return Sample(floor[:, None], {"rank": np.asarray(int(rank))})
+
+
+@register_experiment("aligned-start-floor", pathwise=True)
+def aligned_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float, side: str) -> Sample:
+    """The same for a shift whose rows (`side` rows) or columns (columns) are in the span of A0's r leading ones, or
+    for a shift that has a part of each (both); any size of A0."""
+    rng, a0 = _pretrained(size, trials, seed)
+    r = int(rank)
+    u, _, vt = np.linalg.svd(a0, full_matrices=False)
+    rows = rng.standard_normal((trials, size.rows, r)) @ vt[:, :r]
+    columns = u[:, :, :r] @ rng.standard_normal((trials, r, size.columns))
+    shift = {"rows": rows, "columns": columns, "both": rows + columns}.get(side)
+    if shift is None:
+        raise InvalidInput("side", "rows, columns or both", side)
+    energy = np.sum(shift**2, axis=(1, 2))
+    context = {"rank": np.asarray(r), "tail": _tail(shift, r) / energy}
+    found = _tail(shift + _parts(a0, r), r) / energy
+    return Sample(found, context, tolerance=np.full(trials, 1e-12), scale=np.ones(trials))
+
+
+@register_experiment("minor-start-floor", pathwise=True)
+def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """sum_{i > r} s_i(Delta + M)^2, M the r trailing components of A0, for a Delta of rank r; context: ||M||_F^2."""
+    rng, a0 = _pretrained(size, trials, seed)
+    r = int(rank)
+    shift = rng.standard_normal((trials, size.rows, r)) @ rng.standard_normal((trials, r, size.columns))
+    minor = _parts(a0, r, leading=False)
+    context = {"rank": np.asarray(r), "minor": _tail(a0, min(size) - r)}
+    scale = np.sum(shift**2, axis=(1, 2))
+    return Sample(_tail(shift + minor, r), context, tolerance=np.full(trials, 1e2 * _EPS), scale=scale)
+
+
+@register_experiment("first-step-of-lora-less-principal", bounded=True)
+def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+    """Of ||H||_F^2 / 2, what the best first step gains: LoRA from Gaussian A and B = 0, less PiSSA; context: PiSSA.
+
+    The gradient H has iid entries, which know nothing of A0; PiSSA's factors are A0's singular vectors times the roots
+    of its singular values, and both move.
+    """
+    rng, a0 = _pretrained(size, trials, seed)
+    r, h = int(rank), rng.standard_normal(a0.shape)
+    u, s, vt = np.linalg.svd(a0, full_matrices=False)
+    a = rng.standard_normal((trials, r, size.columns))
+    weights = s[:, None, :r]
+    both = h @ (vt[:, :r].mT * weights) @ vt[:, :r] + (u[:, :, :r] * weights) @ u[:, :, :r].mT @ h
+    lora, principal = (
+        np.sum(h * d, axis=(1, 2)) ** 2 / np.sum(d**2, axis=(1, 2)) / np.sum(h**2, axis=(1, 2))
+        for d in (h @ a.mT @ a, both)
+    )
+    return Sample((lora - principal)[:, None], {"fft": principal})
+
+
+@register_experiment("residual-quantisation", bounded=True)
+def residual_quantisation(size: MatrixSize, trials: int, seed: int, *, rank: float, outliers: float) -> Sample:
+    """||E(A0 - trunc_r(A0))||_F^2 over ||E(A0)||_F^2, E the error of NF4; A0 iid, and r directions of that strength.
+
+    `outliers`: their singular values over sqrt(dx) + sqrt(dy). Context: s_{r+1}^2 / s_1^2 of A0.
+    """
+    rng, a0 = _pretrained(size, trials, seed)
+    r = int(rank)
+    u, v = (np.linalg.qr(rng.standard_normal((trials, each, r)))[0] for each in size)
+    a0 = a0 + outliers * (np.sqrt(size.rows) + np.sqrt(size.columns)) * u @ v.mT
+    left, whole = (
+        np.array([np.sum(method.displacement(one) ** 2) for one in a0]) for method in (_ResidualError(r), QLoRA(r))
+    )
+    s = np.linalg.svd(a0, compute_uv=False)
+    return Sample((left / whole)[:, None], {"largest": (s[:, r] / s[:, 0]) ** 2})
+
+
+class _ResidualError(QPiSSA):
+    """The error of quantising the residual alone."""
+
+    def displacement(self, pretrained: np.ndarray) -> np.ndarray:
+        residual = pretrained - _parts(pretrained[None], self.rank)[0]
+        return residual - self.stored(residual)
+
+
+@register_experiment("quantised-floor", bounded=True)
+def quantised_floor(size: MatrixSize, trials: int, seed: int, *, rank: float, width: float) -> Sample:
+    """sum_{i > r} s_i(Delta + A0 - Q)^2, Q = A0 rounded to multiples of `width`, Delta of rank r and strong."""
+    rng, a0 = _pretrained(size, trials, seed)
+    r = int(rank)
+    shift = rng.standard_normal((trials, size.rows, r)) @ rng.standard_normal((trials, r, size.columns))
+    floor = _tail(_STRONG * shift + a0 - width * np.round(a0 / width), r)
+    return Sample(floor[:, None], {"rank": np.asarray(r), "width": np.asarray(width)})
+
+
+def _bases(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    if problem.pretrained is None:
+        raise InvalidInput("pretrained", "an A0 to quantise", "none", "set pretrained: true")
+    return problem.pretrained, np.asarray(QLoRA(1).stored(problem.pretrained))
+
+
+@register_experiment("full-tuning-of-a-quantised-base", pathwise=True)
+def full_tuning_of_a_quantised_base(problem: Problem, trials: int, seed: int) -> Sample:
+    """Q(A0) + D_FFT, fitted from there; context: A0 + D_FFT, and the projector P on the samples."""
+    a0, base = _bases(problem)
+    x, residual = reduced(problem, trials, seed)
+    found = base + full_and_truncated(x, residual + (a0 - base) @ x, 1)[0]
+    wanted = a0 + full_and_truncated(x, residual, 1)[0]
+    context = {"from-a0": wanted, "error": np.broadcast_to(base - a0, wanted.shape), "seen": x @ np.linalg.pinv(x)}
+    return Sample(found, context, tolerance=1e2 * _EPS * np.linalg.cond(x), scale=np.linalg.norm(wanted, axis=(1, 2)))
+
+
+@register_experiment("lora-from-loftq", pathwise=True)
+def lora_from_loftq(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+    """The map where LoRA ends on LoftQ's base after one alternation; context: on QLoRA's, and on LoftQ's after five."""
+    a0, _ = _bases(problem)
+    r = int(rank)
+    x, residual = reduced(problem, trials, seed)
+
+    def ends(method: QLoRA | LoftQ) -> np.ndarray:
+        moved = np.asarray(method.displacement(a0))
+        return a0 - moved + full_and_truncated(x, residual + moved @ x, r)[1]
+
+    one, qlora, five = (ends(method) for method in (LoftQ(r, iterations=1), QLoRA(r), LoftQ(r)))
+    scale = np.linalg.norm(qlora, axis=(1, 2))
+    start = np.broadcast_to(a0 - np.asarray(LoftQ(r, iterations=1).displacement(a0)), qlora.shape)
+    return Sample(
+        one, {"qlora": qlora, "five": five, "start": start}, tolerance=np.full(trials, 1e2 * _EPS), scale=scale
+    )

@@ -1,0 +1,147 @@
+"""Fits whose singular values are shrunk, in designs with X X^T = n c I: truncation, nuclear norms, budgets.
+
+There least squares is D_FFT = Delta + E X^T / (n c), a matrix with noise of iid entries, and what a nuclear norm, a
+limit on it, or a limit on the rank makes of it changes its singular values alone. Two ways of shrinking are compared on
+the same draws.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.errors import InvalidInput
+from linreg_lora.problem import Problem
+
+
+class Fits(NamedTuple):
+    """D_FFT = U diag(f) V^T of each draw, its noise, the noise's entry size sigma / sqrt(n c), and c."""
+
+    left: np.ndarray
+    values: np.ndarray
+    right: np.ndarray
+    noise: np.ndarray
+    unit: float
+    scale: float
+
+    def with_values(self, values: np.ndarray) -> np.ndarray:
+        """The updates of these singular vectors with other values."""
+        return (self.left * values[:, None, :]) @ self.right
+
+
+def fits(problem: Problem, trials: int, seed: int) -> Fits:
+    """Draws of D_FFT with orthogonal inputs."""
+    c, v = problem.isotropic_scale, problem.isotropic_noise_scale
+    if c is None or v is None or problem.n < problem.dx:
+        raise InvalidInput(
+            "experiment",
+            "a domain with n >= dx, Sigma = c I and isotropic noise",
+            f"n = {problem.n}, dx = {problem.dx}",
+        )
+    unit = problem.noise_std * np.sqrt(v / (problem.n * c))
+    noise = unit * np.random.default_rng(seed).standard_normal((trials, problem.dy, problem.dx))
+    return Fits(*np.linalg.svd(problem.shift + noise, full_matrices=False), noise, float(unit), c)
+
+
+def edge(problem: Problem, found: Fits) -> float:
+    """sigma (sqrt(dx) + sqrt(dy)) / sqrt(n c): the largest singular value of noise, nearly."""
+    return found.unit * (np.sqrt(problem.dx) + np.sqrt(problem.dy))
+
+
+def shrunk(problem: Problem, found: Fits, rank: int, threshold: float) -> np.ndarray:
+    """(f_i - `threshold` edge)_+ for i <= rank, and 0."""
+    kept = np.maximum(found.values - threshold * edge(problem, found), 0.0)
+    return kept * (np.arange(kept.shape[1]) < rank)
+
+
+def _risks(problem: Problem, found: Fits, rank: int, threshold: float) -> np.ndarray:
+    error = found.with_values(shrunk(problem, found, rank, threshold)) - problem.shift
+    return found.scale * np.sum(error**2, axis=(1, 2))
+
+
+@register_experiment("shrunk-risk", bounded=True)
+def shrunk_risk(problem: Problem, trials: int, seed: int, *, rank: float, threshold: float) -> Sample:
+    """n / sigma^2 times the excess risk of D_FFT with singular values less `threshold` edges, at most r = `rank`."""
+    found = fits(problem, trials, seed)
+    risk = _risks(problem, found, int(rank), threshold) / (found.scale * found.unit**2)
+    return Sample(risk[:, None], {"rank": np.asarray(int(rank)), "threshold": np.asarray(threshold)})
+
+
+@register_experiment("shrunk-difference", bounded=True)
+def shrunk_difference(
+    problem: Problem,
+    trials: int,
+    seed: int,
+    *,
+    rank: float,
+    threshold: float,
+    rank_beside: float,
+    threshold_beside: float,
+) -> Sample:
+    """The excess risk of one way of shrinking less that of another, on the same draws; context: the latter."""
+    found = fits(problem, trials, seed)
+    beside = _risks(problem, found, int(rank_beside), threshold_beside)
+    difference = _risks(problem, found, int(rank), threshold) - beside
+    return Sample(difference[:, None], {"fft": beside, "rank": np.asarray(int(rank))})
+
+
+@register_experiment("thresholds-difference", bounded=True)
+def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: float, level_beside: float) -> Sample:
+    """The excess risk of keeping f_i^2 >= `level` (dx + dy) sigma^2 / (n c) less that of another level, as it is.
+
+    Context: the latter. A level is that of a penalty on the rank, which keeps values as they are.
+    """
+    found = fits(problem, trials, seed)
+    unit = (problem.dx + problem.dy) * found.unit**2
+
+    def risks(times: float) -> np.ndarray:
+        kept = found.values * (found.values**2 >= times * unit)
+        return found.scale * np.sum((found.with_values(kept) - problem.shift) ** 2, axis=(1, 2))
+
+    beside = risks(level_beside)
+    return Sample((risks(level) - beside)[:, None], {"fft": beside})
+
+
+@register_experiment("penalty-jump", bounded=True)
+def penalty_jump(problem: Problem, trials: int, seed: int, *, times: float, times_beside: float) -> Sample:
+    """The rank that a penalty selects less that of another, both in units of E sum_{i <= r} sigma_i(G)^2.
+
+    G has the noise's law and is drawn apart, `trials` times. Context: the rank that the other penalty selects.
+    """
+    found, q = fits(problem, trials, seed), min(problem.dx, problem.dy)
+    apart = np.random.default_rng([seed, 1]).standard_normal((trials, problem.dy, problem.dx))
+    least = np.cumsum(np.mean(np.linalg.svd(apart, compute_uv=False) ** 2, axis=0)) * found.unit**2
+    gained = np.concatenate([np.zeros((trials, 1)), np.cumsum(found.values**2, axis=1)], axis=1)
+    penalty = np.concatenate([[0.0], least])[: q + 1]
+    one, other = (np.argmin(k * penalty - gained, axis=1).astype(float) for k in (times, times_beside))
+    return Sample((one - other)[:, None], {"fft": other})
+
+
+def within_budget(values: np.ndarray, rank: int, budget: float) -> np.ndarray:
+    """(f_i - t)_+ for i <= rank with the least t >= 0 at which they sum up to at most `budget`: the nearest that do."""
+    f = values[:, :rank]
+    t = (np.cumsum(f, axis=1) - budget) / np.arange(1, f.shape[1] + 1)
+    least = np.maximum(np.max(t, axis=1, keepdims=True), 0.0)
+    kept = np.zeros_like(values)
+    kept[:, :rank] = np.maximum(f - least, 0.0)
+    return kept
+
+
+@register_experiment("budget-gap", bounded=True)
+def budget_gap(problem: Problem, trials: int, seed: int, *, rank: float, share: float, surplus: float) -> Sample:
+    """By how much `surplus` ranks raise the gap test - train of the best map with ||D||_* <= C; 0: the gap itself.
+
+    Of rank r at most, with C = `share` ||Delta||_*. Given the design the gap is (2/n) <D X, E>, but for what has no D
+    in it and mean zero. Context: the gap of rank r, and 2 C / n times the spectral norm of E X^T.
+    """
+    found, r = fits(problem, trials, seed), int(rank)
+    budget = share * float(np.sum(np.linalg.svd(problem.shift, compute_uv=False)))
+
+    def gap(ranks: int) -> np.ndarray:
+        updates = found.with_values(within_budget(found.values, ranks, budget))
+        return 2 * found.scale * np.sum(updates * found.noise, axis=(1, 2))
+
+    few = gap(r)
+    rises = gap(r + int(surplus)) - few if surplus else few
+    largest = 2 * found.scale * budget * np.linalg.norm(found.noise, 2, axis=(1, 2))
+    return Sample(rises[:, None], {"fft": few, "largest": largest, "rank": np.asarray(r)})

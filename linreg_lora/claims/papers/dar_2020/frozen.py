@@ -1,0 +1,37 @@
+"""Expected risks with some inputs' parameters frozen and fewer samples than trained inputs, and plausible mistakes.
+
+Of p trained inputs n < p - 1 samples show the share n/p, and the noise is amplified by n / (p - n - 1), Sigma = c I.
+"""
+
+import numpy as np
+
+from linreg_lora.claims.registry import Sample, register_prediction
+from linreg_lora.problem import Problem
+
+
+def _risk(problem: Problem, sample: Sample, missed_as_noise: bool = True, among: int | None = None) -> float:
+    """m + (1 - n/p) s + (Tr(Sigma_eps) + m) n / (p - n - 1): m missed, and s left to the trained inputs."""
+    n, free, scale = problem.n, int(sample.context["free"]), problem.isotropic_scale or 1.0
+    frozen, trained = np.split(problem.shift, [problem.dx - free], axis=1)
+    missed, left = scale * float(np.sum(frozen**2)), scale * float(np.sum(trained**2))
+    noise = problem.noise_trace + (missed if missed_as_noise else 0.0)
+    among = free if among is None else among
+    return missed + (1 - n / among) * left + noise * n / (among - n - 1)
+
+
+@register_prediction("transferred-risk.missed-as-noise")
+def missed_as_noise(problem: Problem, sample: Sample) -> float:
+    """The formula above."""
+    return _risk(problem, sample)
+
+
+@register_prediction("transferred-risk.missed-alone")
+def missed_alone(problem: Problem, sample: Sample) -> float:
+    """What is missed is counted once, and does not disturb what is trained."""
+    return _risk(problem, sample, missed_as_noise=False)
+
+
+@register_prediction("transferred-risk.of-all-inputs")
+def of_all_inputs(problem: Problem, sample: Sample) -> float:
+    """With dx in place of the number of trained inputs: the peak is taken to be where n = dx."""
+    return _risk(problem, sample, among=problem.dx)

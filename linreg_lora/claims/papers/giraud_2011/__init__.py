@@ -1,0 +1,1 @@
+"""Giraud 2011: penalties on the rank in multivariate regression."""

@@ -1,0 +1,1 @@
+"""Marchetta et al. 2026: transfer and forgetting of low-rank adapters."""

@@ -1,0 +1,1 @@
+"""Meng, Wang and Zhang 2024, arXiv 2404.02948: PiSSA."""

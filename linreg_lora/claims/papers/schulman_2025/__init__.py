@@ -1,0 +1,1 @@
+"""Schulman et al. 2025, LoRA Without Regret."""
