@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: check test heavy lint figures note constraints clean
+.PHONY: check test heavy lint figures docs note release-check constraints clean
 
 check: $(VENV)/.installed  ## install, then check every claim
 	$(BIN)/linreg-lora check --all
@@ -25,12 +25,20 @@ lint: $(VENV)/.installed-dev  ## what pre-commit runs
 figures: $(VENV)/.installed  ## redraw figures/
 	$(BIN)/linreg-lora figures --out figures
 
+# NOTEBOOKS=0 does not run them; REPORT=1 judges all claims, for a page of the site.
+docs: $(VENV)/.installed-docs  ## build the site into site/, strictly; what notebooks and commands print is kept in .cache/
+	$(ONE_THREAD) NO_MKDOCS_2_WARNING=1 LINREG_LORA_SITE_NOTEBOOKS=$(NOTEBOOKS) LINREG_LORA_SITE_REPORT=$(REPORT) $(BIN)/python -m mkdocs build --strict --quiet
+
+release-check: $(VENV)/.installed-dev  ## all that has to hold before a release, from a clean checkout; half an hour
+	$(PIP) --editable '.[dev,release]'
+	.ci/release-check
+
 note: $(VENV)/.installed-note  ## compile docs/note/note.pdf
 	cd docs && ../$(BIN)/python -m note.build
 
 constraints:  ## pin what a fresh install of all extras but `peft` gives today
 	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,notebooks]'
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,notebooks,release]'
 	$(VENV)-constraints/bin/python -m pip freeze --exclude linreg-lora > constraints.txt
 	rm -rf $(VENV)-constraints
 
@@ -49,5 +57,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site .cache

@@ -132,7 +132,8 @@ ALLOWED = {"3.11", *PAPERS, f"{100 * doubt._EDGE:g} %", f"{100 * notes.UNFLAGGED
 @pytest.mark.parametrize(
     "name",
     ["README.md", "CONTRIBUTING.md"]
-    + [f"docs/{page}.md" for page in ("theory", "family", "composition", "open-questions", "judge-your-paper")],
+    + [f"docs/{page}.md" for page in ("theory", "family", "composition", "open-questions", "judge-your-paper", "start")]
+    + [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs" / "how-to").glob("*.md"))],
 )
 def test_measured_numbers_are_in_generated_files_only(name):
     """Prose has no decimals and no percentages but those above: results stand in files that a command writes."""

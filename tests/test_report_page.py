@@ -100,10 +100,17 @@ def test_what_is_no_latex_is_shown_as_it_is(latex):
         (r"\bigl\| x \bigr\|_F", "‖x‖F"),
         (r"\operatorname*{arg\,min} f", "argminf"),
         (r"a \leqslant b", "a≤b"),
+        (r"\Bigl\{ x \Bigr\}", "{x}"),
+        (r"\Bigl\lceil x \Bigr\rceil", "⌈x⌉"),
     ],
 )
 def test_what_the_converter_does_not_know_is_said_otherwise(latex, text):
     assert re.sub(r"\s", "", "".join(ET.fromstring(formulas.mathml(latex)).itertext())) == text
+
+
+def test_a_negative_space_is_not_where_a_line_is_broken():
+    (line,) = formulas.lines(r"a \! b \quad c")
+    assert line.count("<math") == 2
 
 
 def test_names_are_words_capital_greek_is_upright_and_tall_fences_close_over_their_content():

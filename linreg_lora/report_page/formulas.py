@@ -18,6 +18,8 @@ _SHORTEST = 5
 _INSTEAD = (
     (re.compile(r"\\(arg|sup|inf|lim|det|dim|ker|trace)(?![A-Za-z])"), r"\\operatorname{\1}"),
     (re.compile(r"\\([bB]igg?[lrm]?)\s*\\(?:\||lVert|rVert|Vert)"), "\\\\\\1‖"),
+    (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\(?=[{}])"), r"\1"),
+    (re.compile(r"(\\[bB]igg?[lrm]?)\s*\\([lr])ceil(?![A-Za-z])"), lambda found: found[1] + "⌈⌉"["lr".index(found[2])]),
     (re.compile(r"\\(le|ge)qslant(?![A-Za-z])"), r"\\\1"),
     (re.compile(r"\\operatorname\*?\{arg(?:\\,|\s)*(min|max)\}"), r"\\operatorname{arg\1}"),
     (re.compile(r"\\operatorname\*"), r"\\operatorname"),
@@ -131,7 +133,8 @@ def _ends_a_term(element: ET.Element | None) -> bool:
 
 
 def _is_wide(space: ET.Element | None) -> bool:
-    return space is not None and space.tag == _tag("mspace") and float(space.get("width", "0em")[:-2]) >= 1
+    width = "" if space is None or space.tag != _tag("mspace") else space.get("width", "")
+    return width.endswith("em") and float(width[:-2]) >= 1  # negative thin space has a name for a width
 
 
 def _letters(row: ET.Element) -> int:

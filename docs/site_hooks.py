@@ -1,0 +1,74 @@
+"""What MkDocs calls while it builds the site: `mkdocs.yml` names this file, `sitemaker` does the work.
+
+LINREG_LORA_SITE_NOTEBOOKS=0    notebooks are not run, and say so
+LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part of the site
+"""
+
+import json
+import os
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import AnchorLink
+from sitemaker import checked, contents, links, mathematics, notebooks, report, runs
+
+_HERE = Path(__file__).parent / "sitemaker"
+_ASSETS = ("site.css", "iframe-worker.js")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    config.nav = contents.navigation(contents.sections())
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Everything in docs/ is replaced by the pages made of it."""
+    for file in [file for file in files if file.src_dir == config.docs_dir]:
+        files.remove(file)
+    pages = {page.uri: page for page in contents.pages()}
+    made: dict[str, bytes] = {}
+    if os.environ.get("LINREG_LORA_SITE_NOTEBOOKS") != "0":
+        executed, pictures = notebooks.executed()
+        pages |= {page.uri: page for page in executed}
+        made |= pictures
+    if os.environ.get("LINREG_LORA_SITE_REPORT") == "1":
+        made[report.PLACE] = report.page()
+        pages[report.URI] = report.with_link(pages[report.URI])
+    closed, copied = links.closed([page._replace(text=runs.with_outputs(page.text)) for page in pages.values()])
+    for page in closed:
+        facts = {"title": page.title} | ({} if page.searched else {"search": {"exclude": True}})
+        content = f"---\n{json.dumps(facts)}\n---\n\n{page.text}"
+        files.append(File.generated(config, page.uri, content=content))
+    for place, content in made.items():
+        files.append(File.generated(config, place, content=content))
+    for place, path in copied.items():
+        files.append(File.generated(config, place, abs_src_path=str(path)))
+    for name in _ASSETS:
+        files.append(File.generated(config, f"assets/{name}", abs_src_path=str(_HERE / name)))
+    return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    def typeset(items: list[AnchorLink]) -> None:
+        for item in items:
+            item.title = mathematics.typeset_title(item.title)
+            typeset(item.children)
+
+    try:
+        typeset(list(page.toc))
+        return mathematics.typeset(html)
+    except ValueError as error:
+        raise PluginError(f"{page.file.src_uri}: {error}") from error
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """A page for what is not found and a map for search machines are a host's, and there is none."""
+    site = Path(config.site_dir)
+    for name in ("404.html", "sitemap.xml", "sitemap.xml.gz"):
+        (site / name).unlink(missing_ok=True)
+    faults = checked.faults(site)
+    if faults:
+        raise PluginError("\n".join([f"{len(faults)} faults of the built site:", *faults[:60]]))

@@ -1,0 +1,81 @@
+"""What the site has, in the order of its navigation."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sitemaker import api, command_line, documents, formats, notebooks
+from sitemaker.documents import document, section
+from sitemaker.page import Page
+
+_METHOD = """
+## One that runs
+
+The methods that the tests add from outside of the package: [`FirstInputs`](tests/users_methods.py), whose risk is
+that of another problem, and [`OneScale`](tests/users_methods.py), which theory does not know. With a claim, as a
+package that is installed: [a plug-in](docs/example_plugin/README.md).
+"""
+
+
+class Section(NamedTuple):
+    """A part of the navigation: its title, its pages, and sections within it."""
+
+    title: str
+    parts: "Sequence[Page | Section]"
+
+
+def sections() -> list[Section]:
+    """All pages of the navigation, notebooks without their outputs. Nothing is run and MkDocs is not needed."""
+    return [
+        Section(
+            "Start",
+            [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")],
+        ),
+        Section(
+            "How to",
+            [
+                document("docs/how-to/reproduce-a-figure.md", "how-to/reproduce-a-figure.md"),
+                document("docs/judge-your-paper.md", "how-to/judge-a-paper.md", "Judge a paper"),
+                document("docs/how-to/fit-your-data.md", "how-to/fit-your-data.md"),
+                document("docs/how-to/run-a-sweep.md", "how-to/run-a-sweep.md"),
+                section("CONTRIBUTING.md", "How to add a method", "how-to/add-a-method.md", _METHOD)._replace(
+                    title="Add a method"
+                ),
+            ],
+        ),
+        Section(
+            "Explanation",
+            [
+                Section("The theory", documents.chapters()),
+                *(
+                    document(f"docs/{name}.md", f"explanation/{name}.md")
+                    for name in ("family", "composition", "open-questions", "contested", "errata")
+                ),
+            ],
+        ),
+        Section("Notebooks", notebooks.pages()),
+        Section("Results", [documents.gallery(), document("docs/claims-report.md", "claims-report.md")]),
+        Section(
+            "Reference",
+            [command_line.page(), formats.page(), Section("Python", api.pages())],
+        ),
+        Section("Contributing", [document("CONTRIBUTING.md", "contributing.md")]),
+    ]
+
+
+def pages(of: Sequence[Page | Section] | None = None) -> list[Page]:
+    """The pages of all sections, in their order."""
+    found = []
+    for part in sections() if of is None else of:
+        found += [part] if isinstance(part, Page) else pages(part.parts)
+    return found
+
+
+def navigation(of: Sequence[Page | Section]) -> list[dict]:
+    """The same for MkDocs. A section's index has no title of its own."""
+    found = []
+    for part in of:
+        if isinstance(part, Page):
+            found.append(part.uri if part.uri.endswith("/index.md") else {part.title: part.uri})
+        else:
+            found.append({part.title: navigation(part.parts)})
+    return found

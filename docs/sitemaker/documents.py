@@ -1,0 +1,65 @@
+"""Documents of the repository as pages: whole, in chapters, or one section of them."""
+
+import re
+
+from sitemaker import ROOT
+from sitemaker.page import Page, heading, plain, slug
+
+THEORY = "docs/theory.md"
+
+
+def document(path: str, uri: str, title: str | None = None) -> Page:
+    """One Markdown file as one page."""
+    text = (ROOT / path).read_text()
+    return Page(uri, title or heading(text), path, text, whole=True)
+
+
+def chapters() -> list[Page]:
+    """docs/theory.md: what stands before its first section, with the list of chapters, and a page a section."""
+    intro, *sections = sections_of((ROOT / THEORY).read_text())
+    found = []
+    for section in sections:
+        title = plain(section.partition("\n")[0].removeprefix("## "))
+        # In a page of its own a section's heading is the first, and the ones below it follow.
+        text = re.sub(r"^#(#+ )", r"\1", section, flags=re.MULTILINE)
+        found.append(Page(f"explanation/theory/{slug(title)}.md", title, THEORY, text))
+    contents = "\n".join(f"- [{page.title}](site:{page.uri})" for page in found)
+    index = Page(
+        "explanation/theory/index.md", "The theory", THEORY, f"{intro}\n## Chapters\n\n{contents}\n", whole=True
+    )
+    return [index, *found]
+
+
+def sections_of(text: str) -> list[str]:
+    """A document cut before each heading of the second level that is not in a code block."""
+    pieces, fenced = [""], False
+    for line in text.splitlines(keepends=True):
+        fenced ^= line.startswith(("```", "~~~"))
+        if line.startswith("## ") and not fenced:
+            pieces.append("")
+        pieces[-1] += line
+    return pieces
+
+
+def section(path: str, title: str, uri: str, after: str = "") -> Page:
+    """One section of a document as a page. Raises `ValueError` where it has none of that title."""
+    for found in sections_of((ROOT / path).read_text()):
+        if found.startswith(f"## {title}\n"):
+            return Page(uri, title, path, re.sub(r"^#(#+ )", r"\1", found, flags=re.MULTILINE) + after)
+    raise ValueError(f"{path} has no section {title!r}")
+
+
+def gallery() -> Page:
+    """figures/README.md with links to each figure's other files."""
+    page = document("figures/README.md", "gallery.md", "Gallery")
+
+    def with_files(found: re.Match) -> str:
+        name = found[1]
+        links = [
+            f"[{what}]({name}.{suffix})"
+            for suffix, what in (("pdf", "PDF"), ("nc", "data, NetCDF"), ("json", "provenance, JSON"))
+            if (ROOT / "figures" / f"{name}.{suffix}").exists()
+        ]
+        return f"{found[0]}\n\n{' · '.join(links)}"
+
+    return page._replace(text=re.sub(r"^!\[[^\]]*\]\(([\w.-]+)\.png\)$", with_files, page.text, flags=re.MULTILINE))

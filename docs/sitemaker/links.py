@@ -1,0 +1,103 @@
+"""Links between documents of the repository become links between pages; what they lead to joins the site."""
+
+import ast
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from sitemaker import ROOT
+from sitemaker.page import Page, heading
+
+#: Files that are copied as they are.
+COPIED = (".png", ".svg", ".pdf", ".nc")
+#: What pygments calls the languages of files that are shown.
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml", ".cff": "yaml"}
+#: Folders and files whose contents have a page made of them.
+_SHOWN = {"docs/schemas": "reference/file-formats.md"}
+_CODE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`+[^`\n]*`+", flags=re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(r"\[`([\w.]+)`\]\(([^()\s#]+\.py)\)")
+_TARGET = re.compile(r"\]\(([^()\s]+)\)")
+
+
+def outside_code(text: str, change: Callable[[str], str]) -> str:
+    """The text changed everywhere but in code blocks and code spans."""
+    pieces, end = [], 0
+    for code in _CODE.finditer(text):
+        pieces += [change(text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join([*pieces, change(text[end:])])
+
+
+def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
+    """The pages and all they lead to, links rewritten; and the files to be copied, by their place in the site.
+
+    A link to a function, as in "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py)", leads to its line.
+    """
+    homes = _SHOWN | {page.origin: page.uri for page in pages if page.whole}
+    waiting, done, files = list(pages), [], {}
+
+    def place(path: str) -> str:
+        if path in homes:
+            return homes[path]
+        full = ROOT / path
+        if full.is_dir() and (full / "README.md").exists():
+            return place(f"{path}/README.md")
+        if not full.is_file():
+            raise ValueError(f"a document links to {path}, which is no file of the repository")
+        if full.suffix in COPIED or path.startswith("figures/"):
+            files[f"files/{path}"] = full
+            return f"files/{path}"
+        made = _shown(path, full)
+        homes[path] = made.uri
+        waiting.append(made)
+        return made.uri
+
+    def rewritten(page: Page) -> str:
+        def target(found: re.Match) -> str:
+            link = found[1]
+            if re.match(r"(https?|mailto):|#", link):
+                return found[0]
+            path, _, fragment = link.partition("#")
+            if path.startswith("site:"):
+                uri = path.removeprefix("site:")
+            else:
+                repository_path = posixpath.normpath(posixpath.join(posixpath.dirname(page.origin), path))
+                uri = place(repository_path)
+                if repository_path.endswith(".py") and fragment:
+                    fragment = f"__codelineno-0-{_line(ROOT / repository_path, fragment)}"
+            relative = os.path.relpath(uri, posixpath.dirname(page.uri) or ".")
+            return f"]({relative}#{fragment})" if fragment else f"]({relative})"
+
+        def named(found: re.Match) -> str:
+            return f"[`{found[1]}`]({found[2]}#{found[1].rpartition('.')[2]})"
+
+        return outside_code(_NAMED.sub(named, page.text), lambda piece: _TARGET.sub(target, piece))
+
+    while waiting:
+        page = waiting.pop(0)
+        done.append(page._replace(text=page.text if page.uri.startswith("source/") else rewritten(page)))
+    return done, files
+
+
+def _shown(path: str, full: Path) -> Page:
+    """A file that has no page in the navigation: a document, or what is shown as code."""
+    text = full.read_text()
+    if full.suffix == ".md":
+        return Page(f"documents/{path}", heading(text), path, text, whole=True)
+    fence = "~" * 12
+    shown = f'# {path}\n\n{fence}{{.{_LANGUAGES.get(full.suffix, "text")} linenums="1"}}\n{text.rstrip()}\n{fence}\n'
+    # MkDocs leaves out what begins with a dot.
+    return Page(f"source/{path}.md".replace("/.", "/"), path, path, shown, whole=True, searched=False)
+
+
+def _line(path: Path, name: str) -> int:
+    """Where a function, class, method or constant of a module is defined; its first line where it is the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if getattr(node, "name", None) == name:
+            return node.lineno
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in [getattr(target, "id", None) for target in targets]:
+            return node.lineno
+    return 1

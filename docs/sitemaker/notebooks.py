@@ -1,0 +1,89 @@
+"""Notebooks, which are stored without outputs, run when the site is built and shown with them.
+
+The outputs are kept in .cache/site, by the notebook and the package's source, so that the next build need not run them.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from sitemaker import ROOT, runs
+from sitemaker.page import Page, heading
+
+FOLDER = ROOT / "notebooks"
+#: A cell that takes longer than this many seconds has failed.
+PATIENCE = 600
+
+
+def pages() -> list[Page]:
+    """Without outputs; the navigation needs their titles only."""
+    return [_page(path, json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.ipynb"))]
+
+
+def executed() -> tuple[list[Page], dict[str, bytes]]:
+    """With outputs, and their pictures by their place in the site."""
+    found, pictures = [], {}
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        found.append(_page(path, _outputs(path), pictures))
+    return found, pictures
+
+
+def _outputs(path: Path) -> dict:
+    kept = runs.CACHE / f"{path.stem}-{runs.key(path.read_text())}.ipynb"
+    if not kept.exists():
+        import nbclient
+        import nbformat
+
+        notebook = nbformat.read(path, as_version=4)
+        nbclient.NotebookClient(
+            notebook, kernel_name="python3", timeout=PATIENCE, resources={"metadata": {"path": str(FOLDER)}}
+        ).execute()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, kept)
+    return json.loads(kept.read_text())
+
+
+def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) -> Page:
+    blocks = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(source)
+            continue
+        blocks.append(_fenced(source, ".python"))
+        if pictures is not None:
+            blocks += [_shown(output, pictures) for output in cell["outputs"]]
+    said = "run when this site was built" if pictures is not None else "not run when this site was built: no outputs"
+    title = heading("\n".join(blocks))
+    first, *others = filter(None, blocks)
+    note = f"*notebooks/{path.name}, {said}.*"
+    text = "\n\n".join([first, note, *others]) + "\n"
+    return Page(f"notebooks/{path.stem}.md", title, f"notebooks/{path.name}", text, whole=True)
+
+
+def _shown(output: dict, pictures: dict[str, bytes]) -> str:
+    if output["output_type"] == "error":
+        raise RuntimeError(f"a notebook failed: {output['evalue']}")
+    if output["output_type"] == "stream":
+        return _fenced("".join(output["text"]), ".text .output")
+    data = output["data"]
+    if "image/png" in data:
+        picture = base64.b64decode(data["image/png"])
+        name = f"files/notebooks/{hashlib.sha256(picture).hexdigest()[:16]}.png"
+        pictures[name] = picture
+        return f"![A figure that the cell above draws](site:{name})"
+    if "application/vnd.jupyter.widget-view+json" in data:
+        return "*Here are controls, when the notebook is open in Jupyter.*"
+    if "text/markdown" in data:
+        return "".join(data["text/markdown"])
+    if "text/latex" in data:
+        latex = "".join(data["text/latex"])
+        return re.sub(r"^\$\\displaystyle (.*)\$$", r"$$\1$$", latex, flags=re.DOTALL)
+    return _fenced("".join(data.get("text/plain", "")), ".text .output")
+
+
+def _fenced(text: str, classes: str) -> str:
+    fence = "~" * 6
+    return f"{fence}{{{classes}}}\n{text.rstrip()}\n{fence}" if text.strip() else ""

@@ -1,0 +1,105 @@
+"""Commands and programs of a page are run when the site is built, and what they print is shown below them.
+
+A code block whose language is followed by `run` is run, all of a page in one new folder:
+
+    ```console run
+    $ linreg-lora risk --n 200 --dx 40 --dy 40 --noise-std 1 --spectrum 3,2,1
+    ```
+
+`python run` is the same for Python. A command that fails, fails the build. Results are kept in .cache/site, by the
+block, what ran before it on its page, and the package's source.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import shlex
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from sitemaker import ROOT
+
+CACHE = ROOT / ".cache" / "site"
+_BLOCK = re.compile(r"^```(console|python) run\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_WIDTH = "100"
+
+
+def with_outputs(text: str) -> str:
+    """The page with what its blocks print. Raises `RuntimeError` where one fails."""
+    blocks: list[tuple[str, str]] = []
+    folder: list[Path] = []
+    with contextlib.ExitStack() as stack:
+
+        def printed(block: tuple[str, str]) -> str:
+            """Where the folder is new, what ran before is run again: this block may need what it left there."""
+            if not folder:
+                folder.append(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+                for earlier in blocks[:-1]:
+                    run(*earlier, folder[0])
+            return run(*block, folder[0])
+
+        def shown(found: re.Match) -> str:
+            blocks.append((found[1], found[2]))
+            kept = CACHE / f"{key(repr(blocks))}.txt"
+            if not kept.exists():
+                CACHE.mkdir(parents=True, exist_ok=True)
+                kept.write_text(printed(blocks[-1]))
+            output = kept.read_text().rstrip()
+            fence = "~" * 6
+            below = f"\n\n{fence}{{.text .output}}\n{output}\n{fence}" if output else ""
+            return f"```{found[1]}\n{found[2]}```{below}"
+
+        return _BLOCK.sub(shown, text)
+
+
+@cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for path in [*sorted((ROOT / "linreg_lora").rglob("*.py")), *sorted((ROOT / "linreg_lora").rglob("*.yaml"))]:
+        digest.update(path.read_bytes())
+    digest.update((ROOT / "paper_claims.yaml").read_bytes())
+    return digest.hexdigest()
+
+
+def key(text: str) -> str:
+    """A name of what running this text with this package gives."""
+    return hashlib.sha256(f"{_sources()}\n{text}".encode()).hexdigest()[:32]
+
+
+def run(language: str, code: str, folder: Path) -> str:
+    """What a block prints, run in the folder."""
+    if language == "python":
+        return _printed(lambda: exec(compile(code, "<page>", "exec"), {"__name__": "__page__"}), folder, code)
+    printed = ""
+    for line in code.replace("\\\n", " ").splitlines():
+        program, *words = shlex.split(line.removeprefix("$ "))
+        if program != "linreg-lora":
+            raise RuntimeError(f"a page may run linreg-lora and Python, it says {line!r}")
+        printed += _printed(lambda words=words: _command(words), folder, line)
+    return printed
+
+
+def _command(words: list[str]) -> None:
+    from linreg_lora.cli import main
+
+    with mock.patch.object(sys, "argv", ["linreg-lora", *words]):
+        main()
+
+
+def _printed(action, folder: Path, said: str) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    environment = mock.patch.dict(os.environ, {"COLUMNS": _WIDTH, "NO_COLOR": "1", "MPLBACKEND": "agg"})
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder), environment:
+        try:
+            action()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+    if code:
+        raise RuntimeError(f"{said.strip()} ended with {code}: {err.getvalue().strip()}")
+    return out.getvalue()

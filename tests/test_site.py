@@ -1,0 +1,178 @@
+"""The documentation site: every page has its source, and what is built can be read, searched and linked to offline.
+
+Building takes minutes, so what needs the built site is heavy.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from browser import launched, opened
+from sitemaker import api, checked, command_line, contents, documents, links, mathematics, runs
+from sitemaker.page import Page
+
+from linreg_lora.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = contents.pages()
+#: Public names by their packages, as the stubs say it.
+NAMES = {
+    f"{'.'.join(stub.parent.relative_to(ROOT).parts)}.{name}"
+    for stub in (ROOT / "linreg_lora").rglob("__init__.pyi")
+    for node in ast.parse(stub.read_text()).body
+    if isinstance(node, ast.Assign)
+    for name in ast.literal_eval(node.value)
+}
+
+
+def test_every_page_of_the_navigation_has_a_source_and_a_place_of_its_own():
+    assert len({page.uri for page in PAGES}) == len(PAGES) > 60
+    for page in PAGES:
+        assert (ROOT / page.origin).exists(), page.uri
+        assert page.text.lstrip().startswith("# "), page.uri
+
+
+def test_every_document_is_in_the_navigation():
+    written = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    assert {path.relative_to(ROOT).as_posix() for path in written} <= {page.origin for page in PAGES if page.whole}
+
+
+def test_the_chapters_are_the_theory():
+    """Nothing of it is lost or moved: but for the list of chapters and the levels of headings they are its text."""
+    index, *chapters = documents.chapters()
+    parts = [index.text.partition("\n## Chapters\n")[0], *(chapter.text for chapter in chapters)]
+    assert len(chapters) >= 25
+
+    def lines(text):
+        return [line.lstrip("#").strip() for line in text.splitlines() if line.strip()]
+
+    assert lines("\n".join(parts)) == lines((ROOT / "docs" / "theory.md").read_text())
+
+
+def test_every_public_name_and_every_command_is_in_the_reference():
+    said = "\n".join(page.text for page in api.pages())
+    missing = {name for name in NAMES if not (f"::: {name}\n" in said or f"`{name}`" in said or f"# {name}\n" in said)}
+    assert missing - {"linreg_lora.__version__"} == set()
+    commands = {f"linreg-lora {info.name or info.callback.__name__}" for info in app.registered_commands}
+    assert commands <= set(re.findall(r"^## `(.*)`$", command_line.page().text, flags=re.MULTILINE))
+
+
+def test_links_between_documents_become_links_between_pages_and_lead_to_lines():
+    page = Page(
+        "a/b.md", "B", "docs/b.md", "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py) `](x)` [t](theory.md)"
+    )
+    theory = Page("explanation/theory/index.md", "T", "docs/theory.md", "# T", whole=True)
+    (first, *_), files = links.closed([page, theory])
+    line = (ROOT / "linreg_lora" / "theory" / "fft.py").read_text().splitlines().index("def fft_risk(problem: Problem) -> FFTRisk:") + 1  # fmt: skip  # noqa: E501
+    assert f"](../source/linreg_lora/theory/fft.py.md#__codelineno-0-{line}) `](x)` [t](../explanation/theory/index.md)" in first.text  # fmt: skip  # noqa: E501
+    assert files == {}
+    with pytest.raises(ValueError, match=r"docs/gone\.md, which is no file"):
+        links.closed([page._replace(text="[gone](gone.md)")])
+
+
+def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CACHE", tmp_path)
+    first, second = (
+        f"```python run\nfrom pathlib import Path\n{line}\n```\n"
+        for line in ("n = Path('x').write_text('7')", "print(Path('x').read_text())")
+    )
+    shown = runs.with_outputs(f"{first}\n{second}")
+    assert shown.endswith("~~~~~~{.text .output}\n7\n~~~~~~\n")
+    command = "linreg-lora risk --n 9 --dx 4 --dy 4 --noise-std 1 --spectrum 1 --ranks none"
+    with pytest.raises(RuntimeError, match=r"ended with 2: linreg-lora: .*ranks"):
+        runs.with_outputs(f"```console run\n$ {command}\n```\n")
+    assert "<math" in mathematics.typeset(r'<span class="arithmatex">\(a &lt; b\)</span>')
+    with pytest.raises(ValueError, match="nonsense"):
+        mathematics.typeset(r'<div class="arithmatex">\[\nonsense\]</div>')
+
+
+def test_faults_of_a_site_are_found(tmp_path):
+    (tmp_path / "b.html").write_text('<p id="here">')
+    (tmp_path / "a.html").write_text('<a href="b.html#here"></a><a href="https://arxiv.org"></a><a href="b.html#gone">')
+    (tmp_path / "c.html").write_text('<a href="gone.html"></a><script src="https://cdn.example/x.js"></script>')
+    (tmp_path / "s.css").write_text(
+        "@import 'https://fonts.example/x.css'; p { background: url(data:image/png;base64,) }"
+    )
+    assert checked.faults(tmp_path) == [
+        "a.html links to b.html#gone, which has no such place",
+        "c.html links to gone.html, which is not there",
+        "c.html loads https://cdn.example/x.js",
+        "s.css loads @import 'https://fonts.example/x.css",
+    ]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Without running the notebooks, which tests/test_notebooks.py does."""
+    folder = tmp_path_factory.mktemp("site")
+    environment = os.environ | {"LINREG_LORA_SITE_NOTEBOOKS": "0", "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.heavy
+def test_the_site_builds_strictly_and_documents_every_public_name(site):
+    """A build with a warning or a fault (`checked.faults`) has failed already."""
+    pages = {path: checked.read(path) for path in site.rglob("*.html")}
+    assert {page.uri.removesuffix(".md") + ".html" for page in PAGES} <= {
+        path.relative_to(site).as_posix() for path in pages
+    }
+    for page in api.pages():
+        wanted = {line.removeprefix("::: ") for line in page.text.splitlines() if line.startswith("::: ")}
+        text = (site / page.uri).with_suffix(".html").read_text()
+        assert [name for name in wanted if f'id="{name}"' not in text] == [], page.uri
+    left = [path.name for path in pages if "arithmatex" in (text := path.read_text()) or r"\(\mathrm" in text]
+    assert left == []
+
+
+#: One page of each kind.
+KINDS = (
+    "index.html", "how-to/fit-your-data.html", "explanation/errata.html", "explanation/family.html", "gallery.html",
+    "reference/command-line.html", "reference/file-formats.html", "reference/api/linreg_lora.html",
+    "notebooks/04_formula.html", "source/linreg_lora/theory/fft.py.html", "contributing.html",
+)  # fmt: skip
+
+
+@pytest.mark.heavy
+@pytest.mark.browser
+def test_pages_open_from_a_disk_without_a_network_on_a_phone_in_the_dark_and_in_print(site):
+    chapter = next(page.uri for page in PAGES if "task-complexity" in page.uri).removesuffix(".md") + ".html"
+    with launched() as browser:
+        for name in (*KINDS, chapter):
+            url = (site / name).as_uri()
+            colours = set()
+            for width, scheme in ((390, "light"), (1280, "dark")):
+                view = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
+                with opened(browser, url, offline=True, **view) as (page, problems, requests):
+                    assert problems == [], name
+                    assert not [one for one in requests if not one.startswith(("file:", "data:"))], name
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+                    colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+                    page.emulate_media(media="print")
+                    assert not page.locator(".md-header").is_visible(), name
+            assert len(colours) == 2, name
+
+
+@pytest.mark.heavy
+@pytest.mark.browser
+def test_search_finds_without_a_network_or_a_server(site):
+    with launched() as browser, opened(browser, (site / "index.html").as_uri(), offline=True) as (page, problems, _):
+        page.locator(".md-search__input").click()
+        page.locator(".md-search__input").press_sequentially("golden ratio")
+        found = page.locator(".md-search-result__link").first
+        found.wait_for()
+        assert "golden" in page.locator(".md-search-result__list").inner_text().lower()
+        assert problems == []
+
+
+@pytest.mark.heavy
+def test_a_build_leaves_the_repository_as_it_was(site):
+    """All that a build leaves is ignored: the site, and what is kept for the next build."""
+    ignored = ["git", "check-ignore", "site/index.html", ".cache/site/x"]
+    assert subprocess.run(ignored, cwd=ROOT, capture_output=True, check=False).stdout.count(b"\n") == 2
