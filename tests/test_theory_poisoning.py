@@ -657,6 +657,13 @@ def test_simulation_of_poison_has_its_trivial_ends():
     assert "infinite" in none.notes[0]
     with pytest.raises(InvalidInput, match="trials"):
         ll.simulate_poisoned(at, poison, trials=1, seed=0)
+    for n, risk in ((6, np.inf), (5, np.inf), (7, None)):  # poison is noise where there is no other: 1/g, g = |n-dx| - 1
+        noiseless = ll.simulate_poisoned(at.replace(n=n, noise_std=0.0), poison, trials=4, seed=0, ranks=[0, 2])
+        assert noiseless.risk[0] == 5.0
+        assert (noiseless.risk[1] == np.inf) == (noiseless.fft_risk == np.inf) == (risk == np.inf)
+        assert np.isnan([noiseless.risk_stderr[1], noiseless.fft_risk_stderr]).all()
+        assert "here n" in noiseless.notes[0]
+        assert noiseless.moments is at.replace(n=n).moments
 
 
 def test_the_committed_table_is_of_these_formulas():

@@ -92,6 +92,7 @@ def attack_json(
             **{name: [value(x) for x in getattr(simulated, name)] for name in (*names, *more)},
             "trials": simulated.trials,
             "seed": simulated.seed,
+            "moments": str(simulated.moments),
             "note": "; ".join(simulated.notes),
         }
         fft["monte_carlo"] = {name: value(getattr(simulated, f"fft_{name}")) for name in names}
