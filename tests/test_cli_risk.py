@@ -491,6 +491,11 @@ def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
     explicit = run_json(*ATTACK, "--target=0,5", "--choose=2", "--method=theory", "--ranks=2")
     assert explicit["poison"]["along"][1] == 1
     assert explicit["verdicts"][0]["outcome"] == "equal"
+    unsure = ["attack", "--n=50", "--dx=5", "--dy=3", "--noise-std=8.49", "--spectrum=3.543", "--count=16"]
+    unsure += ["--target=outside:2.73", "--trigger=outside:0.737", "--method=theory", "--ranks=1,3"]
+    doubted = run_json(*unsure)["theory"]
+    assert (doubted["unpoisoned_flagged"], doubted["flagged"]) == ([1], [1])
+    assert "18.236 *" in run(*unsure)[1]
 
 
 def test_perturbed_inputs_are_answered_by_rank_with_theory(run, run_json):
@@ -520,7 +525,13 @@ def test_perturbed_inputs_are_answered_by_rank_with_theory(run, run_json):
         assert off < 4 * drawn[f"{kind}_stderr"][0] + (0.01 * drawn[kind][0] if kind == "norm" else 0)
     assert drawn["worst"][0] > drawn["norm"][0] ** 2 * 4
     assert drawn["worst_difference"][0] < -4 * drawn["worst_difference_stderr"][0]
-    assert "norm by theory" in run(*words, "--method=theory")[1]
+    assert found["theory"]["norm_flagged"] == [1, 30]  # of one A0: off by some alpha = 0.4, a mean over A0 being given
+    assert found["fft"]["theory"]["norm_flagged"]
+    still = run_json(*words[:-1], "--pretrained-std=0.01", "--method=theory")["perturbed_inputs"]["theory"]
+    assert still["norm_flagged"] == []
+    table = run(*words, "--method=theory")[1]
+    assert "norm by theory" in table
+    assert "4.8859 *" in table
 
 
 @pytest.mark.parametrize(
