@@ -183,13 +183,23 @@ def test_crossings_have_their_closed_form_beside_them(run, run_json):
     sizes = ["--dx=6", "--dy=5", "--spectrum=3,2,0.3", "--n=30", "--noise-std=0.5", "--rank=2"]
     found = run_json("crossover", *sizes, "--over=n", "--low=8", "--high=90")
     (solved,), (closed,) = found["crossings"], found["closed_form"]
-    assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True}
+    assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True, "within": True}
     assert abs(solved["value"] / closed["value"] - 1) < 0.05
     assert (
         "in closed form, by C_r = 1: noise_std = 0.41533"
         in run("crossover", *sizes, "--over=noise_std", "--low=0.2", "--high=0.8")[1]
     )
-    assert run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")["closed_form"] == []
+    ridge = run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")
+    assert ridge["closed_form"] == []
+    assert ridge["closed_form_note"].startswith("ridge: ")
+    words = ["crossover", "--dx=6", "--dy=5", "--spectrum=3,2,0.3", "--noise-std=0.5", "--rank=2", "--over=n"]
+    for low in (2, 6):  # at n = rank and at n = dx there is no closed form, at the crossing there is
+        assert run_json(*words, f"--low={low}", "--high=90")["closed_form"] == found["closed_form"]
+    uneven = [*words, "--input-spectrum=2,1,1,1,1,1", "--low=4", "--high=90"]
+    assert len(run_json(*uneven)["closed_form"]) == 1
+    beyond = run_json(*words, "--low=8", "--high=20")
+    assert [one["within"] for one in beyond["closed_form"]] == [False]
+    assert "(outside of the range)" in run(*words, "--low=8", "--high=20")[1]
 
 
 def test_forgetting_is_printed_when_asked_for(run, run_json):

@@ -16,9 +16,9 @@ is kept at rank r if and only if
 So the budget m |p|^2 at which rank r changes is that over theta^2 / (m |p|^2): n^2 s_r^2 / dx for labels alone, where
 poison is averaged out as noise is, n s_r^2 for a strong trigger or n < dx. Where p is in U, or t in V, it is kept at
 any size in the limit; a small target is outweighed by what mixing takes of the task's own answer (`mixing`), and its
-verdict flagged. In general M_r, the r strongest detectable directions of the planted signal, decide: the poison is kept where
-M_r holds half of the answer p that it plants (to the trigger; to v where samples are chosen) more than it did without
-poison, so that what rank r lacks of the task is no answer, and has replaced
+verdict flagged. In general M_r, the r strongest detectable directions of the planted signal, decide: the poison is kept
+where M_r holds half of the answer p that it plants (to the trigger; to v where samples are chosen) more than it did
+without poison, so that what rank r lacks of the task is no answer, and has replaced
 direction r where r <= k_det and half of s_r^2 is gone from the task's r strongest directions.
 
 Hijacked, and the poison far stronger than the task, LoRA loses the direction r that an unpoisoned fit would have had:
