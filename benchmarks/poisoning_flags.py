@@ -4,10 +4,14 @@
 
 Problem k is drawn from seed `first` + k: dx and dy in 12..40, of every third problem in 6..15, n on both sides of dx
 with |n - dx| > 3, one to three task directions and a backdoor, each of a squared strength even in log from below the
-noise's edge to some hundred times it, two of three backdoors orthogonal to the task. Draws are by plain NumPy. A risk
-is off where it misses the simulated one by more than 5 %, a success by more than a tenth of FFT's, a verdict where the
-simulated success, over FFT's, is beyond its limits, each by three standard errors of the draws at least. The rules for
-flags were set on the problems of seeds 0 to 259. The table is `results/poisoning_flags.md`.
+noise's edge to some hundred times it, two of three backdoors orthogonal to the task. Of four problems one keeps that
+backdoor, one has a target and a trigger along directions of the task, one the target alone on samples chosen along the
+trigger's direction, which is one of the task's in half of them, and one the target alone on random samples; every fifth
+has noise eight times as strong beside the same task. Draws are by plain NumPy. A risk is off where it misses the
+simulated one by more than 5 %, a success by more than a tenth of FFT's, a verdict where the simulated success, over
+FFT's, is beyond its limits, each by three standard errors of the draws at least; without trigger the risk alone is
+judged. The rules for flags were set on backdoors of the first kind, of seeds 0 to 259. The table is
+`results/poisoning_flags.md`.
 """
 
 import argparse
@@ -29,8 +33,12 @@ _RISK, _SUCCESS = 0.05, 0.1
 _LIMITS = {"immune": (-0.2, 0.2), "partly absorbed": (0.05, 0.95), "equal": (0.65, 1.35), "hijacked": (0.65, 1.35)}
 
 
+#: Of problem k: KINDS[k % 4].
+KINDS = ("backdoor", "along the task", "chosen samples", "labels")
+
+
 def drawn(seed: int) -> tuple[ll.Problem, Poison]:
-    """A problem and a backdoor."""
+    """A problem and its poison."""
     g = np.random.default_rng([41, seed])
     low, high = (6, 16) if seed % 3 == 0 else (12, 41)
     n = dx = dy = 0
@@ -48,20 +56,32 @@ def drawn(seed: int) -> tuple[ll.Problem, Poison]:
     p, t = np.eye(dy)[-1], np.eye(dx)[-1]
     if g.integers(3) == 2:
         p, t = g.standard_normal(dy), g.standard_normal(dx)
+    kind = KINDS[seed % len(KINDS)]
+    if kind == "along the task":
+        p, t = np.eye(dy)[g.integers(many)], g.choice([-1, 1]) * np.eye(dx)[g.integers(many)]
+    if kind == "chosen samples" and g.random() < 0.5:
+        t = np.eye(dx)[g.integers(many)]
     p, t = length * p / np.linalg.norm(p), long * t / np.linalg.norm(t)
-    return ll.Problem(n=n, dx=dx, dy=dy, spectrum=tuple(spectrum.tolist()), noise_std=1.0), Poison(
-        count=count, target=p, trigger=t
-    )
+    noise = 8.0 if seed % 5 == 0 else 1.0
+    at = ll.Problem(n=n, dx=dx, dy=dy, spectrum=tuple(spectrum.tolist()), noise_std=noise)
+    if kind == "labels":
+        return at, Poison(count=count, target=p)
+    if kind == "chosen samples":
+        return at, Poison(count=count, target=p, along=t)
+    return at, Poison(count=count, target=p, trigger=t)
 
 
 def simulated(at: ll.Problem, poison: Poison, draws: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Means and standard errors of risk and of success at ranks 1..R, by the definitions."""
     g, parts = np.random.default_rng(seed), []
-    shift, p, t = at.shift, poison.target, poison.trigger
-    assert t is not None
+    shift, p = at.shift, poison.target
+    t = np.zeros(at.dx) if poison.trigger is None else poison.trigger
     for first in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - first)
         x = g.standard_normal((size, at.dx, at.n))
+        if poison.along is not None:
+            order = np.argsort(-(poison.along @ x), axis=1)
+            x = np.take_along_axis(x, order[:, None, :], axis=2)
         x[:, :, : poison.count] += t[:, None]
         r = shift @ x + at.noise_std * g.standard_normal((size, at.dy, at.n))
         r[:, :, : poison.count] += p[:, None]
@@ -88,6 +108,9 @@ def judged(seed: int, draws: int) -> list[tuple[bool, bool, bool, bool, bool]]:
     for rank in range(1, at.max_rank):
         i, verdict = rank - 1, verdicts[rank - 1]
         beyond = abs(found.risk[rank] - risk[i]) > max(_RISK * risk[i], _CERTAIN * risk_error[i])
+        if poison.trigger is None:
+            rows.append((bool(found.flagged[rank]), bool(beyond), False, True, False))
+            continue
         missed = abs(found.success[rank] - success[i]) > max(_SUCCESS * abs(found.fft_success), _CERTAIN * error[i])
         share, spread = success[i] / success[-1], _CERTAIN * error[i] / abs(success[-1])
         low, high = _LIMITS[str(verdict.outcome)]
@@ -102,24 +125,30 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=1500)
     asked = parser.parse_args()
-    problems = [np.array(judged(asked.first + k, asked.draws)) for k in range(asked.problems)]
-    flagged, beyond, missed, doubted, wrong = np.concatenate(problems).T
-    off = beyond | missed
+    seeds = range(asked.first, asked.first + asked.problems)
+    problems = {seed: np.array(judged(seed, asked.draws)) for seed in seeds}
+    ranks = sum(len(one) for one in problems.values())
     lines = [
         "# Flags on poisoned data", "",
         f"Written by `python benchmarks/poisoning_flags.py --problems {asked.problems} --first {asked.first} --draws "
-        f"{asked.draws}`: {len(off)} ranks of small random problems with a backdoor. Off: the risk by more than 5 %, "
-        "or the success by more than a tenth of FFT's, and by three standard errors.", "",
-        "| numbers | ranks | risk off | success off | either |", "|---|---|---|---|---|",
+        f"{asked.draws}`: {ranks} ranks of small random problems. Off: the risk by more than 5 %, or the success by "
+        "more than a tenth of FFT's, and by three standard errors; without trigger the risk alone.", "",
+        "| poison | numbers | ranks | risk off | success off | either |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for name, some in (("flagged", flagged), ("not flagged", ~flagged)):
-        lines.append(
-            f"| {name} | {some.sum()} | {(beyond & some).sum()} | {(missed & some).sum()} | {(off & some).sum()} |"
-        )
-    lines += ["", "| verdicts | ranks | wrong |", "|---|---|---|"]
-    for name, some in (("flagged", doubted), ("not flagged", ~doubted)):
-        lines.append(f"| {name} | {some.sum()} | {(wrong & some).sum()} |")
-    with_flags = sum(bool(one[:, 0].any()) for one in problems)
+    judgements = []
+    for k, kind in enumerate(KINDS):
+        of_kind = [rows for seed, rows in problems.items() if seed % len(KINDS) == k]
+        if not of_kind:
+            continue
+        flagged, beyond, missed, doubted, wrong = np.concatenate(of_kind).T
+        for name, some in (("flagged", flagged), ("not flagged", ~flagged)):
+            counts = [some.sum(), (beyond & some).sum(), (missed & some).sum(), ((beyond | missed) & some).sum()]
+            lines.append(f"| {kind} | {name} | {' | '.join(map(str, counts))} |")
+        if kind in KINDS[:2]:
+            for name, some in (("flagged", doubted), ("not flagged", ~doubted)):
+                judgements.append(f"| {kind} | {name} | {some.sum()} | {(wrong & some).sum()} |")
+    lines += ["", "| poison | verdicts | ranks | wrong |", "|---|---|---|---|", *judgements]
+    with_flags = sum(bool(one[:, 0].any()) for one in problems.values())
     lines += ["", f"A rank is flagged in {with_flags} of {len(problems)} problems."]
     RESULTS.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -183,13 +183,23 @@ def test_crossings_have_their_closed_form_beside_them(run, run_json):
     sizes = ["--dx=6", "--dy=5", "--spectrum=3,2,0.3", "--n=30", "--noise-std=0.5", "--rank=2"]
     found = run_json("crossover", *sizes, "--over=n", "--low=8", "--high=90")
     (solved,), (closed,) = found["crossings"], found["closed_form"]
-    assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True}
+    assert closed == {"value": pytest.approx(7 + 0.25 * 12 / 0.09), "sharp": True, "within": True}
     assert abs(solved["value"] / closed["value"] - 1) < 0.05
     assert (
         "in closed form, by C_r = 1: noise_std = 0.41533"
         in run("crossover", *sizes, "--over=noise_std", "--low=0.2", "--high=0.8")[1]
     )
-    assert run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")["closed_form"] == []
+    ridge = run_json("crossover", *sizes, "--ridge=1", "--over=n", "--low=8", "--high=20")
+    assert ridge["closed_form"] == []
+    assert ridge["closed_form_note"].startswith("ridge: ")
+    words = ["crossover", "--dx=6", "--dy=5", "--spectrum=3,2,0.3", "--noise-std=0.5", "--rank=2", "--over=n"]
+    for low in (2, 6):  # at n = rank and at n = dx there is no closed form, at the crossing there is
+        assert run_json(*words, f"--low={low}", "--high=90")["closed_form"] == found["closed_form"]
+    uneven = [*words, "--input-spectrum=2,1,1,1,1,1", "--low=4", "--high=90"]
+    assert len(run_json(*uneven)["closed_form"]) == 1
+    beyond = run_json(*words, "--low=8", "--high=20")
+    assert [one["within"] for one in beyond["closed_form"]] == [False]
+    assert "(outside of the range)" in run(*words, "--low=8", "--high=20")[1]
 
 
 def test_forgetting_is_printed_when_asked_for(run, run_json):
@@ -491,6 +501,11 @@ def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
     explicit = run_json(*ATTACK, "--target=0,5", "--choose=2", "--method=theory", "--ranks=2")
     assert explicit["poison"]["along"][1] == 1
     assert explicit["verdicts"][0]["outcome"] == "equal"
+    unsure = ["attack", "--n=50", "--dx=5", "--dy=3", "--noise-std=8.49", "--spectrum=3.543", "--count=16"]
+    unsure += ["--target=outside:2.73", "--trigger=outside:0.737", "--method=theory", "--ranks=1,3"]
+    doubted = run_json(*unsure)["theory"]
+    assert (doubted["unpoisoned_flagged"], doubted["flagged"]) == ([1], [1])
+    assert "18.236 *" in run(*unsure)[1]
 
 
 def test_perturbed_inputs_are_answered_by_rank_with_theory(run, run_json):
@@ -520,7 +535,13 @@ def test_perturbed_inputs_are_answered_by_rank_with_theory(run, run_json):
         assert off < 4 * drawn[f"{kind}_stderr"][0] + (0.01 * drawn[kind][0] if kind == "norm" else 0)
     assert drawn["worst"][0] > drawn["norm"][0] ** 2 * 4
     assert drawn["worst_difference"][0] < -4 * drawn["worst_difference_stderr"][0]
-    assert "norm by theory" in run(*words, "--method=theory")[1]
+    assert found["theory"]["norm_flagged"] == [1, 30]  # of one A0: off by some alpha = 0.4, a mean over A0 being given
+    assert found["fft"]["theory"]["norm_flagged"]
+    still = run_json(*words[:-1], "--pretrained-std=0.01", "--method=theory")["perturbed_inputs"]["theory"]
+    assert still["norm_flagged"] == []
+    table = run(*words, "--method=theory")[1]
+    assert "norm by theory" in table
+    assert "4.8859 *" in table
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,27 @@ def where_lora_learns_the_task_alone(text):
     assert risks_with_a_backdoor(0.5) == pytest.approx([0.0, 0.25], abs=1e-12)
 
 
+def where_a_long_trigger_hides_the_poison_from_full_tuning(text):
+    assert "n = 60, dx = 20, dy = 15, s = (3, 3), sigma = .1, six samples with |p| = 3, |t| = 20" in " ".join(text.split())
+    at = Problem(n=60, dx=20, dy=15, spectrum=(3.0, 3.0), noise_std=0.1)
+    poison = ll.theory.Poison(count=6, target=3 * np.eye(15)[14], trigger=20 * np.eye(20)[19])
+    without = ll.theory.Poison(count=1, target=1e-9 * np.eye(15)[14], trigger=20 * np.eye(20)[19])
+    found = ll.theory.spiked_poisoned_risk(at, poison)
+    assert [round(found.strength[2] ** 2), round(60 * 9)] == [53, 540]
+    full = ll.theory.poisoned_fft(at, poison).risk - fft_risk(at).risk
+    lora = found.risk[2] - ll.theory.spiked_poisoned_risk(at, without).risk[2]
+    assert full / 2 < full < 2 * 54 / 60**2 < lora
+
+
+def where_angles_have_fourth_powers(text):
+    assert "at |p| = 12, theta^2 a quarter of n s_r^2, the formula says .00223" in " ".join(text.split())
+    at = Problem(n=240, dx=16, dy=12, spectrum=(3.0, 3.0), noise_std=0.5)
+    poison = ll.theory.Poison(count=24, target=12 * np.eye(12)[11], trigger=np.eye(16)[15])
+    found = ll.theory.spiked_poisoned_risk(at, poison)
+    assert found.strength[2] ** 2 / (240 * 9) == pytest.approx(1 / 4, abs=0.01)
+    assert round(found.success[2], 5) == 0.00223
+
+
 def where_adamw_ends(text):
     assert "H = S = 1, g = 2, lam = 1: the minimum of (1 - d)^2 / 2 + |d| / 2 is d = 1/2" in text
     one, problem = np.ones((1, 1, 1)), Problem(n=9, dx=1, dy=1, spectrum=(1.0,), noise_std=0.0)
@@ -425,6 +446,8 @@ OURS = {
     "adamw-decay-is-no-nuclear-norm": where_adamw_ends,
     "low-rank-is-less-vulnerable": where_lora_learns_the_backdoor_alone,
     "low-rank-is-more-vulnerable": where_lora_learns_the_task_alone,
+    "poison-below-the-threshold-by-a-long-trigger": where_a_long_trigger_hides_the_poison_from_full_tuning,
+    "backdoor-near-its-threshold": where_angles_have_fourth_powers,
     "one-step-beats-scaled-lora": one_step_is_worse_than_scaled_lora,
     "intruders-of-lora-alone": noise_mixes_the_vectors_of_a0,
     "printed-parameter-counts": more_parameters_than_dimensions,

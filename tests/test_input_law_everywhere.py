@@ -54,6 +54,7 @@ LAW_FREE = {
     "theory.hessian.expected_gap_at_optimum": "the same",
     "theory.input_perturbation.required_pretrained": "A0",
     "theory.poisoning.attack.isotropic_noise": "Sigma_eps",
+    "theory.poisoning.attack.with_noise_of_poison": "a problem of the same law",
     "theory.rescaled.in_units_of_the_inputs": "a problem of the same law",
     "theory.contours.corrected.shares_of": "parts of a solver, which is refused",
     "theory.contours.functionals.assembled": "parts of a problem that `trace` refused",

@@ -28,6 +28,7 @@ MEAN_FREE = {
     "theory.iid_entries.relative_error": "the kurtosis, n and dx",
     "theory.iid_entries.note": "the same",
     "theory.poisoning.attack.isotropic_noise": "Sigma_eps",
+    "theory.poisoning.attack.with_noise_of_poison": "a problem of the same law",
     "theory.noise_blur.noise_blur": "Delta, Sigma_eps and sizes",
     "theory.rare_weights.rare_weights": "weights of samples",
     "theory.rare_weights.unfelt_weights": "the same",

@@ -435,7 +435,7 @@ def test_few_outputs_are_answered_within_two_standard_errors_of_what_was_measure
     found = poisoned_risk(problem(60, 20, 4, (3.0, 2.0)), poison, ranks=[3])
     assert found.risk[0] == pytest.approx(2.125, rel=0.03)
     few = poisoned_risk(problem(12, 20, 4, (3.0, 2.0)), Poison(count=3, target=unit(3, 4, 3), trigger=poison.trigger))
-    assert few.flagged[1:4].tolist() == [True, True, False]
+    assert few.flagged[1:4].tolist() == [True, True, True]  # at rank 3 as is the equivalent without poison
     assert few.risk[3] == pytest.approx(13.086, rel=0.02)  # measured, +- .053
     least = poisoned_risk(problem(5, 20, 6, (3.0, 2.0)), Poison(count=3, target=unit(5, 6, 3), trigger=poison.trigger))
     assert least.flagged[1:5].all()
@@ -502,6 +502,60 @@ def test_a_poison_that_meets_the_task_is_kept_at_any_size(target, trigger):
         poison = Poison(count=40, target=unit(target, 50, size), trigger=unit(trigger, 60, 2))
         found = poison_verdicts(CLEAN, poison, ranks=[3])[0]
         assert (found.outcome, found.budget, found.tie) == (Outcome.EQUAL, 0.0, False)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_direction_of_the_task_that_rank_r_lacks_is_no_answer_to_poison(sign):
+    """Target and choice along direction 3: what ranks 1 and 2 lack of it they lack without poison too."""
+    at = problem(200, 30, 20, (3.0, 2.0, 1.0), 0.5)
+    chosen = Poison(count=20, target=unit(2, 20), along=sign * unit(2, 30))
+    found = poison_verdicts(at, chosen, ranks=[1, 2, 3])
+    assert [str(one.outcome) for one in found] == ["immune", "immune", "equal"]
+    assert found[0].budget > found[1].budget > chosen.budget
+    assert found[2].budget == 0
+
+
+def test_mixing_takes_of_a_small_target_that_meets_the_task_what_the_task_answers():
+    """By hand, theta_1^2 = s_1^2 (n + m |t|^2): |p| success -> -|t| s_1 sum_j theta_1^2 theta_j^2 / n / gap^2 - noise.
+
+    Draws reject the success without these terms, by 12 standard errors.
+    """
+    at, small = problem(200, 20, 15, (6.0, 4.0, 2.0), 0.3), 1e-4
+    poison = Poison(count=10, target=unit(0, 15, small), trigger=unit(0, 20))
+    found = spiked_poisoned_risk(at, poison)
+    kept, dropped = 36 * 210, 200 * np.array([16.0, 4.0])
+    lost = -6 * np.sum(kept * dropped / 200 / (kept - dropped) ** 2)
+    noise = -6 * 0.3**4 * 300 / kept**2  # what the spiked model takes off
+    assert found.success[1] * small == pytest.approx(lost + noise, rel=1e-3)
+    assert found.doubted[1:4].tolist() == [True, True, False]  # rank 3 drops nothing
+    assert poisoned_risk(at, poison, ranks=[1, 2]).flagged.all()
+    seen = Poison(count=10, target=unit(0, 15, 0.1), trigger=unit(0, 20))
+    (_, _), (mean, stderr) = plain_draws(at, seen, 300, 31)
+    known = spiked_poisoned_risk(at, seen)
+    assert z(known.success[1], mean[0], stderr[0]) < 4
+    assert z(called_forth(200, 20, 10.0), mean[0], stderr[0]) > 4
+
+
+def test_a_target_that_meets_the_task_has_the_risk_of_none_as_it_vanishes():
+    """Mixing between the task's own directions is in the risk whatever the poison: nothing jumps."""
+    at = problem(40, 10, 8, (6.0, 4.0, 2.0), 0.05)
+    tiny, small = (
+        spiked_poisoned_risk(at, Poison(count=4, target=unit(0, 8, length), trigger=unit(0, 10))).risk
+        for length in (1e-9, 1e-4)
+    )
+    np.testing.assert_allclose(small[1:], tiny[1:], rtol=1e-4)
+    (mean, stderr), _ = plain_draws(at, Poison(count=4, target=unit(0, 8, 0.1), trigger=unit(0, 10)), 600, 32)
+    assert z(4.0027, mean[1], stderr[1]) > 4  # without these terms
+    found = poisoned_risk(at, Poison(count=4, target=unit(0, 8, 0.1), trigger=unit(0, 10)), ranks=[2])
+    assert z(found.risk[0], mean[1], stderr[1]) < 4
+
+
+def test_a_doubt_of_the_equivalent_is_a_doubt_of_what_is_compared_with_it():
+    at = problem(50, 5, 3, (3.543,), 8.49)
+    found = poisoned_risk(at, Poison(count=16, target=unit(2, 3, 2.73), trigger=unit(4, 5, 0.737)), ranks=[1, 3])
+    assert ll.expected_risk(at, [1, 3]).flagged.tolist() == [True, False]
+    assert found.flagged.tolist() == [True, False]
+    assert any("in doubt without poison" in note for note in found.notes)
 
 
 def test_hijacked_lora_loses_where_the_tail_before_it_exceeds_the_noise():
@@ -657,6 +711,17 @@ def test_simulation_of_poison_has_its_trivial_ends():
     assert "infinite" in none.notes[0]
     with pytest.raises(InvalidInput, match="trials"):
         ll.simulate_poisoned(at, poison, trials=1, seed=0)
+    for n, risk in (
+        (6, np.inf),
+        (5, np.inf),
+        (7, None),
+    ):  # poison is noise where there is no other: 1/g, g = |n-dx| - 1
+        noiseless = ll.simulate_poisoned(at.replace(n=n, noise_std=0.0), poison, trials=4, seed=0, ranks=[0, 2])
+        assert noiseless.risk[0] == 5.0
+        assert (noiseless.risk[1] == np.inf) == (noiseless.fft_risk == np.inf) == (risk == np.inf)
+        assert np.isnan([noiseless.risk_stderr[1], noiseless.fft_risk_stderr]).all()
+        assert "here n" in noiseless.notes[0]
+        assert noiseless.moments is at.replace(n=n).moments
 
 
 def test_the_committed_table_is_of_these_formulas():

@@ -16,20 +16,35 @@ _SAID = (
     "by training on clean data; random: x + tau e, e ~ N(0, I); worst: the worst x + d, |d| <= tau, of each sample; "
     "large tau costs tau^2 ||A0 + D||^2 in spectral norm"
 )
-_LIMIT = "norms by theory: limits of many dimensions, A0 iid N(0, alpha^2)"
+_LIMIT = (
+    "norms by theory: means over A0 iid N(0, alpha^2) in many dimensions; that of one A0 differs, by some alpha where "
+    "a direction of the task stands out"
+)
+#: Up to which share of a norm its spread over A0 goes unmarked.
+_SPREAD = 0.01
 _MARKED = f"{MARK} may be off by more than a per cent"
 
 
 @dataclass(frozen=True)
 class Theory:
-    """`random` rises and spectral `norm`s at ranks, and of FFT; nan is not known, and `note` says why."""
+    """`random` rises and spectral `norm`s at ranks, and of FFT; nan is not known, and `note` says why.
+
+    `flagged` are rises in doubt, `norm_flagged` norms whose spread over A0, alpha to first order for an outlier and
+    less for an edge, is more than a hundredth: u^T A0 v is N(0, alpha^2) for the direction u v^T that stands out.
+    """
 
     random: np.ndarray
     norm: np.ndarray
     flagged: np.ndarray
+    norm_flagged: np.ndarray
+    fft_norm_flagged: bool
     fft_random: float
     fft_norm: float
     note: str
+
+    @property
+    def any_flagged(self) -> bool:
+        return bool(np.any(self.flagged) or np.any(self.norm_flagged) or self.fft_norm_flagged)
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,10 @@ def theory(problem: Problem, ranks: np.ndarray, radius: float, pretrained_std: f
         norm[ranks == problem.max_rank] = fft_limit
     except InvalidInput as refused:
         notes.append(f"norm, FFT: {refused}")
-    return Theory(random, norm, flagged, of_fft, fft_limit, "; ".join(notes))
+    spread = pretrained_std / _SPREAD
+    return Theory(
+        random, norm, flagged, spread > norm, bool(spread > fft_limit), of_fft, fft_limit, "; ".join(notes)
+    )  # fmt: skip
 
 
 def as_json(found: Perturbed) -> dict[str, object]:
@@ -129,12 +147,14 @@ def as_json(found: Perturbed) -> dict[str, object]:
             "norm": _values(computed.norm),
             "large_radius": _values((found.radius * computed.norm) ** 2),
             "flagged": found.ranks[computed.flagged].tolist(),
+            "norm_flagged": found.ranks[computed.norm_flagged].tolist(),
             "note": computed.note,
         }
         fft["theory"] = {
             "random": value(computed.fft_random),
             "norm": value(computed.fft_norm),
             "large_radius": value((found.radius * computed.fft_norm) ** 2),
+            "norm_flagged": computed.fft_norm_flagged,
         }
     return {**out, "fft": fft}
 
@@ -167,7 +187,10 @@ def print_perturbed(found: Perturbed) -> None:
             rows, [*computed.random, computed.fft_random], [*computed.flagged, False], strict=True
         ):
             row.append(marked(rise, bool(flag)))
-        _append(rows, computed.norm, computed.fft_norm)
+        for row, norm, flag in zip(
+            rows, [*computed.norm, computed.fft_norm], [*computed.norm_flagged, computed.fft_norm_flagged], strict=True
+        ):
+            row.append(marked(norm, bool(flag)))
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for row in rows:
@@ -176,7 +199,7 @@ def print_perturbed(found: Perturbed) -> None:
     for one in (found.random, found.worst, found.norms):
         notes += list(one.notes) if one is not None else []
     if computed is not None:
-        notes += [_LIMIT, _MARKED if bool(np.any(computed.flagged)) else "", computed.note]
+        notes += [_LIMIT, _MARKED if computed.any_flagged else "", computed.note]
     table.caption = "\n".join(dict.fromkeys(filter(None, notes)))
     table.caption_justify = "left"
     print_table(table)

@@ -58,6 +58,7 @@ def theory(problem: Problem, poison: Poison, ranks: np.ndarray, *, alone: bool) 
         if str(refused) not in notes:
             notes.append(f"no verdict: {refused}")
     clean = expected_risk(problem, ranks)
+    notes += [f"unpoisoned: {note}" for note in clean.notes if bool(np.any(_doubted(clean)))]
     for rank, risk, before in zip(ranks.tolist(), poisoned.risk, clean.risk, strict=True):
         immune = rank in verdicts and verdicts[rank].outcome is Outcome.IMMUNE
         if immune and risk - before > poisoned.fft_risk - clean.fft_risk:
@@ -92,6 +93,7 @@ def attack_json(
             **{name: [value(x) for x in getattr(simulated, name)] for name in (*names, *more)},
             "trials": simulated.trials,
             "seed": simulated.seed,
+            "moments": str(simulated.moments),
             "note": "; ".join(simulated.notes),
         }
         fft["monte_carlo"] = {name: value(getattr(simulated, f"fft_{name}")) for name in names}
@@ -105,6 +107,7 @@ def attack_json(
             "flagged": [] if found is None else ranks[found.flagged].tolist(),
             "formula": "" if found is None else found.formula,
             "unpoisoned": [value(x) for x in clean.risk],
+            "unpoisoned_flagged": ranks[_doubted(clean)].tolist(),
             "note": computed.note,
         }
         out["verdicts"] = [
@@ -162,7 +165,7 @@ def attack_table(
             row += [number(simulated.risk[i]), number(simulated.risk_stderr[i])]
             row += [number(simulated.success[i]), number(simulated.success_stderr[i])] if with_trigger else []
         if computed is not None:
-            row.append(number(computed.clean.risk[i]))
+            row.append(marked(computed.clean.risk[i], bool(_doubted(computed.clean)[i])))
         if found is not None:
             row.append(marked(found.risk[i], bool(found.flagged[i])))
             row += [marked(found.success[i], bool(found.flagged[i]))] if with_trigger else []
@@ -186,6 +189,7 @@ def attack_table(
         tied = any(one.flagged for one in computed.verdicts.values()) or (
             found is not None and bool(np.any(found.flagged))
         )
+        tied = tied or bool(np.any(_doubted(computed.clean)))
         notes += [_TIED] if tied else []
         notes += [computed.note] if computed.note else []
     table.caption = "\n".join(dict.fromkeys(notes))
@@ -193,6 +197,11 @@ def attack_table(
     print_table(table)
     if perturbed is not None:
         attack_inputs.print_perturbed(perturbed)
+
+
+def _doubted(curve: RiskCurve) -> np.ndarray:
+    """At which of its ranks a curve is flagged."""
+    return np.zeros(len(curve.ranks), dtype=bool) if curve.flagged is None else curve.flagged
 
 
 def _title(problem: Problem, poison: Poison) -> str:

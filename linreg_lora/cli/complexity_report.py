@@ -19,10 +19,18 @@ SAID_UNSURE = f"{UNSURE} kept and dropped directions mix by more than C_r is fro
 
 
 class ClosedCrossing(NamedTuple):
-    """A `value` at which C_r = 1, and whether it is `sharp`: known within 5 %."""
+    """A `value` at which C_r = 1; whether it is `sharp`: known within 5 %; and `within` the range that is looked at."""
 
     value: float
     sharp: bool
+    within: bool = True
+
+
+class ClosedCrossings(NamedTuple):
+    """Those of one range, and a `note`: why there is none, or not the other."""
+
+    found: tuple[ClosedCrossing, ...]
+    note: str
 
 
 class Known(NamedTuple):
@@ -109,20 +117,43 @@ def notes(cells: Sequence[str]) -> list[str]:
     return [SAID, SAID_UNSURE] if any(UNSURE in cell for cell in cells) else [SAID]
 
 
-def closed_crossings(problem: Problem, rank: int, over: str) -> list[ClosedCrossing]:
-    """Where C_r = 1 along `over`, n or noise_std; empty where that has no closed form, or is nowhere."""
-    found = _closed(problem, [rank] if rank < problem.without_null_inputs().max_rank else [])
-    if isinstance(found, str) or not found.ranks.size:
-        return []
+def closed_crossings(problem: Problem, rank: int, over: str, low: float, high: float) -> ClosedCrossings:
+    """Where C_r = 1 along `over`, n or noise_std, from `low` to `high` or beyond.
+
+    With n the closed form has no n in it: whether it is valid is asked at the crossing, not at the n of the problem.
+    """
     if over == "noise_std":
-        at = float(found.noise_std[0])
-        return [ClosedCrossing(at, bool(found.sharp_noise_std[0]))] if at > 0 else []
-    ends = zip(found.window[0].tolist(), found.sharp[0].tolist(), strict=True)
-    return [ClosedCrossing(end, sharp) for end, sharp in ends if np.isfinite(end)]
+        known = _closed(problem, [rank] if rank < problem.without_null_inputs().max_rank else [])
+        if isinstance(known, str):
+            return ClosedCrossings((), known)
+        found = [(float(at), bool(sharp)) for at, sharp in zip(known.noise_std, known.sharp_noise_std, strict=True)]
+        return ClosedCrossings(tuple(ClosedCrossing(*one, low <= one[0] <= high) for one in found if one[0] > 0), "")
+    inputs = problem.without_null_inputs().dx
+    known = _closed(problem.replace(n=2 * inputs + 4), [rank] if 0 < rank < min(inputs, problem.dy) else [])
+    if isinstance(known, str) or not known.ranks.size:
+        return ClosedCrossings((), known if isinstance(known, str) else "")
+    ends, notes = [], []
+    for end in known.window[0].tolist():
+        if not np.isfinite(end):
+            continue
+        nearest = max(int(np.ceil(end)), inputs + 2) if end > inputs else min(int(np.floor(end)), inputs - 2)
+        there = _closed(problem.replace(n=nearest), [rank])
+        if isinstance(there, str):
+            notes.append(there)
+            continue
+        sharp = there.sharp[0, int(end > inputs)]
+        ends.append(ClosedCrossing(end, bool(sharp), low <= end <= high))
+    return ClosedCrossings(tuple(ends), "; ".join(notes))
 
 
-def closed_text(crossings: Sequence[ClosedCrossing], over: str) -> str:
-    """One line."""
-    said = ", ".join(number(one.value) if one.sharp else f"{number(one.value)} {UNSURE}" for one in crossings)
-    near = "" if all(one.sharp for one in crossings) else f"; {UNSURE} corrections move it by more than a fortieth"
+def closed_text(crossings: ClosedCrossings, over: str) -> str:
+    """One line; empty where nothing is to be said."""
+    found = crossings.found
+    if not found:
+        return f"no closed form: {crossings.note}" if crossings.note else ""
+    cells = [number(one.value) if one.sharp else f"{number(one.value)} {UNSURE}" for one in found]
+    said = ", ".join(
+        cell if one.within else f"{cell} (outside of the range)" for cell, one in zip(cells, found, strict=True)
+    )
+    near = "" if all(one.sharp for one in found) else f"; {UNSURE} corrections move it by more than a fortieth"
     return f"in closed form, by C_r = 1: {over} = {said}{near}"

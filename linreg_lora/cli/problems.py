@@ -325,7 +325,7 @@ def crossover(
     with progress("looking for crossings", crossings.STEPS) as advance:
         found = crossings.crossover(problem, rank, over, low, high, progress=advance)
     render = risk_report.crossings_json if output is TableFormat.JSON else risk_report.crossings_text
-    closed = complexity_report.closed_crossings(problem, rank, over)
+    closed = complexity_report.closed_crossings(problem, rank, over, low, high)
     render(found, rank, over, closed)
     if picture is not None:
         from linreg_lora.figures import pictures

@@ -1,13 +1,12 @@
 """Risk curves as tables for people and as JSON for programs."""
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from linreg_lora.cli import complexity_report, grammar
-from linreg_lora.cli.complexity_report import NOTHING, ClosedCrossing, Known
+from linreg_lora.cli.complexity_report import NOTHING, ClosedCrossings, Known
 from linreg_lora.cli.numbers import MARK, marked, number, value
 from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
@@ -166,16 +165,17 @@ def risk_table(
     print_table(table)
 
 
-def crossings_json(crossings: Crossings, rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
+def crossings_json(crossings: Crossings, rank: int, over: str, closed: ClosedCrossings) -> None:
     """Print one JSON object; an empty list means no crossing, and that `winner` wins throughout."""
     listed = [crossing._asdict() for crossing in crossings]
     out = {"rank": rank, "over": over, "crossings": listed, "flagged": crossings.flagged, "note": crossings.note}
     out["winner"] = None if crossings else crossings.winner
-    out["closed_form"] = [crossing._asdict() for crossing in closed]
+    out["closed_form"] = [crossing._asdict() for crossing in closed.found]
+    out["closed_form_note"] = closed.note
     print(json.dumps(out, indent=2))
 
 
-def crossings_text(crossings: Crossings, rank: int, over: str, closed: Sequence[ClosedCrossing] = ()) -> None:
+def crossings_text(crossings: Crossings, rank: int, over: str, closed: ClosedCrossings) -> None:
     """Print one line a crossing, or that there is none, and what is in doubt."""
     if not crossings:
         winner = f"LoRA of rank {rank}" if crossings.winner == "LoRA" else "FFT"
@@ -188,8 +188,8 @@ def crossings_text(crossings: Crossings, rank: int, over: str, closed: Sequence[
         print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
     if crossings.note:
         print(f"in doubt: {crossings.note}")
-    if closed:
-        print(complexity_report.closed_text(closed, over))
+    if said := complexity_report.closed_text(closed, over):
+        print(said)
 
 
 def _ridge_of(problem: Problem, curve: RiskCurve | None) -> str:

@@ -21,7 +21,7 @@ from linreg_lora.simulation import draws
 from linreg_lora.simulation.programs import chunk_size
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory import heavy_tails
-from linreg_lora.theory.poisoning.attack import Poison
+from linreg_lora.theory.poisoning.attack import Poison, with_noise_of_poison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class PoisonedRisks:
     | `difference`, `difference_stderr`   | E [risk(D_r) - risk(D_FFT)], paired on the same draws                  |
     | `fft_risk`, `fft_risk_stderr`       | E risk(D_FFT)                                                          |
     | `fft_success`, `fft_success_stderr` | E p^T (D_FFT - Delta) t / |p|^2                                        |
-    | `moments`, `notes`                  | which moments exist at ranks >= 1; what is missing, and why            |
+    | `moments`, `notes`                  | which exist at ranks >= 1, poison being noise; what is missing, and why |
     """
 
     ranks: Int[np.ndarray, "k"]
@@ -86,17 +86,17 @@ def simulate_poisoned(
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     seed = valid_seed(seed)
     poison.require_fit(problem)
-    size, notes = problem.max_rank + 1, []
-    if problem.moments is Moments.NO_MEAN:
-        notes.append(problem.moments_note)
+    size, notes, noisy = problem.max_rank + 1, [], with_noise_of_poison(problem)
+    if noisy.moments is Moments.NO_MEAN:
+        notes.append(noisy.moments_note)
         mean = np.concatenate([[problem.pretrained_risk], np.full(size - 1, np.inf), np.full(2 * size, np.nan)])
         stderr = np.full(3 * size, np.nan)
     else:
         total = functools.reduce(RunningMoments.merge, _parts(problem, poison, trials, seed, progress))
         mean, stderr = total.mean, total.stderr
-        missing = heavy_tails.unfelt_floor(problem, trials)
-        if problem.moments is Moments.NO_VARIANCE:
-            missing = f"no standard error exists: {problem.moments_note}"
+        missing = heavy_tails.unfelt_floor(noisy, trials)
+        if noisy.moments is Moments.NO_VARIANCE:
+            missing = f"no standard error exists: {noisy.moments_note}"
         stderr = np.full_like(stderr, np.nan) if missing else stderr
         lost, lost_note = rounding.lost_ranks(poisoned.stand_in(problem, poison), mean[:size])
         lost[-1] = False
@@ -117,7 +117,7 @@ def simulate_poisoned(
         fft_risk_stderr=float(risk_stderr[-1]),
         fft_success=float(success[-1]),
         fft_success_stderr=float(success_stderr[-1]),
-        moments=problem.moments,
+        moments=noisy.moments,
         notes=tuple(notes),
         trials=trials,
         seed=seed,

@@ -161,6 +161,19 @@ def whitened(problem: Problem, poison: Poison) -> Whitened:
     )
 
 
+def with_noise_of_poison(problem: Problem) -> Problem:
+    """A problem whose risk has the moments that poisoned data have: poison is noise, also where there is no other.
+
+    p b^T X'^+ has the tails of noise, so a problem with noise is returned as it is.
+
+    >>> import linreg_lora as ll
+    >>> problem = ll.Problem(n=11, dx=10, dy=5, spectrum=(3.0,), noise_std=0.0)
+    >>> problem.tail_index, with_noise_of_poison(problem).tail_index
+    (inf, 1.0)
+    """
+    return problem if problem.noise_trace > 0 else problem.replace(noise_std=1.0, noise_covariance=None)
+
+
 def isotropic_noise(problem: Problem) -> float:
     """The variance of noise that is sigma^2 I, sigma > 0, as the spiked model needs it; raises `InvalidInput`."""
     scale = problem.isotropic_noise_scale

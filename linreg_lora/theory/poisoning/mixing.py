@@ -19,6 +19,14 @@ For strong directions the first is m |p|^2 / n^2 for each kept one, the damage r
 1/(1 - theta_j^2/theta_i^2)^2, so that a poison below its threshold may cost LoRA more than FFT. Of a poison that is
 oblique to the task the size of these terms alone is known. Source: derived here, by u_i to second order.
 
+*What the task itself answers.* Turned by eps, kept direction i loses -eps^2 of itself and gains +eps^2 of j, so that
+D_r - Delta has parts of the order s_i / n along u_i v_i^T. With a_i what direction i answers to the trigger along p,
+
+    (eps^2 + w theta_i^2 / (n gap)) a_j - (eps^2 - w theta_j^2 / (n gap)) a_i,    gap = theta_i^2 - theta_j^2
+
+is added to the success; w = max(0, 1 - n/dx), the part of what n < dx samples see of both inputs at once. It is over
+|p|^2 and a_i ~ s_i <p, u_i> <v_i, t>, so that it outweighs the success of a small target that meets the task.
+
 *Success.* A detectable task direction i holds of the success of an orthogonal poison, dropped or kept, the share
 
     { sigma^2 [2 theta_i^2 + (dy + k) sigma^2] + J c^2 theta_i^2 [w theta_i^2 + (1 - w) theta_p^2] }
@@ -47,7 +55,8 @@ _MOST = 0.5
 class Directions(NamedTuple):
     """Planted directions, strongest first: `strength` theta_i^2, `energy` e_i, `poison`, which of them is the poison.
 
-    `pure`: each is task or poison. `budget` m |p|^2, `noise` sigma^2, `dy` outputs.
+    `pure`: each is task or poison. `budget` m |p|^2, `noise` sigma^2, `dy` outputs. `excess`: E_i, what direction i
+    adds to the risk.
     """
 
     strength: Float[np.ndarray, "k"]
@@ -57,13 +66,25 @@ class Directions(NamedTuple):
     budget: float
     noise: float
     dy: int
+    excess: Float[np.ndarray, "k"]
 
 
-def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"], Float[np.ndarray, "k k"]]:
-    """What the risk, and the share of the poison's success, rise by where direction i is kept and a weaker j is not.
+class Mixing(NamedTuple):
+    """Where direction i is kept and a weaker j is not; 0 for other pairs, nan where strengths are equal.
 
-    0 for other pairs, nan where strengths are equal.
+    `cost`: what the risk rises by; `moved`: the share of the poison's success; `unsigned`: the size of what is known of
+    oblique poison by its size alone; `gained`, `lost`: the factors of a_j and of a_i that the success rises by.
     """
+
+    cost: Float[np.ndarray, "k k"]
+    moved: Float[np.ndarray, "k k"]
+    unsigned: Float[np.ndarray, "k k"]
+    gained: Float[np.ndarray, "k k"]
+    lost: Float[np.ndarray, "k k"]
+
+
+def mixing(found: Directions, n: int, dx: int) -> Mixing:
+    """The terms of the module, to first order in one over the samples."""
     kept, dropped = found.strength[:, None], found.strength[None, :]
     energy = found.energy[:, None] + found.energy[None, :]
     below = np.triu(np.ones((len(found.strength),) * 2, dtype=bool), 1) & (dropped > 0)
@@ -77,18 +98,32 @@ def mixing(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k k"]
     turned += noise
     near = kept * dropped / n / gap**2
     if n > dx:
-        cost = dropped * (kept / n + 2 * found.noise) / gap / n
+        cost = near * (found.excess[None, :] - found.excess[:, None]) + 2 * found.noise * dropped / gap / n
     else:
         cost = -(1 - 2 * n / dx) * kept * dropped / gap / n / dx
     cost = cost * np.minimum(1.0, _MOST / np.where(near > 0, near, 1.0))
+    near = np.minimum(near, _MOST)
+    of_both = found.poison[:, None] | found.poison[None, :]
+    unsigned = np.zeros_like(near)
+    if not found.pure:
+        unsigned = np.minimum(turned, _MOST) * energy
     turned = np.minimum(turned, _MOST)
     turn = np.where(found.poison[None, :], turned, np.where(found.poison[:, None], -turned, 0.0))
     share = _share_of_success(found, n, dx)
     moved = np.where(found.poison[None, :], share[:, None], np.where(found.poison[:, None], -share[None, :], 0.0))
-    cost = (
-        np.where(found.poison[:, None] | found.poison[None, :], turn * energy, cost) if found.pure else turned * energy
+    unseen = max(0.0, 1 - n / dx) / n
+    gained, lost = near + unseen * kept / gap, near - unseen * dropped / gap
+    if found.pure:
+        cost = np.where(of_both, turn * energy, cost)
+        gained, lost = np.where(of_both, 0.0, gained), np.where(of_both, 0.0, lost)
+    alone = below & found.pure
+    return Mixing(
+        np.where(below, cost, 0.0),
+        np.where(alone, moved, 0.0),
+        np.where(below, unsigned, 0.0),
+        np.where(below, gained, 0.0),
+        np.where(below, lost, 0.0),
     )
-    return np.where(below, cost, 0.0), np.where(below & found.pure, moved, 0.0)
 
 
 def _share_of_success(found: Directions, n: int, dx: int) -> Float[np.ndarray, "k"]:

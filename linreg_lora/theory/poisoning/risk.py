@@ -44,6 +44,9 @@ _LARGE = (
     "{ranks}: corrections of the spiked model are large, it misses FFT's risk by more than 10 %, or what is kept is "
     "little stronger than what is not"
 )
+_DOUBTED = (
+    "{ranks}: the equivalent is in doubt without poison already, so that the spiked model has nothing to agree with"
+)
 _TIED = "{ranks}: the poison is nearly as strong as what it competes with, and the draws decide"
 
 
@@ -59,8 +62,8 @@ class PoisonedCurve(NamedTuple):
     """LoRA at each of `ranks`, and FFT, on poisoned data.
 
     `risk` on clean inputs and `success` (nan without trigger); `status` of each rank; `flagged`: at a tie, doubted by
-    the equivalent, or where the spiked model is coarse without poison already. A number that is not known is nan, and
-    `notes` say why.
+    the equivalent, with or without poison, or by the spiked model, or where that is coarse without poison. A number
+    that is not known is nan, and `notes` say why.
     """
 
     ranks: Int[np.ndarray, "k"]
@@ -129,7 +132,8 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         risk, success = spiked.risk[ranks], spiked.success[ranks]
         status = np.where(at_end, Status.EXACT, Status.LIMIT)
         formula = SPIKED
-        unpoisoned = expected_risk(problem, ranks).risk
+        clean = expected_risk(problem, ranks)
+        unpoisoned = clean.risk
         without = spiked_poisoned_risk(
             problem, Poison(count=1, target=_UNSEEN * problem.noise_std * poison.target / np.linalg.norm(poison.target))
         )
@@ -137,8 +141,9 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
         coarse = learnt & ~(np.abs(without.risk[ranks] - unpoisoned) <= _OFF * unpoisoned)
         large = learnt & spiked.doubted[ranks]
         few = learnt & (problem.n < FEW)
-        reasons = [(_COARSE, coarse), (_LARGE, large), (_SMALL, few)]
-        coarse = coarse | large | few
+        unsure = learnt & (np.zeros(len(ranks), dtype=bool) if clean.flagged is None else clean.flagged)
+        reasons = [(_COARSE, coarse), (_DOUBTED, unsure), (_LARGE, large), (_SMALL, few)]
+        coarse = coarse | unsure | large | few
     except InvalidInput as refused:
         notes.append(str(refused))
     used = np.zeros(len(ranks), dtype=bool)

@@ -11,7 +11,7 @@ of each, h what noise directions hold of it (`surplus`), so that with ||F_r||^2 
                                                             - 2 theta_i u_i^T (Delta X'^{+T}) v_i ]
     success = [ sum_i held_i theta_i <p, u_i> <v_i, X'^+ t> - <p, Delta t> ] / |p|^2
 
-plus, where each planted direction is task or poison, what `mixing` says. Ranks of noise directions get their share of
+plus what `mixing` says. Ranks of noise directions get their share of
 what the last, FFT, has by the exact result beside the model's. Where p and t are orthogonal to Delta the poison is a
 spike of its own: among the r strongest detectable ones it is kept, with success delta^2/(K + delta^2) (1 - dy k/t^4)
 and more with the noise directions beyond; an undetected one is taken up by noise directions alone.
@@ -39,8 +39,8 @@ from linreg_lora.theory.poisoning.surplus import surplus
 _PURE = 1e-6
 #: Where the model is doubted: `mixing` over the risk, where that is in it and where not, `missed` over FFT's risk, and
 #: theta_r^2 over what rank r drops first, the next theta^2 or the noise's edge. Set on half of the problems of
-#: benchmarks/poisoning_flags.py.
-_MIXED, _UNCORRECTED, _MISSED, _CLOSE = 0.1, 0.05, 0.1, 1.5
+#: benchmarks/poisoning_flags.py. And what mixing takes of the task's own answer, over FFT's success.
+_MIXED, _UNCORRECTED, _MISSED, _CLOSE, _TURNED = 0.1, 0.05, 0.1, 1.5, 0.05
 #: And samples below which it is doubted altogether.
 FEW = 6
 
@@ -49,7 +49,7 @@ class SpikedPoison(NamedTuple):
     """`risk` on clean inputs and `success` (nan without trigger) of LoRA at every rank 0..min(n, dx, dy).
 
     The last is FFT, exact where `full` is. `strength`: theta_i of the planted directions; `detectable`: which of them.
-    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are in the risk
+    `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are all in the risk
     where `pure`, each direction being task or poison; `missed`: by how much the model misses FFT's exact risk.
     `doubted`: where these are large, or direction r is close to the next, or to the noise's edge, and the draws decide;
     and of fewer than 6 samples.
@@ -108,29 +108,36 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     part = np.abs((attacked.target @ u) * (found.poison @ v)) / np.maximum(theta, np.finfo(float).tiny)
     poisonous = part > 1 - _PURE
     pure = bool(np.all(part[~poisonous] < _PURE))
-    costs, turned = mixing(
-        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise, attacked.dy),
+    excess = theta**2 * own - met
+    found_mixing = mixing(
+        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise, attacked.dy, excess),
         attacked.n,
         attacked.dx,
     )
     lost = np.where(kept, 0.0, 1 - held)
-    known = np.nan_to_num(costs)
-    turned = np.sum(kept @ np.nan_to_num(turned) * lost, axis=1)
-    size_of_mixing = np.sum(kept @ np.abs(known) * lost, axis=1)
-    size_of_mixing[np.sum(kept @ np.isnan(costs).astype(float) * lost, axis=1) > 0] = np.inf
-    if pure:
-        risk += np.sum(kept @ known * lost, axis=1)
-    success = np.full(len(risk), np.nan)
+
+    def over_pairs(terms: np.ndarray) -> np.ndarray:
+        return np.sum(kept @ np.nan_to_num(terms) * lost, axis=1)
+
+    tied = np.sum(kept @ np.isnan(found_mixing.cost).astype(float) * lost, axis=1) > 0
+    size_of_mixing = np.where(tied, np.inf, over_pairs(np.abs(found_mixing.cost)))
+    unknown = over_pairs(found_mixing.unsigned)
+    risk += over_pairs(found_mixing.cost)
+    success, doubted = np.full(len(risk), np.nan), np.zeros(len(risk), dtype=bool)
     if attacked.leverage > 0:
         p = attacked.target
         each = theta * (p @ u) * (found.response @ v)
-        called = held @ each + turned * float(np.sum(each[poisonous]))
-        success = (called - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
+        called = held @ each + over_pairs(found_mixing.moved) * float(np.sum(each[poisonous]))
+        of_task = found_mixing.gained * each - found_mixing.lost * each[:, None]
+        turned = over_pairs(np.abs(of_task)) / float(p @ p)
+        success = (called + over_pairs(of_task) - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
+        doubted = (turned > _TURNED * abs(last.success)) | (tied & (not pure and bool(np.any(each))))
     risk[-1], success[-1] = last.risk, last.success
-    doubted = (size_of_mixing > (_MIXED if pure else _UNCORRECTED) * risk) | _close(theta**2, least, len(ranks))
+    doubted |= (size_of_mixing > _MIXED * risk) | (unknown > _UNCORRECTED * risk) | _close(theta**2, least, len(ranks))
     doubted |= (abs(missed) > _MISSED * last.risk) | (attacked.n < FEW)
     doubted[0] = doubted[-1] = False
-    return SpikedPoison(risk, success, theta, detectable, size_of_mixing, pure, abs(missed), doubted)
+    mixed = size_of_mixing + unknown
+    return SpikedPoison(risk, success, theta, detectable, mixed, pure, abs(missed), doubted)
 
 
 def _close(strength: Float[np.ndarray, "k"], least: float, size: int) -> Bool[np.ndarray, "ranks"]:

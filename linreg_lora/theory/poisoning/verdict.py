@@ -15,8 +15,10 @@ is kept at rank r if and only if
 
 So the budget m |p|^2 at which rank r changes is that over theta^2 / (m |p|^2): n^2 s_r^2 / dx for labels alone, where
 poison is averaged out as noise is, n s_r^2 for a strong trigger or n < dx. Where p is in U, or t in V, it is kept at
-any size. In general M_r, the r strongest detectable directions of the planted signal, decide: the poison is kept where
-M_r holds half of the answer p that it plants (to the trigger; to v where samples are chosen), and has replaced
+any size in the limit; a small target is outweighed by what mixing takes of the task's own answer (`mixing`), and its
+verdict flagged. In general M_r, the r strongest detectable directions of the planted signal, decide: the poison is kept
+where M_r holds half of the answer p that it plants (to the trigger; to v where samples are chosen) more than it did
+without poison, so that what rank r lacks of the task is no answer, and has replaced
 direction r where r <= k_det and half of s_r^2 is gone from the task's r strongest directions.
 
 Hijacked, and the poison far stronger than the task, LoRA loses the direction r that an unpoisoned fit would have had:
@@ -161,6 +163,7 @@ class _Scales:
         self._known = int(np.sum(known))
         self._left, self._right = left[:, : self._known], right[: self._known].T
         self._task = values[: self._known] ** 2
+        self._alone = np.cumsum(values * (self._p @ left) * (right @ self._asked))
         self._theta = 0.0 if _within(attacked.trigger, vt[known].T) else self._orthogonal_strength()
 
     def _orthogonal_strength(self) -> float:
@@ -226,7 +229,7 @@ class _Scales:
         kept = theta**2 > self._least
         answers = np.cumsum(np.where(kept, theta * (p @ u) * (vt @ self._asked), 0.0))
         planted_answer = float(p @ p) * float(self._poison @ self._asked)
-        shares = (answers - float(p @ self._clean @ self._asked)) / planted_answer
+        shares = (answers - factor * self._alone) / planted_answer
         parts = theta[:, None, None] * (u.T @ self._left)[:, :, None] * (vt @ self._right)[:, None, :]
         found = []
         for rank in range(1, self._size):
