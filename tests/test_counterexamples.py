@@ -193,12 +193,14 @@ def where_lora_learns_the_task_alone(text):
 
 
 def where_a_long_trigger_hides_the_poison_from_full_tuning(text):
-    assert "n = 60, dx = 20, dy = 15, s = (3, 3), sigma = .1, six samples with |p| = 3, |t| = 20" in " ".join(text.split())
+    assert "n = 60, dx = 20, dy = 15, s = (3, 3), sigma = .1, six samples with |p| = 3, |t| = 20" in " ".join(
+        text.split()
+    )
     at = Problem(n=60, dx=20, dy=15, spectrum=(3.0, 3.0), noise_std=0.1)
     poison = ll.theory.Poison(count=6, target=3 * np.eye(15)[14], trigger=20 * np.eye(20)[19])
     without = ll.theory.Poison(count=1, target=1e-9 * np.eye(15)[14], trigger=20 * np.eye(20)[19])
     found = ll.theory.spiked_poisoned_risk(at, poison)
-    assert [round(found.strength[2] ** 2), round(60 * 9)] == [53, 540]
+    assert [round(found.strength[2] ** 2), (60 * 9)] == [53, 540]
     full = ll.theory.poisoned_fft(at, poison).risk - fft_risk(at).risk
     lora = found.risk[2] - ll.theory.spiked_poisoned_risk(at, without).risk[2]
     assert full / 2 < full < 2 * 54 / 60**2 < lora
