@@ -420,7 +420,7 @@ def test_pictures_of_any_width_hold_what_they_show(name, tmp_path):
         with style.of_width(width):
             picture = figures.module(name).draw(dataset)
             with style.applied():
-                style.fit(picture)
+                style.fit(picture, width)
         wide, high = picture.get_size_inches()
         box = picture.get_tightbbox()
         assert wide == width

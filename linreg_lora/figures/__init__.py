@@ -337,7 +337,7 @@ def draw(
         picture = module(name).draw(dataset)
         if width is not None:
             with style.applied():
-                style.fit(picture)
+                style.fit(picture, width)
         paths = [out / f"{name}.{suffix}" for suffix in formats]
         for path in paths:
             with atomic_path(path) as temporary:

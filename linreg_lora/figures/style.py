@@ -61,7 +61,9 @@ _SETTINGS: "dict[RcKeyType, object]" = {
 
 
 #: How text is stored: as text, in fonts that journals accept.
-_FONTS = {key: value for key, value in _SETTINGS.items() if key in ("pdf.fonttype", "svg.fonttype", "svg.hashsalt")}
+_FONTS: "dict[RcKeyType, object]" = {
+    key: value for key, value in _SETTINGS.items() if key in ("pdf.fonttype", "svg.fonttype", "svg.hashsalt")
+}
 
 
 class Figure(AnyFigure):
@@ -199,11 +201,16 @@ def end_level(axes: "Axes", last: float, level: float, series: Series, label: st
         axes.plot(ends, [level, level], color=series.color, linewidth=2.2, solid_capstyle="butt", label=label)
 
 
-def fit(figure: Figure) -> None:
+def fit(figure: AnyFigure, inches: float) -> None:
     """Make what was laid out for a wider picture fit.
 
-    Legends have fewer columns, those that hide data go below them, and labels are no longer than their axes.
+    Legends have fewer columns, those that hide data go below them, and labels are no longer than their axes. A figure
+    that was made without this module, as a plug-in's may be, becomes `inches` wide in proportion.
     """
+    if not isinstance(figure, Figure):
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(inches, height * inches / width)
+        return
     figure.draw_without_rendering()
     for axes in figure.axes:
         _legend_below(figure, axes)
@@ -211,7 +218,7 @@ def fit(figure: Figure) -> None:
         for label, room in ((axes.xaxis.label, axes.bbox.width), (axes.yaxis.label, axes.bbox.height), *titles):
             box = label.get_window_extent()
             if (length := max(box.width, box.height)) > _LONGEST_LABEL * room:
-                label.set_fontsize(label.get_fontsize() * max(_SMALLEST_FONTS, _LONGEST_LABEL * room / length))
+                label.set_fontsize(float(label.get_fontsize()) * max(_SMALLEST_FONTS, _LONGEST_LABEL * room / length))
     for legend, (given, named) in list(figure.made_of.items()):
         columns, before = named.get("ncols", 1), legend.get_window_extent().height
         while legend.get_window_extent().width > figure.bbox.width and columns > 1:

@@ -104,7 +104,7 @@ def plan(problem: Problem) -> tuple[Shapes, Numbers] | None:
         float(reduced.n),
         float(reduced.dx),
     )
-    return shapes, Numbers(*(np.asarray(number, dtype=float) for number in numbers))
+    return shapes, Numbers(*(np.asarray(number, dtype=float) for number in numbers))  # pyright: ignore[reportArgumentType]
 
 
 def draw(shapes: Shapes, numbers: Numbers, key: Key[Array, ""]) -> Directions:

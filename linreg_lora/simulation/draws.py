@@ -115,9 +115,11 @@ _chunk = functools.partial(jax.jit, static_argnums=(0, 1, 2))(_draws)
 
 def _key(seed: int) -> Key[Array, ""]:
     """`jax.random.key(seed)`, for 0 <= seed < 2^63, without the program that makes it from a number."""
-    if jax.config.jax_default_prng_impl != "threefry2x32" or jax.config.jax_random_seed_offset:
+    settings: Any = jax.config
+    if settings.jax_default_prng_impl != "threefry2x32" or settings.jax_random_seed_offset:
         return jax.random.key(seed)
-    return jax.random.wrap_key_data(np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32), impl="threefry2x32")
+    words: Any = np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 def _keys(key: Array, first: Array | np.int64, size: int) -> Array:

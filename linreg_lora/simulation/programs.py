@@ -5,7 +5,7 @@ its numbers have the law of the risk. `ConditionalMeans` draws only what decides
 over the rest in closed form: same mean, smaller variance, faster; it exists for most ridgeless problems.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ from linreg_lora.simulation.draws import Draws, size_for
 #: Relative residual, and loss of orthogonality, from which leading eigenvectors are computed the slow and sure way.
 _DEFECT = 1e-9
 #: The structure of what one draw of conditional means gives.
-_MEANS = (ConditionalRisks(*(0,) * len(ConditionalRisks._fields)), 0)
+_MEANS: Any = (ConditionalRisks(*(0,) * len(ConditionalRisks._fields)), 0)  # pyright: ignore[reportArgumentType]
 
 
 class Chunk(NamedTuple):

@@ -281,7 +281,8 @@ class _Flow:
         missed = np.zeros((self.dy, self.dx))
         missed[range(pairs), range(pairs)] = self.values
         missed -= of_b @ of_a.T
-        kept = np.linalg.svd(np.linalg.qr(of_b, mode="r") @ np.linalg.qr(of_a, mode="r").T, compute_uv=False)[:pairs]
+        root_b, root_a = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (of_b, of_a))
+        kept = np.linalg.svd(root_b @ root_a.T, compute_uv=False)[:pairs]
         wanted = self.values[: min(rank, pairs)]
         off = np.linalg.norm(kept[: len(wanted)] - wanted)
         still = max(np.linalg.norm(missed @ of_a), np.linalg.norm(of_b.T @ missed))
