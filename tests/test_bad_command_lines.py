@@ -97,10 +97,11 @@ def clash(**values):
 
 
 PROBLEM = {"n": "30", "dx": "6", "dy": "5", "spectrum": "3,2,1", "noise-std": "0.5"}
+LEFT_OUT = {name: bad(**{name: st.none()})[0] for name in PROBLEM}
 BAD_PROBLEM = [
     *bad(n=NOT_A_SIZE, dx=NOT_A_DIMENSION, dy=NOT_A_DIMENSION, noise_std=NOT_A_SCALE, ridge=NOT_A_SCALE),
     *bad(spectrum=NOT_A_SPECTRUM, input_spectrum=not_variances(6), noise_spectrum=not_variances(5)),
-    *(bad(**{name: st.none()})[0] for name in PROBLEM),
+    *LEFT_OUT.values(),
 ]
 NOT_A_FORM = WORD | ODD | LONG
 NOT_A_NAME = WORD | LONG | st.sampled_from(["", " ", "½", "\x1b[31m", "\udcff", "risk-vs-sample-size", "1"])
@@ -143,7 +144,7 @@ COMMANDS = {
     "crossover": (
         {**PROBLEM, "rank": "1", "over": "noise_std", "low": "0.1", "high": "10"},
         [
-            *BAD_PROBLEM,
+            *(one for one in BAD_PROBLEM if one is not LEFT_OUT["noise-std"]),  # which is varied
             *bad(over=NOT_A_FORM, rank=NOT_AN_INTEGER | TOO_SMALL | st.integers(min_value=5).map(str)),
             *bad(low=NOT_A_SCALE | st.just("0"), high=NOT_A_SCALE | st.just("0"), format=NOT_A_FORM),
             *bad(over=st.none(), rank=st.none(), low=st.none(), high=st.none()),

@@ -1,13 +1,16 @@
 """Bases that are not A0: what starts in A0's singular directions and what quantisation leave to learn. Plain NumPy."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
 from linreg_lora.errors import InvalidInput
-from linreg_lora.methods.pissa import QPiSSA
-from linreg_lora.methods.qlora import LoftQ, QLoRA
 from linreg_lora.problem import Problem
+
+if TYPE_CHECKING:
+    from linreg_lora.methods.qlora import LoftQ, QLoRA
 
 _EPS = np.finfo(float).eps
 #: How much stronger one of two matrices is where a limit of strength is meant, whose error falls like its inverse.
@@ -96,23 +99,18 @@ def residual_quantisation(size: MatrixSize, trials: int, seed: int, *, rank: flo
 
     `outliers`: their singular values over sqrt(dx) + sqrt(dy). Context: s_{r+1}^2 / s_1^2 of A0.
     """
+    from linreg_lora.methods.pissa import QPiSSA
+    from linreg_lora.methods.qlora import QLoRA
+
     rng, a0 = _pretrained(size, trials, seed)
     r = int(rank)
     u, v = (np.linalg.qr(rng.standard_normal((trials, each, r)))[0] for each in size)
     a0 = a0 + outliers * (np.sqrt(size.rows) + np.sqrt(size.columns)) * u @ v.mT
-    left, whole = (
-        np.array([np.sum(method.displacement(one) ** 2) for one in a0]) for method in (_ResidualError(r), QLoRA(r))
-    )
+    residual, stored = a0 - _parts(a0, r), QPiSSA(r).stored
+    left = np.array([np.sum((one - stored(one)) ** 2) for one in residual])
+    whole = np.array([np.sum(QLoRA(r).displacement(one) ** 2) for one in a0])
     s = np.linalg.svd(a0, compute_uv=False)
     return Sample((left / whole)[:, None], {"largest": (s[:, r] / s[:, 0]) ** 2})
-
-
-class _ResidualError(QPiSSA):
-    """The error of quantising the residual alone."""
-
-    def displacement(self, pretrained: np.ndarray) -> np.ndarray:
-        residual = pretrained - _parts(pretrained[None], self.rank)[0]
-        return residual - self.stored(residual)
 
 
 @register_experiment("quantised-floor", bounded=True)
@@ -126,6 +124,8 @@ def quantised_floor(size: MatrixSize, trials: int, seed: int, *, rank: float, wi
 
 
 def _bases(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    from linreg_lora.methods.qlora import QLoRA
+
     if problem.pretrained is None:
         raise InvalidInput("pretrained", "an A0 to quantise", "none", "set pretrained: true")
     return problem.pretrained, np.asarray(QLoRA(1).stored(problem.pretrained))
@@ -145,11 +145,13 @@ def full_tuning_of_a_quantised_base(problem: Problem, trials: int, seed: int) ->
 @register_experiment("lora-from-loftq", pathwise=True)
 def lora_from_loftq(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """The map where LoRA ends on LoftQ's base after one alternation; context: on QLoRA's, and on LoftQ's after five."""
+    from linreg_lora.methods.qlora import LoftQ, QLoRA
+
     a0, _ = _bases(problem)
     r = int(rank)
     x, residual = reduced(problem, trials, seed)
 
-    def ends(method: QLoRA | LoftQ) -> np.ndarray:
+    def ends(method: "QLoRA | LoftQ") -> np.ndarray:
         moved = np.asarray(method.displacement(a0))
         return a0 - moved + full_and_truncated(x, residual + moved @ x, r)[1]
 
