@@ -13,15 +13,16 @@ from linreg_lora.theory.equivalent import lora_equivalent
 #: Noise that differs by output: no threshold is known exactly.
 FAR = Problem(n=200, dx=40, dy=30, spectrum=(3.0, 2.0), noise_std=1.0, noise_covariance=np.repeat([1.0, 1.2], 15))
 #: A rank in the bulk, R = 1: far from edges and gaps, little corrected.
-BULK = {"gap": 0.0, "spread": 1.0, "moved": 0.0, "change": 0.01, "curvature": 0.0, "sharpened": False}
+BULK = {"gap": 0.0, "spread": 1.0, "moved": 0.0, "change": 0.01, "curvature": 0.0, "sharpened": False, "separate": 2}
 
 
 def flagged(problem=FAR, rank=12, **changes):
     at = {**BULK, **changes}
     four, one = np.zeros((1, 4)), np.zeros(1)
     found = Functionals(
-        four, four, one + at["gap"], four, one + at["spread"], one + at["moved"], {}, one + at["sharpened"] > 0
-    )
+        four, four, one + at["gap"], four, one + at["spread"], one + at["moved"], {}, one + at["sharpened"] > 0,
+        at["separate"],
+    )  # fmt: skip
     return bool(doubt.flags(problem, np.array([rank]), found, one + 1, one + at["change"], one + at["curvature"])[0])
 
 
@@ -63,13 +64,19 @@ def test_at_a_merging_direction_the_formula_is_off_and_says_so():
     assert found.risk[1] - drawn.risk[1] > max(0.01 * drawn.risk[1], 10 * drawn.stderr[1])
 
 
-@pytest.mark.parametrize(("rank", "place"), [(2, 2), (3, 1), (12, 10)])
-def test_what_a_cut_misplaces_by_hand(rank, place):
-    """(log k + 1.56) / (2 pi^2) R'' against 0.5 % of R, k counted from the planted directions on beyond them."""
+MANY = FAR.replace(spectrum=(3.0,) * 10)
+
+
+@pytest.mark.parametrize(
+    ("problem", "rank", "separate", "place"),
+    [(FAR, 2, 2, 2), (FAR, 3, 2, 1), (FAR, 12, 2, 10), (FAR, 12, 1, 11), (MANY, 12, 0, 2), (MANY, 9, 0, 9)],
+)
+def test_what_a_cut_misplaces_by_hand(problem, rank, separate, place):
+    """(log k + 1.56) / (2 pi^2) R'' against 0.5 % of R; k counts from what a gap separates, of many from the last."""
     limit = 0.005 * 2 * np.pi**2 / (np.log(place) + 1.56)
     for sign in (-1, 1):
-        assert not flagged(rank=rank, curvature=0.99 * sign * limit)
-        assert flagged(rank=rank, curvature=1.01 * sign * limit)
+        assert not flagged(problem=problem, rank=rank, separate=separate, curvature=0.99 * sign * limit)
+        assert flagged(problem=problem, rank=rank, separate=separate, curvature=1.01 * sign * limit)
 
 
 NEAR = Problem(n=43, dx=40, dy=30, spectrum=(3.0, 2.0), noise_std=1.0)

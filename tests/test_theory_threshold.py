@@ -7,7 +7,8 @@ from comparisons import critical_z
 from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import fft, laguerre
-from linreg_lora.theory.contours.edges import band_of_noise
+from linreg_lora.theory.continued import continued
+from linreg_lora.theory.contours.edges import band_of_noise, noise_is_one_band
 from linreg_lora.theory.contours.functionals import fft_functionals
 from linreg_lora.theory.contours.threshold import Threshold
 from linreg_lora.theory.equivalent import lora_equivalent
@@ -276,9 +277,37 @@ def test_where_a_band_is_noise():
     assert band_of_noise(BASE) == 3
     assert band_of_noise(BASE.replace(spectrum=())) == 0
     assert band_of_noise(BASE.replace(spectrum=tuple(np.linspace(3, 1, 9)))) is None
-    assert band_of_noise(BASE.replace(noise_covariance=np.linspace(1, 2, 25))) is None
+    assert band_of_noise(BASE.replace(noise_covariance=np.linspace(1, 2, 25))) == 3
     assert band_of_noise(BASE.replace(n=12, input_covariance=np.linspace(1, 2, 25))) is None
-    # Next to a gap the term is there, without one it is not: which of the planted directions merge is not known.
-    ranks = np.array([4.0, 8.0])
-    assert functionals(BASE.replace(n=60), ranks, correction=True).sharpened.all()
-    assert not functionals(BASE.replace(n=29), ranks, correction=True).sharpened.any()
+    assert band_of_noise(BASE.replace(noise_covariance=np.repeat([1.0, 100.0], [12, 13]))) is None
+    # Below the planted directions the term is there, at those that merge it is not.
+    ranks = np.array([2.0, 3.0, 4.0, 8.0])
+    for n, separate in ((60, 3), (29, 2), (26, 0)):
+        found = functionals(BASE.replace(n=n), ranks, correction=True)
+        assert found.separate == separate
+        assert found.sharpened.tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("levels", "one"), [([1.0, 4.0], False), ([1.0, 2.0], True), ([1.0, 1.5, 2.0], True), ([0.0, 1.0], True)]
+)
+def test_noise_of_two_levels_may_have_a_gap(levels, one):
+    """Against the spectrum of one large draw, whose largest gap is below a spacing of its edge, or far above."""
+    shape = np.repeat(levels, 24 // len(levels))
+    problem = BASE.replace(n=400, dx=100, dy=24, noise_covariance=shape)
+    assert noise_is_one_band(problem) is one
+    noise = np.random.default_rng(1).standard_normal((480, 2000)) * np.sqrt(np.repeat(shape, 20))[:, None]
+    spectrum = np.linalg.eigvalsh(noise @ noise.T)
+    gaps = np.diff(np.log(spectrum[spectrum > 1e-6]))[5:-5]
+    assert bool(np.max(gaps) < 0.06) is one
+
+
+def test_a_gap_is_found_whether_n_is_dx_or_next_to_it():
+    """Points beside zero that lie on another branch say nothing of a gap far above them."""
+    problem = Problem(n=16, dx=16, dy=10, spectrum=(3.0, 1.0), noise_std=1.0, ridge=1.0)
+    widths = [
+        functionals(continued(problem).replace(n=n), np.array([1.0]), correction=True).gap[0]
+        for n in (15.9, 16.0, 16.01, 16.1)
+    ]
+    assert min(widths) > 0.4
+    assert np.ptp(widths) < 0.03  # a gap's ends are known to a fifth of a step of the search

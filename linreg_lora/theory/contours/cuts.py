@@ -121,8 +121,11 @@ def _ends(
     x, count = np.log(pool.x), pool.count
     outside = np.array(
         [
-            [np.max(x[count > r + tolerance], initial=x[-1]), np.min(x[count < r - tolerance], initial=x[0])]
-            for r in ranks
+            [
+                np.max(x[(x < at) & (count > r + tolerance)], initial=x[-1]),
+                np.min(x[(x > at) & (count < r - tolerance)], initial=x[0]),
+            ]
+            for r, at in zip(ranks, u, strict=True)
         ]
     ).reshape(-1, 2)
     inside = np.stack([u, u], axis=1)

@@ -9,7 +9,8 @@ The corrected equivalent of LoRA's risk, or forgetting, R at rank r leaves four 
   every draw. A cut that counts with variance v misplaces directions, each at a cost that grows with the slope of R, so
   that R is off by (v + delta N^2) R'' / 2. v = (log k + C) / pi^2 for the k-th direction of a band is the number
   variance of the Gaussian orthogonal ensemble, C = 1.56 from the means of its two largest eigenvalues. Of the r
-  directions the r* planted ones are taken to lie above the band, for r <= r* none. delta N is by how many directions
+  directions those that a gap separates are taken to lie above the band; where many are planted all r* of them are,
+  for r <= r* none. delta N is by how many directions
   the correction moves the cut. It tends to 1/4 at an upper edge, where moving the cut is no linear matter;
 - on a narrow gap, whose ends fluctuate, where one is about to open, and on one where the correction counts other than
   whole directions;
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linreg_lora.problem import Problem
-from linreg_lora.theory.contours.edges import band_of_noise, number_variance
+from linreg_lora.theory.contours.edges import band_of_noise, few_planted, number_variance
 from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.effective import distance_from_threshold
 from linreg_lora.theory.fft import hard_edge
@@ -59,8 +60,10 @@ def flags(
     curvature: Float[np.ndarray, "m"],
 ) -> Bool[np.ndarray, "m"]:
     """Which of the interior `ranks` may be off by more than 1 %; `raw` R, its correction `change`, `curvature` R''."""
-    planted = numerical_rank(problem.whitened_spectrum, (problem.dy, problem.dx))
-    place = np.where(ranks > planted, ranks - planted, ranks)
+    above = found.separate
+    if few_planted(problem) is None:
+        above = numerical_rank(problem.whitened_spectrum, (problem.dy, problem.dx))
+    place = np.where(ranks > above, ranks - above, ranks)
     # What is known of what a cut misplaces is known up to some of it.
     left = np.where(found.sharpened, _LEFT, 1.0)
     misplaced = left * (number_variance(place.astype(float)) + found.moved**2)

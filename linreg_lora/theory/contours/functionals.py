@@ -25,7 +25,7 @@ from linreg_lora import runtime
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Problem
 from linreg_lora.theory.contours.corrected import equations_of
-from linreg_lora.theory.contours.edges import band_of_noise, number_variance
+from linreg_lora.theory.contours.edges import band_of_noise, few_planted, number_variance
 from linreg_lora.theory.contours.measured import Measured
 from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.contours.traced import unsolved
@@ -43,6 +43,7 @@ class Functionals(NamedTuple):
     above and below, were the density what it is at the cut: more than 1 where it is lower than around it, and a gap
     opens. `moved`: delta N, by how many directions the correction moves the cut. `failures`: why a row was not solved,
     by row; its numbers are nan. `sharpened`: where the correction includes what a cut misplaces (`edges`).
+    `separate`: how many of a few planted directions lie above the band that noise makes, and with it those it has swallowed.
     """
 
     raw: Float[np.ndarray, "m 4"]
@@ -53,25 +54,28 @@ class Functionals(NamedTuple):
     moved: Float[np.ndarray, "m"]
     failures: dict[int, str]
     sharpened: Bool[np.ndarray, "m"]
+    separate: int = 0
 
     def first(self, rows: int) -> "Functionals":
         """Those of the first ranks."""
         failures = {row: reason for row, reason in self.failures.items() if row < rows}
         raw, correction, gap, curvature, spread, moved = (part[:rows] for part in self[:6])
-        return Functionals(raw, correction, gap, curvature, spread, moved, failures, self.sharpened[:rows])
+        return Functionals(
+            raw, correction, gap, curvature, spread, moved, failures, self.sharpened[:rows], self.separate
+        )
 
 
 def with_planted(problem: Problem, ranks: Float[np.ndarray, "m"]) -> Float[np.ndarray, "k"]:
-    """The ranks, and the planted one where that is below some: there it is seen whether a band lies below it."""
-    planted = band_of_noise(problem)
-    if planted is not None and 0 < planted < np.max(ranks) and planted not in ranks:
-        return np.append(ranks, planted)
-    return ranks
+    """The ranks, and those planted if some lie below: there it is seen how many directions are above the band of noise."""
+    planted = few_planted(problem)
+    if not planted or np.max(ranks) <= planted:
+        return ranks
+    return np.append(ranks, np.setdiff1d(np.arange(1.0, planted + 1), ranks))
 
 
 def assembled(problem: Problem, measured: Measured) -> Functionals:
-    """The functionals of a problem, from what was measured; `edges` only where the planted rank is among the ranks."""
-    ranks, corrected, planted = measured.ranks, measured.sides is not None, band_of_noise(problem)
+    """The functionals of a problem, from what was measured; `edges` only where the planted ranks are among the ranks."""
+    ranks, corrected, planted = measured.ranks, measured.sides is not None, few_planted(problem)
     gap, slopes, curvature, delta = measured.width > 0, measured.slopes, measured.curvature, measured.delta
     raw = measured.values + slopes * (ranks - measured.count)[:, None]
     moved, spread = delta[:, 0].copy(), measured.spread.copy()
@@ -81,14 +85,15 @@ def assembled(problem: Problem, measured: Measured) -> Functionals:
         whole = measured.values + more[:, :4] + (delta + more[:, 4:]) * pole_factor(problem) - raw
         delta = np.where(measured.known[:, None], whole, linear)
     sharpened = np.zeros(len(ranks), dtype=bool)
-    if corrected and planted is not None and (planted == 0 or bool(np.any(gap & (ranks == planted)))):
+    separate = 0 if planted is None else int(np.max(ranks[gap & (ranks <= planted)], initial=0))
+    if corrected and planted is not None and band_of_noise(problem) is not None:
         sharpened = (ranks > planted) & ~gap & measured.known & np.isfinite(curvature[:, 1])
-        misplaced = number_variance(ranks[sharpened] - planted) / 2
+        misplaced = number_variance(ranks[sharpened] - separate) / 2
         delta[sharpened] += misplaced[:, None] * curvature[sharpened]
     rows = list(measured.failures)
     for part in (raw, delta, curvature, spread, moved):
         part[rows] = np.nan
-    return Functionals(raw, delta, measured.width, curvature, spread, moved, measured.failures, sharpened)
+    return Functionals(raw, delta, measured.width, curvature, spread, moved, measured.failures, sharpened, separate)
 
 
 def fft_functionals(problem: Problem, *, correction: bool, pretraining: Pretraining = None) -> Functionals:

@@ -24,7 +24,7 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory.contours import paths, points
 from linreg_lora.theory.contours.corrected import Equations, equations_of
 from linreg_lora.theory.contours.cuts import Cuts, half_apart
-from linreg_lora.theory.contours.edges import band_of_noise, number_variance
+from linreg_lora.theory.contours.edges import number_variance
 from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.contours.measured import curvature_of, sides_of, slopes_of
 from linreg_lora.theory.contours.paths import Nodes
@@ -85,9 +85,8 @@ class Tangents:
         found = np.where(gap[:, None] | traced.way.known[:, None], moved, linear)
         rows = self.found.sharpened
         if np.any(rows):
-            planted = band_of_noise(self.problem) or 0
             slope = _slope(both, lambda side: _curvature(side.equations, self._cuts(side, log_x)))
-            found[rows] += (number_variance(traced.ranks[rows] - planted) / 2)[:, None] * slope[rows]
+            found[rows] += (number_variance(traced.ranks[rows] - self.found.separate) / 2)[:, None] * slope[rows]
         return self._checked(found)
 
     def _checked(self, found: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "m 4"]:
