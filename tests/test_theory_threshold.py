@@ -282,8 +282,8 @@ def test_where_a_band_is_noise():
     assert band_of_noise(BASE.replace(noise_covariance=np.repeat([1.0, 100.0], [12, 13]))) is None
     # Below the planted directions the term is there, at those that merge it is not.
     ranks = np.array([2.0, 3.0, 4.0, 8.0])
-    for n, separate in ((60, 3), (29, 2), (26, 0)):
-        found = functionals(BASE.replace(n=n), ranks, correction=True)
+    for changes, separate in (({"n": 60}, 3), ({"n": 29}, 2), ({"spectrum": (0.2, 0.2, 0.1)}, 0)):
+        found = functionals(BASE.replace(**changes), ranks, correction=True)
         assert found.separate == separate
         assert found.sharpened.tolist() == [False, False, True, True]
 

@@ -43,7 +43,7 @@ class Functionals(NamedTuple):
     above and below, were the density what it is at the cut: more than 1 where it is lower than around it, and a gap
     opens. `moved`: delta N, by how many directions the correction moves the cut. `failures`: why a row was not solved,
     by row; its numbers are nan. `sharpened`: where the correction includes what a cut misplaces (`edges`).
-    `separate`: how many of a few planted directions lie above the band that noise makes, and with it those it has swallowed.
+    `separate`: how many of a few planted directions lie above the band of noise, which has swallowed the others.
     """
 
     raw: Float[np.ndarray, "m 4"]
@@ -66,7 +66,7 @@ class Functionals(NamedTuple):
 
 
 def with_planted(problem: Problem, ranks: Float[np.ndarray, "m"]) -> Float[np.ndarray, "k"]:
-    """The ranks, and those planted if some lie below: there it is seen how many directions are above the band of noise."""
+    """The ranks, and those planted if some lie below: they tell how many directions are above the band of noise."""
     planted = few_planted(problem)
     if not planted or np.max(ranks) <= planted:
         return ranks
@@ -74,7 +74,7 @@ def with_planted(problem: Problem, ranks: Float[np.ndarray, "m"]) -> Float[np.nd
 
 
 def assembled(problem: Problem, measured: Measured) -> Functionals:
-    """The functionals of a problem, from what was measured; `edges` only where the planted ranks are among the ranks."""
+    """The functionals of a problem, from what was measured; `edges` where the planted ranks are among the ranks."""
     ranks, corrected, planted = measured.ranks, measured.sides is not None, few_planted(problem)
     gap, slopes, curvature, delta = measured.width > 0, measured.slopes, measured.curvature, measured.delta
     raw = measured.values + slopes * (ranks - measured.count)[:, None]
