@@ -34,6 +34,7 @@ def number_variance(place: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
 
 def few_planted(problem: Problem) -> int | None:
     """How many directions are planted, where they are few beside the noise; None elsewhere."""
+    problem.require_gaussian("the deterministic equivalent")
     planted = numerical_rank(problem.whitened_spectrum, (problem.dy, problem.dx))
     return planted if planted <= _FEW * problem.max_rank and problem.noise_trace > 0 else None
 
@@ -43,11 +44,10 @@ def band_of_noise(problem: Problem) -> int | None:
 
     None elsewhere. That is for Sigma = c I or one that matters through Delta Sigma^{1/2} alone.
     """
-    problem.require_gaussian("the deterministic equivalent")
     whitened = problem.ridge == 0 and problem.regime is Regime.OVERDETERMINED
-    if not (whitened or problem.isotropic_scale is not None) or not noise_is_one_band(problem):
-        return None
-    return few_planted(problem)
+    planted = few_planted(problem)
+    known = whitened or problem.isotropic_scale is not None
+    return planted if known and noise_is_one_band(problem) else None
 
 
 def noise_is_one_band(problem: Problem) -> bool:
