@@ -63,6 +63,7 @@ LAW_FREE = {
     "theory.continued.continued": "a problem of the same law",
     "theory.continual.after_merging": "the same",
     "theory.expected_update.variances": "eigenvalues of Sigma",
+    "theory.contours.edges.noise_is_one_band": "Sigma_eps and sizes",
     "theory.contours.doubt.flags": "flags numbers of the equivalent, which refuses",
     "theory.weighted_curve.modes_of": "covariances",
     "sampling.poisoned.stand_in": "a problem of the same law",

@@ -38,6 +38,7 @@ MEAN_FREE = {
     "theory.expected_update.variances": "eigenvalues of Sigma",
     "theory.contours.corrected.shares_of": "parts of a solver, which is refused",
     "theory.contours.functionals.assembled": "parts of a problem that `trace` refused",
+    "theory.contours.edges.noise_is_one_band": "Sigma_eps and sizes",
     "theory.contours.doubt.flags": "flags numbers of the equivalent, which refuses",
     "theory.weighted_curve.modes_of": "covariances",
     "sampling.poisoned.stand_in": "a problem of the same mean",
