@@ -395,6 +395,7 @@ def test_scales_of_inputs_to_second_order(n, dx, dy):
     assert abs(dx / n - drawn_.risk) > 2 * critical_z(2) * drawn_.stderr
 
 
+@pytest.mark.heavy
 def test_scales_of_inputs_with_misfit_tend_to_their_limit():
     """n (risk - bias) / limit at n = 400 is 1 + O(1/n); the limit without T o T^T is rejected."""
     problem = drawn(400, 8, 5, seed=81)
@@ -419,6 +420,7 @@ def test_orthogonal_columns_are_exact():
 # -- VeRA and DoRA ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_vera_is_at_a_minimum_and_costs_its_dimension():
     """Both of its parts are least squares given the other; n risk / sigma^2 -> r + dy - 1, not r + dy."""
     rng = np.random.default_rng(8)

@@ -92,7 +92,9 @@ def assert_near(mean, stderr, theory, tolerance):
 # -- all of them --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.heavy if n == "phase-diagram-best-ridge" else ()) for n in SMALL]
+)
 def test_other_problems_have_another_hash(name):
     assert small(name).attrs["problems_sha256"] != committed(name).attrs["problems_sha256"]
 
@@ -163,6 +165,7 @@ def test_regions_and_their_boundaries():
         assert edges[0, i] == np.max(adapting)
 
 
+@pytest.mark.heavy
 def test_ratios_to_ffts_best_are_those_of_all_ranks():
     """The figure looks at a few ranks around the best; the whole curve of best ridges knows no better one."""
     stored = small("phase-diagram-best-ridge")
@@ -180,7 +183,8 @@ def test_ratios_to_ffts_best_are_those_of_all_ranks():
     assert np.all(np.isfinite(stored["tuned"].sel(n=8)))
 
 
-@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.heavy), "tuned"])
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["plain", "tuned"])
 def test_simulated_ratios_are_those_of_theory(name):
     """The committed dots, against theory there: within 3 % of the ratio and z standard errors, level 1e-6 over all."""
     stored = committed("phase-diagram-best-ridge")

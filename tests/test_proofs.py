@@ -32,12 +32,15 @@ from linreg_lora.proofs.steps import Proof, SimulationOnly, Step, Verdict
 
 ROOT = Path(__file__).parent.parent
 CHEAP = "lemma-2-square"
+SLOW = ("fixed-point", "factor-gradients")
 
 
 # -- the proofs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("proof_id", steps.ids())
+@pytest.mark.parametrize(
+    "proof_id", [pytest.param(name, marks=pytest.mark.heavy if name in SLOW else ()) for name in steps.ids()]
+)
 def test_every_step_holds(proof_id):
     result = steps.run(steps.find(proof_id))
     assert [(s.step.name, s.detail) for s in result.steps if s.verdict is Verdict.FAILED] == []

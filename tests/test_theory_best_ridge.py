@@ -125,7 +125,7 @@ def isotropic_curve():
 @pytest.mark.parametrize(
     "problem",
     [
-        pytest.param(ISOTROPIC, id="n > dx"),
+        pytest.param(ISOTROPIC, id="n > dx", marks=pytest.mark.heavy),
         pytest.param(ANISOTROPIC.replace(n=9), id="unequal inputs, n < dx"),
         pytest.param(ANISOTROPIC, id="unequal inputs", marks=pytest.mark.heavy),
         pytest.param(ISOTROPIC.replace(n=16), id="n = dx", marks=pytest.mark.heavy),

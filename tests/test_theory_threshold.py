@@ -197,7 +197,7 @@ def test_ranks_below_an_edge(changes, moved, sharpened):
 
 
 SIMULATED = [
-    BASE.replace(ridge=0.01, spectrum=(3.0, 2.0)),
+    pytest.param(BASE.replace(ridge=0.01, spectrum=(3.0, 2.0)), marks=pytest.mark.heavy),
     pytest.param(BASE.replace(n=25, ridge=0.5, dy=40, spectrum=(4.0,)), marks=pytest.mark.heavy),
     BASE.replace(n=23, ridge=0.1, dy=20, spectrum=(6.0, 4.0, 2.0)),
     BASE.replace(n=29, spectrum=(3.0, 2.0)),
