@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from comparisons import assert_means_agree, critical_z
+import scipy.stats
+from comparisons import LEVEL, assert_means_agree, critical_z
 from refusals import refused
 from scipy.integrate import solve_ivp
 
@@ -354,6 +355,25 @@ def test_drawn_starts_agree_with_explicit_gaussian_data_at_n_near_dx(start):
     if start == "kaiming":
         limit = training.risk_over_time(FEW_SAMPLES, 3, times, orthogonal=True, draws=draws, seed=3)
         assert np.max(np.abs(limit.risk - mean) / np.hypot(stderr, limit.stderr)) > 2 * critical_z(3)
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_drawn_designs_and_noise_have_their_chi_squared_laws(orthogonal):
+    """n tr(S) / c over all draws is chi-squared of `draws` n dx degrees of freedom, and so is the noise of F, scaled,
+    of `draws` dy dx: a sample less is off by 15 standard deviations. Two-sided level 1e-6."""
+    problem, draws = Problem(n=12, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0,), noise_std=0.7), 900
+    made = [drawn_path._draw(problem, 2.5, 2, "normal", 1.0, orthogonal, 4, draw) for draw in range(draws)]
+    moment, a, turned, variances, fitted = (np.stack(parts) for parts in zip(*made, strict=True))
+    roots = np.sqrt(variances)
+    found = [np.sum(12 / 0.49 * (fitted - turned * roots) ** 2), 12 / 2.5 * np.sum(variances)]
+    tests = zip(found, [draws * 5 * 6, draws * 12 * 6], strict=True)
+    low, high = np.array([scipy.stats.chi2.ppf([LEVEL / 4, 1 - LEVEL / 4], dof) for _, dof in tests]).T
+    if orthogonal:
+        np.testing.assert_allclose(variances, 2.5, rtol=1e-15)
+        found, low, high = found[:1], low[:1], high[:1]
+    assert np.all((low < found) & (found < high))
+    np.testing.assert_allclose(moment, fitted * roots, rtol=1e-12)
+    assert abs(np.mean(a**2) * 2 - 1) < critical_z(1) * (2 / a.size) ** 0.5
 
 
 def test_short_rows_leave_late():
