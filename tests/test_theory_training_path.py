@@ -376,6 +376,16 @@ def test_drawn_designs_and_noise_have_their_chi_squared_laws(orthogonal):
     assert abs(np.mean(a**2) * 2 - 1) < critical_z(1) * (2 / a.size) ** 0.5
 
 
+def test_ends_of_drawn_paths_are_where_the_closed_form_of_a_path_goes():
+    """Sigma = c I with c = 2.5, orthogonal designs: there the path is not integrated."""
+    problem = Problem(n=60, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0, 2.0), noise_std=0.5)
+    numbers = {"scaling": 2.0, "kappa": 0.3, "orthogonal": True, "draws": 3, "seed": 0}
+    found = drawn_path.drawn_risks(problem, 2, np.array([0.0, 1e4]), "random", **numbers)
+    np.testing.assert_allclose(found.risks[:, 0], 2.5 * 13, rtol=1e-12)
+    np.testing.assert_allclose(found.risks[:, 1], found.ends, rtol=1e-9)
+    assert np.all(found.ends < 2.0)
+
+
 def test_short_rows_leave_late():
     """dx = dy = 1: A(0) is uniform on -1..1, so that the mean over it is an integral of the mode from B = 0.
 
