@@ -376,6 +376,16 @@ def test_drawn_designs_and_noise_have_their_chi_squared_laws(orthogonal):
     assert abs(np.mean(a**2) * 2 - 1) < critical_z(1) * (2 / a.size) ** 0.5
 
 
+def test_starts_are_turned_as_the_shift_is():
+    """A square shift shows the basis; turned back, PEFT's A(0) is within its bounds again."""
+    problem = Problem(n=12, dx=6, dy=6, spectrum=(3.0, 2.5, 2.0, 1.5, 1.0, 0.5), noise_std=0.7)
+    _, a, turned, _, _ = drawn_path._draw(problem, 1.0, 3, "kaiming", 1.0, False, 4, 0)
+    basis = np.linalg.solve(problem.shift, turned)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-13)
+    assert np.max(np.abs(a)) > 1.05 * 6**-0.5
+    assert np.max(np.abs(a @ basis.T)) <= 6**-0.5
+
+
 def test_ends_of_drawn_paths_are_where_the_closed_form_of_a_path_goes():
     """Sigma = c I with c = 2.5, orthogonal designs: there the path is not integrated."""
     problem = Problem(n=60, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0, 2.0), noise_std=0.5)
