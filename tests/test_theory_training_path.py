@@ -357,12 +357,12 @@ def test_drawn_starts_agree_with_explicit_gaussian_data_at_n_near_dx(start):
         assert np.max(np.abs(limit.risk - mean) / np.hypot(stderr, limit.stderr)) > 2 * critical_z(3)
 
 
-@pytest.mark.parametrize("orthogonal", [False, True])
-def test_drawn_designs_and_noise_have_their_chi_squared_laws(orthogonal):
+@pytest.mark.parametrize(("orthogonal", "start", "variance"), [(False, "gaussian", 1 / 4), (True, "normal", 1 / 2)])
+def test_drawn_designs_noise_and_starts_have_their_chi_squared_laws(orthogonal, start, variance):
     """n tr(S) / c over all draws is chi-squared of `draws` n dx degrees of freedom, and so is the noise of F, scaled,
     of `draws` dy dx: a sample less is off by 15 standard deviations. Two-sided level 1e-6."""
     problem, draws = Problem(n=12, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0,), noise_std=0.7), 900
-    made = [drawn_path._draw(problem, 2.5, 2, "normal", 1.0, orthogonal, 4, draw) for draw in range(draws)]
+    made = [drawn_path._draw(problem, 2.5, 2, start, 1.0, orthogonal, 4, draw) for draw in range(draws)]
     moment, a, turned, variances, fitted = (np.stack(parts) for parts in zip(*made, strict=True))
     roots = np.sqrt(variances)
     found = [np.sum(12 / 0.49 * (fitted - turned * roots) ** 2), 12 / 2.5 * np.sum(variances)]
@@ -373,7 +373,7 @@ def test_drawn_designs_and_noise_have_their_chi_squared_laws(orthogonal):
         found, low, high = found[:1], low[:1], high[:1]
     assert np.all((low < found) & (found < high))
     np.testing.assert_allclose(moment, fitted * roots, rtol=1e-12)
-    assert abs(np.mean(a**2) * 2 - 1) < critical_z(1) * (2 / a.size) ** 0.5
+    assert abs(np.mean(a**2) / variance - 1) < critical_z(1) * (2 / a.size) ** 0.5
 
 
 def test_starts_are_turned_as_the_shift_is():
