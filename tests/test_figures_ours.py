@@ -476,7 +476,7 @@ def test_lora_has_outliers_before_full_fine_tuning_and_fewer_vectors_unlike_the_
     for one in (lora, full):
         assert float(one["by_outlier"][-1]) > 0.9
         assert float(one["by_outlier"][0]) < 0.1
-        onset = float(stored["strength_fine"][np.argmax(one["outliers_theory"].values > 0)])
+        onset = intruders_by_strength.onset(stored, str(one["adapted"].values))
         assert float(one["by_outlier"].sel(strength=stored["strength"] < 0.8 * onset).max()) < 0.1
 
 
@@ -487,6 +487,38 @@ def test_intruders_are_counted_on_both_criteria_and_follow_the_seed():
     assert sum(steps) == 2
     assert found["by_cosine"].sel(adapted="LoRA, r = 1", strength=4.0) > 0.5
     assert found["by_outlier"].sel(adapted="LoRA, r = 1", strength=4.0) > 0.9
-    assert found["outliers_theory"].sel(adapted="FFT").values[[0, -1]].tolist() == [0, 1]
+    full = found.sel(adapted="FFT")
+    assert full["outliers_theory"].values[[0, -1]].tolist() == [0, 1]
+    assert full["outliers_theory_flagged"].values[[0, -1]].tolist() == [0, 0]
+    assert np.all(full["outliers_theory_flagged"].values[np.diff(full["outliers_theory"], append=1) > 0] == 1)
     xr.testing.assert_identical(found, intruders_by_strength.data(24, 1, **sizes))
     assert not found["by_cosine"].equals(intruders_by_strength.data(24, 2, **sizes)["by_cosine"])
+
+
+def test_intruders_caption_names_the_strength_from_which_the_outlier_stays_and_flagged_lines_are_pale():
+    strength, names = [0.5, 1.0, 1.5, 2.0, 2.5], ["LoRA, r = 1", "LoRA, r = 4", "FFT"]
+    theory = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0]])
+    flags = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [0, 1, 0]])
+    means = {
+        f"by_{name}{of}": (("strength", "adapted"), np.ones((5, 3)))
+        for name in ("outlier", "cosine")
+        for of in ("", "_stderr")
+    }
+    fine = {"outliers_theory": theory, "outliers_theory_flagged": flags}
+    dataset = xr.Dataset(
+        {**means, **{name: (("strength_fine", "adapted"), values) for name, values in fine.items()}},
+        {"strength": strength, "strength_fine": strength, "adapted": names},
+        {"top": 10},
+    )
+    caption = intruders_by_strength.caption(dataset)
+    assert "LoRA of rank 1 has one from 2 on" in caption
+    assert "rises and falls before it stays" in caption
+    assert "widens the bulk, at none of these strengths" in caption
+    steady = intruders_by_strength.caption(dataset.isel(strength_fine=[0, 3, 4]))
+    assert "LoRA of rank 1 has one from 2 on" in steady
+    assert "rises and falls" not in steady
+    left = intruders_by_strength.draw(dataset).axes[0]
+    pale = [line.get_ydata().tolist() for line in left.lines if line.get_alpha()]
+    assert pale == [theory[:, 0].tolist(), theory[:, 2].tolist()]
+    (trusted,) = [line.get_ydata() for line in left.lines if line.get_label() == "LoRA, r = 1"]
+    assert np.isfinite(trusted).tolist() == [False, False, False, False, True]

@@ -9,9 +9,11 @@ import types
 
 import numpy as np
 import pytest
+from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora.claims import registry
+from linreg_lora.claims.library import inputs
 from linreg_lora.input_law import parse
 from linreg_lora.methods import registry as methods
 from linreg_lora.methods.bitfit import BitFit
@@ -301,3 +303,15 @@ def test_experiments_of_claims_refuse_unless_they_say_that_they_draw_any_inputs(
     registry.load_own()
     honest = {name for name in registry.functions()["experiment"] if registry.experiment(name).any_inputs}
     assert honest == {"fft-risk", "lora-minus-fft", "lora-risk-of-inputs"}
+
+
+def test_controls_have_mean_zero_and_take_most_of_the_spread_of_loras_risk():
+    """Level 1e-6."""
+    problem, trials, rank = GAUSSIAN.replace(n=40, input_law="two-point:0.25"), 1024, 2
+    plain = inputs._draws(problem, rank, trials, 5)
+    stderr = np.std(plain.controls, axis=0, ddof=1) / trials**0.5
+    assert np.all(np.abs(np.mean(plain.controls, axis=0)) < critical_z(2) * stderr)
+    statistic = inputs.lora_risk_of_inputs(problem, trials, 5, share=0.5).statistic[:, 0]
+    assert np.var(statistic) < np.var(plain.risk) / 2
+    moved = plain.risk - statistic
+    assert abs(np.mean(moved)) < critical_z(2) * np.std(moved, ddof=1) / trials**0.5

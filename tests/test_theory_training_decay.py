@@ -9,7 +9,7 @@ from comparisons import critical_z
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.fft import fft_risk
-from linreg_lora.theory.training import best_decay, decayed_update, drawn_decay_risk, whitened_decay_risk
+from linreg_lora.theory.training import best_decay, decay_risk, decayed_update, drawn_decay_risk, whitened_decay_risk
 from linreg_lora.theory.training.decay import certificate_gap, objective
 from linreg_lora.theory.training.whitened import directions
 
@@ -167,6 +167,15 @@ def test_gaussian_designs_are_flagged_with_an_error_that_covers():
     assert whitened_decay_risk(near, 0.0, orthogonal=True).risk == pytest.approx(24 * 16 / 26)
     assert whitened_decay_risk(near, 0.1).error == math.inf
     assert drawn_decay_risk(near, 0.0) == (fft_risk(near).risk, 0.0)
+
+
+def test_the_growth_of_noise_is_the_mean_of_squared_inverses():
+    """A single input: the inverse of a chi-squared variable, squared; several: Wishart draws, at level 1e-6."""
+    assert decay_risk._growth(20, 1) == pytest.approx(20**2 / (18 * 16), rel=1e-14)
+    x = np.random.default_rng(3).standard_normal((4000, 6, 40))
+    found = np.trace(np.linalg.inv(x @ x.mT / 40) @ np.linalg.inv(x @ x.mT / 40), axis1=1, axis2=2) / 6
+    assert abs(found.mean() - decay_risk._growth(40, 6)) <= critical_z(1) * found.std(ddof=1) / math.sqrt(4000)
+    assert decay_risk._growth(9, 6) == math.inf
 
 
 @pytest.mark.heavy

@@ -8,6 +8,7 @@ from comparisons import critical_z
 
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
+from linreg_lora.theory.spiked import spikes
 from linreg_lora.theory.training import (
     count_intruders,
     fft_cosine,
@@ -112,6 +113,17 @@ def test_an_undetected_shift_leaves_the_noise_as_lora_s_intruder():
     assert np.all(np.diff(seen) < 0)
     assert np.all((seen < edge) & (seen > 0.93 * edge))
     assert found.flagged.all(), "values of noise are close to each other"
+    # What a seen direction leaves has a row and a column less.
+    beside = lora_intruders(problem.replace(n=2001, dx=101, dy=81, spectrum=(3.0,)), 3, 0.01)
+    assert beside.strength[1:] * beside.threshold == pytest.approx(seen, rel=1e-12)
+
+
+def test_a_seen_shift_has_noise_of_the_mean_inverse():
+    """E (X X^T)^{-1} = I / (n - dx - 1), and n - dx is off by 0.4 %."""
+    problem = ll.Problem(n=330, dx=100, dy=80, spectrum=(3.0,), noise_std=1.0)
+    found, at = lora_intruders(problem, 1, 0.01), spikes(problem)
+    mixed = at.right[0] / 330 + (1 - at.right[0]) / 229
+    assert (found.strength[0] * found.threshold) ** 2 == pytest.approx(at.singular_value[0] ** 2 * mixed, rel=1e-12)
 
 
 def fitted(problem, rank, tau, draws, seed):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from comparisons import assert_means_agree, critical_z
+import scipy.stats
+from comparisons import LEVEL, assert_means_agree, critical_z
 from refusals import refused
 from scipy.integrate import solve_ivp
 
@@ -354,6 +355,45 @@ def test_drawn_starts_agree_with_explicit_gaussian_data_at_n_near_dx(start):
     if start == "kaiming":
         limit = training.risk_over_time(FEW_SAMPLES, 3, times, orthogonal=True, draws=draws, seed=3)
         assert np.max(np.abs(limit.risk - mean) / np.hypot(stderr, limit.stderr)) > 2 * critical_z(3)
+
+
+@pytest.mark.parametrize(("orthogonal", "start", "variance"), [(False, "gaussian", 1 / 4), (True, "normal", 1 / 2)])
+def test_drawn_designs_noise_and_starts_have_their_chi_squared_laws(orthogonal, start, variance):
+    """n tr(S) / c over all draws is chi-squared of `draws` n dx degrees of freedom, and so is the noise of F, scaled,
+    of `draws` dy dx: a sample less is off by 15 standard deviations. Two-sided level 1e-6."""
+    problem, draws = Problem(n=12, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0,), noise_std=0.7), 900
+    made = [drawn_path._draw(problem, 2.5, 2, start, 1.0, orthogonal, 4, draw) for draw in range(draws)]
+    moment, a, turned, variances, fitted = (np.stack(parts) for parts in zip(*made, strict=True))
+    roots = np.sqrt(variances)
+    found = [np.sum(12 / 0.49 * (fitted - turned * roots) ** 2), 12 / 2.5 * np.sum(variances)]
+    tests = zip(found, [draws * 5 * 6, draws * 12 * 6], strict=True)
+    low, high = np.array([scipy.stats.chi2.ppf([LEVEL / 4, 1 - LEVEL / 4], dof) for _, dof in tests]).T
+    if orthogonal:
+        np.testing.assert_allclose(variances, 2.5, rtol=1e-15)
+        found, low, high = found[:1], low[:1], high[:1]
+    assert np.all((low < found) & (found < high))
+    np.testing.assert_allclose(moment, fitted * roots, rtol=1e-12)
+    assert abs(np.mean(a**2) / variance - 1) < critical_z(1) * (2 / a.size) ** 0.5
+
+
+def test_starts_are_turned_as_the_shift_is():
+    """A square shift shows the basis; turned back, PEFT's A(0) is within its bounds again."""
+    problem = Problem(n=12, dx=6, dy=6, spectrum=(3.0, 2.5, 2.0, 1.5, 1.0, 0.5), noise_std=0.7)
+    _, a, turned, _, _ = drawn_path._draw(problem, 1.0, 3, "kaiming", 1.0, False, 4, 0)
+    basis = np.linalg.solve(problem.shift, turned)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-13)
+    assert np.max(np.abs(a)) > 1.05 * 6**-0.5
+    assert np.max(np.abs(a @ basis.T)) <= 6**-0.5
+
+
+def test_ends_of_drawn_paths_are_where_the_closed_form_of_a_path_goes():
+    """Sigma = c I with c = 2.5, orthogonal designs: there the path is not integrated."""
+    problem = Problem(n=60, dx=6, dy=5, input_covariance=np.full(6, 2.5), spectrum=(3.0, 2.0), noise_std=0.5)
+    numbers = {"scaling": 2.0, "kappa": 0.3, "orthogonal": True, "draws": 3, "seed": 0}
+    found = drawn_path.drawn_risks(problem, 2, np.array([0.0, 1e4]), "random", **numbers)
+    np.testing.assert_allclose(found.risks[:, 0], 2.5 * 13, rtol=1e-12)
+    np.testing.assert_allclose(found.risks[:, 1], found.ends, rtol=1e-9)
+    assert np.all(found.ends < 2.0)
 
 
 def test_short_rows_leave_late():

@@ -2,9 +2,11 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from comparisons import critical_z
+from scipy.optimize import brentq
 
 import linreg_lora as ll
 from linreg_lora.errors import InvalidInput
@@ -103,6 +105,24 @@ def test_few_samples_are_flagged_with_an_error_that_covers(n, dx, decay, sigma, 
     assert not many.flagged
     assert 0 < many.error < found.error / 50
     assert stopped_risk(problem, 0.0).error == 0.0
+
+
+def test_the_error_is_its_formula():
+    """Second derivatives by differences of many digits, kappa by bisection."""
+    n, t, values = 60, 1.7, np.array([2.0, 0.9, 0.5, 0.2])
+    problem = ll.Problem(n=n, dx=4, dy=3, spectrum=(2.0, 1.0), noise_std=1.5, input_covariance=values)
+
+    def part(x, energy):
+        k = mpmath.exp(-x * t)
+        return energy * k**2 + problem.noise_trace / n * (1 - k) ** 2 / x
+
+    energies = np.array([4.0, 1.0, 0.0, 0.0])
+    turns = [float(mpmath.diff(lambda x, e=e: part(x, e), at, 2)) for at, e in zip(values, energies, strict=True)]
+    alone = np.sum(values**3 * turns) / (2 * n)
+    kappa = brentq(lambda at: at * (n - np.sum(values / (values + at))) - n / t, 1e-9, 1e3, xtol=1e-15)
+    together = n - np.sum((values / (values + kappa)) ** 2)
+    found = stopped_risk(problem, t)
+    assert found.error == pytest.approx(3 * abs(alone) / found.risk + 1.5 / together, rel=1e-9)
 
 
 def test_exact_risks_have_no_error_and_their_limit_has_one():

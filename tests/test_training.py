@@ -13,7 +13,7 @@ import linreg_lora as ll
 from linreg_lora import training
 from linreg_lora.cli import train_report, train_theory
 from linreg_lora.figures import training_steps, training_time
-from linreg_lora.training import descent, flow, learning_rates, optimisers, statistics, trained
+from linreg_lora.training import descent, ends, flow, learning_rates, optimisers, statistics, trained
 from linreg_lora.training.result import CLOSE, STATIONARY
 from linreg_lora.training.starts import Start, factors
 
@@ -141,6 +141,44 @@ def test_a_rest_of_adam_at_a_constant_rate_is_not_its_end():
     assert later.gradient[0, -1] > STATIONARY
     assert not rests.converged.any()
     assert rests.reasons[0].endswith("at a constant rate Adam leaves the minimum again; use a linear schedule")
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9])
+@pytest.mark.parametrize(
+    ("of_b", "of_a", "ratio", "lam"), [(None, None, 1.0, 0.7), (0.2, 1.0, 6.0, 0.0), (1.5, 0.1, 1.0, 0.0)]
+)
+def test_adam_is_said_to_leave_a_rest_from_the_rate_on_at_which_its_linear_steps_grow(of_b, of_a, ratio, lam, beta):
+    """Steps at rest, theta and m with v = 0, grow where their matrix has an eigenvalue above 1; the curvature is that
+    of one factor, from Kronecker products: only B (six times as fast), only A, or D with its decay."""
+    rng, rates, eps, g = np.random.default_rng(3), np.geomspace(0.5, 200, 120), 1e-3, 1.7
+    recipe = training.Recipe(
+        optimiser="adam", betas=(beta, 0.999), eps=eps, ratio=ratio, weight_decay=lam, decoupled=False
+    )
+    x = rng.standard_normal((5, 12))
+    gram, end = x @ x.T / 12, {}
+    curvature = np.linalg.eigvalsh(gram)[-1] + lam
+    if of_b is not None:
+        b, a = of_b * rng.standard_normal((4, 2)), of_a * rng.standard_normal((2, 5))
+        of_a_fixed = ratio * np.kron(g**2 * a @ gram @ a.T, np.eye(4))
+        of_b_fixed = np.kron(g**2 * b.T @ b, gram)
+        curvature = max(np.linalg.eigvalsh(of_a_fixed)[-1], np.linalg.eigvalsh(of_b_fixed)[-1])
+        end = {"b": np.tile(b, (len(rates), 1, 1)), "a": np.tile(a, (len(rates), 1, 1))}
+    steps = [
+        np.array([[beta, (1 - beta) * curvature], [-rate * beta, 1 - rate * (1 - beta) * curvature]])
+        for rate in rates / curvature
+    ]
+    grows = np.array([np.max(np.abs(np.linalg.eigvals(step))) > 1 for step in steps])
+    drawn = SimpleNamespace(gram=np.tile(gram, (len(rates), 1, 1)))
+    assert 10 < np.sum(grows) < len(rates) - 10
+    np.testing.assert_array_equal(ends.leaves(recipe, g, rates * eps / curvature, drawn, end), grows)
+
+
+def test_errors_are_in_units_of_the_ends_own_or_of_rounding():
+    """S of condition 1e4, X of 1e2, and a direction without data, which has no part in it."""
+    gram = np.stack([np.diag([1.0, 0.1, 1e-4, 0.0])] * 2)
+    drawn = SimpleNamespace(gram=gram, moment=np.zeros((2, 3, 4)))
+    found = ends.units(drawn, np.array([4.0, 0.0]), np.array([5.0, 5.0]))
+    np.testing.assert_allclose(found, [2.0, 10 * 4 * np.finfo(float).eps * 1e2 * 5.0 / CLOSE], rtol=1e-12)
 
 
 def test_what_diverges_and_what_is_too_short_say_so():

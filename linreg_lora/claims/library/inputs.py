@@ -1,6 +1,7 @@
 """Inputs that are not Gaussian, or have a mean: such designs, and LoRA's risk on their explicit data."""
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import field_validator
@@ -11,6 +12,10 @@ from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.files.models import Number
 from linreg_lora.input_law import parse
 from linreg_lora.problem import Problem
+from linreg_lora.seeds import derived_seed
+
+#: Draws on which the coefficients of controls are fitted.
+_PILOT = 256
 
 
 @register_domain("design-of-inputs")
@@ -46,13 +51,43 @@ class DesignOfMean(GaussianDesign):
 
 @register_experiment("lora-risk-of-inputs", any_inputs=True)
 def lora_risk_of_inputs(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
-    """risk(D_r), r = `share` of min(n, dx, dy), of data that have the problem's input law."""
+    """risk(D_r), r = `share` of min(n, dx, dy), of explicit data that have the problem's input law, less two controls.
+
+    Both have mean zero under every law with E x x^T = Sigma, and take most of the spread:
+
+        risk(D_FFT) - E[risk(D_FFT) | X],    ||X||_F^2 / n - Tr Sigma.
+
+    Their coefficients are least squares on `_PILOT` draws of their own, so that the rows are independent of these.
+    """
     rank = round(share * problem.max_rank)
-    return Sample(_risks(problem, trials, seed)[:, [rank]], {"rank": np.asarray(rank)})
+    pilot, drawn = (_draws(problem, rank, *run) for run in ((_PILOT, derived_seed(seed, "pilot")), (trials, seed)))
+    slopes = np.linalg.lstsq(np.column_stack([np.ones(_PILOT), pilot.controls]), pilot.risk)[0][1:]
+    return Sample((drawn.risk - drawn.controls @ slopes)[:, None], {"rank": np.asarray(rank)})
+
+
+class _Draws(NamedTuple):
+    """risk(D_r) of each draw, and the `controls`, two columns of mean zero."""
+
+    risk: np.ndarray
+    controls: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
-def _risks(problem: Problem, trials: int, seed: int) -> np.ndarray:
-    from linreg_lora.simulation.curve import draw_risks
+def _draws(problem: Problem, rank: int, trials: int, seed: int) -> _Draws:
+    from linreg_lora.sampling import plan
+    from linreg_lora.simulation import programs
+    from linreg_lora.simulation.draws import Draws, collected
 
-    return draw_risks(problem, trials=trials, seed=seed).lora
+    planned = plan.plan(problem, "explicit")
+    program: Any = Draws(_one, (planned[0], rank), planned[1], programs.chunk_size(*planned))
+    risk, fft, given_design, energy = collected(program, seed, trials)
+    return _Draws(risk, np.column_stack([fft - given_design, energy / problem.n - np.trace(problem.sigma)]))
+
+
+def _one(layout: Any, rank: int, parameters: Any, key: Any) -> Any:
+    from linreg_lora.sampling import plan
+    from linreg_lora.simulation import programs
+
+    path, given_design = programs._risks_of_draw(layout, parameters, key)
+    inputs = plan.sample(layout, parameters, key).design  # the same draw, which compilers make once
+    return path[rank], path[-1], given_design, (inputs**2).sum()
