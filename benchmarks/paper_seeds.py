@@ -56,7 +56,9 @@ def report(parts: Sequence[Part], kept: dict) -> str:
     for part in parts:
         entries = [entry(kept, claim) for claim in part.file.claims]
         counts = [found["seeds"] for found in entries]
-        unexpected += [f"- `{c.id}`, {u}" for c, e in zip(part.file.claims, entries, strict=True) for u in e["unexpected"]]
+        unexpected += [
+            f"- `{c.id}`, {u}" for c, e in zip(part.file.claims, entries, strict=True) for u in e["unexpected"]
+        ]
         if counts:
             judged = sum(counts)
             rows.append(f"| {part.name} | {len(counts)} | {min(counts)} | {sum(c >= 100 for c in counts)} | {judged} |")

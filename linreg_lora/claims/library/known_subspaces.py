@@ -43,7 +43,7 @@ def subspace_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> S
 
 @register_experiment("subspace-gain")
 def subspace_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """That risk less that of a fit of the target's own rank, which is given; context: the latter, and the former's."""
+    """That risk less that of a fit of the target's own rank, which is given; context: of both."""
     x, residual = reduced(problem, trials, seed)
     alone = risks(problem, full_and_truncated(x, residual, int(np.linalg.matrix_rank(problem.shift)))[1])
     context = _context(problem, int(rank)) | {"fft": alone}

@@ -78,7 +78,10 @@ def shrunk_difference(
     rank_beside: float,
     threshold_beside: float,
 ) -> Sample:
-    """The excess risk of one way of shrinking less that of another, on the same draws; context: the latter, and the one."""
+    """The excess risk of one way of shrinking less that of another, on the same draws.
+
+    Context: the latter, and the rank and the threshold of the former.
+    """
     found = fits(problem, trials, seed)
     beside = _risks(problem, found, int(rank_beside), threshold_beside)
     difference = _risks(problem, found, int(rank), threshold) - beside

@@ -30,7 +30,7 @@ def kernel_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sa
 
 @register_experiment("random-a-beside-full")
 def random_a_beside_full(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """Excess risk of LoRA with a random A that is frozen; context: of full fine-tuning on the same data, and the rank."""
+    """Excess risk of LoRA with a random A that is frozen; context: of full fine-tuning, and the rank."""
     rng = np.random.default_rng([seed, 1])
     x, residual = reduced(problem, trials, seed)
     update = _chain(rng, x, residual, int(rank), 1)

@@ -38,7 +38,7 @@ def transferred_risk(problem: Problem, trials: int, seed: int, *, free: float) -
 
 @register_experiment("more-free-parameters")
 def more_free_parameters(problem: Problem, trials: int, seed: int, *, free: float, surplus: float) -> Sample:
-    """The risk with `surplus` trained inputs more, less that without, same data; context: the latter, and both numbers."""
+    """The risk with `surplus` trained inputs more, less that without; context: that, and both numbers."""
     start = np.zeros((problem.dy, problem.dx))
     few, many = (_fitted(problem, trials, seed, _last(problem, count), start) for count in (free, free + surplus))
     context = {"fft": few, "free": np.asarray(int(free)), "surplus": np.asarray(int(surplus))}

@@ -33,7 +33,7 @@ def _variance(problem: Problem) -> float:
 
 @register_prediction("towards-the-source.noise-per-direction")
 def noise_per_direction(problem: Problem, sample: Sample) -> float:
-    """`surplus`/dx of Tr(Sigma_eps) - c ||Delta||^2: a direction that is seen costs its noise, which nothing amplifies."""
+    """`surplus`/dx of Tr(Sigma_eps) - c ||Delta||^2: what is seen costs its noise, which nothing amplifies."""
     gain = problem.noise_trace - (problem.isotropic_scale or 1.0) * float(np.sum(problem.shift**2))
     return int(sample.context["surplus"]) / problem.dx * gain
 
