@@ -31,10 +31,10 @@ def fingerprint(claim: Claim) -> str:
 
 
 def entry(kept: dict, claim: Claim) -> dict:
-    """What is kept of a claim: seeds 0 to `seeds` - 1 are judged; `cpu` is of the cheapest seed."""
+    """What is kept of a claim: seeds 0 to `seeds` - 1 are judged, and took `cpu` seconds in all."""
     found = kept.get(claim.id)
     if found is None or found["text"] != fingerprint(claim):
-        found = kept[claim.id] = {"text": fingerprint(claim), "seeds": 0, "cpu": None, "unexpected": []}
+        found = kept[claim.id] = {"text": fingerprint(claim), "seeds": 0, "cpu": 0.0, "unexpected": []}
     return found
 
 
@@ -43,8 +43,7 @@ def judge_next(claim: Claim, part: Part, found: dict) -> None:
     seed, began = found["seeds"], time.process_time()
     corrections = {other.id: other for other in part.file.claims}
     j = judge_claim(claim, seed, corrections.get(claim.correction or ""), doubting=seed % _DOUBTING_EVERY == 0)
-    spent = round(time.process_time() - began, 3)
-    found["cpu"] = spent if found["cpu"] is None else min(spent, found["cpu"])
+    found["cpu"] = round(found["cpu"] + time.process_time() - began, 3)
     found["seeds"] += 1
     if not j.as_expected:
         found["unexpected"].append(f"seed {seed}: {j.verdict}, {j.reason}")
@@ -99,8 +98,8 @@ def main() -> int:
         waiting = [one for one in claims if one[2]["seeds"] < options.seeds]
         if not waiting:
             break
-        # every claim under one seed, which tells what it costs; then the cheapest, until it has all its seeds
-        judge_next(*min(waiting, key=lambda one: one[2]["cpu"] or 0.0))
+        # Every claim under one seed, which tells what it costs; then the cheapest, until it has all its seeds.
+        judge_next(*min(waiting, key=lambda one: one[2]["cpu"] / max(one[2]["seeds"], 1)))
         if time.monotonic() - written > _WRITE_AFTER:
             write()
             written = time.monotonic()

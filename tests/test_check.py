@@ -513,5 +513,5 @@ def test_every_module_that_measures_something_has_a_planted_bug():
 
 @pytest.mark.parametrize("old", ["risks", "no such words", "_EPS = np.finfo(float).eps"])
 def test_a_bug_that_has_no_place_of_its_own_is_refused(old, monkeypatch):
-    with pytest.raises(ValueError, match="library.fitted_spectra: expected"):
+    with pytest.raises(ValueError, match=r"library\.fitted_spectra: expected"):
         bugs_of_instruments.Reworded("library.fitted_spectra", old, f"{old} ", "Nothing.")(monkeypatch)
