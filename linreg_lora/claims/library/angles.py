@@ -63,6 +63,6 @@ def interference(size: MatrixSize, trials: int, seed: int, *, similarity: float)
 
 @register_experiment("interference-of-strangers-less-similar", bounded=True)
 def strangers_less_similar(size: MatrixSize, trials: int, seed: int, *, similarity: float) -> Sample:
-    """The same at similarity 0 less that at `similarity`; context: the latter."""
+    """The same loss at similarity 0 less that at `similarity`; context: the latter, and the similarity."""
     strangers, similar = (_similar(size, trials, seed, c)[0] for c in (0.0, similarity))
-    return Sample((strangers - similar)[:, None], {"fft": similar})
+    return Sample((strangers - similar)[:, None], {"fft": similar, "similarity": np.asarray(similarity)})

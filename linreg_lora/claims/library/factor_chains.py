@@ -94,9 +94,9 @@ def random_chain_risk(problem: Problem, trials: int, seed: int, *, rank: float, 
 
 @register_experiment("random-chain-minus-lora")
 def random_chain_minus_lora(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
-    """Excess risk after `steps` blocks of rank r less that of LoRA of rank r, on the same data; context: the latter."""
+    """Excess risk after `steps` blocks of rank r less that of LoRA of rank r, same data; context: the latter, and r."""
     rng, r = np.random.default_rng([seed, 1]), int(rank)
     x, residual = reduced(problem, trials, seed)
     lora = risks(problem, full_and_truncated(x, residual, r)[1])
     chain = risks(problem, _chain(rng, x, residual, r, int(steps)))
-    return Sample((chain - lora)[:, None], {"fft": lora})
+    return Sample((chain - lora)[:, None], {"fft": lora, "kept": np.asarray(r)})

@@ -25,24 +25,29 @@ def _within(problem: Problem, x: np.ndarray, residual: np.ndarray, rank: int) ->
     return risks(problem, left @ ((left.T @ residual) @ np.linalg.pinv(right @ x)) @ right)
 
 
+def _context(problem: Problem, rank: int) -> dict[str, np.ndarray]:
+    left, _ = _subspaces(problem, rank)
+    noise = float(np.trace(left.T @ problem.sigma_eps @ left))
+    return {"rank": np.asarray(rank), "noise": np.asarray(noise)}
+
+
 @register_experiment("subspace-risk")
 def subspace_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """Excess risk of least squares within the singular subspaces of a source, which are the target's leading `rank`.
 
     Context: the rank, and the variance of the noise within these outputs.
     """
-    left, _ = _subspaces(problem, int(rank))
-    noise = float(np.trace(left.T @ problem.sigma_eps @ left))
-    context = {"rank": np.asarray(int(rank)), "noise": np.asarray(noise)}
-    return Sample(_within(problem, *reduced(problem, trials, seed), int(rank))[:, None], context)
+    found = _within(problem, *reduced(problem, trials, seed), int(rank))
+    return Sample(found[:, None], _context(problem, int(rank)))
 
 
 @register_experiment("subspace-gain")
 def subspace_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """That risk less that of a fit of the target's own rank, which is given; context: the latter."""
+    """That risk less that of a fit of the target's own rank, which is given; context: of both."""
     x, residual = reduced(problem, trials, seed)
     alone = risks(problem, full_and_truncated(x, residual, int(np.linalg.matrix_rank(problem.shift)))[1])
-    return Sample((_within(problem, x, residual, int(rank)) - alone)[:, None], {"fft": alone})
+    context = _context(problem, int(rank)) | {"fft": alone}
+    return Sample((_within(problem, x, residual, int(rank)) - alone)[:, None], context)
 
 
 @register_experiment("low-rank-transfer-gain")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -78,11 +78,15 @@ def shrunk_difference(
     rank_beside: float,
     threshold_beside: float,
 ) -> Sample:
-    """The excess risk of one way of shrinking less that of another, on the same draws; context: the latter."""
+    """The excess risk of one way of shrinking less that of another, on the same draws.
+
+    Context: the latter, and the rank and the threshold of the former.
+    """
     found = fits(problem, trials, seed)
     beside = _risks(problem, found, int(rank_beside), threshold_beside)
     difference = _risks(problem, found, int(rank), threshold) - beside
-    return Sample(difference[:, None], {"fft": beside, "rank": np.asarray(int(rank))})
+    context = {"fft": beside, "rank": np.asarray(int(rank)), "threshold": np.asarray(threshold)}
+    return Sample(difference[:, None], context)
 
 
 @register_experiment("thresholds-difference", bounded=True)
@@ -145,3 +149,11 @@ def budget_gap(problem: Problem, trials: int, seed: int, *, rank: float, share: 
     rises = gap(r + int(surplus)) - few if surplus else few
     largest = 2 * found.scale * budget * np.linalg.norm(found.noise, 2, axis=(1, 2))
     return Sample(rises[:, None], {"fft": few, "largest": largest, "rank": np.asarray(r)})
+
+
+@register_prediction("shrunk-difference.bias-alone")
+def bias_alone(problem: Problem, sample: Sample) -> float:
+    """r* mu^2 less the risk that it is compared with: shrinking is taken to leave its bias, and no noise at all."""
+    scale = float(sample.context["threshold"]) * (np.sqrt(problem.dx) + np.sqrt(problem.dy))
+    bias = np.linalg.matrix_rank(problem.shift) * scale**2 * problem.noise_trace / (problem.dy * problem.n)
+    return float(bias - np.mean(sample.context["fft"]))

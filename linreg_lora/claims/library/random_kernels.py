@@ -30,12 +30,12 @@ def kernel_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sa
 
 @register_experiment("random-a-beside-full")
 def random_a_beside_full(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """Excess risk of LoRA with a random A that is frozen; context: of full fine-tuning on the same data."""
+    """Excess risk of LoRA with a random A that is frozen; context: of full fine-tuning, and the rank."""
     rng = np.random.default_rng([seed, 1])
     x, residual = reduced(problem, trials, seed)
     update = _chain(rng, x, residual, int(rank), 1)
     full = full_and_truncated(x, residual, 1)[0]
-    return Sample(risks(problem, update)[:, None], {"fft": risks(problem, full)})
+    return Sample(risks(problem, update)[:, None], {"fft": risks(problem, full), "rank": np.asarray(int(rank))})
 
 
 @register_experiment("lora-and-projected-gradients", pathwise=True)

@@ -41,7 +41,8 @@ def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 def last_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
     """risk(D_r) - risk(D_{r-1}) on the same draws, r = `rank`; context: risk(D_{r-1})."""
     risks, r = experiments._risks(problem, trials, seed).lora, int(rank)
-    return Sample((risks[:, r] - risks[:, r - 1])[:, None], {"rank": np.asarray(r), "fft": risks[:, r - 1]})
+    context = {"rank": np.asarray(r), "kept": np.asarray(r - 1), "fft": risks[:, r - 1]}
+    return Sample((risks[:, r] - risks[:, r - 1])[:, None], context)
 
 
 # -- many samples -------------------------------------------------------------------------------------------------

@@ -129,12 +129,13 @@ def _displaced(
 
 @register_experiment("displaced-start-gain")
 def displaced_start_gain(problem: Problem, trials: int, seed: int, *, rank: float, length: float) -> Sample:
-    """Risk of LoRA less that of LoRA whose start W was taken off the frozen weights; context: the latter."""
+    """Risk of LoRA less that of LoRA whose start W was taken off the frozen weights; context: the latter, r, length."""
     r = int(rank)
     x, residual, w = _displaced(problem, trials, seed, r, length)
     lora, moved = (full_and_truncated(x, residual + d @ x, r)[1] - d for d in (np.zeros_like(w), w))
     beside = risks(problem, moved)
-    return Sample((risks(problem, lora) - beside)[:, None], {"fft": beside, "rank": np.asarray(r)})
+    context = {"fft": beside, "rank": np.asarray(r), "length": np.asarray(length)}
+    return Sample((risks(problem, lora) - beside)[:, None], context)
 
 
 @register_experiment("displaced-start-floor", bounded=True)

@@ -59,17 +59,21 @@ def transfer_gain(problem: Problem, trials: int, seed: int, *, source_samples: f
 def more_source_samples(
     problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float, surplus: float
 ) -> Sample:
-    """The risk with `surplus` source samples more, less that without, on the same target data; context: the latter."""
+    """The risk with `surplus` source samples more, less that without, on the same target data.
+
+    Context: the latter, the surplus, and the noise of the source.
+    """
     few, many = (
         _interpolated(problem, trials, seed, _starts(problem, trials, seed, int(k), source_noise))
         for k in (source_samples, source_samples + surplus)
     )
-    return Sample((many - few)[:, None], {"fft": few})
+    context = {"fft": few, "surplus": np.asarray(int(surplus)), "noise": np.asarray(source_noise)}
+    return Sample((many - few)[:, None], context)
 
 
 @register_experiment("towards-the-source", bounded=True)
 def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: float, share: float) -> Sample:
-    """Risk of ridge towards A0 with n + `surplus` samples less that with n; context: the latter.
+    """Risk of ridge towards A0 with n + `surplus` samples less that with n; context: the latter, and the surplus.
 
     eta is `share` of sigma^2 dx dy / ||Delta||_F^2, the best where Sigma = c I.
     """
@@ -81,17 +85,19 @@ def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: flo
         return risks(case, update)
 
     few = found(problem)
-    return Sample((found(problem.replace(n=problem.n + int(surplus))) - few)[:, None], {"fft": few})
+    more = found(problem.replace(n=problem.n + int(surplus)))
+    return Sample((more - few)[:, None], {"fft": few, "surplus": np.asarray(int(surplus))})
 
 
 @register_experiment("tuned-transfer-gain", bounded=True)
 def tuned_transfer_gain(
     problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float
 ) -> Sample:
-    """Risk of tuned ridge towards a source's least squares, less that of tuned ridge towards 0; context: the latter.
+    """Risk of tuned ridge towards a source's least squares, less that of tuned ridge towards 0.
 
     Both have eta = Tr(Sigma_eps) dx / L, the best where Sigma = c I and only the mean square length L of what is left
     to learn is known: ||A0 + Delta||^2 from 0, and ||Delta||^2 + sigma0^2 dy dx / (c (n0 - dx - 1)) from the source.
+    Context: the risk of the latter, and both lengths.
     """
     n0, dx, scale = int(source_samples), problem.dx, problem.isotropic_scale or 1.0
     if n0 <= dx + 1:
@@ -102,9 +108,9 @@ def tuned_transfer_gain(
     inputs = problem.sigma_sqrt @ rng.standard_normal((trials, dx, n0))
     missed = source_noise * rng.standard_normal((trials, problem.dy, n0)) @ np.linalg.pinv(inputs)
     spread = source_noise**2 * problem.dy * dx / (scale * (n0 - dx - 1))
-    near = _ridge(problem, x, residual, missed, float(np.sum(problem.shift**2)) + spread)
-    far = _ridge(problem, x, residual, -source, float(np.sum((source + problem.shift) ** 2)))
-    return Sample((near - far)[:, None], {"fft": far})
+    lengths = float(np.sum(problem.shift**2)) + spread, float(np.sum((source + problem.shift) ** 2))
+    near, far = (_ridge(problem, x, residual, *start) for start in zip((missed, -source), lengths, strict=True))
+    return Sample((near - far)[:, None], {"fft": far, "lengths": np.asarray(lengths)})
 
 
 @register_experiment("tuned-ridge-risk", bounded=True)
@@ -137,10 +143,11 @@ def shifted_source_gain(
     strength: float,
     along: float,
 ) -> Sample:
-    """Risk of interpolating from a source with other inputs, less that with the target's; context: the latter.
+    """Risk of interpolating from a source with other inputs, less that with the target's.
 
     The source's inputs have covariance k (I + (`strength` - 1) Q), of trace dx: Q projects on the row space of the
-    target's map for `along` = 1, and on as many directions outside of it for `along` = 0. Sigma = I.
+    target's map for `along` = 1, and on as many directions outside of it for `along` = 0. Sigma = I. Context: the
+    latter, the source's samples, and k.
     """
     if not np.array_equal(problem.sigma, np.eye(problem.dx)):
         raise InvalidInput("input_covariance", "the identity", "another")
@@ -156,4 +163,5 @@ def shifted_source_gain(
         _interpolated(problem, trials, seed, _starts(problem, trials, seed, int(source_samples), source_noise, factor))
         for factor in (root, problem.sigma_sqrt)
     )
-    return Sample((other - same)[:, None], {"fft": same})
+    context = {"fft": same, "samples": np.asarray(int(source_samples)), "weight": np.asarray(weight)}
+    return Sample((other - same)[:, None], context)

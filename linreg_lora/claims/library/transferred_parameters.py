@@ -38,10 +38,11 @@ def transferred_risk(problem: Problem, trials: int, seed: int, *, free: float) -
 
 @register_experiment("more-free-parameters")
 def more_free_parameters(problem: Problem, trials: int, seed: int, *, free: float, surplus: float) -> Sample:
-    """The risk with `surplus` trained inputs more, less that without, on the same data; context: the latter."""
+    """The risk with `surplus` trained inputs more, less that without; context: that, and both numbers."""
     start = np.zeros((problem.dy, problem.dx))
     few, many = (_fitted(problem, trials, seed, _last(problem, count), start) for count in (free, free + surplus))
-    return Sample((many - few)[:, None], {"fft": few})
+    context = {"fft": few, "free": np.asarray(int(free)), "surplus": np.asarray(int(surplus))}
+    return Sample((many - few)[:, None], context)
 
 
 @register_experiment("shorter-source-gain")
@@ -51,7 +52,7 @@ def shorter_source_gain(
     """The risk where the source's map is `share` of the target's, less that where it is all; context: the latter.
 
     The target's map is Delta, and A0 is 0. The source is interpolated without noise from fewer samples than inputs, and
-    its parameters outside of the first `free` inputs are transferred.
+    its parameters outside of the first `free` inputs are transferred. Context has the share too.
     """
     n0 = int(source_samples)
     if n0 >= problem.dx:
@@ -60,4 +61,4 @@ def shorter_source_gain(
     x = problem.sigma_sqrt @ rng.standard_normal((trials, problem.dx, n0))
     source = problem.shift @ x @ np.linalg.pinv(x)
     same, shorter = (_fitted(problem, trials, seed, slice(int(free)), times * source) for times in (1.0, share))
-    return Sample((shorter - same)[:, None], {"fft": same})
+    return Sample((shorter - same)[:, None], {"fft": same, "share": np.asarray(share)})

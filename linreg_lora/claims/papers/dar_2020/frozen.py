@@ -35,3 +35,19 @@ def missed_alone(problem: Problem, sample: Sample) -> float:
 def of_all_inputs(problem: Problem, sample: Sample) -> float:
     """With dx in place of the number of trained inputs: the peak is taken to be where n = dx."""
     return _risk(problem, sample, among=problem.dx)
+
+
+@register_prediction("more-free-parameters.learnt-in-full")
+def learnt_in_full(problem: Problem, sample: Sample) -> float:
+    """What `surplus` trained inputs more do to the risk if all of their part of the shift is learnt."""
+    n, free, scale = problem.n, int(sample.context["free"]), problem.isotropic_scale or 1.0
+    more = free + int(sample.context["surplus"])
+    learnt = scale * float(np.sum(problem.shift[:, problem.dx - more : problem.dx - free] ** 2))
+    before = (problem.noise_trace + learnt) * n / (free - n - 1)
+    return problem.noise_trace * n / (more - n - 1) - before - learnt
+
+
+@register_prediction("shorter-source-gain.noise-alone")
+def noise_alone(problem: Problem, sample: Sample) -> float:
+    """share^2 - 1 of the risk: all of it is taken for noise that is as long as the source's map."""
+    return (float(sample.context["share"]) ** 2 - 1) * float(np.mean(sample.context["fft"]))

@@ -29,3 +29,17 @@ def seen_alone(problem: Problem, sample: Sample) -> float:
 
 def _variance(problem: Problem) -> float:
     return (problem.isotropic_scale or 1.0) * problem.noise_trace
+
+
+@register_prediction("towards-the-source.noise-per-direction")
+def noise_per_direction(problem: Problem, sample: Sample) -> float:
+    """`surplus`/dx of Tr(Sigma_eps) - c ||Delta||^2: what is seen costs its noise, which nothing amplifies."""
+    gain = problem.noise_trace - (problem.isotropic_scale or 1.0) * float(np.sum(problem.shift**2))
+    return int(sample.context["surplus"]) / problem.dx * gain
+
+
+@register_prediction("tuned-transfer-gain.in-proportion")
+def in_proportion(problem: Problem, sample: Sample) -> float:
+    """The risk is taken to be in proportion to the mean square length that is left to learn."""
+    near, far = sample.context["lengths"]
+    return float((near / far - 1) * np.mean(sample.context["fft"]))

@@ -14,7 +14,7 @@ def _risk(problem: Problem, sample: Sample, unseen: bool = True, inflated: bool 
     """
     n, dx, c = problem.n, problem.dx, problem.isotropic_scale or 1.0
     samples, noise = int(sample.context["samples"]), float(sample.context["noise"])
-    shift, target = (float(np.sum(m**2)) for m in (problem.shift, source_map(problem) + problem.shift))
+    shift, target = _lengths(problem)
     spread = noise**2 * problem.dy * samples / (dx - samples - 1 if inflated else dx)
     start = c * samples / dx * shift + (c * (1 - samples / dx) * target if unseen else 0.0) + spread
     return (1 - n / dx) * start + problem.noise_trace * n / (dx - n - 1)
@@ -36,3 +36,38 @@ def without_the_unseen(problem: Problem, sample: Sample) -> float:
 def noise_per_direction(problem: Problem, sample: Sample) -> float:
     """The source's noise as sigma0^2 dy n0 / dx: what interpolating amplifies is left out."""
     return _risk(problem, sample, inflated=False)
+
+
+@register_prediction("transfer-gain.known-source")
+def known_source(problem: Problem, sample: Sample) -> float:
+    """c (1 - n/dx) (||Delta||^2 - ||A0 + Delta||^2): the source's map is taken to be known."""
+    shift, target = _lengths(problem)
+    return (1 - problem.n / problem.dx) * (problem.isotropic_scale or 1.0) * (shift - target)
+
+
+@register_prediction("more-source-samples.noise-per-direction")
+def more_noise_per_direction(problem: Problem, sample: Sample) -> float:
+    """What `surplus` directions more that the source sees do, each with noise sigma0^2 dy / dx: none is amplified."""
+    surplus, noise = int(sample.context["surplus"]), float(sample.context["noise"])
+    shift, target = _lengths(problem)
+    gain = (problem.isotropic_scale or 1.0) * (shift - target) + noise**2 * problem.dy
+    return (1 - problem.n / problem.dx) * surplus / problem.dx * gain
+
+
+@register_prediction("shifted-source-gain.seen-in-full")
+def seen_in_full(problem: Problem, sample: Sample) -> float:
+    """-(1 - n/dx) (1 - n0/dx) ||A0 + Delta||^2: strong inputs are taken to show the whole of the target's map."""
+    unseen = 1 - int(sample.context["samples"]) / problem.dx
+    return -(1 - problem.n / problem.dx) * unseen * _lengths(problem)[1]
+
+
+@register_prediction("shifted-source-gain.by-the-variance")
+def by_the_variance(problem: Problem, sample: Sample) -> float:
+    """(1 - n/dx) (n0/dx) (1 - k) ||A0 + Delta||^2: the share that is seen is taken to go with the variance k."""
+    seen, weight = int(sample.context["samples"]) / problem.dx, float(sample.context["weight"])
+    return (1 - problem.n / problem.dx) * seen * (1 - weight) * _lengths(problem)[1]
+
+
+def _lengths(problem: Problem) -> tuple[float, float]:
+    """||Delta||^2 and ||A0 + Delta||^2."""
+    return float(np.sum(problem.shift**2)), float(np.sum((source_map(problem) + problem.shift) ** 2))

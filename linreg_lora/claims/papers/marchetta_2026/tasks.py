@@ -31,10 +31,10 @@ def less(size: MatrixSize, sample: Sample) -> float:
     return 0.0
 
 
-@register_prediction("interference.half-less")
-def half_less(size: MatrixSize, sample: Sample) -> float:
-    """Strangers are taken to interfere half as much."""
-    return -0.5 * float(np.mean(sample.context["fft"]))
+@register_prediction("interference.new-part-less")
+def new_part_less(size: MatrixSize, sample: Sample) -> float:
+    """c^2 dx dy: a second task is taken to cost 1 - c^2 of the first, the part that it does not share."""
+    return float(sample.context["similarity"]) ** 2 * size.rows * size.columns
 
 
 @register_prediction("rank-less-rank.a-twentieth")

@@ -92,3 +92,9 @@ def tenth(problem: Problem, sample: Sample) -> float:
 def none(problem: Problem, sample: Sample) -> float:
     """0."""
     return 0.0
+
+
+@register_prediction("displaced-start-gain.whole-length")
+def whole_length(problem: Problem, sample: Sample) -> float:
+    """r zeta^2 less: nothing of what was taken off the frozen weights is taken to be learnt again."""
+    return -float(sample.context["rank"] * sample.context["length"] ** 2)

@@ -33,3 +33,10 @@ def of_the_rank(problem: Problem, sample: Sample) -> float:
 def _per_output(problem: Problem, sample: Sample) -> float:
     rank = int(sample.context["rank"])
     return rank / (problem.n - rank - 1)
+
+
+@register_prediction("subspace-gain.singular-values")
+def singular_values(problem: Problem, sample: Sample) -> np.ndarray:
+    """v / (n - k - 1) in place of v k / (n - k - 1): known subspaces are taken to leave k singular values to learn."""
+    rank = int(sample.context["rank"])
+    return (float(sample.context["noise"]) / (problem.n - rank - 1) - sample.context["fft"])[:, None]
