@@ -13,7 +13,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
-from sitemaker import checked, contents, links, mathematics, notebooks, report, runs
+from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs
 
 _HERE = Path(__file__).parent / "sitemaker"
 _ASSETS = ("site.css", "iframe-worker.js")
@@ -37,6 +37,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     if os.environ.get("LINREG_LORA_SITE_REPORT") == "1":
         made[report.PLACE] = report.page()
         pages[report.URI] = report.with_link(pages[report.URI])
+    made[note_pdf.PLACE] = note_pdf.pdf()
+    pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])
     closed, copied = links.closed([page._replace(text=runs.with_outputs(page.text)) for page in pages.values()])
     for page in closed:
         facts = {"title": page.title} | ({} if page.searched else {"search": {"exclude": True}})

@@ -53,6 +53,14 @@ def test_the_chapters_are_the_theory():
     assert lines("\n".join(parts)) == lines((ROOT / "docs" / "theory.md").read_text())
 
 
+def test_changes_that_no_release_has_yet_are_on_the_page_of_changes():
+    text = documents.changes().text
+    fragments = [path.read_text().split("\n")[0] for path in (ROOT / "changelog.d").glob("+*.md")]
+    assert all(f"\n- {line}" in text.partition("\n## 0")[0] for line in fragments)
+    kept = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    assert [line for line in text.splitlines() if line in set(kept)] == kept
+
+
 def test_every_public_name_and_every_command_is_in_the_reference():
     said = "\n".join(page.text for page in api.pages())
     missing = {name for name in NAMES if not (f"::: {name}\n" in said or f"`{name}`" in said or f"# {name}\n" in said)}
@@ -127,6 +135,8 @@ def test_the_site_builds_strictly_and_documents_every_public_name(site):
         wanted = {line.removeprefix("::: ") for line in page.text.splitlines() if line.startswith("::: ")}
         text = (site / page.uri).with_suffix(".html").read_text()
         assert [name for name in wanted if f'id="{name}"' not in text] == [], page.uri
+    assert (site / "files" / "note.pdf").read_bytes().startswith(b"%PDF-")
+    assert "files/note.pdf" in pages[site / "note.html"].links
     left = [path.name for path in pages if "arithmatex" in (text := path.read_text()) or r"\(\mathrm" in text]
     assert left == []
 
