@@ -6,6 +6,7 @@ LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part 
 
 import json
 import os
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -16,6 +17,8 @@ from mkdocs.structure.toc import AnchorLink
 from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs
 
 _HERE = Path(__file__).parent / "sitemaker"
+#: Code that no line is broken within: an option, or a command by its name.
+_WHOLE = re.compile(r"<code>(--?[\w-]+|linreg-lora [\w-]+)</code>")
 _ASSETS = ("site.css", "iframe-worker.js")
 
 
@@ -61,7 +64,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
     try:
         typeset(list(page.toc))
-        return mathematics.typeset(html)
+        return _WHOLE.sub(r'<code class="whole">\1</code>', mathematics.typeset(html))
     except ValueError as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error
 

@@ -143,7 +143,7 @@ def test_the_site_builds_strictly_and_documents_every_public_name(site):
 
 #: One page of each kind.
 KINDS = (
-    "index.html", "how-to/fit-your-data.html", "explanation/errata.html", "explanation/family.html", "gallery.html",
+    "index.html", "commands.html", "how-to/fit-your-data.html", "how-to/compare-methods.html", "explanation/errata.html", "explanation/family.html", "gallery.html",
     "reference/command-line.html", "reference/file-formats.html", "reference/api/linreg_lora.html",
     "notebooks/04_formula.html", "source/linreg_lora/theory/fft.py.html", "contributing.html",
 )  # fmt: skip
@@ -152,9 +152,9 @@ KINDS = (
 @pytest.mark.heavy
 @pytest.mark.browser
 def test_pages_open_from_a_disk_without_a_network_on_a_phone_in_the_dark_and_in_print(site):
-    chapter = next(page.uri for page in PAGES if "task-complexity" in page.uri).removesuffix(".md") + ".html"
+    chapters = [f"{page.uri.removesuffix('.md')}.html" for page in documents.chapters()]
     with launched() as browser:
-        for name in (*KINDS, chapter):
+        for name in (*KINDS, *chapters):
             url = (site / name).as_uri()
             colours = set()
             for width, scheme in ((390, "light"), (1280, "dark")):
