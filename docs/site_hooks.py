@@ -6,6 +6,7 @@ LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part 
 
 import json
 import os
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -13,9 +14,11 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
-from sitemaker import checked, contents, links, mathematics, notebooks, report, runs
+from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs
 
 _HERE = Path(__file__).parent / "sitemaker"
+#: Code that no line is broken within: an option, or a command by its name.
+_WHOLE = re.compile(r"<code>(--?[\w-]+|linreg-lora [\w-]+)</code>")
 _ASSETS = ("site.css", "iframe-worker.js")
 
 
@@ -37,6 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     if os.environ.get("LINREG_LORA_SITE_REPORT") == "1":
         made[report.PLACE] = report.page()
         pages[report.URI] = report.with_link(pages[report.URI])
+    made[note_pdf.PLACE] = note_pdf.pdf()
+    pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])
     closed, copied = links.closed([page._replace(text=runs.with_outputs(page.text)) for page in pages.values()])
     for page in closed:
         facts = {"title": page.title} | ({} if page.searched else {"search": {"exclude": True}})
@@ -59,7 +64,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
     try:
         typeset(list(page.toc))
-        return mathematics.typeset(html)
+        return _WHOLE.sub(r'<code class="whole">\1</code>', mathematics.typeset(html))
     except ValueError as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error
 

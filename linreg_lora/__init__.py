@@ -4,11 +4,17 @@ Importing this package sets the numerical environment (`linreg_lora.runtime`) an
 else that is slow; names are loaded when they are first used. What there is, with types: `__init__.pyi`.
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 import lazy_loader
 
 from linreg_lora import runtime
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("linreg-lora")
+except PackageNotFoundError:  # a source tree that is on the path and not installed
+    __version__ = "0+unknown"
+del PackageNotFoundError, version
 
 runtime.configure()
 

@@ -1,4 +1,4 @@
-"""What the README and CONTRIBUTING.md tell people to run does run, and what they point to is there."""
+"""What the README, its pages and CONTRIBUTING.md tell people to run does run, and what they point to is there."""
 
 import re
 import shlex
@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "figures" / "README.md"]
+DOCS, HOW_TO = ROOT / "docs", ROOT / "docs" / "how-to"
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "figures" / "README.md", ROOT / "changelog.d" / "README.md"),
+    *(DOCS / f"{name}.md" for name in ("install", "commands", "where-things-are", "deprecation", "note")),
+    *(HOW_TO / f"{name}.md" for name in ("use-from-python", "compare-methods", "write-claims")),
+]
 
 by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 
@@ -57,10 +62,20 @@ def test_no_command_goes_unseen():
     assert len(blocks("python")) == 1
 
 
-def test_every_command_is_in_the_readme_and_the_reverse():
+def test_the_readme_is_one_screen():
+    """The picture, what it is, how to install it, three commands, what is new, links."""
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 70
+    parts = [text.index(part) for part in ("![", "## Install", "## Three commands", "## What we found", "## More")]
+    assert parts == sorted(parts)
+    three = text.partition("## Three commands")[2].partition("\n## ")[0]
+    assert re.findall(r"^(?:\$ )?linreg-lora (\w+)", three, re.MULTILINE) == ["risk", "check", "fit"]
+
+
+def test_every_command_is_in_the_table_and_the_reverse():
     from linreg_lora.cli import app
 
-    named = re.findall(r"^\| `linreg-lora (\w+)`", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    named = re.findall(r"^\| `linreg-lora (\w+)`", (DOCS / "commands.md").read_text(), flags=re.MULTILINE)
     commands = [command.name or command.callback.__name__ for command in app.registered_commands]
     assert sorted(named) == sorted([*commands, *(group.name for group in app.registered_groups)])
 

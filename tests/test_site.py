@@ -53,6 +53,14 @@ def test_the_chapters_are_the_theory():
     assert lines("\n".join(parts)) == lines((ROOT / "docs" / "theory.md").read_text())
 
 
+def test_changes_that_no_release_has_yet_are_on_the_page_of_changes():
+    text = documents.changes().text
+    fragments = [path.read_text().split("\n")[0] for path in (ROOT / "changelog.d").glob("+*.md")]
+    assert all(f"\n- {line}" in text.partition("\n## 0")[0] for line in fragments)
+    kept = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    assert [line for line in text.splitlines() if line in set(kept)] == kept
+
+
 def test_every_public_name_and_every_command_is_in_the_reference():
     said = "\n".join(page.text for page in api.pages())
     missing = {name for name in NAMES if not (f"::: {name}\n" in said or f"`{name}`" in said or f"# {name}\n" in said)}
@@ -127,13 +135,16 @@ def test_the_site_builds_strictly_and_documents_every_public_name(site):
         wanted = {line.removeprefix("::: ") for line in page.text.splitlines() if line.startswith("::: ")}
         text = (site / page.uri).with_suffix(".html").read_text()
         assert [name for name in wanted if f'id="{name}"' not in text] == [], page.uri
+    assert (site / "files" / "note.pdf").read_bytes().startswith(b"%PDF-")
+    assert "files/note.pdf" in pages[site / "note.html"].links
     left = [path.name for path in pages if "arithmatex" in (text := path.read_text()) or r"\(\mathrm" in text]
     assert left == []
 
 
 #: One page of each kind.
 KINDS = (
-    "index.html", "how-to/fit-your-data.html", "explanation/errata.html", "explanation/family.html", "gallery.html",
+    "index.html", "commands.html", "how-to/fit-your-data.html", "how-to/compare-methods.html",
+    "explanation/errata.html", "explanation/contested.html", "explanation/family.html", "gallery.html", "note.html",
     "reference/command-line.html", "reference/file-formats.html", "reference/api/linreg_lora.html",
     "notebooks/04_formula.html", "source/linreg_lora/theory/fft.py.html", "contributing.html",
 )  # fmt: skip
@@ -142,9 +153,9 @@ KINDS = (
 @pytest.mark.heavy
 @pytest.mark.browser
 def test_pages_open_from_a_disk_without_a_network_on_a_phone_in_the_dark_and_in_print(site):
-    chapter = next(page.uri for page in PAGES if "task-complexity" in page.uri).removesuffix(".md") + ".html"
+    chapters = [f"{page.uri.removesuffix('.md')}.html" for page in documents.chapters()]
     with launched() as browser:
-        for name in (*KINDS, chapter):
+        for name in (*KINDS, *chapters):
             url = (site / name).as_uri()
             colours = set()
             for width, scheme in ((390, "light"), (1280, "dark")):

@@ -307,15 +307,17 @@ def test_a_dry_run_refuses_the_journal_of_another_sweep(command, tmp_path):
     assert re.fullmatch("linreg-lora: journal: expected .* with seed 2, received one with seed 1; .*\n", err)
 
 
-def test_the_readme_shows_the_documented_example_and_its_commands_run(run, monkeypatch, tmp_path):
-    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_the_page_of_sweeps_shows_the_documented_example_and_its_commands_run(run, monkeypatch, tmp_path):
+    page = (ROOT / "docs" / "how-to" / "run-a-sweep.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert shown == (ROOT / "docs" / "sweep.yaml").read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    (commands,) = (block for block in blocks if "linreg-lora sweep" in block)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    commands = [line for line in "".join(blocks).splitlines() if "sweep" in line and "--scheduler" not in line]
+    assert len(commands) == 3
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "sweep.yaml").write_text(shown)
     monkeypatch.chdir(tmp_path)
-    for line in commands.splitlines():
+    for line in commands:
         program, *words = shlex.split(line)
         code, _, err = run(*words, "--workers=1")
         assert (program, code, err) == ("linreg-lora", 0, "")

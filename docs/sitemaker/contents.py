@@ -28,7 +28,13 @@ def sections() -> list[Section]:
     return [
         Section(
             "Start",
-            [document("docs/start.md", "index.md", "Start here"), document("README.md", "overview.md", "Overview")],
+            [
+                document("docs/start.md", "index.md", "Start here"),
+                document("README.md", "overview.md", "Overview"),
+                document("docs/install.md", "install.md"),
+                document("docs/commands.md", "commands.md"),
+                document("docs/where-things-are.md", "where-things-are.md"),
+            ],
         ),
         Section(
             "How to",
@@ -36,7 +42,10 @@ def sections() -> list[Section]:
                 document("docs/how-to/reproduce-a-figure.md", "how-to/reproduce-a-figure.md"),
                 document("docs/judge-your-paper.md", "how-to/judge-a-paper.md", "Judge a paper"),
                 document("docs/how-to/fit-your-data.md", "how-to/fit-your-data.md"),
+                document("docs/how-to/use-from-python.md", "how-to/use-from-python.md"),
+                document("docs/how-to/compare-methods.md", "how-to/compare-methods.md"),
                 document("docs/how-to/run-a-sweep.md", "how-to/run-a-sweep.md"),
+                document("docs/how-to/write-claims.md", "how-to/write-claims.md"),
                 section("CONTRIBUTING.md", "How to add a method", "how-to/add-a-method.md", _METHOD)._replace(
                     title="Add a method"
                 ),
@@ -53,12 +62,24 @@ def sections() -> list[Section]:
             ],
         ),
         Section("Notebooks", notebooks.pages()),
-        Section("Results", [documents.gallery(), document("docs/claims-report.md", "claims-report.md")]),
+        Section(
+            "Results",
+            [
+                documents.gallery(),
+                document("docs/claims-report.md", "claims-report.md"),
+                document("docs/note.md", "note.md"),
+            ],
+        ),
         Section(
             "Reference",
-            [command_line.page(), formats.page(), Section("Python", api.pages())],
+            [
+                command_line.page(),
+                formats.page(),
+                document("docs/deprecation.md", "reference/deprecation.md"),
+                Section("Python", api.pages()),
+            ],
         ),
-        Section("Contributing", [document("CONTRIBUTING.md", "contributing.md")]),
+        Section("Contributing", [document("CONTRIBUTING.md", "contributing.md"), documents.changes()]),
     ]
 
 

@@ -1,6 +1,7 @@
 """Documents of the repository as pages: whole, in chapters, or one section of them."""
 
 import re
+import textwrap
 
 from sitemaker import ROOT
 from sitemaker.page import Page, heading, plain, slug
@@ -47,6 +48,15 @@ def section(path: str, title: str, uri: str, after: str = "") -> Page:
         if found.startswith(f"## {title}\n"):
             return Page(uri, title, path, re.sub(r"^#(#+ )", r"\1", found, flags=re.MULTILINE) + after)
     raise ValueError(f"{path} has no section {title!r}")
+
+
+def changes() -> Page:
+    """CHANGELOG.md, with the fragments that no release has yet where a release puts them."""
+    page = document("CHANGELOG.md", "changes.md", "Changes")
+    fragments = sorted((ROOT / "changelog.d").glob("+*.md"))
+    lines = [f"- {textwrap.indent(path.read_text().strip(), '  ').lstrip()}" for path in fragments]
+    start = "## Unreleased\n\n"
+    return page._replace(text=page.text.replace(start, start + "".join(f"{line}\n" for line in lines), 1))
 
 
 def gallery() -> Page:

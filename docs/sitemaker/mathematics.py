@@ -7,6 +7,8 @@ from linreg_lora.report_page import formulas
 
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', flags=re.DOTALL)
 _DISPLAYED = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', flags=re.DOTALL)
+#: Formulas within a line of more characters of LaTeX may be wider than a phone, which cannot break them.
+_WIDE = 40
 _BARE = re.compile(r"\\\((.*?)\\\)", flags=re.DOTALL)
 
 
@@ -23,7 +25,8 @@ def typeset_title(title: str) -> str:
 def _inline(escaped: str) -> str:
     latex = unescape(escaped).strip()
     try:
-        return formulas.mathml(latex).replace('display="block"', 'display="inline"', 1)
+        made = formulas.mathml(latex).replace('display="block"', 'display="inline"', 1)
+        return f'<span class="wide">{made}</span>' if len(latex) > _WIDE else made
     except ValueError as error:
         raise ValueError(f"${latex}$: {error}") from error
 
