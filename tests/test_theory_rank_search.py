@@ -22,7 +22,9 @@ def drawn(place: int) -> ll.Problem:
     dx, dy = rng.integers(14, 40, 2)
     n = int(rng.choice([rng.integers(14, dx - 3) if dx > 17 else 14, rng.integers(dx + 3, 5 * dx), 8 * dx]))
     rank = int(rng.choice([1, 3, min(dx, dy)]))
-    spectrum = rng.choice([rng.uniform(1, 5, rank), np.exp(-rng.uniform(0.05, 1) * np.arange(rank)), np.full(rank, 2.0)])
+    spectrum = rng.choice(
+        [rng.uniform(1, 5, rank), np.exp(-rng.uniform(0.05, 1) * np.arange(rank)), np.full(rank, 2.0)]
+    )
     fields = {"n": n, "dx": int(dx), "dy": int(dy), "spectrum": tuple(np.sort(spectrum)[::-1].tolist())}
     fields["noise_std"] = float(rng.choice([0.0, 0.03, 0.3, 1.0, 3.0, 10.0], p=[0.05, 0.15, 0.25, 0.25, 0.2, 0.1]))
     fields["ridge"] = float(rng.choice([0.0, 1e-3, 1.0, 20.0]))

@@ -200,9 +200,7 @@ def _with_little_noise(
     return Solved(*joined, few.failures | loud.failures)
 
 
-def _solve(
-    problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool, choose: Choose | None = None
-) -> Solved:
+def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool, choose: Choose | None = None) -> Solved:
     if not ranks.size:
         nothing, none = np.empty(0), np.empty(0, dtype=bool)
         return Solved(nothing, nothing, nothing, np.empty((0, 3)), none, none, {})

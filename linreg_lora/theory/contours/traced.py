@@ -34,9 +34,7 @@ _FAR, _APART, _FLAT = 3.0, 1.0, 1e-6
 
 
 #: Which of some ranks to look at, given how points are evaluated and those that are known; and more such points.
-Choose = Callable[
-    [Callable[..., Points], Points, Float[np.ndarray, "m"]], tuple[Bool[np.ndarray, "m"], Points]
-]
+Choose = Callable[[Callable[..., Points], Points, Float[np.ndarray, "m"]], tuple[Bool[np.ndarray, "m"], Points]]
 
 
 class Above(NamedTuple):
