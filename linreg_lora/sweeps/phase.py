@@ -11,8 +11,8 @@ import linreg_lora
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.sweeps.grid import Make, flagged, grid, map_cells
-from linreg_lora.theory.rank_search import curve_near_best
 from linreg_lora.theory.decisions import doubt_of_best
+from linreg_lora.theory.rank_search import curve_near_best
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -117,7 +117,6 @@ def _equivalent(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], set[int]]:
     from linreg_lora.theory import notes as words
     from linreg_lora.theory.equivalent import partial_equivalent
-
     from linreg_lora.theory.functionals import LEFT_OUT
 
     found = partial_equivalent(problem, ranks, correction=correction, flags=flags, full=full, choose=choose)

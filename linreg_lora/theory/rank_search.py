@@ -1,7 +1,7 @@
 """The curve of risk against rank where it may be least, for questions that ask for the best rank alone.
 
 Where one sweep over bands gives all ranks (`theory.bands`) that is the whole curve. Elsewhere contours cost more the
-more ranks there are, so ranks that dT / dN rules out (`contours.promising`) are left out. What was left out is certified
+more ranks there are, so ranks that dT / dN rules out (`contours.promising`) are left out. That is certified
 by what was found: estimates were as near to the risks of the ranks looked at as they were taken to be, and no other
 rank comes near the best by them. Where that is not so, or a rank looked at has no number, the whole curve is made.
 """
