@@ -61,9 +61,10 @@ def find_cuts(
 ) -> Cuts:
     """The cuts that keep `ranks` directions: count(x) = rank, to a thousandth of `tolerance` if it can be had.
 
-    A logarithmic grid from `x_max` down to `x_min`, or points that are `known`, brackets every rank. Inverse cubic interpolation in log x between
-    the ends of the bracket, whose slopes are the densities, then closes in, falling back on bisection where it leaves
-    it; every cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway.
+    A logarithmic grid from `x_max` down to `x_min`, or points that are `known`, brackets every rank. Inverse cubic
+    interpolation in log x between the ends of the bracket, whose slopes are the densities, then closes in, falling back
+    on bisection where it leaves it; every cut tried narrows the brackets of all ranks. On a spectral gap any cut
+    serves; it is moved halfway.
     """
     pool = first_points(evaluate, x_min, x_max) if known is None else known
     sharp, last = 1e-3 * tolerance, np.inf
