@@ -98,6 +98,7 @@ HONOURED = {
     "theory.contest.winning_rank",
     "theory.curve.expected_risk",
     "theory.decisions.best_rank",
+    "theory.rank_search.curve_near_best",
     "theory.decisions.ranks_that_beat_fft",
     "theory.crossings.crossover",
     "theory.fft.fft_risk",

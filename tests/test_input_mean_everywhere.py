@@ -69,6 +69,7 @@ HONOURED = {
     "theory.curve.expected_risk",
     "theory.crossings.crossover",
     "theory.decisions.best_rank",
+    "theory.rank_search.curve_near_best",
     "theory.decisions.ranks_that_beat_fft",
     "theory.fft.fft_risk",
     "theory.floor.least_risk",

@@ -11,8 +11,8 @@ import linreg_lora
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.sweeps.grid import Make, flagged, grid, map_cells
-from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import doubt_of_best
+from linreg_lora.theory.rank_search import curve_near_best
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +56,7 @@ def phase(problem: Problem, correction: bool = True) -> Phase:
     """
     if problem.moments is Moments.NO_MEAN:
         return Phase(0, problem.pretrained_risk, float("inf"), Winner.PRETRAINED)
-    curve = expected_risk(problem, correction=correction)
+    curve = curve_near_best(problem, correction=correction)
     try:
         best, note = curve.best_rank, doubt_of_best(curve)
     except (NumericalFailure, InvalidInput) as failure:

@@ -132,6 +132,7 @@ from .poisoning_budget import (
 )
 from .quantisation import QuantisationError, dynamic_levels, nf4_levels, quantisation_error, quantised
 from .quantised_base import qlora_risk
+from .rank_search import curve_near_best
 from .restricted import FrozenRisk, restricted_reduction, restricted_risk
 from .robustness import Robustness, less_robust_above, strong_limit_robustness
 from .saturation import Saturation, samples_to_saturate
@@ -196,6 +197,7 @@ __all__ = [
     "closed_best_rank",
     "condition_number",
     "crossover",
+    "curve_near_best",
     "decoupled_risk",
     "detection_threshold",
     "discarded_signal",

@@ -1,11 +1,16 @@
 """Risk against rank from theory alone."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from linreg_lora.errors import NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve, valid_ranks
 from linreg_lora.theory.fft import FFTRisk, fft_risk
+
+if TYPE_CHECKING:
+    from linreg_lora.theory.contours.traced import Choose
 
 
 def expected_risk(
@@ -51,6 +56,18 @@ def expected_risk(
         from linreg_lora.theory import input_mean
 
         return input_mean.expected_risk(problem, ranks, correction=correction, flags=flags)
+    return curve_of(problem, ranks, correction=correction, flags=flags)
+
+
+def curve_of(
+    problem: Problem,
+    ranks: object = None,
+    *,
+    correction: bool = True,
+    flags: bool = True,
+    choose: "Choose | None" = None,
+) -> RiskCurve:
+    """`expected_risk` for Gaussian inputs without a mean, but for the ranks that `choose` leaves out."""
     chosen = valid_ranks(ranks, problem)
     notes: list[str] = []
     fft, fft_formula, fft_flagged, full = np.nan, "none", False, None
@@ -64,18 +81,18 @@ def expected_risk(
     trivial = (chosen == 0) | (chosen == problem.max_rank)
     risk = np.where(chosen == 0, problem.pretrained_risk, np.where(trivial, fft, np.nan))
     difference = risk - fft if np.isfinite(fft) else np.full(len(chosen), np.nan)
-    flagged = (chosen == problem.max_rank) & fft_flagged
+    flagged, left_out = (chosen == problem.max_rank) & fft_flagged, set()
     if problem.moments is Moments.NO_MEAN:
         risk = np.where(chosen == 0, problem.pretrained_risk, np.inf)
         notes.append(problem.moments_note)
     elif not np.all(trivial):
         formula = f"LoRA: deterministic equivalent; FFT: {fft_formula}"
         try:
-            risk, difference, flagged, found = _equivalent(problem, chosen, correction, flags, full)
+            risk, difference, flagged, found, left_out = _equivalent(problem, chosen, correction, flags, full, choose)
             notes += found
         except NumericalFailure as failure:
             notes.append(str(failure))
-    return RiskCurve(
+    curve = RiskCurve(
         problem=problem,
         computed_by="theory",
         ranks=chosen,
@@ -92,18 +109,21 @@ def expected_risk(
         fft_flagged=fft_flagged,
         fft_formula=fft_formula,
     )
+    return curve if not left_out else curve.at([rank for rank in chosen.tolist() if rank not in left_out])
 
 
 def _equivalent(
-    problem: Problem, ranks: np.ndarray, correction: bool, flags: bool, full: FFTRisk | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    problem: Problem, ranks: np.ndarray, correction: bool, flags: bool, full: FFTRisk | None, choose: "Choose | None"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], set[int]]:
     from linreg_lora.theory import notes as words
     from linreg_lora.theory.equivalent import partial_equivalent
+    from linreg_lora.theory.functionals import LEFT_OUT
 
-    found = partial_equivalent(problem, ranks, correction=correction, flags=flags, full=full)
-    notes = words.reasons(found.failures)
+    found = partial_equivalent(problem, ranks, correction=correction, flags=flags, full=full, choose=choose)
+    left_out = {rank for rank, reason in found.failures.items() if reason == LEFT_OUT}
+    notes = words.reasons({rank: why for rank, why in found.failures.items() if rank not in left_out})
     if correction and not found.corrected:
         notes.append(words.UNCORRECTED)
     elif np.any(flagged := found.flagged & (found.ranks < problem.max_rank)):
         notes.append(words.of_flagged(found.ranks[flagged].tolist()))
-    return found.risk, found.difference, found.flagged, notes
+    return found.risk, found.difference, found.flagged, notes, left_out

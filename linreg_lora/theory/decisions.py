@@ -10,6 +10,7 @@ from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.notes import FLAGGED, spans
+from linreg_lora.theory.rank_search import curve_near_best
 
 _Item = TypeVar("_Item")
 
@@ -46,7 +47,7 @@ def best_rank(problem: Problem) -> BestRank:
     >>> f"rank {best.rank}: {best.risk:.3f}, FFT: {best.fft_risk:.3f}"
     'rank 2: 3.263, FFT: 13.714'
     """
-    curve = expected_risk(problem)
+    curve = curve_near_best(problem)
     found, note = curve.at_rank(curve.best_rank), doubt_of_best(curve)
     return BestRank(found.rank, found.risk, curve.fft_risk, bool(note), note)
 

@@ -20,6 +20,7 @@ from linreg_lora.theory import fft, notes
 from linreg_lora.theory.contours import doubt
 from linreg_lora.theory.contours.functionals import Functionals
 from linreg_lora.theory.contours.modes import largest_block
+from linreg_lora.theory.contours.traced import Choose
 from linreg_lora.theory.functionals import functionals
 from linreg_lora.theory.rescaled import (
     in_units_of_the_inputs,
@@ -102,10 +103,12 @@ def partial_equivalent(
     correction: bool = True,
     flags: bool = True,
     full: fft.FFTRisk | None = None,
+    choose: Choose | None = None,
 ) -> Equivalent:
     """`lora_equivalent`, with nan and an entry in `failures` at ranks that were not solved.
 
-    Without `flags` none is flagged. `full`: FFT's risk where it is known already.
+    Without `flags` none is flagged. `full`: FFT's risk where it is known already. `choose` may leave ranks out
+    (`theory.functionals`).
 
     Raises `NumericalFailure` where no rank has an equivalent.
     """
@@ -115,7 +118,7 @@ def partial_equivalent(
     correction = correction and can_be_corrected(problem)
     interior = interior_ranks(problem, chosen, correction=correction)
     full = fft.fft_risk(problem) if full is None else full
-    found = _with_little_noise(with_fewer_samples(problem), interior, correction)
+    found = _with_little_noise(with_fewer_samples(problem), interior, correction, choose)
     size = problem.max_rank + 1
     uncorrected = full.risk if full.exact else fft.as_lora(problem, correction=False)
     raw, risk, difference = np.full(size, uncorrected), np.full(size, full.risk), np.zeros(size)
@@ -177,12 +180,14 @@ class Solved(NamedTuple):
     failures: dict[int, str]
 
 
-def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> Solved:
+def _with_little_noise(
+    problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool, choose: Choose | None
+) -> Solved:
     """`_solve`; ranks at which the noise is too little to be seen from a louder problem (`rescaled`)."""
     little = louder(problem) if ranks.size else None
     quiet = ranks[:0] if little is None else ranks[ranks >= little.rank]
     if little is None or not quiet.size:
-        return _solve(problem, ranks, correction)
+        return _solve(problem, ranks, correction, choose)
     silent = problem.replace(noise_std=0.0)
     few, loud = _solve(problem, ranks[: -len(quiet)], correction), _solve(little.problem, quiet, correction)
     loud = loud._replace(
@@ -195,11 +200,11 @@ def _with_little_noise(problem: Problem, ranks: Int[np.ndarray, "k"], correction
     return Solved(*joined, few.failures | loud.failures)
 
 
-def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool) -> Solved:
+def _solve(problem: Problem, ranks: Int[np.ndarray, "k"], correction: bool, choose: Choose | None = None) -> Solved:
     if not ranks.size:
         nothing, none = np.empty(0), np.empty(0, dtype=bool)
         return Solved(nothing, nothing, nothing, np.empty((0, 3)), none, none, {})
-    found = functionals(problem.without_null_inputs(), ranks.astype(float), correction=correction)
+    found = functionals(problem.without_null_inputs(), ranks.astype(float), correction=correction, choose=choose)
     return solved(problem, ranks, found, correction)
 
 

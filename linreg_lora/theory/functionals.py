@@ -8,11 +8,19 @@ from linreg_lora.problem import Problem
 from linreg_lora.theory.contours.functionals import Functionals, assembled, nothing, with_planted
 from linreg_lora.theory.contours.measured import from_traced
 from linreg_lora.theory.contours.modes import Pretraining
-from linreg_lora.theory.contours.traced import trace
+from linreg_lora.theory.contours.traced import Choose, trace
+
+#: Why a rank that was left out has no number.
+LEFT_OUT = "left out"
 
 
 def functionals(
-    problem: Problem, ranks: Float[np.ndarray, "m"], *, correction: bool, pretraining: Pretraining = None
+    problem: Problem,
+    ranks: Float[np.ndarray, "m"],
+    *,
+    correction: bool,
+    pretraining: Pretraining = None,
+    choose: Choose | None = None,
 ) -> Functionals:
     """The functionals at ranks strictly between 0 and full rank, for inputs of full rank.
 
@@ -20,7 +28,8 @@ def functionals(
     `moved`. For n < dx without ridge the analytic limit eta -> 0 is used; its correction is extrapolated to eta = 0.
 
     Without ridge one sweep over the bands of the spectrum gives every rank (`theory.bands`); elsewhere, and where bands
-    are too many or nearly touch, contours between neighbouring cuts do (`theory.contours`).
+    are too many or nearly touch, contours between neighbouring cuts do (`theory.contours`). Ranks that `choose` leaves
+    out there have no numbers, and `LEFT_OUT` among the failures.
     """
     if not len(ranks):
         return nothing(0)
@@ -31,5 +40,20 @@ def functionals(
     with runtime.one_numpy_thread(), np.errstate(all="ignore"):
         measured = sweep(problem, seen, correction=correction, pretraining=pretraining)
         if measured is None:
-            measured = from_traced(trace(problem, seen, correction=correction, pretraining=pretraining))
-        return assembled(problem, measured).first(len(ranks))
+            traced = trace(problem, seen, correction=correction, pretraining=pretraining, choose=choose)
+            measured = from_traced(traced)
+        found = assembled(problem, measured)
+    return (found if len(found.raw) == len(seen) else _among(seen, measured.ranks, found)).first(len(ranks))
+
+
+def _among(ranks: Float[np.ndarray, "k"], chosen: Float[np.ndarray, "m"], found: Functionals) -> Functionals:
+    """What was found at the chosen ones of some ranks, in their order, with nothing at the others."""
+    rows = np.flatnonzero(np.isin(ranks, chosen))
+    parts = [np.full((len(ranks), *part.shape[1:]), np.nan) for part in found[:6]]
+    for whole, part in zip(parts, found[:6], strict=True):
+        whole[rows] = part
+    sharpened = np.zeros(len(ranks), dtype=bool)
+    sharpened[rows] = found.sharpened
+    failures = dict.fromkeys(np.flatnonzero(~np.isin(ranks, chosen)).tolist(), LEFT_OUT)
+    failures |= {int(rows[row]): reason for row, reason in found.failures.items()}
+    return Functionals(*parts, failures, sharpened)

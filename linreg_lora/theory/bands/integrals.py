@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
-from scipy.fft import dct
+from scipy.fft import dct, dst
 
 from linreg_lora.theory.bands.nodes import Scale, Series, midpoints, series
 
 _LAST = 0.8
+#: exp(i k theta) is the product of that of the remainder and of the multiple of this: few sines make many.
+_STRIDE = 32
 
 
 class Above(NamedTuple):
@@ -39,11 +41,25 @@ class Band(NamedTuple):
     whole: Float[np.ndarray, "c"]
 
     def at(self, theta: Float[np.ndarray, "p"]) -> Above:
-        wave = np.arange(1, len(self.density))
-        angles = np.outer(theta, wave)
-        first, rest = self.density[0], self.density[1:]
-        values = self.above + self.at_top + theta[:, None] * first + np.sin(angles) @ (rest / wave[:, None])
-        return Above(values, first + np.cos(angles) @ rest)
+        turned = _turned(theta, len(self.density))
+        first, rest = self.density[0], self.density[1:] / np.arange(1, len(self.density))[:, None]
+        values = self.above + self.at_top + theta[:, None] * first + turned.imag[:, 1:] @ rest
+        return Above(values, turned.real @ self.density)
+
+    def counts(self, intervals: int) -> Float[np.ndarray, "p"]:
+        """Directions above the ends of equal intervals of theta, more than there are terms."""
+        rest, waves = np.zeros(intervals - 1), np.arange(1, len(self.density))
+        rest[: len(waves)] = self.density[1:, 0] / waves
+        counts = self.above[0] + self.at_top[0] + np.linspace(0, np.pi, intervals + 1) * self.density[0, 0]
+        counts[1:-1] += dst(rest, type=1) / 2
+        return counts
+
+
+def _turned(theta: Float[np.ndarray, "p"], terms: int) -> Complex[np.ndarray, "p k"]:
+    """exp(i k theta) for k below the number of terms."""
+    near = np.exp(1j * np.outer(theta, np.arange(_STRIDE)))
+    far = np.exp(1j * np.outer(theta, np.arange(0, terms, _STRIDE)))
+    return (far[:, :, None] * near[:, None, :]).reshape(len(theta), -1)[:, :terms]
 
 
 def band(scale: Scale, zeta: Series, traces: Complex[np.ndarray, "c k"], above: Float[np.ndarray, "c"]) -> Band:

@@ -82,8 +82,8 @@ def _measured(spectrum: Spectrum, ranks: Float[np.ndarray, "m"]) -> Measured | N
 
 def _cuts(part: Band, ranks: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
     """theta where N is each rank, by Newton's method from a grid, inside the bracket that its neighbours make."""
-    grid = np.linspace(0, np.pi, 4 * len(part.density) + 1)
-    counts = part.at(grid).values[:, 0]
+    intervals = 4 * len(part.density)
+    grid, counts = np.linspace(0, np.pi, intervals + 1), part.counts(intervals)
     place = np.clip(np.searchsorted(counts, ranks), 1, len(grid) - 1)
     low, high = grid[place - 1], grid[place]
     theta = low + (high - low) * (ranks - counts[place - 1]) / (counts[place] - counts[place - 1])

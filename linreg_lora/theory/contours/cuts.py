@@ -38,6 +38,16 @@ class Cuts(NamedTuple):
     around: tuple[Points, ...]
 
 
+def first_points(evaluate: Evaluate, x_min: float, x_max: float) -> Points:
+    """The points of a logarithmic grid from `x_max` down to `x_min` where the equation was solved."""
+    pool = _solved(evaluate(np.geomspace(0.999 * x_max, x_min, _GRID_POINTS), patient=False))
+    if not pool.x.size:
+        raise NumericalFailure(
+            f"equivalent: expected cuts from {x_min:.3g} to {x_max:.3g} on the branch of the resolvent, received none"
+        )
+    return pool
+
+
 def find_cuts(
     evaluate: Evaluate,
     ranks: Float[np.ndarray, "m"],
@@ -47,18 +57,16 @@ def find_cuts(
     tolerance: float,
     *,
     around: bool = False,
+    known: Points | None = None,
 ) -> Cuts:
     """The cuts that keep `ranks` directions: count(x) = rank, to a thousandth of `tolerance` if it can be had.
 
-    A logarithmic grid from `x_max` down to `x_min` brackets every rank. Inverse cubic interpolation in log x between
-    the ends of the bracket, whose slopes are the densities, then closes in, falling back on bisection where it leaves
-    it; every cut tried narrows the brackets of all ranks. On a spectral gap any cut serves; it is moved halfway.
+    A logarithmic grid from `x_max` down to `x_min`, or points that are `known`, brackets every rank. Inverse cubic
+    interpolation in log x between the ends of the bracket, whose slopes are the densities, then closes in, falling back
+    on bisection where it leaves it; every cut tried narrows the brackets of all ranks. On a spectral gap any cut
+    serves; it is moved halfway.
     """
-    pool = _solved(evaluate(np.geomspace(0.999 * x_max, x_min, _GRID_POINTS), patient=False))
-    if not pool.x.size:
-        raise NumericalFailure(
-            f"equivalent: expected cuts from {x_min:.3g} to {x_max:.3g} on the branch of the resolvent, received none"
-        )
+    pool = first_points(evaluate, x_min, x_max) if known is None else known
     sharp, last = 1e-3 * tolerance, np.inf
     for step in range(_SEARCH_STEPS):
         error = np.min(np.abs(pool.count - ranks[:, None]), axis=1)

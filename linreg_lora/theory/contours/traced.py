@@ -5,6 +5,7 @@ certified by the number of directions between its ends, and by delta N, which ha
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from linreg_lora.problem import Problem
 from linreg_lora.theory.contours import paths, points
 from linreg_lora.theory.contours.corrected import Equations, equations_of
-from linreg_lora.theory.contours.cuts import Cuts, find_cuts
+from linreg_lora.theory.contours.cuts import Cuts, find_cuts, first_points
 from linreg_lora.theory.contours.modes import Pretraining, largest_eigenvalue_bound
 from linreg_lora.theory.contours.points import Points
 from linreg_lora.theory.contours.shift import shifted
@@ -30,6 +31,10 @@ _SMALLEST_CUT = 1e-13
 #: In log x: cuts further apart than this have points of gaps between them, that far from either; and how flat the count
 #: is on a gap.
 _FAR, _APART, _FLAT = 3.0, 1.0, 1e-6
+
+
+#: Which of some ranks to look at, given how points are evaluated and those that are known; and more such points.
+Choose = Callable[[Callable[..., Points], Points, Float[np.ndarray, "m"]], tuple[Bool[np.ndarray, "m"], Points]]
 
 
 class Above(NamedTuple):
@@ -72,14 +77,27 @@ class Traced(NamedTuple):
 
 
 def trace(
-    problem: Problem, ranks: Float[np.ndarray, "m"], *, correction: bool, pretraining: Pretraining = None
+    problem: Problem,
+    ranks: Float[np.ndarray, "m"],
+    *,
+    correction: bool,
+    pretraining: Pretraining = None,
+    choose: Choose | None = None,
 ) -> Traced:
-    """Cuts and integrals of a problem whose inputs have full rank, at ranks strictly between 0 and full rank."""
+    """Cuts and integrals of a problem whose inputs have full rank, at ranks strictly between 0 and full rank.
+
+    `choose` leaves some of the ranks out.
+    """
     equations = equations_of(problem, pretraining, correction=correction)
     x_max, outputs = largest_eigenvalue_bound(problem), max(100, problem.dy)
     tolerance = _COUNT_PER_OUTPUT * outputs
     evaluate = functools.partial(points.evaluate, equations.solver)
-    found = find_cuts(evaluate, ranks, _SMALLEST_CUT * x_max, x_max, outputs, tolerance, around=correction)
+    x_min = _SMALLEST_CUT * x_max
+    known = None if choose is None else first_points(evaluate, x_min, x_max)
+    if choose is not None and known is not None:
+        chosen, known = choose(evaluate, known, ranks)
+        ranks = ranks[chosen]
+    found = find_cuts(evaluate, ranks, x_min, x_max, outputs, tolerance, around=correction, known=known)
     failures = _failures(found.cut, ranks, tolerance)
     ends = _ladder(equations.solver, found, x_max)
     above = _integrals(equations, found, ends, tolerance)
