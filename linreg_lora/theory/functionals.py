@@ -56,4 +56,4 @@ def _among(ranks: Float[np.ndarray, "k"], chosen: Float[np.ndarray, "m"], found:
     sharpened[rows] = found.sharpened
     failures = dict.fromkeys(np.flatnonzero(~np.isin(ranks, chosen)).tolist(), LEFT_OUT)
     failures |= {int(rows[row]): reason for row, reason in found.failures.items()}
-    return Functionals(*parts, failures, sharpened)
+    return Functionals(*parts, failures, sharpened, found.separate)

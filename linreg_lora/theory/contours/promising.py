@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from linreg_lora.problem import Problem
 from linreg_lora.theory import fft
-from linreg_lora.theory.contours.edges import band_of_noise
+from linreg_lora.theory.contours.edges import few_planted
 from linreg_lora.theory.contours.points import Points
 from linreg_lora.theory.notes import FLAGGED
 
@@ -54,7 +54,7 @@ class Search:
     def __init__(self, problem: Problem, *, correction: bool) -> None:
         self.start, self.raw = problem.pretrained_risk, fft.as_lora(problem, correction=False)
         self.full = fft.as_lora(problem, correction=correction)
-        self.planted = band_of_noise(problem)
+        self.planted = few_planted(problem) or 0
         self.estimate: Estimate | None = None
 
     def __call__(
@@ -80,7 +80,7 @@ class Search:
             allowance, everything,
         )  # fmt: skip
         least = min(self.start, self.full, float(np.min((estimate.risk + estimate.error) * (1 + allowance / 2))))
-        kept = estimate.within(least) | (ranks == self.planted)
+        kept = estimate.within(least) | (ranks <= self.planted)
         kept[np.argmin(estimate.risk - estimate.error)] = True
         if np.mean(kept) > _MANY:
             return everything, pool
