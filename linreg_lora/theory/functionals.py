@@ -49,11 +49,15 @@ def functionals(
 def _among(ranks: Float[np.ndarray, "k"], chosen: Float[np.ndarray, "m"], found: Functionals) -> Functionals:
     """What was found at the chosen ones of some ranks, in their order, with nothing at the others."""
     rows = np.flatnonzero(np.isin(ranks, chosen))
-    parts = [np.full((len(ranks), *part.shape[1:]), np.nan) for part in found[:6]]
-    for whole, part in zip(parts, found[:6], strict=True):
+
+    def spread(part: np.ndarray) -> np.ndarray:
+        whole = np.full((len(ranks), *part.shape[1:]), np.nan)
         whole[rows] = part
+        return whole
+
     sharpened = np.zeros(len(ranks), dtype=bool)
     sharpened[rows] = found.sharpened
     failures = dict.fromkeys(np.flatnonzero(~np.isin(ranks, chosen)).tolist(), LEFT_OUT)
     failures |= {int(rows[row]): reason for row, reason in found.failures.items()}
-    return Functionals(*parts, failures, sharpened, found.separate)
+    raw, correction, gap, curvature, around, moved = map(spread, found[:6])
+    return Functionals(raw, correction, gap, curvature, around, moved, failures, sharpened, found.separate)

@@ -43,15 +43,15 @@ class Band(NamedTuple):
     def at(self, theta: Float[np.ndarray, "p"]) -> Above:
         turned = _turned(theta, len(self.density))
         first, rest = self.density[0], self.density[1:] / np.arange(1, len(self.density))[:, None]
-        values = self.above + self.at_top + theta[:, None] * first + turned.imag[:, 1:] @ rest
-        return Above(values, turned.real @ self.density)
+        values = self.above + self.at_top + theta[:, None] * first + np.imag(turned)[:, 1:] @ rest
+        return Above(values, np.real(turned) @ self.density)
 
     def counts(self, intervals: int) -> Float[np.ndarray, "p"]:
         """Directions above the ends of equal intervals of theta, more than there are terms."""
         rest, waves = np.zeros(intervals - 1), np.arange(1, len(self.density))
         rest[: len(waves)] = self.density[1:, 0] / waves
         counts = self.above[0] + self.at_top[0] + np.linspace(0, np.pi, intervals + 1) * self.density[0, 0]
-        counts[1:-1] += dst(rest, type=1) / 2
+        counts[1:-1] += np.asarray(dst(rest, type=1)) / 2
         return counts
 
 
