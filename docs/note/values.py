@@ -81,10 +81,10 @@ def collect() -> dict[str, Any]:
 
 
 def accuracy() -> dict[str, Any]:
-    """Errors of the equivalent against simulation, per cent: by problem, and over all."""
+    """Errors of the equivalent against simulation, per cent, at the least and largest size: by problem and over all."""
     with (RESULTS / "equivalent_error.csv").open() as file:
         found = list(csv.DictReader(file))
-    sizes = sorted({int(one["d"]) for one in found})
+    sizes = [extreme(int(one["d"]) for one in found) for extreme in (min, max)]
     by = {(one["family"], int(one["d"])): one for one in found}
     rows = [
         {
