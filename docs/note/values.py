@@ -25,7 +25,7 @@ SHOWN = {
     "n > dx: two noise levels": "low rank, two noise levels",
     "n > dx: Sigma from 1 to 1e-6": "ill-conditioned inputs",
     "n < dx: low rank": "low rank",
-    "n < dx: Sigma misaligned": "unequal input variances",
+    "n < dx: Sigma from 1 to 1e-6": "ill-conditioned inputs",
     "ridge: low rank, n = dx": "low rank, at the threshold",
     "ridge: Sigma misaligned, n = dx": "unequal input variances, at the threshold",
     "threshold: n = dx, ridge 1": "low rank, at the threshold, weak ridge",
