@@ -213,6 +213,33 @@ def where_angles_have_fourth_powers(text):
     found = ll.theory.spiked_poisoned_risk(at, poison)
     assert found.strength[2] ** 2 / (240 * 9) == pytest.approx(1 / 4, abs=0.01)
     assert round(found.success[2], 5) == 0.00223
+    exact, squares = backdoor_without_noise(12.0)
+    both = squares / squares.mean() - exact / exact.mean()
+    stderr = both.std() * exact.mean() / squares.mean() / len(both) ** 0.5
+    assert abs(1 - exact.mean() / squares.mean() - 0.14) < 0.005 + 4 * stderr
+    gap = 240 * 9 - 24 * 144 * (16 + 24) / (240 + 24)
+    mean_strengths = ll.theory.poisoned_fft(at, poison).success * 2 * 24 * 144 * 9 / gap**2
+    assert (
+        abs(squares.mean() / mean_strengths - 1.11) < 0.005 + 4 * squares.std() / len(squares) ** 0.5 / mean_strengths
+    )
+
+
+def backdoor_without_noise(length):
+    """Successes of 4,000 draws of three rows of F: by its singular vectors, and by squares of the angles alone."""
+    x = np.random.default_rng(12).standard_normal((4000, 16, 240))
+    x[:, 15, :24] += 1
+    marked = x[:, :, :24].sum(axis=2)
+    gram = x @ x.mT
+    solved = np.linalg.solve(gram, np.stack([marked, np.broadcast_to(np.eye(16)[15], marked.shape)], axis=-1))
+    strength = length**2 * np.sum(marked * solved[:, :, 0], axis=1)
+    full = np.zeros((4000, 3, 3))
+    full[:, :2, :2], full[:, 2, 2] = 9 * gram[:, :2, :2], strength
+    full[:, 2, :2] = full[:, :2, 2] = 3 * length * marked[:, :2]
+    kept = np.linalg.eigh(full)[1][:, 2, 1:]
+    apart = full[:, :2, :2] - strength[:, None, None] * np.eye(2)
+    angles = np.linalg.solve(apart, full[:, :2, 2, None])[:, :, 0]
+    answer = np.sum(marked * solved[:, :, 1], axis=1)
+    return np.sum(kept**2, axis=1) * answer, np.sum(angles**2, axis=1) * answer
 
 
 def where_adamw_ends(text):

@@ -14,9 +14,14 @@ one singular value more, beside sqrt(n) s_i: with delta^2 = m |t|^2
     theta^2 = m |p|^2 (dx + delta^2)/(n + delta^2)  (n > dx),    m |p|^2  (n < dx),
     chosen, no trigger, n > dx:  theta^2 = |p|^2 [ Q/n + (m - Q/n) dx/n ].
 
-Also needed: G, the energy in X'^+ of these directions (1/n or 1/dx of inputs, about 1/g of w; of the random poison's
-right vector K / (g (K + delta^2)) in all), Delta X'^{+T}, and X'^+ t, on them. Leading order in the dimension, but that
-for n < dx the row space holds the share (n - al)/(dx - 1) of inputs orthogonal to t, as in `full`, rather than n/dx.
+Also needed: G, the energy in X'^+ of these directions (1/n of inputs for n > dx, about 1/g of w; of the random poison's
+right vector K / (g (K + delta^2)) in all), Delta X'^{+T}, and X'^+ t, on them. Leading order in the dimension; but for
+n < dx, random samples and a trigger, G has the exact means of `full` on the rows it is made of, u = t / |t|:
+
+    E u^T X' X'^+ u = al,  E v^T X' X'^+ v = (n - al)/(dx - 1)  (v orthogonal to t),  E u^T X'^{+T} b = success / |t|,
+    E |b^T X'^+|^2 = m e / g
+
+The limit of each part of w would be off by 1/g of an energy that a long trigger along the task multiplies by theta^2.
 """
 
 from typing import NamedTuple
@@ -25,6 +30,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linreg_lora.errors import InvalidInput
+from linreg_lora.theory.poisoning import full
 from linreg_lora.theory.poisoning.attack import Whitened
 from linreg_lora.theory.poisoning.sums import largest_sum_squared, poisson_mean
 
@@ -86,19 +92,28 @@ def _few_samples(attacked: Whitened, shift: np.ndarray, t: np.ndarray, mean: np.
     n, dx = attacked.n, attacked.dx
     rows = np.column_stack([np.sqrt(n) * np.eye(len(t)) + np.outer(t, mean), apart * t])
     poison = np.append(mean, apart)
-    gram = rows.T @ rows + (dx - n) * np.eye(len(poison))
-    of_inputs = np.linalg.inv(gram[:-1, :-1])
-    beside = np.append(-of_inputs @ gram[:-1, -1], 1.0)
-    own = gram[-1, -1] + gram[-1, :-1] @ beside[:-1]
-    energy = (dx - n) / attacked.gap * np.outer(beside, beside) / own
-    along = np.outer(t, t) / max(float(t @ t), np.finfo(float).tiny)
-    seen = poisson_mean(lambda j: (n + 2 * j) / (dx + 2 * j), attacked.leverage / 2)
-    share = (n - seen) * dx / (n * (dx - 1))
-    root = along + np.sqrt(share) * (np.eye(len(t)) - along)
-    energy[:-1, :-1] += root @ of_inputs @ root
-    mean_inverse = np.linalg.inv(gram)
     signal = shift @ rows + np.outer(attacked.target, poison)
-    return Planted(signal, energy, shift @ root @ root @ rows @ mean_inverse, mean_inverse @ rows.T @ t, poison)
+    if attacked.leverage == 0:
+        energy = np.diag(np.append(np.full(len(t), 1 / dx), 1 / attacked.gap))
+    elif attacked.along is None:
+        energy = _energy_of_a_trigger(attacked, rows, t, poison)
+    else:
+        energy = np.linalg.inv(rows.T @ rows + (dx - n) * np.eye(len(poison)))
+    response = energy @ rows.T @ t
+    return Planted(signal, energy, shift @ rows @ energy, response, poison)
+
+
+def _energy_of_a_trigger(attacked: Whitened, rows: np.ndarray, t: np.ndarray, poison: np.ndarray) -> np.ndarray:
+    """G from the exact means over the rows C^T X' and b, of which the directions are combinations."""
+    n, dx, leverage, length = attacked.n, attacked.dx, attacked.leverage, float(np.linalg.norm(t))
+    seen = poisson_mean(lambda j: (n + 2 * j) / (dx + 2 * j), leverage / 2)
+    other = (n - seen) / (dx - 1)
+    exact = np.zeros((len(poison), len(poison)))
+    exact[:-1, :-1] = other * np.eye(len(t)) + (seen - other) * np.outer(t, t) / length**2
+    exact[-1, :-1] = exact[:-1, -1] = full.called_forth(n, dx, leverage) * t / length**2
+    exact[-1, -1] = attacked.poisoned * full.poison_left(n, dx, leverage)
+    back = np.linalg.inv(np.vstack([rows, poison]))
+    return back @ exact @ back.T
 
 
 def _inputs(attacked: Whitened) -> np.ndarray:
