@@ -40,7 +40,8 @@ def run(*arguments, cwd):
 def test_python_example_runs(code, tmp_path):
     lines = run("-W", "error", "-c", code, cwd=tmp_path).splitlines()
     assert len(lines) == code.count("print(")
-    assert "the mean is infinite" in lines[-1]
+    if code.rstrip().splitlines()[-1].startswith("print(ll.monte_carlo"):
+        assert "the mean is infinite" in lines[-1]
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "linreg-lora"], ids=shlex.join)
