@@ -296,7 +296,7 @@ def test_the_commands_data_are_there_from_the_start_and_can_be_removed(page, fil
         page.get_by_text(line).wait_for()
     page.get_by_role("button", name="Remove").click()
     page.get_by_text(expected.sentences[0]).wait_for(state="hidden")
-    assert page.get_by_role("button", name="Remove").is_disabled()
+    page.get_by_role("button", name="Remove", disabled=True).wait_for()
 
 
 @pytest.mark.browser
