@@ -8,8 +8,10 @@ from linreg_lora import Problem
 from linreg_lora.errors import InvalidInput
 from linreg_lora.theory import fft, laguerre
 from linreg_lora.theory.continued import continued
+from linreg_lora.theory.contours import cuts
 from linreg_lora.theory.contours.edges import band_of_noise, noise_is_one_band
 from linreg_lora.theory.contours.functionals import fft_functionals
+from linreg_lora.theory.contours.points import Points
 from linreg_lora.theory.contours.threshold import Threshold
 from linreg_lora.theory.equivalent import lora_equivalent
 from linreg_lora.theory.functionals import functionals
@@ -311,3 +313,19 @@ def test_a_gap_is_found_whether_n_is_dx_or_next_to_it():
     ]
     assert min(widths) > 0.4
     assert np.ptp(widths) < 0.03  # a gap's ends are known to a fifth of a step of the search
+
+
+@pytest.mark.parametrize(("astray", "count"), [(50.0, 3.0), (1e-3, -10.0), (50.0, 1.5)])
+def test_ends_of_a_gap_ask_the_points_next_to_it(astray, count):
+    """One direction above x between 1 and 10, one point far away that is on another branch."""
+
+    def points_at(x, *_, **__):
+        x = np.asarray(x, dtype=float)
+        none = np.zeros((len(x), 1))
+        counts = np.where(x == astray, count, np.where(x > 10, 0.0, np.where(x > 1, 1.0, 2.0)))
+        return Points(x, counts, np.zeros((len(x), 4)), none + 0j, none + 0j, np.ones(len(x), dtype=bool))
+
+    pool = points_at(np.sort([100.0, astray, 20.0, 3.0, 0.5, 0.01])[::-1])
+    low, high = cuts._ends(points_at, pool, np.array([1.0]), np.log([3.0]), 1e-6)
+    assert low[0] == pytest.approx(np.log(1), abs=0.2 * np.log(10))
+    assert high[0] == pytest.approx(np.log(10), abs=0.2 * np.log(10))
