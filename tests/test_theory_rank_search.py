@@ -9,7 +9,7 @@ from linreg_lora.theory import rank_search
 from linreg_lora.theory.contours import promising
 from linreg_lora.theory.decisions import doubt_of_best
 from linreg_lora.theory.equivalent import partial_equivalent
-from linreg_lora.theory.functionals import LEFT_OUT
+from linreg_lora.theory.functionals import LEFT_OUT, functionals
 
 SEED = 20
 #: Both ways integrate to some 1e-9 of ||Delta Sigma^{1/2}||^2.
@@ -122,3 +122,23 @@ def test_where_estimates_are_worse_than_allowed_the_whole_curve_is_made(monkeypa
     found = rank_search.curve_near_best(RIDGE)
     assert found.ranks.tolist() == whole.ranks.tolist()
     assert found.best_rank == whole.best_rank
+
+
+def test_ranks_that_are_left_out_change_nothing_of_the_others():
+    """The planted ranks stay, for they tell where noise begins: rank 3 has merged with it, ranks 1 and 2 have not."""
+    problem = ll.Problem(n=60, dx=40, dy=40, spectrum=(6.0, 4.0, 0.2), noise_std=1.0, ridge=2.0)
+    ranks = np.arange(1.0, 40)
+    search = promising.Search(problem, correction=True)
+    found = functionals(problem, ranks, correction=True, choose=search)
+    assert search.estimate is not None
+    assert search.estimate.kept[:3].all()
+    assert not search.estimate.kept[3:].all()
+    whole = functionals(problem, ranks, correction=True)
+    some = functionals(
+        problem, ranks, correction=True, choose=lambda _, pool, asked: (np.isin(asked, [1, 2, 3, 6, 20]), pool)
+    )
+    assert whole.separate == found.separate == some.separate == 2
+    rows = [0, 1, 2, 5, 19]
+    assert whole.sharpened[rows].tolist() == some.sharpened[rows].tolist() == [False, False, False, True, True]
+    np.testing.assert_allclose(some.correction[rows], whole.correction[rows], atol=1e-6)  # counts are good to 1e-6
+    assert set(some.failures) == set(range(39)) - set(rows)
