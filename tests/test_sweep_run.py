@@ -352,7 +352,9 @@ def test_a_sweep_file_its_journal_and_its_results_of_version_0_1_0_are_continued
     for name, now in (("sweep-0.1.0.yaml", "sweep.yaml"), ("sweep-0.1.0.nc.journal", "out.nc.journal")):
         shutil.copy(old / name, tmp_path / now)
     words = ("--out", str(tmp_path / "out.nc"), "--workers=1", "--resume")
-    monkeypatch.setattr("linreg_lora.__version__", "0.1.0")  # another version's journal is refused
+    ours, *others = sweeps.versions()
+    assert ours.startswith("linreg-lora 0.1.0")
+    monkeypatch.setattr(sweeps, "versions", lambda: ("linreg-lora 0.1.0", *others))  # another's journal is refused
     code, _, err = run("sweep", str(tmp_path / "sweep.yaml"), *words)
     assert (code, err) == (0, "linreg-lora: methods: this field is called computed_by now\n")
     before, after = (xr.load_dataset(path) for path in (old / "sweep-0.1.0.nc", tmp_path / "out.nc"))
