@@ -23,9 +23,17 @@ def versions() -> tuple[str, ...]:
     return tuple(f"{package} {found}" for package, found in versions_of("numpy", "scipy", "jax", "jaxlib").items())
 
 
+def release() -> str:
+    """The release that this package is, or is on the way to: "0.1.0" in 0.1.0.dev40+g1a2b3c4 too.
+
+    Not the commit: no file of the repository can name the commit that it is part of. `code_hash` tells code apart.
+    """
+    return linreg_lora.__version__.partition("+")[0].partition(".dev")[0]
+
+
 def versions_of(*packages: str) -> dict[str, str]:
-    """The version of this package, and of others."""
-    return {"linreg-lora": linreg_lora.__version__, **{package: version(package) for package in packages}}
+    """The release of this package, and the versions of others."""
+    return {"linreg-lora": release(), **{package: version(package) for package in packages}}
 
 
 def code_hash(*modules: str, without: tuple[str, ...] = ()) -> str:

@@ -213,15 +213,15 @@ class FamilyPanel:
             return
         shown = self.shown
         self._view.show(shown, found)
-        self.table.visible = bool(self._names)
         if not self._names:
+            self.table.param.update(object="", visible=False)
             return
         lora, full = family.reference(found)
         look = looks(self._names, found.setting) | {lora.method: _LORA_LOOK, full.method: _FULL_LOOK}
         waiting = [name for name in self._names if name not in self._members]
         listed = [lora, full, *(one.member for one in shown)]
         drawn = {one.method: self._drawn[one.method] for one in listed if one.method in self._drawn}
-        self.table.object = family_table.table(listed, look, drawn, waiting)
+        self.table.param.update(object=family_table.table(listed, look, drawn, waiting), visible=True)
 
     def _say(self, message: str) -> None:
         self._message.object = markup.refusal(one_line(message)) if message else ""

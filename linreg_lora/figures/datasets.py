@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import linreg_lora
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
+from linreg_lora.provenance import release
 from linreg_lora.seeds import valid_seed
 from linreg_lora.sweeps.grid import Grid
 
@@ -30,7 +30,7 @@ def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) 
     return {
         "Conventions": "CF-1.11",
         "title": title,
-        "source": f"linreg-lora {linreg_lora.__version__}",
+        "source": f"linreg-lora {release()}",
         "problem": one_problem(problems[0]) if problems else "null",
         "problems_sha256": Grid({}, problems).identity,
         "trials": trials,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import linreg_lora
 from linreg_lora.methods.method import Method
+from linreg_lora.provenance import release
 from linreg_lora.risk_curve import ComputedBy, RiskCurve
 from linreg_lora.sweeps import adapted
 from linreg_lora.sweeps.grid import Grid
@@ -96,7 +96,7 @@ def dataset(
     attributes = {
         "Conventions": "CF-1.11",
         "title": "Expected excess risk of fine-tuning methods" if methods else "Expected excess risk of LoRA and FFT",
-        "source": f"linreg-lora {linreg_lora.__version__}",
+        "source": f"linreg-lora {release()}",
         "problems_sha256": cells.identity,
     }
     return xr.Dataset(variables, coordinates | cells.coordinates, attributes)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-import linreg_lora
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
+from linreg_lora.provenance import release
 from linreg_lora.sweeps.grid import Make, flagged, grid, map_cells
 from linreg_lora.theory.decisions import doubt_of_best
 from linreg_lora.theory.rank_search import curve_near_best
@@ -106,7 +106,7 @@ def phase_grid(
     provenance = {
         "Conventions": "CF-1.11",
         "title": "Best rank of LoRA and winner against FFT",
-        "source": f"linreg-lora {linreg_lora.__version__}",
+        "source": f"linreg-lora {release()}",
         "problems_sha256": cells.identity,
         "correction": int(correction),
     }

@@ -14,7 +14,6 @@ from linreg_lora.theory.bands.integrals import Band
 from linreg_lora.theory.bands.spectrum import WHOLE, Spectrum, spectrum_of
 from linreg_lora.theory.contours.measured import Measured, Side, is_outside
 from linreg_lora.theory.contours.modes import Pretraining
-from linreg_lora.theory.contours.shift import ENOUGH
 
 #: How near cuts come to their ranks, delta N to its closed form, and FFT to its own, relatively.
 _COUNT, _MOVED, _FFT = 1e-8, 1e-6, 1e-7
@@ -127,7 +126,7 @@ def _moved(
         theta = part.scale.theta(x)
         at = part.at(theta)
         slope = x / part.scale.slope(theta) * (at.slope[:, 0] + at.slope[:, 4])
-    found = np.abs(at.values[:, 0] + at.values[:, 4] - ranks) < ENOUGH
+    found = np.abs(at.values[:, 0] + at.values[:, 4] - ranks) < _CLOSE
     near = np.abs(at.values[:, 0] - ranks) < _FARTHEST
     return theta, found & near & (slope > 0)
 

@@ -13,9 +13,8 @@ from jaxtyping import Bool, Float
 from linreg_lora.theory.contours.points import Points
 
 _STEPS, _LONGEST = 12, 0.3
-#: Closer than this the count is right, and within this good enough where rounding leaves no better: where one direction
-#: outweighs the noise 10^7 times. By how much at most a cut is moved, in directions.
-_CLOSE, ENOUGH, _FARTHEST = 1e-9, 1e-6, 0.3
+#: Closer than this the count is right. By how much at most a cut is moved, in directions.
+_CLOSE, _FARTHEST = 1e-9, 0.3
 
 #: delta N and its density, -d delta N / d log x, at points of the real axis.
 Moved = Callable[[Points], tuple[np.ndarray, np.ndarray]]
@@ -46,6 +45,6 @@ def shifted(
         new, more = moved(at)
         delta = new + np.round(2 * (delta - new)) / 2
         density = at.density[:, 0] + more
-    found = np.abs(at.count + delta - ranks) < ENOUGH
+    found = np.abs(at.count + delta - ranks) < _CLOSE
     near = np.abs(at.count - ranks) < _FARTHEST
     return at, found & near & at.solved & (density > 0)
