@@ -118,22 +118,22 @@ class ScalarBlock:
 
     def response(self, z: np.ndarray, w: np.ndarray) -> Complex[np.ndarray, "2 2 2 2 p"]:
         """r_klmq = n Tr(V_lk G_km V_mq G_ql), so that dt_kl = -sum_mq r_klmq dw_mq."""
-        table = np.empty((len(z), 6, 6), dtype=complex)
+        table = np.empty((6, 6, len(z)), dtype=complex)
         for part in self._chunks(len(z)):
-            g = self.resolvent(z[part], w[:, part])
-            table[part] = np.stack([g[i] * g[j] for i, j in _PAIR], axis=1) @ self.pairs
+            g = self._by_modes(z[part], w[:, part])
+            table[:, :, part] = _weighted(self.pairs, np.stack([g[i] * g[j] for i, j in _PAIR]))
         found = np.empty((2, 2, 2, 2, len(z)), dtype=complex)
         for k, j, m, q in _QUADRUPLES:
-            found[k, j, m, q] = self.n * table[:, _pair(k + m, q + j), _pair(j + k, m + q)]
+            found[k, j, m, q] = self.n * table[_pair(k + m, q + j), _pair(j + k, m + q)]
         return found
 
     def transposed(self, z: np.ndarray, w: np.ndarray, d_w: np.ndarray) -> Complex[np.ndarray, "6 p"]:
         """Traces of G K1 (`correction`) with V_00, V_01, V_10, V_11, the outputs and Sigma_pre; `d_w`: (2 2 2 2 p)."""
-        table = np.empty((len(z), 10, 30), dtype=complex)
+        table = np.empty((10, 30, len(z)), dtype=complex)
         for part in self._chunks(len(z)):
-            g = self.resolvent(z[part], w[:, part])
+            g = self._by_modes(z[part], w[:, part])
             squares = {(i, j): g[i] * g[j] for i, j in _PAIR}
-            table[part] = np.stack([squares[i, j] * g[k] for i, j, k in _TRIPLES], axis=1) @ self.triples
+            table[:, :, part] = _weighted(self.triples, np.stack([squares[i, j] * g[k] for i, j, k in _TRIPLES]))
         place: dict[tuple[int, ...], int] = {triple: row for row, triple in enumerate(_TRIPLES)}
         found = np.zeros((6, len(z)), dtype=complex)
         for p, s, a, b in _QUADRUPLES:
@@ -141,7 +141,7 @@ class ScalarBlock:
             pair = _pair(p + s, a + b)
             for row, (i, j, extra) in enumerate(((0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 3), (1, 1, 0), (0, 0, 4))):
                 triple = place[tuple(sorted((i + p, s + a, b + j)))]
-                found[row] += weight * table[:, triple, 6 * extra + pair]
+                found[row] += weight * table[triple, 6 * extra + pair]
         return found
 
     def spread(self, z: np.ndarray, w: np.ndarray, d_w: np.ndarray) -> Complex[np.ndarray, "2 p"]:
@@ -161,8 +161,19 @@ class ScalarBlock:
         d += np.where(self.lacks_output, 1.0, z[:, None]) if self.any_lacks_output else z[:, None]
         return a + self.ridge, b, d
 
+    def _by_modes(self, z: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
+        """G_00, G_01 and G_11, each (modes, points)."""
+        return [np.ascontiguousarray(entry.T) for entry in self.resolvent(z, w)]
+
     def _chunks(self, points: int) -> list[slice]:
         return [slice(k, k + self.size) for k in range(0, points, self.size)]
+
+
+def _weighted(
+    weights: Float[np.ndarray, "k c"], products: Complex[np.ndarray, "t k p"]
+) -> Complex[np.ndarray, "t c p"]:
+    """Sums over modes with each column of real weights, real and imaginary parts side by side."""
+    return (weights.T @ products.view(float)).view(complex)
 
 
 class MatrixBlock:

@@ -102,13 +102,17 @@ class Equations(NamedTuple):
 
     def moved(self, at: Points) -> tuple[np.ndarray, np.ndarray]:
         """delta N at real points, up to halves, and its density -d delta N / d log x."""
-        both = [_moved(share, at) for share in self.shares]
+        both = [_moved(_pencil(share.solver), at, self._known(share, at.z, at.state.T)) for share in self.shares]
         weights = np.array([share.weight for share in self.shares])
         return self._mean([count for count, _ in both]), weights @ np.stack([density for _, density in both])
 
     def moved_inside(self, z: np.ndarray, w: np.ndarray) -> np.ndarray:
         """delta N at points of bands, up to halves."""
-        return self._mean([moved_at(_pencil(share.solver), z, share.states(z, w).w) for share in self.shares])
+        return self._mean([moved_at(_pencil(share.solver), z, self._known(share, z, w)) for share in self.shares])
+
+    def _known(self, share: Share, z: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The unknowns of a share, which are those of the raw equation if it is that itself."""
+        return w if share.solver is self.solver else share.states(z, w).w
 
     def _mean(self, each: list[np.ndarray]) -> np.ndarray:
         counts = np.stack(each)
@@ -136,9 +140,8 @@ def threshold_of(problem: Problem, pretraining: Pretraining) -> Threshold | None
     return Threshold(problem, float(ratio))
 
 
-def _moved(share: Share, ends: Points) -> tuple[np.ndarray, np.ndarray]:
+def _moved(equation: PencilEquation, ends: Points, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """delta N at real points, up to halves, from just above them to first order, and -d delta N / d log x."""
-    equation, w = _pencil(share.solver), share.states(ends.z, ends.state.T).w
     trace = correction_at(equation, ends.z, w)[0]
     return moved_at(equation, ends.z, w) + np.imag(ends.z) * np.real(trace) / np.pi, ends.x * np.imag(trace) / np.pi
 

@@ -91,7 +91,9 @@ class PencilEquation:
     @staticmethod
     def _weights(u: np.ndarray, v: np.ndarray, x: np.ndarray) -> np.ndarray:
         scale = 1 / (u * x - v * v)
-        return np.stack([x * scale, -v * scale, u * scale])
+        found = np.empty((3, *scale.shape), dtype=complex)
+        found[0], found[1], found[2] = x * scale, -v * scale, u * scale
+        return found
 
     def traces(self, z: Inexact[np.ndarray, "p"], w: Inexact[np.ndarray, "3 p"]) -> Inexact[np.ndarray, "4 p"]:
         """-Tr G_11 (directions), -Tr V_00 G_00 (energy), Tr V_10 G_01 (overlap), -Tr Sigma_pre G_00 (forgetting)."""

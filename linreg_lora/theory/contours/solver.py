@@ -1,8 +1,9 @@
 """Solutions of a self-consistent equation at many points at once, each certified to be on the branch of the resolvent.
 
-Newton's method from a guess; where that finds nothing, or a solution that is not `proper`, damped steps from infinity
-at the same |z| and a large angle, from where the angle is lowered as far as Newton's method follows. A proper solution
-is the right one wherever its guess came from: for Im z > 0 there is no other.
+Newton's method from a guess; where that finds nothing, or a solution that is not `proper`, the state at the same |z|
+and a large angle, from where the angle is lowered as far as Newton's method follows. At large angles the nearest state
+that is known is a guess, and where there is none near enough damped steps lead from infinity. A proper solution is the
+right one wherever its guess came from: for Im z > 0 there is no other.
 """
 
 from typing import NamedTuple
@@ -91,7 +92,7 @@ class Solver:
             states = newton(self.equation, lower, before.w + before.slope * (lower - here[away]), close=_NEAR)
             lost = np.flatnonzero(~states.near)
             if lost.size and levels == _LEVELS:
-                states.put(lost, _with_damping(self.equation, lower[lost], before.w[:, lost], _ATTEMPTS))
+                states.put(lost, _with_damping(self.equation, lower[lost], before.w[:, lost]))
             here[away] = lower
             found.put(away, states)
             away, states = away[states.near], states.at(states.near)
@@ -104,21 +105,42 @@ class Solver:
         return found
 
     def _at_large_angles(self, z: Complex[np.ndarray, "p"], attempts: tuple[int, ...]) -> States:
-        if self._anchors is not None:
-            near = self._anchors[0]
-            place = np.argmin(np.abs(np.log(near) - np.log(z)[:, None]), axis=1)
-            states = self._anchors[1].at(place)
-            found = newton(self.equation, z, states.w + states.slope * (z - near[place]))
-        else:
-            start = np.repeat(self.equation.start[:, None], len(z), axis=1)
-            found = States(start, 0 * start, np.full(len(z), np.inf), np.zeros(len(z), dtype=bool))
-        lost = np.flatnonzero(~found.solved)
-        if lost.size:
-            start = np.repeat(self.equation.start[:, None], len(lost), axis=1)
-            found.put(lost, _with_damping(self.equation, z[lost], start, attempts))
-        if self._anchors is None and np.any(found.solved):
-            self._anchors = z[found.solved], found.at(found.solved)
+        """From the nearest anchors; what they do not reach, by damped steps from infinity, and from the new anchors."""
+        w = np.repeat(self.equation.start[:, None], len(z), axis=1)
+        found = _unsolved(w)
+        lost = self._from_anchors(z, found, np.arange(len(z)))
+        for steps in attempts:
+            if not lost.size:
+                break
+            w[:, lost] = _damped(self.equation, z[lost], w[:, lost], steps)
+            found.put(lost, newton(self.equation, z[lost], w[:, lost]))
+            lost = self._from_anchors(z, found, self._keep(z, found, lost))
         return found
+
+    def _from_anchors(self, z: Complex[np.ndarray, "p"], found: States, lost: np.ndarray) -> np.ndarray:
+        """Solve what is `lost` from the nearest anchors as long as these become more; returns what is lost still."""
+        while lost.size and self._anchors is not None:
+            near, states = self._anchors
+            place = np.argmin(np.abs(np.log(near) - np.log(z[lost])[:, None]), axis=1)
+            states = states.at(place)
+            found.put(lost, newton(self.equation, z[lost], states.w + states.slope * (z[lost] - near[place])))
+            before, lost = lost, self._keep(z, found, lost)
+            if len(lost) == len(before):
+                break
+        return lost
+
+    def _keep(self, z: Complex[np.ndarray, "p"], found: States, tried: np.ndarray) -> np.ndarray:
+        """Make anchors of those among `tried` that are solved; returns the others."""
+        solved = found.solved[tried]
+        new = z[tried[solved]], found.at(tried[solved])
+        if self._anchors is None:
+            self._anchors = new if np.any(solved) else None
+        else:
+            both = zip(self._anchors[1], new[1], strict=True)
+            self._anchors = (
+                np.concatenate([self._anchors[0], new[0]]), States(*(np.concatenate(two, axis=-1) for two in both))
+            )  # fmt: skip
+        return tried[~solved]
 
 
 def newton(
@@ -159,21 +181,32 @@ def newton(
 def relative_size(excess: np.ndarray, w: np.ndarray) -> Float[np.ndarray, "p"]:
     """The largest of `excess`, of each unknown against itself, or against the largest where it is next to nothing."""
     size = np.abs(w)
-    return np.max(np.abs(excess) / (size + _NOTHING * np.max(size, axis=0)), axis=0)
+    return (np.abs(excess) / (size + _NOTHING * size.max(axis=0))).max(axis=0)
 
 
-def _with_damping(equation: Equation, z: np.ndarray, start: np.ndarray, attempts: tuple[int, ...]) -> States:
-    """Newton's method after damped fixed-point steps, which stay on the branch; more where that does not do."""
-    w, lost = start.copy(), np.arange(len(z))
-    found = States(w.copy(), np.zeros_like(w), np.full(len(z), np.inf), np.zeros(len(z), dtype=bool))
-    for steps in attempts:
-        for _ in range(steps):
-            w[:, lost] = (w[:, lost] + equation.image(z[lost], w[:, lost])) / 2
+def _with_damping(equation: Equation, z: np.ndarray, start: np.ndarray) -> States:
+    """Newton's method after damped steps; more where that does not do."""
+    w, lost, found = start.copy(), np.arange(len(z)), _unsolved(start)
+    for steps in _ATTEMPTS:
+        w[:, lost] = _damped(equation, z[lost], w[:, lost], steps)
         found.put(lost, newton(equation, z[lost], w[:, lost]))
         lost = lost[~found.solved[lost]]
         if not lost.size:
             break
     return found
+
+
+def _damped(equation: Equation, z: np.ndarray, w: np.ndarray, steps: int) -> np.ndarray:
+    """Fixed-point steps at half length, which stay on the branch."""
+    for _ in range(steps):
+        w = (w + equation.image(z, w)) / 2
+    return w
+
+
+def _unsolved(w: np.ndarray) -> States:
+    """Nothing known at any point but where to start from."""
+    points = w.shape[1]
+    return States(w.copy(), np.zeros_like(w), np.full(points, np.inf), np.zeros(points, dtype=bool))
 
 
 def solve_small(m: np.ndarray, *rights: np.ndarray) -> list[np.ndarray]:
@@ -188,9 +221,12 @@ def solve_small(m: np.ndarray, *rights: np.ndarray) -> list[np.ndarray]:
     h = h * e
     i = 1 / (i - h * f)
     found = []
-    for p, q, r in rights:
+    for right in rights:
+        p, q, r = right
+        x, y, z = solution = np.empty_like(right)
         q = q - d * p
-        z = (r - g * p - h * q) * i
-        y = (q - f * z) * e
-        found.append(np.stack([(p - b * y - c * z) * a, y, z]))
+        np.multiply(r - g * p - h * q, i, out=z)
+        np.multiply(q - f * z, e, out=y)
+        np.multiply(p - b * y - c * z, a, out=x)
+        found.append(solution)
     return found
