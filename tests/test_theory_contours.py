@@ -274,3 +274,10 @@ def test_points_without_a_solution_do_not_end_the_search_for_cuts():
     )
     risks = [lora_equivalent(problem.replace(n=n), [4]).risk[0] for n in (29, 30, 31, 32)]
     assert np.all(np.abs(np.diff(risks, 3)) < 0.01 * risks[1])
+
+
+def test_points_far_below_a_spectrum_are_reached_from_their_neighbours():
+    """Fixed-point steps take hundreds there: with 72 of them 28 points of this grid were left."""
+    problem = Problem(n=100, dx=100, dy=100, spectrum=(4.0, 3.0, 2.0, 1.5, 1.0), noise_std=1.0, ridge=20.0)
+    solved = points.evaluate(Solver(equation_of(problem)), np.geomspace(1.6e4, 1.6e-9, 64), patient=False).solved
+    assert np.all(solved)
