@@ -12,11 +12,11 @@ from linreg_lora.console import print_table
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
-from linreg_lora.theory.crossings import Crossings
 from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
 from linreg_lora.theory.notes import spans
 
 if TYPE_CHECKING:
+    from linreg_lora.theory.crossings import Crossings
     from linreg_lora.theory.forgetting import Forgetting
 
 
@@ -165,7 +165,7 @@ def risk_table(
     print_table(table)
 
 
-def crossings_json(crossings: Crossings, rank: int, over: str, closed: ClosedCrossings) -> None:
+def crossings_json(crossings: "Crossings", rank: int, over: str, closed: ClosedCrossings) -> None:
     """Print one JSON object; an empty list means no crossing, and that `winner` wins throughout."""
     listed = [crossing._asdict() for crossing in crossings]
     out = {"rank": rank, "over": over, "crossings": listed, "flagged": crossings.flagged, "note": crossings.note}
@@ -175,7 +175,7 @@ def crossings_json(crossings: Crossings, rank: int, over: str, closed: ClosedCro
     print(json.dumps(out, indent=2))
 
 
-def crossings_text(crossings: Crossings, rank: int, over: str, closed: ClosedCrossings) -> None:
+def crossings_text(crossings: "Crossings", rank: int, over: str, closed: ClosedCrossings) -> None:
     """Print one line a crossing, or that there is none, and what is in doubt."""
     if not crossings:
         winner = f"LoRA of rank {rank}" if crossings.winner == "LoRA" else "FFT"

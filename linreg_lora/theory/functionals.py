@@ -33,7 +33,7 @@ def functionals(
     """
     if not len(ranks):
         return nothing(0)
-    from linreg_lora.theory.bands.sweep import sweep  # brings scipy.optimize, a quarter of a second
+    from linreg_lora.theory.bands.sweep import sweep  # brings scipy.fft, a fifth of a second
 
     seen = with_planted(problem, ranks) if correction else ranks
     # Points that are lost say so by their residuals.

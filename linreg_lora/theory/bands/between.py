@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import root_scalar
 
 from linreg_lora.theory.bands.edges import Edges
 from linreg_lora.theory.bands.rational import Curve, Overdetermined
@@ -58,6 +57,8 @@ def _growing(curve: Curve, equations: Equations, zeta: Float[np.ndarray, "p"]) -
 
 
 def _zero(curve: Curve, equations: Equations, which: int, low: float, high: float) -> float:
+    from scipy.optimize import root_scalar
+
     found = root_scalar(
         lambda zeta: float(_growing(curve, equations, np.array([zeta]))[which, 0]),
         bracket=(low, high), method="brentq", xtol=_KNOWN * curve.size,
