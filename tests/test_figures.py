@@ -18,9 +18,9 @@ import xarray as xr
 from committed import FOLDER, committed, drawn
 from comparisons import assert_means_agree, critical_z
 
-from linreg_lora import __version__, figures
+from linreg_lora import figures, provenance
 from linreg_lora.errors import InvalidInput
-from linreg_lora.figures import published, risk_vs_sample_size, style, theory_lines
+from linreg_lora.figures import files, published, risk_vs_sample_size, style, theory_lines
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
@@ -245,7 +245,7 @@ def test_data_of_the_same_run_are_drawn_again_and_not_computed_again(dataset, tm
     assert read_all(tmp_path) == before
     assert run(fresh=True)[0] == 1
     assert run(trials=256)[0] == run(trials=256, seed=2)[0] == 1
-    monkeypatch.setattr(figures, "code_hash", lambda name: "other")
+    monkeypatch.setattr(files, "code_hash", lambda name: "other")
     assert run(trials=256, seed=2)[0] == 1
     assert run(trials=256, seed=2)[0] == 0
     (tmp_path / f"{NAME}.nc").write_bytes(b"changed")
@@ -271,7 +271,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
         "problems_sha256": dataset.attrs["problems_sha256"],
         "code_sha256": figures.code_hash(NAME),
         "versions": {
-            "linreg-lora": __version__,
+            "linreg-lora": provenance.release(),
             **{package: version(package) for package in ("jax", "jaxlib", "numpy", "scipy", "matplotlib")},
         },
     }

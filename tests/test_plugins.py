@@ -18,11 +18,11 @@ from ruamel.yaml import YAML
 from test_claims_schema import document
 
 import linreg_lora as ll
-from linreg_lora import figures
 from linreg_lora.claims import plugins, registry
 from linreg_lora.claims.show import names
 from linreg_lora.claims.vocabulary import Status, Verdict
 from linreg_lora.errors import OldName
+from linreg_lora.figures import catalogue
 from linreg_lora.methods import registry as method_registry
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def registries(monkeypatch):
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     monkeypatch.setattr(method_registry, "_makes", dict(method_registry.table()))
     monkeypatch.setattr(plugins, "_files", {})
-    monkeypatch.setattr(figures, "_registered", {})
+    monkeypatch.setattr(catalogue, "registered", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 

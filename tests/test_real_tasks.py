@@ -10,8 +10,8 @@ import xarray as xr
 from committed import committed
 from comparisons import critical_z
 
-from linreg_lora import figures
 from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.figures import catalogue
 from linreg_lora.figures import real_tasks as figure
 from linreg_lora.own_data import real_tasks
 from linreg_lora.own_data.curve import curve
@@ -242,7 +242,7 @@ REASON = "figure real-tasks needs scikit-learn: pip install 'linreg-lora[sklearn
 def test_without_scikit_learn_the_figure_is_refused_by_name_and_skipped_among_all(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert run("figures", NAME, f"--out={tmp_path}") == (2, "", f"linreg-lora: {REASON}\n")
-    monkeypatch.setattr(figures, "NAMES", (NAME,))
+    monkeypatch.setattr(catalogue, "NAMES", (NAME,))
     code, out, err = run("figures", f"--out={tmp_path}")
     assert (code, err) == (0, f"linreg-lora: skipped: {REASON}\n")
     assert out.split() == [str(tmp_path / "README.md")]
