@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev  ## install the dev extra, then run the tests, but 
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not heavy'
 
 heavy: $(VENV)/.installed-dev  ## the rest: all ugly problems, more sweeps that are killed or starved, and more planted bugs; half an hour
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,linreg_lora.theory,beartype.beartype
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m heavy --jaxtyping-packages=linreg_lora.estimators,linreg_lora.sampling,linreg_lora.simulation,linreg_lora.risk_curve,linreg_lora.theory,type_checker.checked
 
 lint: $(VENV)/.installed-dev  ## what pre-commit runs
 	$(BIN)/ruff check .
