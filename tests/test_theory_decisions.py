@@ -169,6 +169,20 @@ def test_answers_from_other_numbers_are_not_in_doubt():
     assert found.note == ""
 
 
+def test_ranks_near_the_best_are_those_that_errors_of_the_size_promised_can_make_best():
+    """Ranks 1, 2 within 1 % each of the best; 4 not; 5 within a tenth, which counts where it is flagged; 0 is exact."""
+    curve = expected_risk(NEAR.replace(n=200), [0, 1, 2, 3, 4, 5])
+    risk = np.array([1.011, 1.019, 1.02, 1.0, 1.0205, 1.1])
+    flags = np.zeros(6, dtype=bool)
+    told = dataclasses.replace(curve, risk=risk, difference=risk - 2, flagged=flags)
+    assert decisions.near_best(told) == [1, 2]
+    assert decisions.near_best(dataclasses.replace(told, flagged=flags | (told.ranks == 5))) == [1, 2, 5]
+    assert decisions.near_best(dataclasses.replace(told, risk=risk - (told.ranks == 0) * 0.001)) == [0, 1, 2]
+    assert decisions.near_best(dataclasses.replace(told, flagged=flags | (told.ranks == 3))) == [0, 1, 2, 4, 5]
+    with pytest.raises(InvalidInput, match="curve: expected one by theory, received monte-carlo"):
+        decisions.near_best(dataclasses.replace(told, computed_by="monte-carlo"))
+
+
 def test_where_theory_says_nothing_nothing_is_answered():
     """Where Sigma is not quite c I, no exact threshold is known."""
     other = NEXT.replace(input_covariance=1 + 1e-9 * np.arange(12))

@@ -84,7 +84,7 @@ from .data_benefit import (
     frozen_b_benefit,
     lora_benefit,
 )
-from .decisions import Answer, BestRank, best_rank, ranks_that_beat_fft
+from .decisions import Answer, BestRank, best_rank, near_best, ranks_that_beat_fft
 from .decoupled import DecoupledRisk, Piece, decoupled_risk
 from .depth import output_gap, output_gap_bound
 from .discarded import DiscardedSignal, discarded_signal
@@ -244,6 +244,7 @@ __all__ = [
     "mean_energy",
     "mean_update",
     "mean_worst_rise_of_one_output",
+    "near_best",
     "nf4_levels",
     "offset_risk",
     "output_gap",
