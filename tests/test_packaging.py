@@ -159,7 +159,7 @@ def test_bibtex_has_the_year_of_the_newest_release():
     """Until there is one, that of the licence."""
     years = re.findall(r"^## \S+ \((\d{4})-", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     years += re.findall(r"Copyright \(c\) (\d{4})", (ROOT / "LICENSE").read_text())
-    assert citation.SOFTWARE_YEAR == int(years[0])
+    assert int(years[0]) == citation.SOFTWARE_YEAR
     assert f"  year = {{{years[0]}}},\n  version = {{" in citation.software()
 
 
@@ -170,6 +170,7 @@ def test_bibtex_is_of_the_citation_file_and_keys_are_unique(run):
         authors = tuple(f"{one['family-names']}, {one['given-names']}" for one in reference["authors"])
         assert (entry.title, entry.year, entry.authors) == (reference["title"], reference["year"], authors)
         assert reference["identifiers"][0]["value"] == entry.paper.replace(" ", ":")
+        assert f"  url = {{{reference['url']}}}" in entry.bibtex()
     code, out, _ = run("cite")
     assert code == 0
     assert re.findall(r"^@\w+\{(.*),$", out, re.MULTILINE) == ["linreg_lora", "zindari2026", "liu2025"]
