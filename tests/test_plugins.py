@@ -378,7 +378,10 @@ def test_a_claim_of_ones_own_goes_where_out_says(run, tmp_path, monkeypatch):
         "papers/First.v2.yaml": "out: expected one of which no file exists",
         "papers": "out: expected a file of letters",
         "papers/a b.yaml": "out: expected a file of letters",
-        "file/x.yaml": "out: expected files that can be written",
+        "file/x.yaml": "out: expected ",
+        f"{'x' * 300}.yaml": "out: expected files that can be written",
+        f"{'x' * 300}/x.yaml": "out: expected files that can be written",
+        "\udcff.yaml": "out: expected a file of letters",
     }.items():
         code, out, err = run("claims", "new", "mine", f"--out={path}")
         assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -16,7 +16,7 @@ def write(name: str, out: Path | None = None) -> tuple[Path, Path]:
     `name`: what the ids begin with, and by default the files' name, NAME.yaml and NAME.py here. `out`: another claims
     file, as in folder/FILE.yaml; the plug-in is FILE.py beside it, and a folder is made if missing.
 
-    Raises `InvalidInput` for a name that is none, and where one of the files exists or cannot be written.
+    Raises `InvalidInput` for a name or path that is none, and where one of the files exists or cannot be written.
     """
     if not re.fullmatch(_NAMES, name):
         raise InvalidInput(
@@ -27,9 +27,6 @@ def write(name: str, out: Path | None = None) -> tuple[Path, Path]:
         raise InvalidInput("out", "a file of letters, digits, -, _ and ., as in claims/mine.yaml", str(out))
     texts = {path: _text(name, claims.stem, path.suffix) for path in (claims, claims.with_suffix(".py"))}
     field, received = ("name", name) if out is None else ("out", str(out))
-    for path in texts:
-        if path.exists():
-            raise InvalidInput(field, "one of which no file exists", received, f"there is a {path}")
     written: list[Path] = []
     try:
         claims.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +37,8 @@ def write(name: str, out: Path | None = None) -> tuple[Path, Path]:
     except BaseException as error:
         for path in written:
             path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise InvalidInput(field, "one of which no file exists", received, f"there is a {error.filename}") from None
         if isinstance(error, OSError):
             raise InvalidInput(field, "files that can be written", received, error.strerror or str(error)) from None
         raise
