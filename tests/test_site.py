@@ -69,6 +69,15 @@ def test_every_public_name_and_every_command_is_in_the_reference():
     assert commands <= set(re.findall(r"^## `(.*)`$", command_line.page().text, flags=re.MULTILINE))
 
 
+def test_links_to_a_section_of_the_theory_lead_to_its_chapter():
+    """Every one of the repository, and those that lead elsewhere keep their heading."""
+    closed, _ = links.closed(PAGES)
+    said = {page.uri: page.text for page in closed}
+    assert "](explanation/theory/what-is-exact-what-is-a-limit-what-is-observed.md)" in said["index.md"]
+    assert "](commands.md#forgetting)" in said["index.md"]
+    assert [uri for uri, text in said.items() if "theory/index.md#" in text] == []
+
+
 def test_links_between_documents_become_links_between_pages_and_lead_to_lines():
     page = Page(
         "a/b.md", "B", "docs/b.md", "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py) `](x)` [t](theory.md)"

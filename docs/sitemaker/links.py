@@ -33,8 +33,10 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
 def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
     """The pages and all they lead to, links rewritten; and the files to be copied, by their place in the site.
 
-    A link to a function, as in "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py)", leads to its line.
+    A link to a function, as in "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py)", leads to its line; one to a
+    heading of a document that is cut into chapters, as in "theory.md#9-forgetting", to the chapter.
     """
+    uris = {page.uri for page in pages}
     homes = _SHOWN | {page.origin: page.uri for page in pages if page.whole}
     waiting, done, files = list(pages), [], {}
 
@@ -65,6 +67,9 @@ def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
             else:
                 repository_path = posixpath.normpath(posixpath.join(posixpath.dirname(page.origin), path))
                 uri = place(repository_path)
+                chapter = posixpath.join(posixpath.dirname(uri), f"{fragment}.md")
+                if uri.endswith("/index.md") and chapter in uris:
+                    uri, fragment = chapter, ""
                 if repository_path.endswith(".py") and fragment:
                     fragment = f"__codelineno-0-{_line(ROOT / repository_path, fragment)}"
             relative = os.path.relpath(uri, posixpath.dirname(page.uri) or ".")
