@@ -1,7 +1,8 @@
 """What MkDocs calls while it builds the site: `mkdocs.yml` names this file, `sitemaker` does the work.
 
 LINREG_LORA_SITE_NOTEBOOKS=0    notebooks are not run, and say so
-LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part of the site
+LINREG_LORA_SITE_REPORT=0       claims are not judged, and their report is left out
+LINREG_LORA_SITE_REPORT=1       the claims of all papers are judged, not those of the package's own file alone
 """
 
 import json
@@ -37,8 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         executed, pictures = notebooks.executed()
         pages |= {page.uri: page for page in executed}
         made |= pictures
-    if os.environ.get("LINREG_LORA_SITE_REPORT") == "1":
-        made[report.PLACE] = report.page()
+    else:
+        made |= notebooks.stored()
+    wanted = os.environ.get("LINREG_LORA_SITE_REPORT")
+    if wanted != "0":
+        made[report.PLACE] = report.page(everything=wanted == "1")
         pages[report.URI] = report.with_link(pages[report.URI])
     made[note_pdf.PLACE] = note_pdf.pdf()
     pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import launched, opened
-from sitemaker import api, checked, command_line, contents, documents, links, mathematics, runs
+from sitemaker import api, checked, command_line, contents, documents, links, mathematics, notebooks, runs
 from sitemaker.page import Page
 
 from linreg_lora.cli import app
@@ -91,6 +91,27 @@ def test_links_between_documents_become_links_between_pages_and_lead_to_lines():
         links.closed([page._replace(text="[gone](gone.md)")])
 
 
+def test_links_are_called_by_titles_and_not_by_names_of_files():
+    for page in links.closed(PAGES)[0]:
+        if not page.uri.startswith(("source/", "reference/api/")):
+            links.outside_code(page.text, lambda piece, uri=page.uri: _no_file_name(piece, uri))
+
+
+def _no_file_name(piece, uri):
+    assert re.findall(r"\[[\w./-]+\.(?:md|ipynb)\]\(", piece) == [], uri
+    return piece
+
+
+def test_every_notebook_says_how_to_open_it_and_can_be_downloaded():
+    files = notebooks.stored()
+    for page in notebooks.pages():
+        name = page.origin.removeprefix("notebooks/")
+        assert f"`jupyter lab notebooks/{name}`" in page.text.split("\n## ")[0]
+        assert f"](site:files/notebooks/{name})" in page.text
+        assert files[f"files/notebooks/{name}"] == (ROOT / page.origin).read_bytes()
+    assert re.search(r"^\| `notebooks` \| JupyterLab", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+
+
 def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "CACHE", tmp_path)
     first, second = (
@@ -124,9 +145,10 @@ def test_faults_of_a_site_are_found(tmp_path):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Without running the notebooks, which tests/test_notebooks.py does."""
+    """Without running notebooks and judging claims, which tests/test_notebooks.py and tests/test_check.py do."""
     folder = tmp_path_factory.mktemp("site")
-    environment = os.environ | {"LINREG_LORA_SITE_NOTEBOOKS": "0", "NO_MKDOCS_2_WARNING": "1"}
+    left_out = {"LINREG_LORA_SITE_NOTEBOOKS": "0", "LINREG_LORA_SITE_REPORT": "0"}
+    environment = os.environ | left_out | {"NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,11 +23,22 @@ def pages() -> list[Page]:
 
 
 def executed() -> tuple[list[Page], dict[str, bytes]]:
-    """With outputs, and their pictures by their place in the site."""
-    found, pictures = [], {}
+    """With outputs; and by their place in the site their pictures, and the notebooks to be downloaded, outputs too."""
+    found, files = [], {}
     for path in sorted(FOLDER.glob("*.ipynb")):
-        found.append(_page(path, _outputs(path), pictures))
-    return found, pictures
+        notebook = _outputs(path)
+        files[_place(path)] = json.dumps(notebook, indent=1, ensure_ascii=False).encode()
+        found.append(_page(path, notebook, files))
+    return found, files
+
+
+def stored() -> dict[str, bytes]:
+    """The notebooks to be downloaded, by their place in the site, without outputs."""
+    return {_place(path): path.read_bytes() for path in sorted(FOLDER.glob("*.ipynb"))}
+
+
+def _place(path: Path) -> str:
+    return f"files/notebooks/{path.name}"
 
 
 def _outputs(path: Path) -> dict:
@@ -56,9 +67,13 @@ def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) 
         if pictures is not None:
             blocks += [_shown(output, pictures) for output in cell["outputs"]]
     said = "run when this site was built" if pictures is not None else "not run when this site was built: no outputs"
+    how = (
+        "To run it yourself, install the extra `notebooks` ([how](../docs/install.md#extras)) and open it in "
+        f"JupyterLab: `jupyter lab notebooks/{path.name}` in a checkout, or [download it](site:{_place(path)})."
+    )
     title = heading("\n".join(blocks))
     first, *others = filter(None, blocks)
-    note = f"*notebooks/{path.name}, {said}.*"
+    note = f"*notebooks/{path.name}, {said}.* {how}"
     text = "\n\n".join([first, note, *others]) + "\n"
     return Page(f"notebooks/{path.stem}.md", title, f"notebooks/{path.name}", text, whole=True)
 
