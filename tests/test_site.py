@@ -102,6 +102,19 @@ def _no_file_name(piece, uri):
     return piece
 
 
+def test_the_method_that_is_shown_runs(tmp_path):
+    """As a plug-in, in a process of its own: this one may have a method of the name."""
+    (page,) = [page for page in PAGES if page.uri == "how-to/add-a-method.md"]
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page.text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shown.py").write_text(code)
+    problem = ("--n=60", "--dx=6", "--dy=5", "--noise-std=1", "--spectrum=3,2,1", "--trials=8")
+    words = ["compare", *problem, "--adapt=first-inputs:4,fft", "--plugin=shown.py"]
+    command = [sys.executable, "-c", "from linreg_lora.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "first-inputs:4" in done.stdout
+
+
 def test_every_notebook_says_how_to_open_it_and_can_be_downloaded():
     files = notebooks.stored()
     for page in notebooks.pages():
