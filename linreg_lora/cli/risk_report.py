@@ -19,6 +19,7 @@ from linreg_lora.theory.notes import UNFLAGGED, spans
 if TYPE_CHECKING:
     from linreg_lora.theory.forgetting import Forgetting
 
+_FORGETTING = "forgetting: excess risk that the update causes on pretraining inputs, E ||D Sigma_pre^(1/2)||^2"
 #: Standard errors beyond which draws tell two ranks apart: by chance in fewer than one of 10^4 comparisons.
 _TOLD = 4.0
 
@@ -162,7 +163,7 @@ def risk_table(
             notes += [f"in doubt, which beat FFT: {winners.note}"] if winners is not None and winners.note else []
         notes.append(f"by formula: {computed.formula}")
     notes += complexity_report.notes(odds)
-    notes.append(forgotten.note if forgotten is not None else "")
+    notes += [] if forgotten is None else [_FORGETTING, forgotten.note]
     marks = [forgotten.flagged, forgotten.fft_flagged] if forgotten is not None else []
     marks += [computed.flagged, computed.fft_flagged] if computed is not None else []
     notes.append(f"{MARK} may be off by more than 1 %" if any(np.any(mark) for mark in marks) else "")
