@@ -133,6 +133,8 @@ def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     )
     shown = runs.with_outputs(f"{first}\n{second}")
     assert shown.endswith("~~~~~~{.text .output}\n7\n~~~~~~\n")
+    assert runs.shown_output(" a │ b  \n1\n\n") == "~~~~~~{.text .output .drawn}\n a │ b\n1\n~~~~~~", "not wrapped"
+    assert runs.shown_output(" \n") == ""
     command = "linreg-lora risk --n 9 --dx 4 --dy 4 --noise-std 1 --spectrum 1 --ranks none"
     with pytest.raises(RuntimeError, match=r"ended with 2: linreg-lora: .*ranks"):
         runs.with_outputs(f"```console run\n$ {command}\n```\n")

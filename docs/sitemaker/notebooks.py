@@ -63,7 +63,7 @@ def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) 
         if cell["cell_type"] == "markdown":
             blocks.append(source)
             continue
-        blocks.append(_fenced(source, ".python"))
+        blocks.append(_fenced(source))
         if pictures is not None:
             blocks += [_shown(output, pictures) for output in cell["outputs"]]
     said = "run when this site was built" if pictures is not None else "not run when this site was built: no outputs"
@@ -82,7 +82,7 @@ def _shown(output: dict, pictures: dict[str, bytes]) -> str:
     if output["output_type"] == "error":
         raise RuntimeError(f"a notebook failed: {output['evalue']}")
     if output["output_type"] == "stream":
-        return _fenced("".join(output["text"]), ".text .output")
+        return runs.shown_output("".join(output["text"]))
     data = output["data"]
     if "image/png" in data:
         picture = base64.b64decode(data["image/png"])
@@ -96,9 +96,9 @@ def _shown(output: dict, pictures: dict[str, bytes]) -> str:
     if "text/latex" in data:
         latex = "".join(data["text/latex"])
         return re.sub(r"^\$\\displaystyle (.*)\$$", r"$$\1$$", latex, flags=re.DOTALL)
-    return _fenced("".join(data.get("text/plain", "")), ".text .output")
+    return runs.shown_output("".join(data.get("text/plain", "")))
 
 
-def _fenced(text: str, classes: str) -> str:
+def _fenced(source: str) -> str:
     fence = "~" * 6
-    return f"{fence}{{{classes}}}\n{text.rstrip()}\n{fence}" if text.strip() else ""
+    return f"{fence}{{.python}}\n{source.rstrip()}\n{fence}" if source.strip() else ""

@@ -49,12 +49,18 @@ def with_outputs(text: str) -> str:
             if not kept.exists():
                 CACHE.mkdir(parents=True, exist_ok=True)
                 kept.write_text(printed(blocks[-1]))
-            output = kept.read_text().rstrip()
-            fence = "~" * 6
-            below = f"\n\n{fence}{{.text .output}}\n{output}\n{fence}" if output else ""
-            return f"```{found[1]}\n{found[2]}```{below}"
+            below = shown_output(kept.read_text())
+            return f"```{found[1]}\n{found[2]}```" + (f"\n\n{below}" if below else "")
 
         return _BLOCK.sub(shown, text)
+
+
+def shown_output(text: str) -> str:
+    """What is printed, as a block; one that has a table in it, drawn with lines, has a class, and is not wrapped."""
+    lines = "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
+    drawn = " .drawn" if "│" in lines else ""
+    fence = "~" * 6
+    return f"{fence}{{.text .output{drawn}}}\n{lines}\n{fence}" if lines else ""
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable
 from linreg_lora.claims.show import legend
-from linreg_lora.claims.show.papers import known, papers_of, title_of, to_records
+from linreg_lora.claims.show.papers import HEADS, known, papers_of, title_of, to_records
 from linreg_lora.claims.show.report import shown, source_line
 from linreg_lora.claims.vocabulary import Status, Verdict
 
@@ -45,7 +45,8 @@ def _glance(file: ClaimsFile, sections: dict[str, list[str]]) -> list[str]:
     Statements of ours about a paper are not the paper's; they count where a source has no others.
     """
     verdicts = [verdict for verdict in Verdict if verdict is not Verdict.INCONCLUSIVE]
-    lines = ["| paper | known from | " + " | ".join(verdicts) + " |", "| --- | --- |" + " ---: |" * len(verdicts)]
+    heads = ["paper", "known from", *(HEADS[verdict] for verdict in verdicts)]
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * len(verdicts)]
     for record in to_records(file, {}):
         rows = [row for row in record["verdicts"] if row["status"] is not Status.OWN] or record["verdicts"]
         name = record["paper"].removeprefix("arXiv ")
