@@ -125,6 +125,20 @@ def test_every_notebook_says_how_to_open_it_and_can_be_downloaded():
     assert re.search(r"^\| `notebooks` \| JupyterLab", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
 
 
+def test_what_a_notebook_prints_piece_by_piece_is_one_block():
+    def printed(text, name="stdout"):
+        return {"output_type": "stream", "name": name, "text": text}
+
+    cell = {
+        "cell_type": "code",
+        "source": "f()",
+        "outputs": [printed("a\n"), printed(["b\n"]), printed("c\n", "stderr")],
+    }
+    title = {"cell_type": "markdown", "source": "# T"}
+    text = notebooks._page(notebooks.FOLDER / "x.ipynb", {"cells": [title, cell]}, {}).text
+    assert text.endswith("~~~~~~{.text .output}\na\nb\n~~~~~~\n\n~~~~~~{.text .output}\nc\n~~~~~~\n")
+
+
 def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "CACHE", tmp_path)
     first, second = (
@@ -135,6 +149,7 @@ def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     assert shown.endswith("~~~~~~{.text .output}\n7\n~~~~~~\n")
     assert runs.shown_output(" a │ b  \n1\n\n") == "~~~~~~{.text .output .drawn}\n a │ b\n1\n~~~~~~", "not wrapped"
     assert runs.shown_output(" \n") == ""
+    assert runs.shown_output("\x1b[1mbold\x1b[0m\n") == "~~~~~~{.text .output}\nbold\n~~~~~~"
     command = "linreg-lora risk --n 9 --dx 4 --dy 4 --noise-std 1 --spectrum 1 --ranks none"
     with pytest.raises(RuntimeError, match=r"ended with 2: linreg-lora: .*ranks"):
         runs.with_outputs(f"```console run\n$ {command}\n```\n")

@@ -65,7 +65,7 @@ def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) 
             continue
         blocks.append(_fenced(source))
         if pictures is not None:
-            blocks += [_shown(output, pictures) for output in cell["outputs"]]
+            blocks += [_shown(output, pictures) for output in _joined(cell["outputs"])]
     said = "run when this site was built" if pictures is not None else "not run when this site was built: no outputs"
     how = (
         "To run it yourself, install the extra `notebooks` ([how](../docs/install.md#extras)) and open it in "
@@ -76,6 +76,18 @@ def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) 
     note = f"*notebooks/{path.name}, {said}.* {how}"
     text = "\n\n".join([first, note, *others]) + "\n"
     return Page(f"notebooks/{path.stem}.md", title, f"notebooks/{path.name}", text, whole=True)
+
+
+def _joined(outputs: list[dict]) -> list[dict]:
+    """What is printed piece by piece, as one output."""
+    found: list[dict] = []
+    for output in outputs:
+        last = found[-1] if found else {"output_type": ""}
+        if output["output_type"] == last["output_type"] == "stream" and output["name"] == last["name"]:
+            found[-1] = {**last, "text": ["".join(last["text"]), "".join(output["text"])]}
+        else:
+            found.append(output)
+    return found
 
 
 def _shown(output: dict, pictures: dict[str, bytes]) -> str:

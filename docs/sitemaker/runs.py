@@ -27,6 +27,8 @@ from sitemaker import ROOT
 CACHE = ROOT / ".cache" / "site"
 _BLOCK = re.compile(r"^```(console|python) run\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _WIDTH = "100"
+#: What a terminal takes for a colour, or for bold.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def with_outputs(text: str) -> str:
@@ -56,8 +58,8 @@ def with_outputs(text: str) -> str:
 
 
 def shown_output(text: str) -> str:
-    """What is printed, as a block; one that has a table in it, drawn with lines, has a class, and is not wrapped."""
-    lines = "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
+    """What is printed, as a block without colours; one with a table drawn in it has a class, and is not wrapped."""
+    lines = "\n".join(line.rstrip() for line in _COLOUR.sub("", text).splitlines()).rstrip()
     drawn = " .drawn" if "│" in lines else ""
     fence = "~" * 6
     return f"{fence}{{.text .output{drawn}}}\n{lines}\n{fence}" if lines else ""
