@@ -15,7 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
-from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs
+from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs, search
 
 _HERE = Path(__file__).parent / "sitemaker"
 #: Code that no line is broken within: an option, or a command by its name.
@@ -78,6 +78,10 @@ def on_post_build(config: MkDocsConfig) -> None:
     site = Path(config.site_dir)
     for name in ("404.html", "sitemap.xml", "sitemap.xml.gz"):
         (site / name).unlink(missing_ok=True)
+    try:
+        search.repair(site)
+    except ValueError as error:
+        raise PluginError(str(error)) from error
     faults = checked.faults(site)
     if faults:
         raise PluginError("\n".join([f"{len(faults)} faults of the built site:", *faults[:60]]))
