@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-dev  ## what pre-commit runs
 figures: $(VENV)/.installed  ## redraw figures/
 	$(BIN)/linreg-lora figures --out figures
 
-# NOTEBOOKS=0 does not run them; REPORT=1 judges all claims, for a page of the site.
+# NOTEBOOKS=0 does not run them; REPORT=0 leaves the claims report out, REPORT=1 makes it of all papers.
 docs: $(VENV)/.installed-docs  ## build the site into site/, strictly; what notebooks and commands print is kept in .cache/
 	$(ONE_THREAD) NO_MKDOCS_2_WARNING=1 LINREG_LORA_SITE_NOTEBOOKS=$(NOTEBOOKS) LINREG_LORA_SITE_REPORT=$(REPORT) $(BIN)/python -m mkdocs build --strict --quiet
 

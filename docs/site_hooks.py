@@ -1,7 +1,8 @@
 """What MkDocs calls while it builds the site: `mkdocs.yml` names this file, `sitemaker` does the work.
 
 LINREG_LORA_SITE_NOTEBOOKS=0    notebooks are not run, and say so
-LINREG_LORA_SITE_REPORT=1       the claims are judged, and their report is part of the site
+LINREG_LORA_SITE_REPORT=0       claims are not judged, and their report is left out
+LINREG_LORA_SITE_REPORT=1       the claims of all papers are judged, not those of the package's own file alone
 """
 
 import json
@@ -14,7 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink
-from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs
+from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks, report, runs, search
 
 _HERE = Path(__file__).parent / "sitemaker"
 #: Code that no line is broken within: an option, or a command by its name.
@@ -37,8 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         executed, pictures = notebooks.executed()
         pages |= {page.uri: page for page in executed}
         made |= pictures
-    if os.environ.get("LINREG_LORA_SITE_REPORT") == "1":
-        made[report.PLACE] = report.page()
+    else:
+        made |= notebooks.stored()
+    wanted = os.environ.get("LINREG_LORA_SITE_REPORT")
+    if wanted != "0":
+        made[report.PLACE] = report.page(everything=wanted == "1")
         pages[report.URI] = report.with_link(pages[report.URI])
     made[note_pdf.PLACE] = note_pdf.pdf()
     pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])
@@ -74,6 +78,10 @@ def on_post_build(config: MkDocsConfig) -> None:
     site = Path(config.site_dir)
     for name in ("404.html", "sitemap.xml", "sitemap.xml.gz"):
         (site / name).unlink(missing_ok=True)
+    try:
+        search.repair(site)
+    except ValueError as error:
+        raise PluginError(str(error)) from error
     faults = checked.faults(site)
     if faults:
         raise PluginError("\n".join([f"{len(faults)} faults of the built site:", *faults[:60]]))

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
         """The entry; braces keep the title's capitals. `key`: another one than its own."""
         fields = {"title": f"{{{self.title}}}", "author": " and ".join(self.authors), "year": str(self.year)}
         if found := re.fullmatch(r"arXiv (\d{4}\.\d{4,5})", self.paper):
-            fields |= {"eprint": found[1], "archiveprefix": "arXiv"}
+            fields |= {"eprint": found[1], "archiveprefix": "arXiv", "url": f"https://arxiv.org/abs/{found[1]}"}
         lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
         return f"@misc{{{key or self.key},\n{lines}\n}}"
 
@@ -53,13 +53,16 @@ PAPERS = (
     ),
 )  # fmt: skip
 SOFTWARE_TITLE = "linreg-lora: LoRA against full fine-tuning in linear regression, computed and checked"
+#: Of the newest release; until there is one, of the licence.
+SOFTWARE_YEAR = 2026
 
 
 def software() -> str:
-    """The entry of this version of the package."""
+    """The entry of this version of the package: biblatex's type, which styles of plain BibTeX print as @misc."""
     return (
         f"@software{{linreg_lora,\n  title = {{{{{SOFTWARE_TITLE}}}}},\n"
-        f"  author = {{{{The linreg-lora developers}}}},\n  version = {{{__version__}}}\n}}"
+        f"  author = {{{{The linreg-lora developers}}}},\n  year = {{{SOFTWARE_YEAR}}},\n"
+        f"  version = {{{__version__}}}\n}}"
     )
 
 

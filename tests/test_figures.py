@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -547,3 +548,20 @@ def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(risk_vs_sample_size.weak_noise, "data", lambda *_: dataset)
     list(figures.regenerate([NAME], tmp_path, trials=512, seed=1, workers=10**15))
     assert started == [risk_vs_sample_size.CELLS]
+
+
+def test_a_curve_of_ones_own_joins_a_figure_as_its_page_shows(tmp_path, monkeypatch):
+    """The code of docs/how-to/reproduce-a-figure.md on the committed data: one curve more than the figure has."""
+    page = (FOLDER.parent / "docs" / "how-to" / "reproduce-a-figure.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "figures").symlink_to(FOLDER)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    assert (tmp_path / "mine.pdf").read_bytes().startswith(b"%PDF-")
+    own = [line for line in names["axes"].lines if line.get_label() == "LoRA, rank 16"]
+    assert [line.get_ydata().shape for line in own] == [names["ranks"].shape]
+    assert "LoRA, rank 16" in [text.get_text() for text in names["axes"].get_legend().get_texts()]
+    # Of rank 16 the risk lies between those of the ranks beside it that the figure has, where the shift has rank 8.
+    fft, lora = (names["data"][name].sel(computed_by="theory", shift_rank=8) for name in ("fft_risk", "risk"))
+    assert float(lora.sel(rank=8)) < own[0].get_ydata()[7] < float(fft)

@@ -155,6 +155,14 @@ def test_citation_has_the_version_of_the_newest_release():
     assert str(citation["version"]) == [*released(), prepared][0]
 
 
+def test_bibtex_has_the_year_of_the_newest_release():
+    """Until there is one, that of the licence."""
+    years = re.findall(r"^## \S+ \((\d{4})-", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    years += re.findall(r"Copyright \(c\) (\d{4})", (ROOT / "LICENSE").read_text())
+    assert int(years[0]) == citation.SOFTWARE_YEAR
+    assert f"  year = {{{years[0]}}},\n  version = {{" in citation.software()
+
+
 def test_bibtex_is_of_the_citation_file_and_keys_are_unique(run):
     known = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     assert known["title"] == citation.SOFTWARE_TITLE
@@ -162,10 +170,13 @@ def test_bibtex_is_of_the_citation_file_and_keys_are_unique(run):
         authors = tuple(f"{one['family-names']}, {one['given-names']}" for one in reference["authors"])
         assert (entry.title, entry.year, entry.authors) == (reference["title"], reference["year"], authors)
         assert reference["identifiers"][0]["value"] == entry.paper.replace(" ", ":")
+        assert f"  url = {{{reference['url']}}}" in entry.bibtex()
     code, out, _ = run("cite")
     assert code == 0
     assert re.findall(r"^@\w+\{(.*),$", out, re.MULTILINE) == ["linreg_lora", "zindari2026", "liu2025"]
-    assert "  eprint = {2605.19018},\n  archiveprefix = {arXiv}\n}" in out
+    arxiv = "  eprint = {2605.19018},\n  archiveprefix = {arXiv},\n  url = {https://arxiv.org/abs/2605.19018}\n}"
+    assert arxiv in out
+    assert out.count("  url = ") == 2, "the package has no address"
     keys = re.findall(r"^@\w+\{(.*),$", run("cite", "--all")[1], re.MULTILINE)
     assert len(keys) == len(set(keys)) > 10
 

@@ -1,6 +1,7 @@
 """`linreg-lora papers` and docs/contested.md: numbers counted by hand, verdicts of a run, what is refused."""
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -11,7 +12,7 @@ from linreg_lora.claims.collection import collect_claims
 from linreg_lora.claims.contested import own_questions
 from linreg_lora.claims.file import default_path, parse_claims
 from linreg_lora.claims.library import rank_selection
-from linreg_lora.claims.show import contested, papers
+from linreg_lora.claims.show import contested, errata, legend, papers
 from linreg_lora.claims.vocabulary import Verdict
 
 UNREAD = {"paper": "Doe 2020", "locator": "on ranks", "status": "memory", "note": "It is said to claim this."}
@@ -105,6 +106,34 @@ def test_answers_to_a_question_stand_side_by_side_with_where_each_is_right():
     left = text.split("## Not judged yet")[1]
     assert f"- {asks['intruders']}" in left
     assert asks["surplus-rank"] not in left
+
+
+def test_errata_begin_with_the_papers_at_a_glance_and_what_verdicts_mean():
+    """By hand: of Z one claim holds (ours about it is not counted), of Doe one fails and one is undecidable."""
+    text = errata.markdown(parse_claims(three_claims()), ["mine.yaml"])
+    table = text.split("## Papers at a glance")[1].split("\n## ")[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"
+    ]
+    assert head == [
+        "paper", "known from", "holds", "with a correction", "under a condition", "fails", "undecidable"
+    ]  # fmt: skip
+    assert rows == [
+        ["Z 2026, 2605.19018", "read", "1", "", "", "", ""],
+        ["[Doe 2020](#doe-2020)", "memory", "", "", "", "1", "1"],
+    ]
+    assert '<a id="doe-2020"></a>\n\n## Doe 2020' in text
+    assert {verdict.value for verdict in legend.MEANINGS} == {verdict.value for verdict in Verdict}
+    for page in (text, contested.markdown(parse_claims(three_claims()), ["mine.yaml"])):
+        assert all(f"| *{verdict}*" in page for verdict in Verdict)
+        assert "*fails*, *this reading fails*" in page
+
+
+def test_every_paper_at_a_glance_leads_to_its_errata(everything):
+    text = errata.markdown(everything.file, [part.name for part in everything.parts])
+    wanted = re.findall(r"\]\(#([^)]+)\) \|", text)
+    assert sorted(wanted) == sorted(re.findall(r'<a id="([^"]+)"></a>', text))
+    assert len(set(wanted)) == len(wanted) > 30
 
 
 def test_a_question_has_one_id():

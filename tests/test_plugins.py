@@ -362,6 +362,34 @@ def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.py"]
 
 
+def test_a_claim_of_ones_own_goes_where_out_says(run, tmp_path, monkeypatch):
+    """Ids have the name, the files that of --out, in their commands too; nothing is overwritten."""
+    monkeypatch.chdir(tmp_path)
+    assert run("claims", "new", "mine", "--out=papers/First.v2.yaml") == (
+        0, "papers/First.v2.yaml\npapers/First.v2.py\n", ""
+    )  # fmt: skip
+    claims, plugin = Path("papers/First.v2.yaml"), Path("papers/First.v2.py")
+    assert "--claims First.v2.yaml --plugin First.v2.py" in plugin.read_text()
+    assert "NAME" not in claims.read_text() + plugin.read_text()
+    code, out, _ = run("claims", f"--claims={claims}", f"--plugin={plugin}", "--format=json")
+    assert (code, [claim["id"] for claim in json.loads(out)]) == (0, ["mine.fft-risk"])
+    (tmp_path / "file").touch()
+    for path, fault in {
+        "papers/First.v2.yaml": "out: expected one of which no file exists",
+        "papers": "out: expected a file of letters",
+        "papers/a b.yaml": "out: expected a file of letters",
+        "file/x.yaml": "out: expected ",
+        f"{'x' * 300}.yaml": "out: expected files that can be written",
+        f"{'x' * 300}/x.yaml": "out: expected files that can be written",
+        "\udcff.yaml": "out: expected a file of letters",
+    }.items():
+        code, out, err = run("claims", "new", "mine", f"--out={path}")
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert fault in err
+    assert "--out says where the files go" in run("claims", "new", "../mine")[2]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["First.v2.py", "First.v2.yaml", "file", "papers"]
+
+
 # -- claims of several files --------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ def run(*arguments, cwd):
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_example_runs(code, tmp_path):
     lines = run("-W", "error", "-c", code, cwd=tmp_path).splitlines()
+    assert (tmp_path / "mine.pdf").exists() == ('savefig("mine.pdf")' in code)
     assert len(lines) == code.count("print(")
     if code.rstrip().splitlines()[-1].startswith("print(ll.monte_carlo"):
         assert "the mean is infinite" in lines[-1]
@@ -60,7 +61,7 @@ def test_no_command_goes_unseen():
     assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit"}
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 3
 
 
 def test_the_readme_is_one_screen():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import launched, opened
-from sitemaker import api, checked, command_line, contents, documents, links, mathematics, runs
+from sitemaker import api, checked, command_line, contents, documents, links, mathematics, notebooks, runs, search
 from sitemaker.page import Page
 
 from linreg_lora.cli import app
@@ -69,6 +69,15 @@ def test_every_public_name_and_every_command_is_in_the_reference():
     assert commands <= set(re.findall(r"^## `(.*)`$", command_line.page().text, flags=re.MULTILINE))
 
 
+def test_links_to_a_section_of_the_theory_lead_to_its_chapter():
+    """Every one of the repository, and those that lead elsewhere keep their heading."""
+    closed, _ = links.closed(PAGES)
+    said = {page.uri: page.text for page in closed}
+    assert "](explanation/theory/what-is-exact-what-is-a-limit-what-is-observed.md)" in said["index.md"]
+    assert "](commands.md#forgetting)" in said["index.md"]
+    assert [uri for uri, text in said.items() if "theory/index.md#" in text] == []
+
+
 def test_links_between_documents_become_links_between_pages_and_lead_to_lines():
     page = Page(
         "a/b.md", "B", "docs/b.md", "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py) `](x)` [t](theory.md)"
@@ -82,6 +91,54 @@ def test_links_between_documents_become_links_between_pages_and_lead_to_lines():
         links.closed([page._replace(text="[gone](gone.md)")])
 
 
+def test_links_are_called_by_titles_and_not_by_names_of_files():
+    for page in links.closed(PAGES)[0]:
+        if not page.uri.startswith(("source/", "reference/api/")):
+            links.outside_code(page.text, lambda piece, uri=page.uri: _no_file_name(piece, uri))
+
+
+def _no_file_name(piece, uri):
+    assert re.findall(r"\[[\w./-]+\.(?:md|ipynb)\]\(", piece) == [], uri
+    return piece
+
+
+def test_the_method_that_is_shown_runs(tmp_path):
+    """As a plug-in, in a process of its own: this one may have a method of the name."""
+    (page,) = [page for page in PAGES if page.uri == "how-to/add-a-method.md"]
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page.text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shown.py").write_text(code)
+    problem = ("--n=60", "--dx=6", "--dy=5", "--noise-std=1", "--spectrum=3,2,1", "--trials=8")
+    words = ["compare", *problem, "--adapt=first-inputs:4,fft", "--plugin=shown.py"]
+    command = [sys.executable, "-c", "from linreg_lora.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "first-inputs:4" in done.stdout
+
+
+def test_every_notebook_says_how_to_open_it_and_can_be_downloaded():
+    files = notebooks.stored()
+    for page in notebooks.pages():
+        name = page.origin.removeprefix("notebooks/")
+        assert f"`jupyter lab notebooks/{name}`" in page.text.split("\n## ")[0]
+        assert f"](site:files/notebooks/{name})" in page.text
+        assert files[f"files/notebooks/{name}"] == (ROOT / page.origin).read_bytes()
+    assert re.search(r"^\| `notebooks` \| JupyterLab", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+
+
+def test_what_a_notebook_prints_piece_by_piece_is_one_block():
+    def printed(text, name="stdout"):
+        return {"output_type": "stream", "name": name, "text": text}
+
+    cell = {
+        "cell_type": "code",
+        "source": "f()",
+        "outputs": [printed("a\n"), printed(["b\n"]), printed("c\n", "stderr")],
+    }
+    title = {"cell_type": "markdown", "source": "# T"}
+    text = notebooks._page(notebooks.FOLDER / "x.ipynb", {"cells": [title, cell]}, {}).text
+    assert text.endswith("~~~~~~{.text .output}\na\nb\n~~~~~~\n\n~~~~~~{.text .output}\nc\n~~~~~~\n")
+
+
 def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "CACHE", tmp_path)
     first, second = (
@@ -90,12 +147,27 @@ def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
     )
     shown = runs.with_outputs(f"{first}\n{second}")
     assert shown.endswith("~~~~~~{.text .output}\n7\n~~~~~~\n")
+    assert runs.shown_output(" a │ b  \n1\n\n") == "~~~~~~{.text .output .drawn}\n a │ b\n1\n~~~~~~", "not wrapped"
+    assert runs.shown_output(" \n") == ""
+    assert runs.shown_output("\x1b[1mbold\x1b[0m\n") == "~~~~~~{.text .output}\nbold\n~~~~~~"
     command = "linreg-lora risk --n 9 --dx 4 --dy 4 --noise-std 1 --spectrum 1 --ranks none"
     with pytest.raises(RuntimeError, match=r"ended with 2: linreg-lora: .*ranks"):
         runs.with_outputs(f"```console run\n$ {command}\n```\n")
     assert "<math" in mathematics.typeset(r'<span class="arithmatex">\(a &lt; b\)</span>')
     with pytest.raises(ValueError, match="nonsense"):
         mathematics.typeset(r'<div class="arithmatex">\[\nonsense\]</div>')
+
+
+def test_the_search_is_repaired_or_the_build_ends(tmp_path):
+    with pytest.raises(ValueError, match=r"another script than \[\]"):
+        search.repair(tmp_path)
+    script = tmp_path / "assets" / "javascripts" / "workers" / "search.1.min.js"
+    script.parent.mkdir(parents=True)
+    script.write_text("e=e+s+o.id}return e},t.TokenSet.prototype")
+    search.repair(tmp_path)
+    assert script.read_text() == 'e=e+s+o.id+","}return e},t.TokenSet.prototype'
+    with pytest.raises(ValueError, match=r"search\.1\.min\.js"):
+        search.repair(tmp_path)
 
 
 def test_faults_of_a_site_are_found(tmp_path):
@@ -115,9 +187,10 @@ def test_faults_of_a_site_are_found(tmp_path):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Without running the notebooks, which tests/test_notebooks.py does."""
+    """Without running notebooks and judging claims, which tests/test_notebooks.py and tests/test_check.py do."""
     folder = tmp_path_factory.mktemp("site")
-    environment = os.environ | {"LINREG_LORA_SITE_NOTEBOOKS": "0", "NO_MKDOCS_2_WARNING": "1"}
+    left_out = {"LINREG_LORA_SITE_NOTEBOOKS": "0", "LINREG_LORA_SITE_REPORT": "0"}
+    environment = os.environ | left_out | {"NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -179,7 +252,7 @@ def test_search_finds_without_a_network_or_a_server(site):
         found = page.locator(".md-search-result__link").first
         found.wait_for()
         assert "golden" in page.locator(".md-search-result__list").inner_text().lower()
-        assert problems == []
+        assert problems == [], "sitemaker/search.py: of words like r* too, which 'golden r' looks for"
 
 
 @pytest.mark.heavy

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib import pyplot
 
 from linreg_lora import Problem, sweep
 from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
@@ -322,6 +323,13 @@ def test_the_page_of_sweeps_shows_the_documented_example_and_its_commands_run(ru
         code, _, err = run(*words, "--workers=1")
         assert (program, code, err) == ("linreg-lora", 0, "")
     assert xr.load_dataset("results.nc").sizes == {"computed_by": 2, "noise_std": 5, "spectrum_rank": 2, "rank": 4}
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    pyplot.close("all")
+    exec(code, {})
+    (axes,) = pyplot.gcf().axes
+    assert [line.get_xdata().size for line in axes.lines] == [5] * 4
+    assert Path("results.png").stat().st_size > 0
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize(

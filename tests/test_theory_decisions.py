@@ -11,6 +11,7 @@ from linreg_lora import Problem, monte_carlo
 from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.theory import crossings, decisions
 from linreg_lora.theory.curve import expected_risk
+from linreg_lora.theory.near_ties import near_best
 
 PROBLEM = Problem(n=24, dx=60, dy=20, spectrum=(5.0, 4.0, 3.0), noise_std=1.0)
 
@@ -167,6 +168,20 @@ def test_answers_from_other_numbers_are_not_in_doubt():
     assert len(found) == 1
     assert not found.flagged
     assert found.note == ""
+
+
+def test_ranks_near_the_best_are_those_that_errors_of_the_size_promised_can_make_best():
+    """Ranks 1, 2 within 1 % each of the best; 4 not; 5 within a tenth, which counts where it is flagged; 0 is exact."""
+    curve = expected_risk(NEAR.replace(n=200), [0, 1, 2, 3, 4, 5])
+    risk = np.array([1.011, 1.019, 1.02, 1.0, 1.0205, 1.1])
+    flags = np.zeros(6, dtype=bool)
+    told = dataclasses.replace(curve, risk=risk, difference=risk - 2, flagged=flags)
+    assert near_best(told) == [1, 2]
+    assert near_best(dataclasses.replace(told, flagged=flags | (told.ranks == 5))) == [1, 2, 5]
+    assert near_best(dataclasses.replace(told, risk=risk - (told.ranks == 0) * 0.001)) == [0, 1, 2]
+    assert near_best(dataclasses.replace(told, flagged=flags | (told.ranks == 3))) == [0, 1, 2, 4, 5]
+    with pytest.raises(InvalidInput, match="curve: expected one by theory, received monte-carlo"):
+        near_best(dataclasses.replace(told, computed_by="monte-carlo"))
 
 
 def test_where_theory_says_nothing_nothing_is_answered():

@@ -1,4 +1,4 @@
-"""What checks types while tests run. An int is a float and a float complex, as PEP 484 has it and static checkers do."""
+"""What checks types while tests run: an int is a float, and a float complex, as PEP 484 and static checkers have it."""
 
 from beartype import BeartypeConf, beartype
 

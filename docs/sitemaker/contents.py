@@ -7,11 +7,19 @@ from sitemaker import api, command_line, documents, formats, notebooks
 from sitemaker.documents import document, section
 from sitemaker.page import Page
 
+_USERS = "tests/users_methods.py"
 _METHOD = """
 ## One that runs
 
-The methods that the tests add from outside of the package: [`FirstInputs`](tests/users_methods.py), whose risk is
-that of another problem, and [`OneScale`](tests/users_methods.py), which theory does not know. With a claim, as a
+Full fine-tuning of the first inputs alone, whose risk is that of another problem; the tests add it from outside of the
+package:
+
+```python
+{source}
+```
+
+`linreg-lora compare --plugin FILE.py --adapt first-inputs:4,fft ...` has it beside the others. Of a method that theory
+does not know, `name`, `parameters` and `fit` are enough: [`OneScale`](tests/users_methods.py). With a claim, as a
 package that is installed: [a plug-in](docs/example_plugin/README.md).
 """
 
@@ -46,9 +54,12 @@ def sections() -> list[Section]:
                 document("docs/how-to/compare-methods.md", "how-to/compare-methods.md"),
                 document("docs/how-to/run-a-sweep.md", "how-to/run-a-sweep.md"),
                 document("docs/how-to/write-claims.md", "how-to/write-claims.md"),
-                section("CONTRIBUTING.md", "How to add a method", "how-to/add-a-method.md", _METHOD)._replace(
-                    title="Add a method"
-                ),
+                section(
+                    "CONTRIBUTING.md",
+                    "How to add a method",
+                    "how-to/add-a-method.md",
+                    _METHOD.format(source=documents.beginning(_USERS, "FirstInputs")),
+                )._replace(title="Add a method"),
             ],
         ),
         Section(

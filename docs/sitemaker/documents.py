@@ -1,5 +1,6 @@
 """Documents of the repository as pages: whole, in chapters, or one section of them."""
 
+import ast
 import re
 import textwrap
 
@@ -48,6 +49,15 @@ def section(path: str, title: str, uri: str, after: str = "") -> Page:
         if found.startswith(f"## {title}\n"):
             return Page(uri, title, path, re.sub(r"^#(#+ )", r"\1", found, flags=re.MULTILINE) + after)
     raise ValueError(f"{path} has no section {title!r}")
+
+
+def beginning(path: str, name: str) -> str:
+    """The code of a module from its imports to the end of a class or function. Raises `StopIteration` without it."""
+    text = (ROOT / path).read_text()
+    body = ast.parse(text).body
+    first = next(node for node in body if isinstance(node, ast.Import | ast.ImportFrom))
+    last = next(node for node in body if getattr(node, "name", None) == name)
+    return "\n".join(text.splitlines()[first.lineno - 1 : last.end_lineno])
 
 
 def changes() -> Page:

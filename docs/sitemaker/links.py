@@ -19,6 +19,8 @@ _SHOWN = {"docs/schemas": "reference/file-formats.md"}
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`+[^`\n]*`+", flags=re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"\[`([\w.]+)`\]\(([^()\s#]+\.py)\)")
 _TARGET = re.compile(r"\]\(([^()\s]+)\)")
+#: A link whose text is a document's name.
+_DOCUMENT = re.compile(r"\[(?:[\w.-]+/)*[\w-]+\.(?:md|ipynb)\]\(((?!https?:)[^()\s]+)\)")
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
@@ -33,8 +35,11 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
 def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
     """The pages and all they lead to, links rewritten; and the files to be copied, by their place in the site.
 
-    A link to a function, as in "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py)", leads to its line.
+    A link to a function, as in "[`theory.fft.fft_risk`](../linreg_lora/theory/fft.py)", leads to its line; one to a
+    heading of a document that is cut into chapters, as in "theory.md#9-forgetting", to the chapter. A link that is
+    called by a document's name, as in "[family.md](family.md)", is called by its title.
     """
+    titles = {page.uri: page.title for page in pages}
     homes = _SHOWN | {page.origin: page.uri for page in pages if page.whole}
     waiting, done, files = list(pages), [], {}
 
@@ -51,6 +56,7 @@ def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
             return f"files/{path}"
         made = _shown(path, full)
         homes[path] = made.uri
+        titles[made.uri] = made.title
         waiting.append(made)
         return made.uri
 
@@ -65,15 +71,25 @@ def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
             else:
                 repository_path = posixpath.normpath(posixpath.join(posixpath.dirname(page.origin), path))
                 uri = place(repository_path)
+                chapter = posixpath.join(posixpath.dirname(uri), f"{fragment}.md")
+                if uri.endswith("/index.md") and chapter in titles:
+                    uri, fragment = chapter, ""
                 if repository_path.endswith(".py") and fragment:
                     fragment = f"__codelineno-0-{_line(ROOT / repository_path, fragment)}"
             relative = os.path.relpath(uri, posixpath.dirname(page.uri) or ".")
             return f"]({relative}#{fragment})" if fragment else f"]({relative})"
 
+        def titled(found: re.Match) -> str:
+            path = found[1].partition("#")[0]
+            uri = place(posixpath.normpath(posixpath.join(posixpath.dirname(page.origin), path)))
+            return f"[{titles.get(uri, path)}]({found[1]})"
+
         def named(found: re.Match) -> str:
             return f"[`{found[1]}`]({found[2]}#{found[1].rpartition('.')[2]})"
 
-        return outside_code(_NAMED.sub(named, page.text), lambda piece: _TARGET.sub(target, piece))
+        return outside_code(
+            _NAMED.sub(named, page.text), lambda piece: _TARGET.sub(target, _DOCUMENT.sub(titled, piece))
+        )
 
     while waiting:
         page = waiting.pop(0)

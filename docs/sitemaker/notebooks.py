@@ -23,11 +23,22 @@ def pages() -> list[Page]:
 
 
 def executed() -> tuple[list[Page], dict[str, bytes]]:
-    """With outputs, and their pictures by their place in the site."""
-    found, pictures = [], {}
+    """With outputs; and by their place in the site their pictures, and the notebooks to be downloaded, outputs too."""
+    found, files = [], {}
     for path in sorted(FOLDER.glob("*.ipynb")):
-        found.append(_page(path, _outputs(path), pictures))
-    return found, pictures
+        notebook = _outputs(path)
+        files[_place(path)] = json.dumps(notebook, indent=1, ensure_ascii=False).encode()
+        found.append(_page(path, notebook, files))
+    return found, files
+
+
+def stored() -> dict[str, bytes]:
+    """The notebooks to be downloaded, by their place in the site, without outputs."""
+    return {_place(path): path.read_bytes() for path in sorted(FOLDER.glob("*.ipynb"))}
+
+
+def _place(path: Path) -> str:
+    return f"files/notebooks/{path.name}"
 
 
 def _outputs(path: Path) -> dict:
@@ -52,22 +63,38 @@ def _page(path: Path, notebook: dict, pictures: dict[str, bytes] | None = None) 
         if cell["cell_type"] == "markdown":
             blocks.append(source)
             continue
-        blocks.append(_fenced(source, ".python"))
+        blocks.append(_fenced(source))
         if pictures is not None:
-            blocks += [_shown(output, pictures) for output in cell["outputs"]]
+            blocks += [_shown(output, pictures) for output in _joined(cell["outputs"])]
     said = "run when this site was built" if pictures is not None else "not run when this site was built: no outputs"
+    how = (
+        "To run it yourself, install the extra `notebooks` ([how](../docs/install.md#extras)) and open it in "
+        f"JupyterLab: `jupyter lab notebooks/{path.name}` in a checkout, or [download it](site:{_place(path)})."
+    )
     title = heading("\n".join(blocks))
     first, *others = filter(None, blocks)
-    note = f"*notebooks/{path.name}, {said}.*"
+    note = f"*notebooks/{path.name}, {said}.* {how}"
     text = "\n\n".join([first, note, *others]) + "\n"
     return Page(f"notebooks/{path.stem}.md", title, f"notebooks/{path.name}", text, whole=True)
+
+
+def _joined(outputs: list[dict]) -> list[dict]:
+    """What is printed piece by piece, as one output."""
+    found: list[dict] = []
+    for output in outputs:
+        last = found[-1] if found else {"output_type": ""}
+        if output["output_type"] == last["output_type"] == "stream" and output["name"] == last["name"]:
+            found[-1] = {**last, "text": ["".join(last["text"]), "".join(output["text"])]}
+        else:
+            found.append(output)
+    return found
 
 
 def _shown(output: dict, pictures: dict[str, bytes]) -> str:
     if output["output_type"] == "error":
         raise RuntimeError(f"a notebook failed: {output['evalue']}")
     if output["output_type"] == "stream":
-        return _fenced("".join(output["text"]), ".text .output")
+        return runs.shown_output("".join(output["text"]))
     data = output["data"]
     if "image/png" in data:
         picture = base64.b64decode(data["image/png"])
@@ -81,9 +108,9 @@ def _shown(output: dict, pictures: dict[str, bytes]) -> str:
     if "text/latex" in data:
         latex = "".join(data["text/latex"])
         return re.sub(r"^\$\\displaystyle (.*)\$$", r"$$\1$$", latex, flags=re.DOTALL)
-    return _fenced("".join(data.get("text/plain", "")), ".text .output")
+    return runs.shown_output("".join(data.get("text/plain", "")))
 
 
-def _fenced(text: str, classes: str) -> str:
+def _fenced(source: str) -> str:
     fence = "~" * 6
-    return f"{fence}{{{classes}}}\n{text.rstrip()}\n{fence}" if text.strip() else ""
+    return f"{fence}{{.python}}\n{source.rstrip()}\n{fence}" if source.strip() else ""

@@ -1,4 +1,4 @@
-"""The claims report as a part of the site: judging all claims takes minutes, so it is there where it is asked for."""
+"""The claims report as a part of the site, judged for it: of the package's own file, or of all papers."""
 
 import tempfile
 from pathlib import Path
@@ -9,16 +9,20 @@ from sitemaker.page import Page
 URI, PLACE = "claims-report.md", "files/claims-report.html"
 
 
-def page() -> bytes:
-    """The page that `linreg-lora report` writes."""
-    kept = runs.CACHE / f"report-{runs.key('report')}.html"
+def page(everything: bool = False) -> bytes:
+    """The page that `linreg-lora report` writes; `everything`: with `--all`."""
+    command = f"$ linreg-lora report {'--all ' if everything else ''}--out report.html\n"
+    kept = runs.CACHE / f"report-{runs.key(command)}.html"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            runs.run("console", "$ linreg-lora report --out report.html\n", Path(folder))
+            runs.run("console", command, Path(folder))
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes((Path(folder) / "report.html").read_bytes())
     return kept.read_bytes()
 
 
 def with_link(page: Page) -> Page:
-    return page._replace(text=f"{page.text}\n**[The report, judged when this site was built](site:{PLACE})**\n")
+    """The page about the report, with the report behind its first lines."""
+    before, between, after = page.text.partition("\n```console\n")
+    link = f"**[The report, judged when this site was built](site:{PLACE})**"
+    return page._replace(text=f"{before}\n{link}\n{between}{after}")

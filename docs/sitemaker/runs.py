@@ -27,6 +27,8 @@ from sitemaker import ROOT
 CACHE = ROOT / ".cache" / "site"
 _BLOCK = re.compile(r"^```(console|python) run\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _WIDTH = "100"
+#: What a terminal takes for a colour, or for bold.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def with_outputs(text: str) -> str:
@@ -49,12 +51,18 @@ def with_outputs(text: str) -> str:
             if not kept.exists():
                 CACHE.mkdir(parents=True, exist_ok=True)
                 kept.write_text(printed(blocks[-1]))
-            output = kept.read_text().rstrip()
-            fence = "~" * 6
-            below = f"\n\n{fence}{{.text .output}}\n{output}\n{fence}" if output else ""
-            return f"```{found[1]}\n{found[2]}```{below}"
+            below = shown_output(kept.read_text())
+            return f"```{found[1]}\n{found[2]}```" + (f"\n\n{below}" if below else "")
 
         return _BLOCK.sub(shown, text)
+
+
+def shown_output(text: str) -> str:
+    """What is printed, as a block without colours; one with a table drawn in it has a class, and is not wrapped."""
+    lines = "\n".join(line.rstrip() for line in _COLOUR.sub("", text).splitlines()).rstrip()
+    drawn = " .drawn" if "│" in lines else ""
+    fence = "~" * 6
+    return f"{fence}{{.text .output{drawn}}}\n{lines}\n{fence}" if lines else ""
 
 
 @cache

@@ -146,7 +146,10 @@ class Claim(Strict):
             raise ValueError("a condition, and a domain outside of it, for holds-under, and only there")
         failing = self.expected in (Verdict.FAILS, Verdict.HOLDS_WITH_CORRECTION)
         if failing != bool(self.counterexample):
-            raise ValueError("a counterexample, the smallest one found, for a statement that fails, and only there")
+            raise ValueError(
+                "a counterexample, the smallest one found, for a statement that fails, and only there: a text, as in "
+                '"n = 2, dx = 1: the left side is 4, the right side 3"'
+            )
         if self.expected in (Verdict.INCONCLUSIVE, Verdict.UNDECIDABLE):
             raise ValueError("a verdict that evidence can give; what nothing decides here belongs under undecidable")
         if self.source.status is Status.UNREAD:

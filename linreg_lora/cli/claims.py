@@ -1,5 +1,6 @@
 """Commands that show claims and help to write them: `claims`, `show`, `errata`, `contested`, `vocabulary`, `new`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -120,9 +121,15 @@ def claims_vocabulary(
 
 
 @claims_app.command("new")
-def claims_new(name: Annotated[str, typer.Argument(help="Of the two files to write, NAME.yaml and NAME.py.")]) -> None:
+def claims_new(
+    name: Annotated[str, typer.Argument(help="What the ids begin with, and the two files, NAME.yaml and NAME.py.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Another claims file to write; the plug-in is FILE.py beside it."),
+    ] = None,
+) -> None:
     """Write a commented claim of your own, which `check --claims NAME.yaml --plugin NAME.py` accepts as it stands."""
     from linreg_lora.claims.skeleton import write
 
-    for path in write(name):
+    for path in write(name, out):
         typer.echo(path)

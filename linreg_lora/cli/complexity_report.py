@@ -16,6 +16,12 @@ UNSURE, SOLVED = "?", "~"
 SAID = "complexity: C_r, in closed form; below 1 LoRA beats FFT"
 SAID_SOLVED = f"{SOLVED} complexity: the odds that what a rank drops is signal, by formula; below 1 LoRA beats FFT"
 SAID_UNSURE = f"{UNSURE} kept and dropped directions mix by more than C_r is from 1: the risks decide"
+#: Below crossings of both kinds.
+SAID_WHICH = (
+    "take the answer above, which compares the risks themselves; the closed form is their limit where the kept "
+    "directions are strong, and shows what it depends on"
+)
+SAID_WHICH_IN_DOUBT = "the answer above is in doubt; the closed form is known within a twentieth: take it"
 
 
 class ClosedCrossing(NamedTuple):
@@ -146,8 +152,11 @@ def closed_crossings(problem: Problem, rank: int, over: str, low: float, high: f
     return ClosedCrossings(tuple(ends), "; ".join(notes))
 
 
-def closed_text(crossings: ClosedCrossings, over: str) -> str:
-    """One line; empty where nothing is to be said."""
+def closed_text(crossings: ClosedCrossings, over: str, flagged: bool) -> str:
+    """The closed form, and which number to take; one line where there is none, or nothing where that needs no word.
+
+    `flagged`: the answer above it may be off.
+    """
     found = crossings.found
     if not found:
         return f"no closed form: {crossings.note}" if crossings.note else ""
@@ -156,4 +165,5 @@ def closed_text(crossings: ClosedCrossings, over: str) -> str:
         cell if one.within else f"{cell} (outside of the range)" for cell, one in zip(cells, found, strict=True)
     )
     near = "" if all(one.sharp for one in found) else f"; {UNSURE} corrections move it by more than a fortieth"
-    return f"in closed form, by C_r = 1: {over} = {said}{near}"
+    which = SAID_WHICH_IN_DOUBT if flagged and not near else SAID_WHICH
+    return f"in closed form, by C_r = 1: {over} = {said}{near}\n{which}"

@@ -13,11 +13,16 @@ from linreg_lora.errors import InvalidInput, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.risk_curve import RiskCurve
 from linreg_lora.theory.decisions import Answer, doubt_of_best, winners_of
-from linreg_lora.theory.notes import spans
+from linreg_lora.theory.near_ties import near_best
+from linreg_lora.theory.notes import UNFLAGGED, spans
 
 if TYPE_CHECKING:
     from linreg_lora.theory.crossings import Crossings
     from linreg_lora.theory.forgetting import Forgetting
+
+_FORGETTING = "forgetting: excess risk that the update causes on pretraining inputs, E ||D Sigma_pre^(1/2)||^2"
+#: Standard errors beyond which draws tell two ranks apart: by chance in fewer than one of 10^4 comparisons.
+_TOLD = 4.0
 
 
 def risk_json(
@@ -54,6 +59,7 @@ def risk_json(
             "formula": computed.formula,
             "best_rank": _best_rank(computed),
             "best_rank_flagged": bool(_doubt(computed)),
+            "near_best": _near(computed),
             "ranks_that_beat_fft": winners,
             "ranks_that_beat_fft_flagged": winners is not None and winners.flagged,
             "flagged": _flagged(computed),
@@ -152,11 +158,13 @@ def risk_table(
             beaten = f"ranks that beat FFT: {spans(winners)}" if winners else "no rank beats FFT"
             beaten = "which ranks beat FFT is not known" if winners is None else beaten
             notes.append(f"best of these ranks by theory: {best}; {beaten}")
-            doubts = [_doubt(computed), winners.note if winners is not None else ""]
-            notes += [f"in doubt: {doubt}" for doubt in doubts if doubt]
+            notes += _ties(computed, best, simulated)
+            own = _doubt(computed) if computed.at_rank(best).flagged else ""
+            notes += [f"in doubt: {own}"] if own else []
+            notes += [f"in doubt, which beat FFT: {winners.note}"] if winners is not None and winners.note else []
         notes.append(f"by formula: {computed.formula}")
     notes += complexity_report.notes(odds)
-    notes.append(forgotten.note if forgotten is not None else "")
+    notes += [] if forgotten is None else [_FORGETTING, forgotten.note]
     marks = [forgotten.flagged, forgotten.fft_flagged] if forgotten is not None else []
     marks += [computed.flagged, computed.fft_flagged] if computed is not None else []
     notes.append(f"{MARK} may be off by more than 1 %" if any(np.any(mark) for mark in marks) else "")
@@ -180,6 +188,8 @@ def crossings_text(crossings: "Crossings", rank: int, over: str, closed: ClosedC
     if not crossings:
         winner = f"LoRA of rank {rank}" if crossings.winner == "LoRA" else "FFT"
         print(f"no crossing: {winner} wins at every {over} looked at")
+        if any(not one.within for one in closed.found):
+            print("a wider range, --low to --high, may have one: the closed form's lies outside")
     for crossing in crossings:
         first, other = f"LoRA of rank {rank}", "FFT"
         if crossing.winner_below == "FFT":
@@ -188,7 +198,7 @@ def crossings_text(crossings: "Crossings", rank: int, over: str, closed: ClosedC
         print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
     if crossings.note:
         print(f"in doubt: {crossings.note}")
-    if said := complexity_report.closed_text(closed, over):
+    if said := complexity_report.closed_text(closed, over, crossings.flagged):
         print(said)
 
 
@@ -208,6 +218,38 @@ def _best_rank(curve: RiskCurve) -> int | None:
 def _doubt(curve: RiskCurve) -> str:
     """Why the best of the curve's ranks is in doubt; empty where it is not, or not known."""
     return doubt_of_best(curve) if _best_rank(curve) is not None else ""
+
+
+def _near(curve: RiskCurve) -> list[int]:
+    """The ranks that theory cannot tell from the best; empty too where the best is not known."""
+    return near_best(curve) if _best_rank(curve) is not None else []
+
+
+def _ties(computed: RiskCurve, best: int, simulated: RiskCurve | None) -> list[str]:
+    """Which ranks theory cannot tell from the best, and of which of them the draws can."""
+    near = _near(computed)
+    if not near:
+        return []
+    flagged = computed.flagged is not None and np.any(computed.flagged)
+    size = f"{100 * UNFLAGGED:g} %" + (f", those with {MARK} by a tenth" if flagged else "")
+    said = [f"theory cannot tell rank {spans(near)} from {best}: risks may be off by {size}"]
+    if simulated is not None:
+        worse, better = _told_by_draws(simulated, best, near)
+        said += [f"by the draws rank {spans(worse)} is worse than {best}"] if worse else []
+        said += [f"by the draws rank {spans(better)} is better than {best}"] if better else []
+    return said
+
+
+def _told_by_draws(simulated: RiskCurve, best: int, near: list[int]) -> tuple[list[int], list[int]]:
+    """Those of the ranks whose simulated mean is above that of the best, and below, beyond `_TOLD` standard errors.
+
+    The standard error of the difference is at most the sum of the two, whatever the draws have in common.
+    """
+    own, others = simulated.at_rank(best), simulated.at(near)
+    assert own.stderr is not None
+    assert others.stderr is not None
+    above, least = others.risk - own.risk, _TOLD * (others.stderr + own.stderr)
+    return others.ranks[above > least].tolist(), others.ranks[-above > least].tolist()
 
 
 def _flagged(curve: RiskCurve) -> list[int]:

@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
-from linreg_lora.claims.show import contested, pages, papers, report
+from linreg_lora.claims.show import contested, legend, pages, papers, report
 from linreg_lora.claims.show.errata import with_expected
 from linreg_lora.claims.sources import Paper
 from linreg_lora.claims.vocabulary import Budget, Kind, Verdict
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from linreg_lora.claims.judge import Judgement
 
 #: A verdict is told by its word, its sign and its colour; what it means stands in the page's legend.
-SIGNS = {
-    Verdict.HOLDS: ("✓", "No comparison contradicts it, and the draws would have shown an error of the stated size."),
-    Verdict.HOLDS_WITH_CORRECTION: ("✎", "It fails as printed, or as read; the claim that it names holds instead."),
-    Verdict.HOLDS_UNDER: ("◐", "It holds under its condition, and fails in every case tested outside of it."),
-    Verdict.FAILS: ("✗", "The evidence is against it; against our reading, where the source was not read in full."),
-    Verdict.INCONCLUSIVE: ("?", "Too few draws to tell it from a rival, or to find an error of the stated size."),
-    Verdict.UNDECIDABLE: ("–", "Nothing computed here can decide it."),
+_SIGNS = {
+    Verdict.HOLDS: "✓",
+    Verdict.HOLDS_WITH_CORRECTION: "✎",
+    Verdict.HOLDS_UNDER: "◐",
+    Verdict.FAILS: "✗",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.UNDECIDABLE: "–",
 }
+SIGNS = {verdict: (sign, legend.MEANINGS[verdict]) for verdict, sign in _SIGNS.items()}
 #: The sign of each role in a figure, and its name.
 KEYS = {"own": ("●", "claim"), "against": ("✕", "contradicted"), "rival": ("◇", "rival")}
 

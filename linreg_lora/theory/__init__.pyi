@@ -103,6 +103,7 @@ from .ia3 import IA3Risk, ia3_risk
 from .input_mean import mean_energy
 from .input_perturbation import excess_rise_of_fft, expected_fft_rise, rise
 from .linear_class import InputScales, LinearClassRisk, input_scales_risk, linear_class_risk
+from .near_ties import near_best
 from .offsets import OffsetRisk, offset_risk, risk_with_bias, without_mean
 from .perturbed_norms import fft_norm, lora_norm, update_strengths
 from .poisoning import (
@@ -244,6 +245,7 @@ __all__ = [
     "mean_energy",
     "mean_update",
     "mean_worst_rise_of_one_output",
+    "near_best",
     "nf4_levels",
     "offset_risk",
     "output_gap",

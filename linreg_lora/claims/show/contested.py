@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from linreg_lora.claims.contested import Question, all_questions
 from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
+from linreg_lora.claims.show import legend
 from linreg_lora.claims.show.pages import expected
 from linreg_lora.claims.show.papers import papers_of
 from linreg_lora.claims.show.report import shown
@@ -22,8 +23,8 @@ HEAD = ["who", "known from", "answer", "verdict", "right where", "claim"]
 
 
 def markdown(file: ClaimsFile, names: Sequence[str]) -> str:
-    """The whole document: a section a question that a claim answers, and the questions that none does yet."""
-    parts = [_INTRODUCTION.format(files=", ".join(names))]
+    """The whole document: what the verdicts mean, a section an answered question, and the other questions."""
+    parts = [_INTRODUCTION.format(files=", ".join(names)), legend.markdown()]
     answered = tables(file)
     for asks, rows in answered.items():
         code = [[*map(_markdown, row[:-1]), f"`{row[-1]}`"] for row in rows]

@@ -1,11 +1,13 @@
-"""Errata of the papers, as Markdown, from claims files: a section a paper."""
+"""Errata of the papers, as Markdown, from claims files: a table of all papers, and a section a paper."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable
-from linreg_lora.claims.show.papers import known, papers_of, title_of
+from linreg_lora.claims.show import legend
+from linreg_lora.claims.show.papers import HEADS, known, papers_of, title_of, to_records
 from linreg_lora.claims.show.report import shown, source_line
-from linreg_lora.claims.vocabulary import Verdict
+from linreg_lora.claims.vocabulary import Status, Verdict
 
 _INTRODUCTION = """\
 # Errata
@@ -21,18 +23,48 @@ _OWN_FILE = "[paper_claims.yaml](../paper_claims.yaml)"
 
 
 def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
-    """The whole document: of each paper corrections, what fails, conditions, slips of print, and what is undecidable.
+    """The whole document: papers at a glance, what the verdicts mean, and of each paper corrections, what
+    fails, conditions, slips of print, and what is undecidable.
 
     `names`: of the files, where it is not `paper_claims.yaml` alone.
     """
     files = ", ".join(_OWN_FILE if name == "paper_claims.yaml" else name for name in names) or _OWN_FILE
     by_id = {claim.id: claim for claim in file.claims}
-    parts = [_INTRODUCTION.format(files=files)]
+    sections = {paper.paper: list(_sections(file, paper.paper, by_id)) for paper in papers_of(file)}
+    parts = [_INTRODUCTION.format(files=files), *_glance(file, sections), legend.markdown()]
     for paper in papers_of(file):
-        sections = list(_sections(file, paper.paper, by_id))
-        if sections:
-            parts += [f"## {title_of(paper)}", known(paper), *sections]
+        if sections[paper.paper]:
+            place = f'<a id="{_anchor(paper.paper)}"></a>'
+            parts += [place, f"## {title_of(paper)}", known(paper), *sections[paper.paper]]
     return "\n\n".join(parts) + "\n"
+
+
+def _glance(file: ClaimsFile, sections: dict[str, list[str]]) -> list[str]:
+    """A line a paper: how it is known, how many of its statements have which verdict, and where its errata are.
+
+    Statements of ours about a paper are not the paper's; they count where a source has no others.
+    """
+    verdicts = [verdict for verdict in Verdict if verdict is not Verdict.INCONCLUSIVE]
+    heads = ["paper", "known from", *(HEADS[verdict] for verdict in verdicts)]
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * len(verdicts)]
+    for record in to_records(file, {}):
+        rows = [row for row in record["verdicts"] if row["status"] is not Status.OWN] or record["verdicts"]
+        name = record["paper"].removeprefix("arXiv ")
+        whose = " ".join(str(part) for part in (record["authors"], record["year"]) if part)
+        said = name if whose in ("", name) else f"{whose}, {name}"
+        said = f"[{said}](#{_anchor(record['paper'])})" if sections[record["paper"]] else said
+        known_from = ", ".join(row["status"] for row in rows)
+        counts = " | ".join(str(sum(row[verdict] for row in rows) or "") for verdict in verdicts)
+        lines.append(f"| {said} | {known_from} | {counts} |")
+    explained = (
+        "How many of a paper's statements have which verdict, as the claims state it; what we say about a paper is not "
+        "counted with them. A link leads to what does not simply hold."
+    )
+    return ["## Papers at a glance", explained, "\n".join(lines)]
+
+
+def _anchor(paper: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", paper.lower()).strip("-")
 
 
 def _sections(file: ClaimsFile, paper: str, by_id: dict[str, Claim]) -> Iterable[str]:

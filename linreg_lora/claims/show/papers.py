@@ -16,7 +16,8 @@ from linreg_lora.claims.sources import Paper
 from linreg_lora.claims.vocabulary import Status, Verdict
 from linreg_lora.errors import InvalidInput
 
-_HEADS = {
+#: Verdicts as heads of columns.
+HEADS = {
     Verdict.HOLDS: "holds",
     Verdict.HOLDS_WITH_CORRECTION: "with a correction",
     Verdict.HOLDS_UNDER: "under a condition",
@@ -155,7 +156,7 @@ def glance(file: ClaimsFile, checked: Mapping[str, Verdict]) -> tuple[list[str],
         for record in records
         for row in record["verdicts"]
     ]
-    head = ["paper", "title", "known from", *(_HEADS[verdict] for verdict in verdicts)]
+    head = ["paper", "title", "known from", *(HEADS[verdict] for verdict in verdicts)]
     return [*head, "as expected" if checked else "claims"], rows
 
 

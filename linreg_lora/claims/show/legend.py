@@ -1,0 +1,23 @@
+"""What the verdicts mean, in one sentence each: the legend of every page that has them."""
+
+from linreg_lora.claims.vocabulary import Verdict
+
+MEANINGS = {
+    Verdict.HOLDS: "No comparison contradicts it, and the draws would have shown an error of the stated size.",
+    Verdict.HOLDS_WITH_CORRECTION: "It fails as printed, or as read; the claim that it names holds instead.",
+    Verdict.HOLDS_UNDER: "It holds under its condition, and fails in every case tested outside of it.",
+    Verdict.FAILS: "The evidence is against it; against our reading, where the source was not read in full.",
+    Verdict.INCONCLUSIVE: "Too few draws to tell it from a rival, or to find an error of the stated size.",
+    Verdict.UNDECIDABLE: "Nothing computed here can decide it.",
+}
+#: How a verdict is shown of a source that was not read in full (`report.shown`).
+_OTHERWISE = {Verdict.FAILS: "this reading fails"}
+
+
+def markdown() -> str:
+    """A section with a table, a line a verdict."""
+    rows = []
+    for verdict, meaning in MEANINGS.items():
+        also = f", *{_OTHERWISE[verdict]}*" if verdict in _OTHERWISE else ""
+        rows.append(f"| *{verdict}*{also} | {meaning} |")
+    return "\n".join(["## What the verdicts mean", "", "| verdict | what it means |", "| --- | --- |", *rows])
