@@ -431,6 +431,7 @@ HIDDEN_ROWS = [
 
 @pytest.mark.parametrize(("at", "poison", "measured"), HIDDEN_ROWS)
 def test_surplus_ranks_absorb_a_backdoor_that_noise_hides(at, poison, measured):
+    """Within 2.5 standard errors, false alarm .08 for seven numbers; no success at all is 5 and more away."""
     ranks = [len(at.spectrum), *measured]
     found = dict(zip(ranks, poisoned_risk(at, poison, ranks).success, strict=True))
     verdicts = poison_verdicts(at, poison)
@@ -461,7 +462,11 @@ MIXED_ROWS = [
 
 @pytest.mark.parametrize(("at", "poison", "measured"), MIXED_ROWS)
 def test_a_backdoor_below_the_threshold_has_the_success_of_mixed_directions(at, poison, measured):
-    """To the next order, 1/n of mixing between the task's directions: 36/25/60. Without the terms: a tenth of it."""
+    """Within 3 standard errors, false alarm .016 for six numbers, and mixing of the task's own directions with these.
+
+    That is left out: s_i^2 s_j^2 / (s_i^2 - s_j^2)^2 / n = 36/25/60 = .024 of it, relatively. Without the terms that
+    are asked of a tenth of the success is left, 5 standard errors and more away.
+    """
     found = poisoned_risk(at, poison).success
     for rank, (success, stderr) in enumerate(measured, start=1):
         assert abs(found[rank] - success) < 3 * stderr + 0.024 * success
