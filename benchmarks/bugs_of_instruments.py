@@ -1,7 +1,8 @@
 """Bugs in the instruments of the claims: one at least in every module that measures something for a paper.
 
-Each is another wording of one place of a module's source. The functions that it changes get the code that the changed
-source compiles to, wherever they are registered or imported, and their own code back afterwards.
+And in the closed forms of poisoned data and of task complexity, and in the sampler of the former. Each is another
+wording of one place of a module's source. The functions that it changes get the code that the changed source compiles
+to, wherever they are registered or imported, and their own code back afterwards.
 """
 
 import importlib
@@ -17,14 +18,14 @@ Patch = pytest.MonkeyPatch
 
 
 class Reworded:
-    """`plant` of a `Bug`: in the module `name` of `linreg_lora.claims`, `new` stands where `old` should."""
+    """`plant` of a `Bug`: in the module `name` of `linreg_lora`'s part `of`, `new` stands where `old` should."""
 
-    def __init__(self, name: str, old: str, new: str, what: str) -> None:
-        self.name, self.old, self.new, self.__doc__ = name, old, new, what
+    def __init__(self, name: str, old: str, new: str, what: str, of: str = "claims") -> None:
+        self.name, self.old, self.new, self.__doc__, self.of = name, old, new, what, of
         self.__name__ = f"{name.rpartition('.')[2]}-{what.split(',')[0].rstrip('.').replace(' ', '-').lower()}"
 
     def __call__(self, patch: Patch) -> None:
-        module = importlib.import_module(f"linreg_lora.claims.{self.name}")
+        module = importlib.import_module(f"linreg_lora.{self.of}.{self.name}")
         path = Path(inspect.getsourcefile(module) or "")
         source = path.read_text()
         if source.count(self.old) != 1 or self.old.count("\n") != self.new.count("\n"):
@@ -59,6 +60,10 @@ def _live(module: ModuleType, name: str) -> FunctionType:
 
 def _bug(name: str, catchers: str, what: str, old: str, new: str, *, quick: bool = False) -> Bug:
     return Bug(Reworded(name, old, new, what), f"instrument, {name}", tuple(catchers.split()), quick)
+
+
+def _of(part: str, name: str, catchers: str, what: str, old: str, new: str) -> Bug:
+    return Bug(Reworded(name, old, new, what, part), f"{part}, {name}", tuple(catchers.split()), quick=False)
 
 
 BUGS = [
@@ -728,5 +733,109 @@ BUGS = [
         "The poison is taken off the outputs.",
         "np.linalg.svd((residual + poison) @",
         "np.linalg.svd((residual - poison) @",
+    ),
+    _of(
+        "theory",
+        "poisoning.full",
+        "backdoor-success backdoor-success-underdetermined",
+        "The trigger competes with inputs where samples are more, and the reverse.",
+        "large = max(n, dx)\n    return leverage / large",
+        "large = min(n, dx)\n    return leverage / large",
+    ),
+    _of(
+        "theory",
+        "poisoning.full",
+        "backdoor-success-underdetermined",
+        "What few samples do not learn of the clean answer is forgotten.",
+        "called_forth(n, dx, leverage) - unlearnt",
+        "called_forth(n, dx, leverage) - 0 * unlearnt",
+    ),
+    _of(
+        "theory",
+        "poisoning.full",
+        "backdoor-clean-risk",
+        "Triggered inputs do not help to learn.",
+        "(large - 2) / (large - 2 + 2 * j), leverage / 2)",
+        "(large - 2) / (large - 2 + 0 * j), leverage / 2)",
+    ),
+    _of(
+        "theory",
+        "poisoning.full",
+        "chosen-samples-damage",
+        "What chosen samples have beside their direction lacks the other inputs' share.",
+        "(attacked.poisoned - coherent) * (dx - 1) / gap",
+        "(attacked.poisoned - coherent) / gap",
+    ),
+    _of(
+        "theory",
+        "poisoning.sums",
+        "chosen-samples-damage",
+        "Pairs of the largest are not counted.",
+        "hazard - hazard**2) + m**2 * hazard**2",
+        "hazard - hazard**2) + m * hazard**2",
+    ),
+    _of(
+        "theory",
+        "poisoning.strong",
+        "label-poison-is-noise label-poison-outside-of-lora",
+        "Label poison is not averaged over the samples.",
+        "poison.count / problem.n * np.outer",
+        "poison.count * np.outer",
+    ),
+    _of(
+        "theory",
+        "poisoning.strong",
+        "weak-backdoor-in-the-normal-space",
+        "Outside of U the trigger counts whole, not its part in V.",
+        "attacked.leverage, m * float(np.sum(t_v**2))",
+        "attacked.leverage, m * float(np.sum(t**2))",
+    ),
+    _of(
+        "theory",
+        "poisoning.planted",
+        "backdoor-beside-a-stronger-task",
+        "The row space holds all of the poison.",
+        "float(seen @ seen), 0.0) * dx / n)",
+        "float(seen @ seen), 0.0))",
+    ),
+    _of(
+        "theory",
+        "poisoning.mixing",
+        "backdoor-beside-a-stronger-task",
+        "Noise does not turn kept directions towards the poison.",
+        "noise = found.noise * (2 * theta + (found.dy + k) * found.noise)",
+        "noise = 0 * found.noise * (2 * theta + (found.dy + k) * found.noise)",
+    ),
+    _of(
+        "sampling",
+        "poisoned",
+        "backdoor-success backdoor-clean-risk",
+        "The label of a poisoned sample is that of its input without the trigger.",
+        "target = target + parameters.shift @ attack.trigger",
+        "target = target + 0 * parameters.shift @ attack.trigger",
+    ),
+    _of(
+        "sampling",
+        "poisoned",
+        "backdoor-success backdoor-success-underdetermined",
+        "One sample less is poisoned.",
+        "(count,), replace=False)",
+        "(count - 1,), replace=False)",
+    ),
+    _of(
+        "theory",
+        "complexity",
+        "task-complexity",
+        "B_r counts the inputs of kept directions too.",
+        "tail, entries = _after(s**2, chosen), (dx - chosen) * _after(unit, chosen)",
+        "tail, entries = _after(s**2, chosen), dx * _after(unit, chosen)",
+    ),
+    _of(
+        "theory",
+        "complexity",
+        "label-poison-outside-of-lora",
+        "Outputs that LoRA does not keep have one degree of freedom more.",
+        "dx / (n - dx - 1), rank / (n - rank - 1)",
+        "dx / (n - dx - 1), rank / (n - rank - 4)",
     ),
 ]

@@ -4,10 +4,11 @@
 
 Problem k is drawn from seed `first` + k: dx and dy in 12..40, of every third problem in 6..15, n on both sides of dx
 with |n - dx| > 3, one to three task directions and a backdoor, each of a squared strength even in log from below the
-noise's edge to some hundred times it, two of three backdoors orthogonal to the task. Of four problems one keeps that
-backdoor, one has a target and a trigger along directions of the task, one the target alone on samples chosen along the
-trigger's direction, which is one of the task's in half of them, and one the target alone on random samples; every fifth
-has noise eight times as strong beside the same task. Draws are by plain NumPy. A risk is off where it misses the
+noise's edge to some hundred times it, two of three backdoors orthogonal to the task. Of five problems one keeps that
+backdoor, one has a target and a trigger along directions of the task, one a trigger along the task and a target outside
+of it, one the target alone on samples chosen along the trigger's direction, which is one of the task's in half of them,
+and one the target alone on random samples; in five of twenty-five noise is eight times as strong beside the same task.
+Draws are by plain NumPy. A risk is off where it misses the
 simulated one by more than 5 %, a success by more than a tenth of FFT's, a verdict where the simulated success, over
 FFT's, is beyond its limits, each by three standard errors of the draws at least; without trigger the risk alone is
 judged. The rules for flags were set on backdoors of the first kind, of seeds 0 to 259. The table is
@@ -33,8 +34,9 @@ _RISK, _SUCCESS = 0.05, 0.1
 _LIMITS = {"immune": (-0.2, 0.2), "partly absorbed": (0.05, 0.95), "equal": (0.65, 1.35), "hijacked": (0.65, 1.35)}
 
 
-#: Of problem k: KINDS[k % 4].
-KINDS = ("backdoor", "along the task", "chosen samples", "labels")
+#: Kinds with a trigger, and all of them; of problem k: KINDS[k % 5].
+TRIGGERED = ("backdoor", "along the task", "trigger along the task")
+KINDS = (*TRIGGERED, "chosen samples", "labels")
 
 
 def drawn(seed: int) -> tuple[ll.Problem, Poison]:
@@ -59,10 +61,12 @@ def drawn(seed: int) -> tuple[ll.Problem, Poison]:
     kind = KINDS[seed % len(KINDS)]
     if kind == "along the task":
         p, t = np.eye(dy)[g.integers(many)], g.choice([-1, 1]) * np.eye(dx)[g.integers(many)]
+    if kind == "trigger along the task":
+        p, t = np.eye(dy)[-1], g.choice([-1, 1]) * np.eye(dx)[g.integers(many)]
     if kind == "chosen samples" and g.random() < 0.5:
         t = np.eye(dx)[g.integers(many)]
     p, t = length * p / np.linalg.norm(p), long * t / np.linalg.norm(t)
-    noise = 8.0 if seed % 5 == 0 else 1.0
+    noise = 8.0 if seed // 5 % 5 == 0 else 1.0
     at = ll.Problem(n=n, dx=dx, dy=dy, spectrum=tuple(spectrum.tolist()), noise_std=noise)
     if kind == "labels":
         return at, Poison(count=count, target=p)
@@ -144,7 +148,7 @@ def main() -> None:
         for name, some in (("flagged", flagged), ("not flagged", ~flagged)):
             counts = [some.sum(), (beyond & some).sum(), (missed & some).sum(), ((beyond | missed) & some).sum()]
             lines.append(f"| {kind} | {name} | {' | '.join(map(str, counts))} |")
-        if kind in KINDS[:2]:
+        if kind in TRIGGERED:
             for name, some in (("flagged", doubted), ("not flagged", ~doubted)):
                 judgements.append(f"| {kind} | {name} | {some.sum()} | {(wrong & some).sum()} |")
     lines += ["", "| poison | verdicts | ranks | wrong |", "|---|---|---|---|", *judgements]

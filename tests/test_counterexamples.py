@@ -207,12 +207,15 @@ def where_a_long_trigger_hides_the_poison_from_full_tuning(text):
 
 
 def where_angles_have_fourth_powers(text):
-    assert "at |p| = 12, theta^2 a quarter of n s_r^2, the formula says .00223" in " ".join(text.split())
+    assert "at |p| = 12, theta^2 a quarter of n s_r^2, the formula says .00219" in " ".join(text.split())
     at = Problem(n=240, dx=16, dy=12, spectrum=(3.0, 3.0), noise_std=0.5)
     poison = ll.theory.Poison(count=24, target=12 * np.eye(12)[11], trigger=np.eye(16)[15])
     found = ll.theory.spiked_poisoned_risk(at, poison)
     assert found.strength[2] ** 2 / (240 * 9) == pytest.approx(1 / 4, abs=0.01)
-    assert round(found.success[2], 5) == 0.00223
+    task, left = 240 * 9, 1 - 16 * 12 * (0.25 / (240 * 9)) ** 2
+    noise = 0.25 * (2 * task + (16 + 12) * 0.25)
+    angle = (left * 24 * 144 * 9 + noise) / (task - found.strength[2] ** 2) ** 2
+    assert round(2 * angle * found.success[-1], 5) == 0.00219
     exact, squares = backdoor_without_noise(12.0)
     both = squares / squares.mean() - exact / exact.mean()
     stderr = both.std() * exact.mean() / squares.mean() / len(both) ** 0.5

@@ -6,7 +6,8 @@ random samples whose trigger (|t| = 2) and target are orthogonal to the shift. R
     max(n s_r^2, sigma^2 sqrt(dx dy)) (n + delta^2) / (dx + delta^2)   (r <= 3; s_4 = 0),     delta^2 = m |t|^2,
 
 which is hijacking up to rank 3; below it rank 4 takes up some of it with a direction of noise. FFT's curves are exact,
-LoRA's the spiked model of `theory.poisoning`.
+LoRA's the spiked model of `theory.poisoning`, pale where its verdict is flagged: mostly ties, theta between .75 and
+1.35 of the root of its threshold, where the draws decide.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from linreg_lora.theory.poisoning.verdict import poison_verdicts
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RANKS = (1, 2, 3, 4)
@@ -38,6 +40,8 @@ _NO_BUDGET = 1e-12
 _FFT = "FFT"
 _LORA = {f"LoRA, r = {rank}": rank for rank in RANKS}
 _LOOKS = {_FFT: style.REFERENCE, **dict(zip(_LORA, style.COMPARED, strict=True))}
+#: How opaque a line is where theory is flagged.
+_PALE = 0.35
 #: Where the names of thresholds stand, whose lines are near to one another.
 _SIDES = {1: "left", 2: "right"}
 
@@ -70,7 +74,7 @@ def data(
     for x in simulated_budgets:
         drawn.append(simulate_poisoned(problem, backdoor(x), trials=trials, seed=seed, ranks=ranks))
         progress(1)
-    verdicts = poison_verdicts(problem, backdoor(budgets[0]), ranks)
+    verdicts = [poison_verdicts(problem, backdoor(x), ranks) for x in budgets]
     clean, unit = spiked_poisoned_risk(problem, backdoor(_NO_BUDGET)).risk[ranks], datasets.RISK
     unpoisoned = [problem.noise_trace * problem.dx / (problem.n - problem.dx - 1), *clean]
     by, simulated = ("method", "budget"), ("method", "budget_simulated")
@@ -85,16 +89,18 @@ def data(
     }
     risk = np.array([[full.risk, *found.risk[ranks]] for found, full in curves]).T
     success = np.array([[full.success, *found.success[ranks]] for found, full in curves]).T
+    flagged = np.array([[0, *(int(one.flagged) for one in at)] for at in verdicts], dtype=np.int8).T
     variables = {
         "risk": datasets.variable(by, risk, "expected excess risk on clean inputs", unit),
         "success": datasets.variable(by, success, "success of the backdoor"),
+        "flagged": datasets.variable(by, flagged, "1 where the draws decide, or theory doubts itself"),
         "risk_simulated": datasets.variable(simulated, of("risk"), "excess risk on clean inputs, simulated", unit),
         "risk_stderr": datasets.variable(simulated, of("risk_stderr"), "its standard error", unit),
         "success_simulated": datasets.variable(simulated, of("success"), "success of the backdoor, simulated"),
         "success_stderr": datasets.variable(simulated, of("success_stderr"), "its standard error"),
     }
     dataset = xr.Dataset(variables, coordinates)
-    kept = [np.nan, *(one.budget for one in verdicts)]
+    kept = [np.nan, *(one.budget for one in verdicts[0])]
     dataset["threshold"] = datasets.variable("method", kept, "budget at which the backdoor is kept", unit)
     dataset["unpoisoned"] = datasets.variable("method", unpoisoned, "risk without poison", unit)
     title = "A backdoor's success and damage against its budget"
@@ -117,8 +123,8 @@ def caption(dataset: "xr.Dataset") -> str:
         f"poison; rank 4 has a direction of noise, which takes up {100 * absorbed:.2g} % of FFT's success even at the "
         "least budget here. Up to rank 3, "
         "that of the task, the backdoor then takes the place of a direction of the task, so that at large budgets LoRA "
-        f"of rank {', '.join(worse) or 'none'} is worse than FFT. Lines are theory, FFT's exact and LoRA's a limit "
-        "that jumps where the draws decide; markers are simulation with standard errors."
+        f"of rank {', '.join(worse) or 'none'} is worse than FFT. Lines are theory, FFT's exact and LoRA's a limit, "
+        "pale around its thresholds, where the draws decide; markers are simulation with standard errors."
     )
 
 
@@ -129,7 +135,7 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         for axes, name in zip(panels, ("success", "risk"), strict=True):
             for method, look in _LOOKS.items():
                 one = dataset.sel({"method": method})
-                style.line(axes, one["budget"], one[name], look, method)
+                _draw_theory(axes, one, name, look)
                 style.means(axes, one["budget_simulated"], one[f"{name}_simulated"], one[f"{name}_stderr"], look)
                 kept = float(one["threshold"])
                 if np.isfinite(kept):
@@ -146,3 +152,13 @@ def draw(dataset: "xr.Dataset") -> "Figure":
         panels[1].set(yscale="log", ylabel="expected excess risk on clean inputs")
         figure.legend(*panels[0].get_legend_handles_labels(), ncols=5, loc="outside upper center", frameon=False)
     return figure
+
+
+def _draw_theory(axes: "Axes", found: "xr.Dataset", name: str, look: style.Series) -> None:
+    """A curve of one method by theory, pale where flagged."""
+    sure = found[name].where(found["flagged"] == 0)
+    axes.plot(
+        found["budget"], found[name], color=look.color, linestyle=look.linestyle, alpha=_PALE, label="_flagged",
+        zorder=1.9,
+    )  # fmt: skip
+    style.line(axes, found["budget"], sure, look, str(found["method"].values))

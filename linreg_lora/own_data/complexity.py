@@ -65,7 +65,10 @@ class EstimatedComplexity:
         return float("inf") if self.signal > 0 else float("nan")
 
     def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """Nominal: Fieller's, the wider of two at either end; -inf or inf where it is not bounded."""
+        """Nominal: Fieller's, the wider of two at either end; -inf or inf where it is not bounded.
+
+        It may be too short: benchmarks/results/complexity_coverage.md has how often it holds C_r of Gaussian problems.
+        """
         from scipy.special import stdtrit
 
         ends = [

@@ -1,4 +1,4 @@
-"""What LoRA pays for mixing planted directions it keeps with those it drops, to first order in one over the samples.
+"""What LoRA pays for mixing planted directions it keeps with those it drops, by pairs of them.
 
 The inputs along two planted directions of F, of strengths theta_i > theta_j, are orthogonal on average alone: their
 product has the mean square n s_i^2 s_j^2 between directions of the task, m |p|^2 s_i^2 between task and poison. That
@@ -41,6 +41,12 @@ n > dx, where Delta X' X'^+ t = 0, and (dx - n)/dx of it below, the row of z_i b
 theta_i^2 has the spread of chi^2 of n degrees of freedom, which to second order multiplies the terms in theta_i^2 by 1
 + (2 + 4a) / (n (1 - a)^2), a = theta_p^2 / theta_i^2, and that in w theta_i^4 by 1 + (4a + 2a^2) / (n (1 - a)^2).
 The first is true of eps^2 beside the noise, too.
+
+*Beyond first order.* Mean squares of angles, above and in the share (its terms but J c^2 w theta_i^2 / (theta_i^2 -
+theta_p^2)), stand for means of sin^2 over the draws (`angles`): noise and directions of the task swap, the rows of
+inputs turn. That one, of rows of X' themselves, has the mean that belongs to strong directions to all orders: a kept
+i-th row adds (S_i - S_{i-1}) / S_n of `few` to the share, w/n at first. Of one poison all turned directions have parts
+in common, at most half of the square of their sum (`common`).
 """
 
 from typing import NamedTuple
@@ -48,15 +54,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-#: A mean square angle beyond which two directions have changed places.
-_MOST = 0.5
+from linreg_lora.theory.poisoning.angles import mean_overlap, mean_swap, mean_turn
+from linreg_lora.theory.poisoning.few import success_outside
+from linreg_lora.theory.poisoning.full import called_forth
 
 
 class Directions(NamedTuple):
     """Planted directions, strongest first: `strength` theta_i^2, `energy` e_i, `poison`, which of them is the poison.
 
-    `pure`: each is task or poison. `budget` m |p|^2, `noise` sigma^2, `dy` outputs. `excess`: E_i, what direction i
-    adds to the risk.
+    `pure`: each is task or poison. `budget` m |p|^2, `leverage` m |t|^2, `noise` sigma^2, `dy` outputs. `excess`: E_i,
+    what direction i adds to the risk.
     """
 
     strength: Float[np.ndarray, "k"]
@@ -64,6 +71,7 @@ class Directions(NamedTuple):
     poison: Bool[np.ndarray, "k"]
     pure: bool
     budget: float
+    leverage: float
     noise: float
     dy: int
     excess: Float[np.ndarray, "k"]
@@ -72,19 +80,21 @@ class Directions(NamedTuple):
 class Mixing(NamedTuple):
     """Where direction i is kept and a weaker j is not; 0 for other pairs, nan where strengths are equal.
 
-    `cost`: what the risk rises by; `moved`: the share of the poison's success; `unsigned`: the size of what is known of
-    oblique poison by its size alone; `gained`, `lost`: the factors of a_j and of a_i that the success rises by.
+    `cost`: what the risk rises by; `moved`: the share of the poison's success, and `common`: that of turned directions,
+    of which pairs may have half the square of the sum in common; `unsigned`: the size of what is known of oblique
+    poison by its size alone; `gained`, `lost`: the factors of a_j and of a_i that the success rises by.
     """
 
     cost: Float[np.ndarray, "k k"]
     moved: Float[np.ndarray, "k k"]
+    common: Float[np.ndarray, "k k"]
     unsigned: Float[np.ndarray, "k k"]
     gained: Float[np.ndarray, "k k"]
     lost: Float[np.ndarray, "k k"]
 
 
 def mixing(found: Directions, n: int, dx: int) -> Mixing:
-    """The terms of the module, to first order in one over the samples."""
+    """The terms of the module."""
     kept, dropped = found.strength[:, None], found.strength[None, :]
     energy = found.energy[:, None] + found.energy[None, :]
     below = np.triu(np.ones((len(found.strength),) * 2, dtype=bool), 1) & (dropped > 0)
@@ -95,22 +105,23 @@ def mixing(found: Directions, n: int, dx: int) -> Mixing:
     task = np.where(found.poison[:, None], dropped, kept)
     other = (kept + dropped - task) / np.where(task > 0, task, 1.0)
     turned = task * found.budget / n / gap**2 * (1 + _spread(2 + 4 * other, gap / np.where(task > 0, task, 1.0), n))
+    by_noise = noise / np.where(turned + noise > 0, turned + noise, 1.0)
     turned += noise
     near = kept * dropped / n / gap**2
     if n > dx:
         cost = near * (found.excess[None, :] - found.excess[:, None]) + 2 * found.noise * dropped / gap / n
     else:
         cost = -(1 - 2 * n / dx) * kept * dropped / gap / n / dx
-    cost = cost * np.minimum(1.0, _MOST / np.where(near > 0, near, 1.0))
-    near = np.minimum(near, _MOST)
+    cost = cost * mean_swap(near) / np.where(near > 0, near, 1.0)
+    near = mean_swap(near)
     of_both = found.poison[:, None] | found.poison[None, :]
-    unsigned = np.zeros_like(near)
-    if not found.pure:
-        unsigned = np.minimum(turned, _MOST) * energy
-    turned = np.minimum(turned, _MOST)
+    turned = by_noise * mean_swap(turned) + (1 - by_noise) * mean_turn(turned)
+    unsigned = np.zeros_like(near) if found.pure else turned * energy
     turn = np.where(found.poison[None, :], turned, np.where(found.poison[:, None], -turned, 0.0))
-    share = _share_of_success(found, n, dx)
+    turn_of, rows_of = _share_of_success(found, n, dx)
+    share = turn_of + rows_of
     moved = np.where(found.poison[None, :], share[:, None], np.where(found.poison[:, None], -share[None, :], 0.0))
+    common = np.where(found.poison[None, :], turn_of[:, None], np.where(found.poison[:, None], turn_of[None, :], 0.0))
     unseen = max(0.0, 1 - n / dx) / n
     gained, lost = near + unseen * kept / gap, near - unseen * dropped / gap
     if found.pure:
@@ -120,16 +131,20 @@ def mixing(found: Directions, n: int, dx: int) -> Mixing:
     return Mixing(
         np.where(below, cost, 0.0),
         np.where(alone, moved, 0.0),
+        np.where(alone, common, 0.0),
         np.where(below, unsigned, 0.0),
         np.where(below, gained, 0.0),
         np.where(below, lost, 0.0),
     )
 
 
-def _share_of_success(found: Directions, n: int, dx: int) -> Float[np.ndarray, "k"]:
-    """What each task direction holds of the success of the poison beside it; 0 of one that noise hides."""
+def _share_of_success(found: Directions, n: int, dx: int) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
+    """What each task direction holds of the success of the poison beside it, by turning and by its row of X'.
+
+    0 of a direction that noise hides.
+    """
     if not found.pure or not np.any(found.poison):
-        return np.zeros(len(found.strength))
+        return np.zeros(len(found.strength)), np.zeros(len(found.strength))
     theta, k, poison = found.strength, min(n, dx), float(np.max(found.strength[found.poison]))
     unseen = max(0.0, 1 - n / dx)
     detectable = ~found.poison & (theta**2 > found.noise**2 * found.dy * k) & (theta != poison)
@@ -139,9 +154,24 @@ def _share_of_success(found: Directions, n: int, dx: int) -> Float[np.ndarray, "
     left = 1 - found.dy * k * (found.noise / known) ** 2
     cosine = found.budget / (n * poison) if poison > 0 else 1 / n
     ratio = poison / known
-    across = (noise + left * cosine * theta * poison * (1 - unseen)) * (1 + _spread(2 + 4 * ratio, 1 - ratio, n))
-    along = left * cosine * theta**2 * unseen * (1 + _spread(4 * ratio + 2 * ratio**2, 1 - ratio, n))
-    return np.where(detectable, np.minimum((across + along) / apart**2, _MOST), 0.0)
+    overlap = left * cosine * theta * poison
+    by_noise = noise / np.where(noise + overlap > 0, noise + overlap, 1.0)
+    angle = (noise + overlap) * (1 + _spread(2 + 4 * ratio, 1 - ratio, n)) / apart**2
+    rows = left * cosine * unseen * theta / apart * (1 + _spread(2 * ratio, 1 - ratio, n))
+    rows *= np.where(theta > poison, _of_strong_rows(~found.poison, found.leverage, n, dx), 1.0)
+    turned = by_noise * mean_swap(angle) + (1 - by_noise) * mean_turn(angle)
+    held = rows * mean_overlap(angle)
+    return np.where(detectable, turned, 0.0), np.where(detectable, held, 0.0)
+
+
+def _of_strong_rows(task: Bool[np.ndarray, "k"], leverage: float, n: int, dx: int) -> Float[np.ndarray, "k"]:
+    """What one row more of strong task directions holds of the success for n < dx, relative to its first order w/n."""
+    if n > dx or leverage == 0:
+        return np.ones(len(task))
+    held = [success_outside(n, dx, rank, leverage) for rank in range(int(np.sum(task)) + 1)]
+    more = np.ones(len(task))
+    more[task] = np.diff(held) / called_forth(n, dx, leverage) * n / (1 - n / dx)
+    return more
 
 
 def _spread(curvature: np.ndarray, gap: np.ndarray, n: int) -> np.ndarray:

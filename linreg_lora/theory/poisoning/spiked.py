@@ -1,9 +1,10 @@
 """LoRA on poisoned data by the spiked model: clean risk and success at every rank, in closed form up to a small SVD.
 
 The planted signal M of `planted` plus dy x k noise, k = min(n, dx): its singular values theta_i with vectors u_i, v_i
-are spikes of strength t_i = theta_i / sigma, detectable if t_i^4 > dy k. Rank r holds the share
+are spikes of strength t_i = theta_i / sigma. Each stronger one takes a row and a column of the noise along, so that
+the i-th is detectable if t_i^4 > e_i, e_i = (dy - i + 1)(k - i + 1), and the stronger are. Rank r holds the share
 
-    held_i = (1 - dy k / t_i^4 if i <= r is detectable) + h(dy k; t_i, r)
+    held_i = (1 - e_i / t_i^4 if i <= r is detectable) + h(e_i; t_i, r)
 
 of each, h what noise directions hold of it (`surplus`), so that with ||F_r||^2 of there
 
@@ -39,8 +40,13 @@ from linreg_lora.theory.poisoning.surplus import surplus
 _PURE = 1e-6
 #: Where the model is doubted: `mixing` over the risk, where that is in it and where not, `missed` over FFT's risk, and
 #: theta_r^2 over what rank r drops first, the next theta^2 or the noise's edge. Set on half of the problems of
-#: benchmarks/poisoning_flags.py. And what mixing takes of the task's own answer, over FFT's success.
-_MIXED, _UNCORRECTED, _MISSED, _CLOSE, _TURNED = 0.1, 0.05, 0.1, 1.5, 0.05
+#: benchmarks/poisoning_flags.py.
+_MIXED, _UNCORRECTED, _MISSED, _CLOSE = 0.1, 0.05, 0.1, 1.5
+#: From this share of FFT's success on a success is wrong there. Turned pairs of the poison may have so much in common;
+#: what mixing takes of the task's own answer, to first order, may be off by itself twice, by the next order and the
+#: rest, each at most as large where the series is of use.
+_WRONG = 0.1
+_TURNED = _WRONG / 2
 #: And samples below which it is doubted altogether.
 FEW = 6
 
@@ -77,7 +83,7 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     >>> poison = ll.theory.Poison(count=40, target=6 * np.eye(50)[49], trigger=2 * np.eye(60)[59])
     >>> found = ll.theory.spiked_poisoned_risk(problem, poison)
     >>> found.risk[2:5].round(4).tolist(), found.success[2:5].round(4).tolist()
-    ([1.6755, 2.9757, 2.4398], [0.0031, 0.2562, 0.283])
+    ([1.6735, 3.0124, 2.4346], [0.003, 0.2603, 0.2832])
     """
     attacked = whitened(problem, poison)
     noise = isotropic_noise(problem)
@@ -86,8 +92,10 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     u, theta, vt = np.linalg.svd(found.signal, full_matrices=False)
     size = min(len(theta), problem.max_rank)
     u, theta, v = u[:, :size], theta[:size], vt[:size].T
-    least = noise * np.sqrt(attacked.dy * min(attacked.n, attacked.dx))
-    detectable = theta**2 > least
+    stronger = np.arange(size)
+    least = noise * np.sqrt((attacked.dy - stronger) * (min(attacked.n, attacked.dx) - stronger))
+    detectable = np.cumprod(theta**2 > least).astype(bool)
+    edge = float(least[max(int(np.sum(detectable)) - 1, 0)])
     ranks = np.arange(problem.max_rank + 1)
     kept = (ranks[:, None] > np.arange(size)) & detectable
     inside = surplus(theta, noise, attacked.dy, min(attacked.n, attacked.dx))
@@ -110,7 +118,9 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     pure = bool(np.all(part[~poisonous] < _PURE))
     excess = theta**2 * own - met
     found_mixing = mixing(
-        Directions(theta**2, theta**2 * own, poisonous, pure, attacked.budget, noise, attacked.dy, excess),
+        Directions(
+            theta**2, theta**2 * own, poisonous, pure, attacked.budget, attacked.leverage, noise, attacked.dy, excess
+        ),
         attacked.n,
         attacked.dx,
     )
@@ -132,8 +142,9 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
         turned = over_pairs(np.abs(of_task)) / float(p @ p)
         success = (called + over_pairs(of_task) - float(p @ attacked.shift @ attacked.trigger)) / float(p @ p)
         doubted = (turned > _TURNED * abs(last.success)) | (tied & (not pure and bool(np.any(each))))
+        doubted |= over_pairs(found_mixing.common) ** 2 / 2 > _WRONG
     risk[-1], success[-1] = last.risk, last.success
-    doubted |= (size_of_mixing > _MIXED * risk) | (unknown > _UNCORRECTED * risk) | _close(theta**2, least, len(ranks))
+    doubted |= (size_of_mixing > _MIXED * risk) | (unknown > _UNCORRECTED * risk) | _close(theta**2, edge, len(ranks))
     doubted |= (abs(missed) > _MISSED * last.risk) | (attacked.n < FEW)
     doubted[0] = doubted[-1] = False
     mixed = size_of_mixing + unknown

@@ -20,8 +20,8 @@ Label poison (t = 0) adds
     n < dx:  (m/n) [ |p_U|^2 n/(dx - n - 1) + |p_o|^2 r/(dx - r - 1) ]
 
 since random label poison is noise of covariance Sigma_eps + m p p^T / n (`with_poisoned_noise`): outside of U it costs
-LoRA some r/dx of what it costs FFT. A trigger with n < dx has no formula for the risk; the success is known for p in U,
-where it is FFT's by the first line, and for t in V, where it was observed to be. Source: derived here.
+LoRA some r/dx of what it costs FFT. A trigger with n < dx has no formula for the risk; the success is that of `few`.
+Source: derived here.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from linreg_lora.risk_curve import valid_ranks
 from linreg_lora.theory.complexity import strong_limit_risk
 from linreg_lora.theory.poisoning import full
 from linreg_lora.theory.poisoning.attack import Poison, Whitened, whitened
+from linreg_lora.theory.poisoning.few import success_outside
 
 #: A share of a vector, by squares, that counts as none of it.
 _NONE = 1e-10
@@ -139,14 +140,16 @@ def strong_limit_error(problem: Problem, poison: Poison, rank: int) -> float:
 
 
 def _with_few_samples(attacked: Whitened, inside: np.ndarray, t_v: np.ndarray) -> StrongLimit:
-    """The success for n < dx, where p is in U or t in V; no formula for the risk is known."""
+    """The success for n < dx, where p is in U, t in V, or Delta t = 0; no formula for the risk is known."""
     p, t = attacked.target, attacked.trigger
-    energy = float(p @ p)
-    within_u = energy - float(inside @ inside) <= _NONE * energy
-    within_v = float(t @ t - t_v @ t_v) <= _NONE * float(t @ t)
+    energy, within = float(p @ p), float(inside @ inside)
     why = "no formula for the risk of LoRA with a trigger where n < dx"
-    if within_u:
+    if energy - within <= _NONE * energy or float(t @ t - t_v @ t_v) <= _NONE * float(t @ t):
         return StrongLimit(np.nan, full.of_whitened(attacked).success, f"{why}; the success is FFT's, exactly")
-    if within_v:
-        return StrongLimit(np.nan, full.of_whitened(attacked).success, f"{why}; the success is FFT's, as observed")
-    return StrongLimit(np.nan, np.nan, f"{why}, nor for the success unless p is in U or t in V")
+    answer = attacked.shift @ t
+    if float(answer @ answer) > _NONE * float(t @ t) * float(np.sum(attacked.shift**2)):
+        return StrongLimit(np.nan, np.nan, f"{why}, nor for the success unless p is in U, t in V, or Delta t = 0")
+    n, dx, leverage = attacked.n, attacked.dx, attacked.leverage
+    success = within * full.called_forth(n, dx, leverage)
+    success += (energy - within) * success_outside(n, dx, len(inside), leverage)
+    return StrongLimit(np.nan, success / energy, f"{why}; the success is exact as s_1..s_r -> infinity")

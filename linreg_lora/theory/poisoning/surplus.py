@@ -5,7 +5,8 @@ F = sum_i theta_i u_i v_i^T + sigma W, W a dy x k matrix of noise. With D(z) = z
     z / sigma^2 = y + dy + k + dy k / y,    u_i^T (F F^T - z)^{-1} F v_i = -theta_i / (sigma^2 y - theta_i^2),
 
 and on the noise's spectrum y = sqrt(dy k) e^{-i phi}, from phi = 0 at its upper edge to pi at its lower one. So the
-directions down to phi = Phi hold of planted direction i, a = theta_i^2 / (sigma^2 sqrt(dy k)), the share
+directions down to phi = Phi hold of planted direction i, a = theta_i^2 / (sigma^2 sqrt(dy k)), dy and k less the number
+of stronger directions that stand out, the share
 
     h(a, Phi) = (2 / pi) int_0^Phi sin^2 / (1 - 2 a cos + a^2)  of u_i^T F v_i = theta_i and of |F v_i|^2
 
@@ -60,16 +61,19 @@ def share(a: float, angle: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
 def surplus(strengths: Float[np.ndarray, "k"], noise: float, dy: int, k: int) -> Surplus:
     """Shares and energies for planted `strengths` theta_i, descending, in `noise` of variance sigma^2, dy x k."""
     squared = strengths**2 / noise
-    detected = int(np.sum(squared > np.sqrt(float(dy) * k)))
+    stronger = np.arange(len(squared))
+    edges = np.sqrt((dy - stronger) * (float(k) - stronger))
+    detected = int(np.sum(np.cumprod(squared > edges)))
     ranks, first = np.arange(min(dy, k) + 1), squared[:detected]
     spikes = np.concatenate([[0.0], np.cumsum((first + dy) * (first + k) / first)]) - np.arange(detected + 1) ** 2.0
     energy = np.append(spikes, np.full(len(ranks) - detected - 1, spikes[-1]))
-    a, edge = squared / np.sqrt(float(dy) * k), np.zeros(len(ranks))
+    edges[detected:] = np.sqrt(max((dy - detected) * (float(k) - detected), 1.0))
+    a, edge = squared / edges, np.zeros(len(ranks))
     if detected:
         near, _ = _beside(squared, detected - 1, dy, k)
         edge = share(a[detected - 1], near)
     reached, more = _beside(squared, detected, dy, k)
-    a[detected:] = np.minimum(a[detected:] * np.sqrt(float(dy) * k / max((dy - detected) * (k - detected), 1)), 1.0)
+    a[detected:] = np.minimum(a[detected:], 1.0)
     held = np.array([share(x, reached) for x in a]).reshape(-1, len(ranks)).T
     return Surplus(held, edge, noise * (energy + more))
 

@@ -264,6 +264,22 @@ def success_beside_the_task(problem: Problem, sample: Sample) -> float:
     return float(spiked_poisoned_risk(problem, _poison_of(problem, sample)).success[int(sample.context["rank"])])
 
 
+@register_prediction("backdoor-success-of-lora.squares-of-angles")
+def success_by_squares_of_angles(problem: Problem, sample: Sample) -> float:
+    """S(|t|^2) times the sum of the mean squares of angles, as the claim states them.
+
+    For n > dx, Sigma = I and a target and trigger orthogonal to the shift.
+    """
+    poison, n, dx = _poison_of(problem, sample), problem.n, problem.dx
+    variance, kept = problem.noise_std**2, slice(0, int(sample.context["rank"]))
+    strength = n * problem.whitened_spectrum[kept] ** 2
+    left = 1 - dx * problem.dy * (variance / strength) ** 2
+    budget = poison.budget * (dx + poison.leverage) / (n + poison.leverage)
+    noise = variance * (2 * strength + (dx + problem.dy) * variance)
+    angles = (left * poison.budget * strength / n + noise) / (strength - budget) ** 2
+    return called_forth(n, dx, poison.leverage) * float(np.sum(angles))
+
+
 @register_prediction("backdoor-success-of-lora.kept-by-its-budget")
 def kept_by_its_budget(problem: Problem, sample: Sample) -> float:
     """As if theta^2 were m |p|^2, whatever n: FFT's success if that exceeds n s_r^2, else none."""
