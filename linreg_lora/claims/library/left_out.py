@@ -28,8 +28,9 @@ def left_out_surplus(problem: Problem, trials: int, seed: int, *, rank: float) -
     r = `rank`, no intercept, the problem's ridge. Two things of mean zero, which have most of the spread, are taken
     off: what the noise drawn is more than Tr Sigma_eps a sample, and what the same difference of full fine-tuning is
     more than that. For a fit that has not seen a sample, whose noise is independent of it, this is the risk and
-    Tr Sigma_eps on average, and samples are exchangeable. It and the fits without a sample are plain NumPy's, its
-    coefficient least squares on `_PILOT` draws of their own, so that the rows are independent of these.
+    Tr Sigma_eps on average, and samples are exchangeable. It and the fits without a sample are plain NumPy's, by the
+    normal equations and by pseudo-inverses, so that a mistake in one is not taken off with the other; its coefficient
+    is least squares on `_PILOT` draws of their own, so that the rows are independent of these.
     """
     pilot, drawn = (
         _surpluses(problem, *run, int(rank)) for run in ((_PILOT, derived_seed(seed, "pilot")), (trials, seed))
@@ -46,7 +47,8 @@ def _surpluses(problem: Problem, trials: int, seed: int, rank: int) -> _Surplus:
 
     x, y = experiments._data(problem, trials, seed)
     residual, lora = experiments._residual(problem, x, y), np.empty(trials)
-    full, truncated = _fits(x[..., :-1], residual[..., :-1], rank, problem.ridge)
+    truncated = _fits(x[..., :-1], residual[..., :-1], rank, problem.ridge)
+    full = _full(x[..., :-1], residual[..., :-1], problem.ridge)
     for draw in range(trials):
         deleted = deletions(design(x[draw].T, intercept=False), residual[draw].T, problem.ridge)
         lora[draw] = np.mean(losses(deleted, directions(deleted)).losses[:, rank])
@@ -70,15 +72,23 @@ def _missed(x: np.ndarray, residual: np.ndarray, ridge: float) -> np.ndarray:
     return residual @ unreached / np.einsum("tii->ti", unreached)[:, None, :]
 
 
-def _fits(x: np.ndarray, residual: np.ndarray, rank: int, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """D_FFT and D_r of every draw, the former in the `rank` directions of what it fits to the data and the penalty."""
+def _full(x: np.ndarray, residual: np.ndarray, ridge: float) -> np.ndarray:
+    """D_FFT of every draw by the smaller of the normal equations."""
+    dx, n = x.shape[1:]
+    if n > dx:
+        return np.linalg.solve(x @ x.mT + ridge * np.eye(dx), x @ residual.mT).mT
+    return residual @ np.linalg.solve(x.mT @ x + ridge * np.eye(n), x.mT)
+
+
+def _fits(x: np.ndarray, residual: np.ndarray, rank: int, ridge: float) -> np.ndarray:
+    """D_r of every draw: FFT's update in the `rank` directions of what it fits to the data and the penalty."""
     if ridge > 0:
         dx = x.shape[1]
         x = np.concatenate([x, np.broadcast_to(np.sqrt(ridge) * np.eye(dx), (len(x), dx, dx))], axis=2)
         residual = np.concatenate([residual, np.zeros((*residual.shape[:2], dx))], axis=2)
     update = residual @ np.linalg.pinv(x)
     basis = np.linalg.svd(update @ x, full_matrices=False)[0][..., :rank]
-    return update, basis @ (basis.mT @ update)
+    return basis @ (basis.mT @ update)
 
 
 @register_experiment("stein-surplus")
