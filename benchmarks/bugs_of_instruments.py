@@ -283,8 +283,8 @@ BUGS = [
         "library.inputs",
         "lora-iid-entries",
         "LoRA's risk is that of one rank less.",
-        "_risks(problem, trials, seed)[:, [rank]]",
-        "_risks(problem, trials, seed)[:, [rank - 1]]",
+        "return path[rank], path[-1]",
+        "return path[rank - 1], path[-1]",
     ),
     _bug(
         "library.intruder_maps",
@@ -334,6 +334,20 @@ BUGS = [
         "The first layer has no adapter.",
         "found, condition = _reaching(rng, weights, wanted, r)\n",
         "found, condition = _reaching(rng, weights[1:], wanted, r)\n",
+    ),
+    _bug(
+        "library.intruder_maps",
+        "intruder-threshold",
+        "The entries of A0 are taken to have no energy.",
+        "np.sum(a0**2, axis=(1, 2)) - a0[0].size",
+        "np.sum(a0**2, axis=(1, 2))",
+    ),
+    _bug(
+        "library.left_out",
+        "leave-one-out",
+        "The fits have seen the sample that is left out.",
+        "_fits(x[..., :-1], residual[..., :-1], rank, problem.ridge)",
+        "_fits(x, residual, rank, problem.ridge)",
     ),
     _bug(
         "library.left_out",

@@ -4,23 +4,13 @@ A perturbation of an input by at most tau raises the loss by tau^2 ||A0 + D||_2^
 (`theory.worst_perturbation`); limits of the norm are in `theory.perturbed_norms`.
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
-from linreg_lora.problem import Moments, Problem
-from linreg_lora.risk_curve import valid_ranks
-from linreg_lora.sampling.plan import plan
-from linreg_lora.seeds import valid_seed
-from linreg_lora.simulation import draws
-from linreg_lora.simulation.perturbed_inputs import _variance_note
-from linreg_lora.simulation.programs import chunk_size
-from linreg_lora.simulation.running_moments import RunningMoments
-from linreg_lora.simulation.worst_rises import _path
+from linreg_lora.problem import Problem
+from linreg_lora.simulation.fine_tuned_maps import means_over_draws, valid_runs
 from linreg_lora.theory.input_perturbation import required_pretrained
 
 
@@ -64,38 +54,25 @@ def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = N
     """
     problem.require_gaussian("the spectral norm")
     pretrained = required_pretrained(problem)
-    chosen = valid_ranks(ranks, problem)
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
-    seed = valid_seed(seed)
-    if problem.moments is Moments.NO_MEAN:
-        raise InvalidInput("problem", "a mean that exists", problem.moments_note)
-    layout, parameters = plan(problem.replace(pretrained=None), "explicit")
-    program = draws.Draws(_path, (layout,), parameters, chunk_size(layout, parameters))
-    reduced = problem.without_null_inputs()
-    assert reduced.pretrained is not None, "required_pretrained has seen to it"
-    unseen = pretrained @ pretrained.T - reduced.pretrained @ reduced.pretrained.T
-    parts, full = [], problem.max_rank
-    for first, path in draws.chunks(program, seed, trials):
-        rows = np.empty((len(path.basis), len(chosen) + 1))
-        for row, basis, update in zip(rows, path.basis, path.update, strict=True):
-            for place, rank in enumerate([*chosen.tolist(), full]):
-                fitted = reduced.pretrained + basis[:, :rank] @ (basis[:, :rank].T @ update)
-                row[place] = np.sqrt(np.linalg.eigvalsh(fitted @ fitted.T + unseen)[-1])
-        draws.require_finite("spectral norm", problem, rows, first)
-        parts.append(RunningMoments.of(np.column_stack([rows, rows[:, :-1] - rows[:, -1:]])))
-    moments, note, count = functools.reduce(RunningMoments.merge, parts), _variance_note(problem, trials), len(chosen)
-    stderr = moments.stderr * (np.nan if note else 1.0)
+    runs = valid_runs(problem, trials=trials, seed=seed, ranks=ranks)
+    inside = problem.without_null_inputs().pretrained
+    assert inside is not None, "required_pretrained has seen to it"
+    unseen = pretrained @ pretrained.T - inside @ inside.T
+
+    def norm(update: np.ndarray) -> float:
+        fitted = inside + update
+        return float(np.sqrt(np.linalg.eigvalsh(fitted @ fitted.T + unseen)[-1]))
+
+    found = means_over_draws(problem, runs, lambda updates: [norm(update) for update in updates], "spectral norm")
     return SpectralNorms(
-        ranks=chosen,
-        norm=moments.mean[:count],
-        stderr=stderr[:count],
-        fft_norm=float(moments.mean[count]),
-        fft_stderr=float(stderr[count]),
-        difference=moments.mean[count + 1 :],
-        difference_stderr=stderr[count + 1 :],
-        notes=(note,) if note else (),
-        trials=trials,
-        seed=seed,
+        ranks=runs.ranks,
+        norm=found.mean,
+        stderr=found.stderr,
+        fft_norm=found.fft_mean,
+        fft_stderr=found.fft_stderr,
+        difference=found.difference,
+        difference_stderr=found.difference_stderr,
+        notes=found.notes,
+        trials=runs.trials,
+        seed=runs.seed,
     )

@@ -99,10 +99,14 @@ def _selected(by: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 @register_experiment("selection-gain", bounded=True)
 def selection_gain(problem: Problem, trials: int, seed: int) -> Sample:
-    """The error on the outputs at the rank that df selects, less that at the rank that parameters do; context: that."""
+    """The error on the outputs at the rank that df selects, less that at the rank that parameters do.
+
+    Context: the latter, and the errors of all ranks.
+    """
     every = _of_every_rank(problem, trials, seed)
     beside = _selected(every["parameters"], every["outputs"])
-    return Sample((_selected(every["exact"], every["outputs"]) - beside)[:, None], {"fft": beside})
+    context = {"fft": beside, "outputs": every["outputs"]}
+    return Sample((_selected(every["exact"], every["outputs"]) - beside)[:, None], context)
 
 
 @register_experiment("selected-rank-risk")

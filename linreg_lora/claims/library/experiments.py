@@ -76,11 +76,13 @@ def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndar
     """X (trials x dx x n) and Y (trials x dy x n), drawn by the explicit sampler as `simulation` draws them."""
     import jax.numpy as jnp
 
+    from linreg_lora.sampling.gaussian import Dataset
     from linreg_lora.simulation.draws import Draws, collected
 
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     arrays = tuple(jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt))
-    drawn = collected(Draws(_data_set, (problem.n,), arrays, trials), seed, trials)
+    program: Draws = Draws(_data_set, (problem.n,), arrays, trials, Dataset(0, 0))
+    drawn = collected(program, seed, trials)
     return drawn.inputs, drawn.outputs
 
 

@@ -50,7 +50,9 @@ class DesignOfMean(GaussianDesign):
 
 
 @register_experiment("lora-risk-of-inputs", any_inputs=True)
-def lora_risk_of_inputs(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
+def lora_risk_of_inputs(
+    problem: Problem, trials: int, seed: int, *, share: float, most_samples: float | None = None
+) -> Sample:
     """risk(D_r), r = `share` of min(n, dx, dy), of explicit data that have the problem's input law, less two controls.
 
     Both have mean zero under every law with E x x^T = Sigma, and take most of the spread:
@@ -58,7 +60,10 @@ def lora_risk_of_inputs(problem: Problem, trials: int, seed: int, *, share: floa
         risk(D_FFT) - E[risk(D_FFT) | X],    ||X||_F^2 / n - Tr Sigma.
 
     Their coefficients are least squares on `_PILOT` draws of their own, so that the rows are independent of these.
+    Problems of fewer than `most_samples` samples (None: n) have `most_samples` / n times as many draws: the standard
+    deviation of the risk hardly depends on the size, the risk grows with it, and draws cost more than its square.
     """
+    trials = round(trials * (most_samples or problem.n) / problem.n)
     rank = round(share * problem.max_rank)
     pilot, drawn = (_draws(problem, rank, *run) for run in ((_PILOT, derived_seed(seed, "pilot")), (trials, seed)))
     slopes = np.linalg.lstsq(np.column_stack([np.ones(_PILOT), pilot.controls]), pilot.risk)[0][1:]

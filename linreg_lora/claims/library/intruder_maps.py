@@ -9,21 +9,36 @@ from linreg_lora.seeds import derived_seed
 
 #: How many leading directions are looked at, and below which largest |cosine| one is an intruder.
 _LEADING, _COSINE = 10, 0.5
+#: Draws on which the coefficients of controls are fitted.
+_PILOT = 256
 
 
 @register_experiment("spiked-map", bounded=True)
 def spiked_map(problem: Problem, trials: int, seed: int, *, strength: float) -> Sample:
-    """The largest squared singular value of A0 + s u v^T over that of A0's limit; A0 dy x dx iid N(0, 1), u and v
-    random, s = `strength` (dx dy)^{1/4}."""
+    """The largest squared singular value of A0 + s u v^T over that of A0's limit, less two controls.
+
+    A0 dy x dx iid N(0, 1), u and v random, s = `strength` (dx dy)^{1/4}. The controls, u^T A0 v and
+    ||A0||_F^2 - dx dy, have mean zero and much of the spread. Their coefficients are least squares on `_PILOT` draws
+    of their own, so that the rows are independent of these.
+    """
+    s = strength * (problem.dx * problem.dy) ** 0.25
+    pilot, controls = _spiked(problem, _PILOT, derived_seed(seed, "pilot"), s)
+    slopes = np.linalg.lstsq(np.column_stack([np.ones(_PILOT), controls]), pilot)[0][1:]
+    largest, controls = _spiked(problem, trials, seed, s)
+    edge = (np.sqrt(problem.dx) + np.sqrt(problem.dy)) ** 2
+    return Sample((largest - controls @ slopes)[:, None] / edge, {"strength": np.asarray(s)})
+
+
+def _spiked(problem: Problem, trials: int, seed: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """The largest squared singular value of each draw, and its two controls."""
     rng = np.random.default_rng(seed)
     a0 = rng.standard_normal((trials, problem.dy, problem.dx))
     u, v = rng.standard_normal((trials, problem.dy)), rng.standard_normal((trials, problem.dx))
     u, v = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (u, v))
-    s = strength * (problem.dx * problem.dy) ** 0.25
-    spiked = a0 + s * u[:, :, None] * v[:, None, :]
+    spiked = a0 + strength * u[:, :, None] * v[:, None, :]
     largest = np.linalg.eigvalsh(spiked @ spiked.mT)[:, -1]
-    edge = (np.sqrt(problem.dx) + np.sqrt(problem.dy)) ** 2
-    return Sample(largest[:, None] / edge, {"strength": np.asarray(s)})
+    along = np.einsum("ti,tij,tj->t", u, a0, v)
+    return largest, np.column_stack([along, np.sum(a0**2, axis=(1, 2)) - a0[0].size])
 
 
 @register_experiment("intruders-of-fft-less-lora")

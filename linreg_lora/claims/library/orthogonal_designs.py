@@ -93,7 +93,8 @@ def shrunk_difference(
 def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: float, level_beside: float) -> Sample:
     """The excess risk of keeping f_i^2 >= `level` (dx + dy) sigma^2 / (n c) less that of another level, as it is.
 
-    Context: the latter. A level is that of a penalty on the rank, which keeps values as they are.
+    Context: the latter, and how many directions one level keeps and the other does not, and their energy c f_i^2. A
+    level is that of a penalty on the rank, which keeps values as they are.
     """
     found = fits(problem, trials, seed)
     unit = (problem.dx + problem.dy) * found.unit**2
@@ -102,15 +103,19 @@ def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: fl
         kept = found.values * (found.values**2 >= times * unit)
         return found.scale * np.sum((found.with_values(kept) - problem.shift) ** 2, axis=(1, 2))
 
-    beside = risks(level_beside)
-    return Sample((risks(level) - beside)[:, None], {"fft": beside})
+    beside, squares = risks(level_beside), found.values**2
+    more = (squares >= level * unit).astype(float) - (squares >= level_beside * unit)
+    energy = found.scale * np.sum(more * squares, axis=1)
+    context = {"fft": beside, "more": np.sum(more, axis=1), "energy": energy}
+    return Sample((risks(level) - beside)[:, None], context)
 
 
 @register_experiment("penalty-jump", bounded=True)
 def penalty_jump(problem: Problem, trials: int, seed: int, *, times: float, times_beside: float) -> Sample:
     """The rank that a penalty selects less that of another, both in units of E sum_{i <= r} sigma_i(G)^2.
 
-    G has the noise's law and is drawn apart, `trials` times. Context: the rank that the other penalty selects.
+    G has the noise's law and is drawn apart, `trials` times. Context: the rank that the other penalty selects, what
+    each rank takes off the squared error, in units of the noise's variance, and `times` and `times_beside`.
     """
     found, q = fits(problem, trials, seed), min(problem.dx, problem.dy)
     apart = np.random.default_rng([seed, 1]).standard_normal((trials, problem.dy, problem.dx))
@@ -118,7 +123,8 @@ def penalty_jump(problem: Problem, trials: int, seed: int, *, times: float, time
     gained = np.concatenate([np.zeros((trials, 1)), np.cumsum(found.values**2, axis=1)], axis=1)
     penalty = np.concatenate([[0.0], least])[: q + 1]
     one, other = (np.argmin(k * penalty - gained, axis=1).astype(float) for k in (times, times_beside))
-    return Sample((one - other)[:, None], {"fft": other})
+    context = {"fft": other, "gained": gained / found.unit**2, "times": np.array([times, times_beside])}
+    return Sample((one - other)[:, None], context)
 
 
 def within_budget(values: np.ndarray, rank: int, budget: float) -> np.ndarray:
@@ -136,7 +142,8 @@ def budget_gap(problem: Problem, trials: int, seed: int, *, rank: float, share: 
     """By how much `surplus` ranks raise the gap test - train of the best map with ||D||_* <= C; 0: the gap itself.
 
     Of rank r at most, with C = `share` ||Delta||_*. Given the design the gap is (2/n) <D X, E>, but for what has no D
-    in it and mean zero. Context: the gap of rank r, and 2 C / n times the spectral norm of E X^T.
+    in it and mean zero. Context: the gap of rank r, and 2 C / n times the spectral norm of E X^T and times the mean of
+    its r largest singular values.
     """
     found, r = fits(problem, trials, seed), int(rank)
     budget = share * float(np.sum(np.linalg.svd(problem.shift, compute_uv=False)))
@@ -147,8 +154,10 @@ def budget_gap(problem: Problem, trials: int, seed: int, *, rank: float, share: 
 
     few = gap(r)
     rises = gap(r + int(surplus)) - few if surplus else few
-    largest = 2 * found.scale * budget * np.linalg.norm(found.noise, 2, axis=(1, 2))
-    return Sample(rises[:, None], {"fft": few, "largest": largest, "rank": np.asarray(r)})
+    values = 2 * found.scale * budget * np.linalg.svd(found.noise, compute_uv=False)
+    context = {"fft": few, "largest": values[:, 0], "leading": np.mean(values[:, :r], axis=1)}
+    context |= {"rank": np.asarray(r), "surplus": np.asarray(surplus)}
+    return Sample(rises[:, None], context)
 
 
 @register_prediction("shrunk-difference.bias-alone")

@@ -84,3 +84,9 @@ def no_difference(problem: Problem, sample: Sample) -> float:
 def half_less(problem: Problem, sample: Sample) -> float:
     """Half of what it is compared with less."""
     return -float(np.mean(sample.context["fft"])) / 2
+
+
+@register_prediction("difference.all")
+def all_less(problem: Problem, sample: Sample) -> float:
+    """All of what it is compared with less."""
+    return -float(np.mean(sample.context["fft"]))

@@ -120,6 +120,19 @@ def complexity(problem: Problem, sample: Sample) -> float:
     return float(np.mean(sample.context["largest"]))
 
 
+@register_prediction("budget-gap.shared-by-the-ranks")
+def shared_by_the_ranks(problem: Problem, sample: Sample) -> float:
+    """2 a b times the mean of the r largest singular values of E X^T / n, as if r ranks shared the product of norms."""
+    return float(np.mean(sample.context["leading"]))
+
+
+@register_prediction("budget-gap.root-of-the-rank")
+def gap_like_the_root(problem: Problem, sample: Sample) -> np.ndarray:
+    """sqrt((r + surplus) / r) - 1 times the gap, as bounds by Frobenius norms of rank r grow."""
+    rank, surplus = float(sample.context["rank"]), float(sample.context["surplus"])
+    return (np.sqrt((rank + surplus) / rank) - 1) * sample.context["fft"]
+
+
 @register_prediction("budget-gap.half")
 def half_complexity(problem: Problem, sample: Sample) -> float:
     """a b E ||E X^T / n||_2: training and test are taken to share the gap."""

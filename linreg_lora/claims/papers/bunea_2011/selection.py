@@ -48,6 +48,21 @@ def noise_selected_half(size: MatrixSize, sample: Sample) -> float:
     return 0.5
 
 
+@register_prediction("thresholds-difference.noise-alone")
+def kept_noise(problem: Problem, sample: Sample) -> float:
+    """The energy that the lower level keeps more, as if all of it were noise."""
+    return float(np.mean(sample.context["energy"]))
+
+
+@register_prediction("thresholds-difference.by-the-dimension")
+def by_the_dimension(problem: Problem, sample: Sample) -> float:
+    """sigma^2 (dx + dy - 1) / n less the weakest s_i^2 c of the shift, for each direction that is kept more: as if its
+    dimension told what a direction costs, and keeping it learnt it."""
+    noise = problem.noise_trace / problem.dy * (problem.dx + problem.dy - 1) / problem.n
+    strengths = problem.whitened_spectrum**2
+    return float(np.mean(sample.context["more"]) * (noise - np.min(strengths[strengths > 0])))
+
+
 @register_prediction("noise-selected-gain.none-left")
 def none_left(size: MatrixSize, sample: Sample) -> float:
     """At twice the size noise is taken never to be selected."""

@@ -365,6 +365,36 @@ def damage_of_fft_minus_lora(
     return Sample(-found.statistic, found.context)
 
 
+def _share_of_the_dimensions(problem: Problem, sample: Sample) -> np.ndarray:
+    """Of FFT's damage the share r (dx + dy - r) / (dx dy): LoRA's of the noise, were its directions known."""
+    rank = int(sample.context["rank"])
+    return rank * (problem.dx + problem.dy - rank) / (problem.dx * problem.dy) * sample.context["fft"]
+
+
+@register_prediction("damage-beside-half.share-of-the-dimensions")
+def dimensions_beside_half(problem: Problem, sample: Sample) -> np.ndarray:
+    """LoRA's damage is taken to be its dimensions' share of FFT's."""
+    return _share_of_the_dimensions(problem, sample) - sample.context["fft"] / 2
+
+
+@register_prediction("damage-of-lora-minus-fft.share-of-the-dimensions")
+def dimensions_minus_fft(problem: Problem, sample: Sample) -> np.ndarray:
+    """LoRA's damage is taken to be its dimensions' share of FFT's."""
+    return _share_of_the_dimensions(problem, sample) - sample.context["fft"]
+
+
+@register_prediction("damage-of-fft-minus-lora.share-of-the-dimensions")
+def fft_minus_dimensions(problem: Problem, sample: Sample) -> np.ndarray:
+    """The same with the other sign."""
+    return -dimensions_minus_fft(problem, sample)
+
+
+@register_prediction("damage-of-lora-minus-fft.lost-direction")
+def lost_direction_minus_fft(problem: Problem, sample: Sample) -> np.ndarray:
+    """LoRA is taken to lose the weakest of its directions, s_r^2, and nothing else."""
+    return problem.whitened_spectrum[int(sample.context["rank"]) - 1] ** 2 - sample.context["fft"]
+
+
 @register_experiment("poisoned-fft-minus-lora")
 def poisoned_fft_minus_lora(
     problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float

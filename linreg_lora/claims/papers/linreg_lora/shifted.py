@@ -6,6 +6,7 @@ from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
 from linreg_lora.methods import registry
 from linreg_lora.methods.chain import Chain
+from linreg_lora.methods.qlora import LoftQ, QLoRA
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -92,13 +93,13 @@ def _risk(problem: Problem, updates: np.ndarray) -> np.ndarray:
 
 @register_experiment("method-beside")
 def method_beside(problem: Problem, trials: int, seed: int, *, method: str, other: str) -> Sample:
-    """The excess risk of `method`; context: its name, and the risk of `other`, fitted to the same data."""
+    """The excess risk of `method`; context: both names, and the risk of `other`, fitted to the same data."""
     from linreg_lora.simulation.methods import fitted_risks
 
     one, two = (
         fitted_risks(problem, registry.named(name), trials=trials, seed=seed)[:, None] for name in (method, other)
     )
-    return Sample(one, {"method": np.asarray(method), "other": two})
+    return Sample(one, {"method": np.asarray(method), "beside": np.asarray(other), "other": two})
 
 
 @register_experiment("method-gain")
@@ -106,7 +107,7 @@ def method_gain(problem: Problem, trials: int, seed: int, *, method: str, other:
     """Excess risk of `method` minus that of `other`, fitted to the same data; context: the latter, to measure by."""
     sample = method_beside(problem, trials, seed, method=method, other=other)
     other_risk = sample.context["other"]
-    return Sample(sample.statistic - other_risk, {"other": other_risk, "fft": other_risk})
+    return Sample(sample.statistic - other_risk, {**sample.context, "fft": other_risk})
 
 
 @register_prediction("method-beside.matches")
@@ -115,16 +116,54 @@ def matches(problem: Problem, sample: Sample) -> np.ndarray:
     return _MATCHES * sample.context["other"]
 
 
-@register_prediction("method-beside.half")
-def half(problem: Problem, sample: Sample) -> np.ndarray:
-    """Half of the other method's risk."""
-    return sample.context["other"] / 2
+@register_prediction("method-beside.of-its-dimension")
+def of_its_dimension(problem: Problem, sample: Sample) -> float:
+    """sigma^2 / n for each dimension of what the method reaches: the risk of many samples, and nothing missed."""
+    dimension = registry.named(str(sample.context["method"])).dimension(problem)
+    assert dimension is not None, "the claim is about a method whose dimension is known"
+    return problem.noise_trace / problem.dy * dimension / problem.n
 
 
-@register_prediction("method-gain.half")
-def half_less(problem: Problem, sample: Sample) -> np.ndarray:
-    """Half of the other method's risk less."""
-    return -sample.context["other"] / 2
+@register_prediction("method-beside.one-rank-more")
+def one_rank_more(problem: Problem, sample: Sample) -> float:
+    """The tail beyond rank r + 1, as if what a method has beside rank r were worth a rank."""
+    rank = registry.named(str(sample.context["method"])).rank + 1  # pyright: ignore[reportAttributeAccessIssue]
+    return float(np.sum(problem.whitened_spectrum[rank:] ** 2))
+
+
+@register_prediction("method-gain.start-is-kept")
+def start_is_kept(problem: Problem, sample: Sample) -> np.ndarray:
+    """As if the method's factors stayed at their start, which is A0: the risk of A0, less the other method's."""
+    return problem.pretrained_risk - sample.context["other"]
+
+
+@register_prediction("method-gain.error-of-the-base")
+def error_of_the_base(problem: Problem, sample: Sample) -> float:
+    """By how much the base is further from A0: as if its error were not learnt."""
+    other, own = (_lost(problem, _displaced(sample, name)) for name in ("beside", "method"))
+    return own - other
+
+
+@register_prediction("method-gain.error-of-the-start")
+def error_of_the_start(problem: Problem, sample: Sample) -> float:
+    """By how much base and factors together start further from A0 than the other base does."""
+    from linreg_lora.methods.displaced import truncated
+
+    method, beside = _displaced(sample, "method"), _displaced(sample, "beside")
+    own = method.displacement(problem.pretrained)
+    left = own - truncated(own, method.rank)
+    return float(_risk(problem, problem.shift + left)) - _lost(problem, beside)
+
+
+def _displaced(sample: Sample, name: str) -> LoftQ | QLoRA:
+    method = registry.named(str(sample.context[name]))
+    assert isinstance(method, LoftQ | QLoRA), "the claim is about quantised bases"
+    return method
+
+
+def _lost(problem: Problem, method: LoftQ | QLoRA) -> float:
+    """||(A0 - base) Sigma^{1/2}||_F^2."""
+    return float(_risk(problem, problem.shift + method.displacement(problem.pretrained)))
 
 
 # -- two tasks ----------------------------------------------------------------------------------------------------

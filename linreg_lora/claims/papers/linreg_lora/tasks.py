@@ -149,10 +149,18 @@ def forgetting_gain(problem: Problem, trials: int, seed: int, *, rank: float) ->
     return Sample((low - full)[:, None], {"fft": full, "rank": np.asarray(r)})
 
 
-@register_prediction("second-task.half")
-def half(problem: Problem, sample: Sample) -> np.ndarray:
-    """Half of what it is measured by less."""
-    return -sample.context["fft"] / 2
+@register_prediction("fresh-minus-next.noise-of-the-first")
+def noise_of_the_first(problem: Problem, sample: Sample) -> float:
+    """As if the first adapter left its noise and no more: for each of r (dx + dy - r) parameters what it costs FFT."""
+    rank = int(sample.context["rank"])
+    each = problem.noise_trace / problem.dy / (problem.n - problem.dx - 1)
+    return -rank * (problem.dx + problem.dy - rank) * each
+
+
+@register_prediction("forgetting-gain.nothing-is-forgotten")
+def nothing_is_forgotten(problem: Problem, sample: Sample) -> np.ndarray:
+    """As if LoRA left the risk on the first task, Tr(Sigma_eps) dx / (n - dx - 1), as it was."""
+    return problem.noise_trace * problem.dx / (problem.n - problem.dx - 1) - sample.context["fft"]
 
 
 # -- teachers -------------------------------------------------------------------------------------------------------

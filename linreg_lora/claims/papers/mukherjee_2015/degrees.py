@@ -57,6 +57,13 @@ def of_the_inputs(problem: Problem, sample: Sample) -> float:
     return float(sample.context["rank"] * min(problem.n, problem.dx))
 
 
+@register_prediction("selection-gain.best-rank")
+def gain_of_the_best_rank(problem: Problem, sample: Sample) -> np.ndarray:
+    """The error at the rank of the least mean error less that at the rank that parameters select."""
+    outputs = sample.context["outputs"]
+    return outputs[:, np.argmin(np.mean(outputs, axis=0))] - sample.context["fft"]
+
+
 @register_prediction("selected-rank-risk.best-and-a-tenth")
 def best_and_a_tenth(problem: Problem, sample: Sample) -> float:
     """1.1 times the least of the ranks' mean risks."""
