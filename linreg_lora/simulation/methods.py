@@ -285,9 +285,7 @@ class Fits(draws.Draws[Float[np.ndarray, "draws 2"]]):
             expected = f"data and updates of at most {_MOST_FLOATS:.0e} numbers for fits"
             raise InvalidInput("n, dx, dy", expected, f"{floats:.3g}", "use theory, or smaller sizes")
         size = draws.size_for(floats)
-        # Programs are kept that use all of their arrays, as drawing does not use a ridge.
-        result = gaussian.Dataset(0, 0) if problem.input_law.is_gaussian and problem.ridge == 0 else None
-        super().__init__(_sample, (problem.input_law, problem.n), _arrays(problem), size, result)
+        super().__init__(_sample, (problem.input_law, problem.n), _arrays(problem), size)
         self.problem, self.method = problem, method
         self._before = _root_before(pretraining_covariance, problem.dx)
 
