@@ -27,14 +27,6 @@ from linreg_lora.simulation.running_moments import RunningMoments
 Measure = Callable[[Sequence[np.ndarray]], Sequence[float]]
 
 
-class Runs(NamedTuple):
-    """How many draws of which seed, at which ranks."""
-
-    ranks: Int[np.ndarray, "k"]
-    trials: int
-    seed: int
-
-
 class MeansOverDraws(NamedTuple):
     """Means over draws with standard errors, nan where a variance is missing, of which `notes` tell.
 
@@ -50,46 +42,58 @@ class MeansOverDraws(NamedTuple):
     notes: tuple[str, ...]
 
 
-def valid_runs(problem: Problem, *, trials: int, seed: int, ranks: object) -> Runs:
-    """What was asked for, `ranks` None: all of 0..min(n, dx, dy). Raises `InvalidInput` where no mean exists."""
-    chosen = valid_ranks(ranks, problem)
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
-    seed = valid_seed(seed)
-    if problem.moments is Moments.NO_MEAN:
-        raise InvalidInput("problem", "a mean that exists", problem.moments_note)
-    return Runs(chosen, trials, seed)
+class Runs(NamedTuple):
+    """How many draws of which seed, at which ranks of a problem, of what: `quantity`, as in "spectral norm"."""
 
+    problem: Problem
+    quantity: str
+    ranks: Int[np.ndarray, "k"]
+    trials: int
+    seed: int
 
-def means_over_draws(problem: Problem, runs: Runs, measure: Measure, name: str) -> MeansOverDraws:
-    """Means of what `measure` finds; `name` says what that is where a draw is not finite, a `NumericalFailure`."""
-    moments = functools.reduce(RunningMoments.merge, _parts(problem, runs, measure, name))
-    note, count = _variance_note(problem, runs.trials), len(runs.ranks)
-    stderr = moments.stderr * (np.nan if note else 1.0)
-    return MeansOverDraws(
-        mean=moments.mean[:count],
-        stderr=stderr[:count],
-        fft_mean=float(moments.mean[count]),
-        fft_stderr=float(stderr[count]),
-        difference=moments.mean[count + 1 :],
-        difference_stderr=stderr[count + 1 :],
-        notes=(note,) if note else (),
-    )
+    @classmethod
+    def of(cls, problem: Problem, quantity: str, *, trials: int, seed: int, ranks: object) -> "Runs":
+        """What was asked for, `ranks` None: all of 0..min(n, dx, dy).
 
+        Raises `InvalidInput` for inputs that are not Gaussian or have a mean, and where the update has none.
+        """
+        problem.require_gaussian(f"the {quantity}")
+        chosen = valid_ranks(ranks, problem)
+        trials = validation.positive_integer("trials", trials)
+        if trials < 2:
+            raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+        seed = valid_seed(seed)
+        if problem.moments is Moments.NO_MEAN:
+            raise InvalidInput("problem", "a mean that exists", problem.moments_note)
+        return cls(problem, quantity, chosen, trials, seed)
 
-def _parts(problem: Problem, runs: Runs, measure: Measure, name: str) -> Iterator[RunningMoments]:
-    """Of each chunk the moments at the ranks, of FFT, and of their differences."""
-    layout, parameters = plan(problem.replace(pretrained=None), "explicit")
-    program: draws.Draws[_Path] = draws.Draws(_path, (layout,), parameters, chunk_size(layout, parameters))
-    ranks = [*runs.ranks.tolist(), problem.max_rank]
-    for first, path in draws.chunks(program, runs.seed, runs.trials):
-        rows = np.array([
-            measure([basis[:, :rank] @ (basis[:, :rank].T @ update) for rank in ranks])
-            for basis, update in zip(path.basis, path.update, strict=True)
-        ])  # fmt: skip
-        draws.require_finite(name, problem, rows, first)
-        yield RunningMoments.of(np.column_stack([rows, rows[:, :-1] - rows[:, -1:]]))
+    def means(self, measure: Measure) -> MeansOverDraws:
+        """Means of what `measure` finds. Raises `NumericalFailure` where it finds something that is not finite."""
+        moments = functools.reduce(RunningMoments.merge, self._parts(measure))
+        note, count = _variance_note(self.problem, self.trials), len(self.ranks)
+        stderr = moments.stderr * (np.nan if note else 1.0)
+        return MeansOverDraws(
+            mean=moments.mean[:count],
+            stderr=stderr[:count],
+            fft_mean=float(moments.mean[count]),
+            fft_stderr=float(stderr[count]),
+            difference=moments.mean[count + 1 :],
+            difference_stderr=stderr[count + 1 :],
+            notes=(note,) if note else (),
+        )
+
+    def _parts(self, measure: Measure) -> Iterator[RunningMoments]:
+        """Of each chunk the moments at the ranks, of FFT, and of their differences."""
+        layout, parameters = plan(self.problem.replace(pretrained=None), "explicit")
+        program: draws.Draws[_Path] = draws.Draws(_path, (layout,), parameters, chunk_size(layout, parameters))
+        ranks = [*self.ranks.tolist(), self.problem.max_rank]
+        for first, path in draws.chunks(program, self.seed, self.trials):
+            rows = np.array([
+                measure([basis[:, :rank] @ (basis[:, :rank].T @ update) for rank in ranks])
+                for basis, update in zip(path.basis, path.update, strict=True)
+            ])  # fmt: skip
+            draws.require_finite(self.quantity, self.problem, rows, first)
+            yield RunningMoments.of(np.column_stack([rows, rows[:, :-1] - rows[:, -1:]]))
 
 
 class _Path(NamedTuple):

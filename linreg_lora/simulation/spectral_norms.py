@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from linreg_lora.problem import Problem
-from linreg_lora.simulation.fine_tuned_maps import means_over_draws, valid_runs
+from linreg_lora.simulation.fine_tuned_maps import Runs
 from linreg_lora.theory.input_perturbation import required_pretrained
 
 
@@ -52,9 +52,8 @@ def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = N
     >>> drawn.norm[0].item(), bool(drawn.norm[-1] == drawn.fft_norm)
     (1.0, True)
     """
-    problem.require_gaussian("the spectral norm")
+    runs = Runs.of(problem, "spectral norm", trials=trials, seed=seed, ranks=ranks)
     pretrained = required_pretrained(problem)
-    runs = valid_runs(problem, trials=trials, seed=seed, ranks=ranks)
     inside = problem.without_null_inputs().pretrained
     assert inside is not None, "required_pretrained has seen to it"
     unseen = pretrained @ pretrained.T - inside @ inside.T
@@ -63,7 +62,7 @@ def simulate_norm(problem: Problem, *, trials: int, seed: int, ranks: object = N
         fitted = inside + update
         return float(np.sqrt(np.linalg.eigvalsh(fitted @ fitted.T + unseen)[-1]))
 
-    found = means_over_draws(problem, runs, lambda updates: [norm(update) for update in updates], "spectral norm")
+    found = runs.means(lambda updates: [norm(update) for update in updates])
     return SpectralNorms(
         ranks=runs.ranks,
         norm=found.mean,

@@ -12,7 +12,7 @@ import numpy as np
 from linreg_lora import validation
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
-from linreg_lora.simulation.fine_tuned_maps import Measure, means_over_draws, valid_runs
+from linreg_lora.simulation.fine_tuned_maps import Measure, Runs
 from linreg_lora.simulation.perturbed_inputs import InputRise
 from linreg_lora.theory.input_perturbation import required_pretrained
 from linreg_lora.theory.worst_perturbation import worst_rise
@@ -37,12 +37,11 @@ def simulate_worst_rise(
     >>> bool(drawn.rise[1] < drawn.fft_rise)
     True
     """
-    problem.require_gaussian("the worst rise")
+    runs = Runs.of(problem, "worst rise", trials=trials, seed=seed, ranks=ranks)
     pretrained = required_pretrained(problem)
     radius = validation.nonnegative_number("radius", radius)
-    runs = valid_runs(problem, trials=trials, seed=seed, ranks=ranks)
     samples = validation.positive_integer("samples", samples)
-    found = means_over_draws(problem, runs, _measure(problem, pretrained, runs.seed, radius, samples), "worst rise")
+    found = runs.means(_measure(problem, pretrained, runs.seed, radius, samples))
     return InputRise(
         ranks=runs.ranks,
         rise=found.mean,

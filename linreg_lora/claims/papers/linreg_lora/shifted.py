@@ -1,14 +1,18 @@
 """Claims about bases that are not A0, chains, sums of updates and tasks one after another: experiments, predictions."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
 from linreg_lora.methods import registry
 from linreg_lora.methods.chain import Chain
-from linreg_lora.methods.qlora import LoftQ, QLoRA
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
+
+if TYPE_CHECKING:
+    from linreg_lora.methods.qlora import LoftQ, QLoRA
 
 #: A second task: of the first one's shift a part, and the rest turned round. A teacher's error: its seed.
 _SHARED, _OTHER, _TEACHER_SEED = 0.5, 0.7, 5
@@ -155,13 +159,15 @@ def error_of_the_start(problem: Problem, sample: Sample) -> float:
     return float(_risk(problem, problem.shift + left)) - _lost(problem, beside)
 
 
-def _displaced(sample: Sample, name: str) -> LoftQ | QLoRA:
+def _displaced(sample: Sample, name: str) -> "LoftQ | QLoRA":
+    from linreg_lora.methods.qlora import LoftQ, QLoRA
+
     method = registry.named(str(sample.context[name]))
     assert isinstance(method, LoftQ | QLoRA), "the claim is about quantised bases"
     return method
 
 
-def _lost(problem: Problem, method: LoftQ | QLoRA) -> float:
+def _lost(problem: Problem, method: "LoftQ | QLoRA") -> float:
     """||(A0 - base) Sigma^{1/2}||_F^2."""
     return float(_risk(problem, problem.shift + method.displacement(problem.pretrained)))
 
