@@ -81,7 +81,8 @@ def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndar
 
     target = problem.shift if problem.pretrained is None else problem.pretrained + problem.shift
     arrays = tuple(jnp.asarray(a) for a in (target, problem.sigma_sqrt, problem.sigma_eps_sqrt))
-    program: Draws = Draws(_data_set, (problem.n,), arrays, trials, Dataset(0, 0))
+    structure = Dataset(jnp.empty((0, 0)), jnp.empty((0, 0)))
+    program: Draws = Draws(_data_set, (problem.n,), arrays, trials, structure)
     drawn = collected(program, seed, trials)
     return drawn.inputs, drawn.outputs
 
