@@ -388,7 +388,7 @@ def _strengths_and_unit_noise(problem: Problem) -> tuple[np.ndarray, np.ndarray]
 def _gain(n: float | int | np.ndarray, dx: int, ranks: np.ndarray) -> np.ndarray:
     """A_r."""
     small, large = np.minimum(n, dx), np.maximum(n, dx)
-    return (small - ranks) * (large - 1) / ((dx - ranks) * (large - ranks - 1))
+    return np.asarray((small - ranks) * (large - 1) / ((dx - ranks) * (large - ranks - 1)))
 
 
 def _interior(problem: Problem, ranks: object) -> np.ndarray:
