@@ -78,6 +78,7 @@ def test_the_closed_form_is_the_mean_over_the_rest_of_the_data(n, dx):
     """
     problem = Problem(n=n, dx=dx, dy=5, spectrum=(2.0, 1.0), noise_std=1.5)
     shapes, numbers = directions.plan(problem)
+    numbers = jax.tree.map(jax.numpy.asarray, numbers)
     one = directions.draw(shapes, numbers, jax.random.key(5))
     k, w = min(n, dx), shapes.width
     whitened = np.asarray(one.whitened)
