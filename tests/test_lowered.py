@@ -10,6 +10,7 @@ import pytest
 from linreg_lora import runtime
 from linreg_lora.problem import Problem
 from linreg_lora.simulation import draws, lowered
+from linreg_lora.simulation.curve import monte_carlo
 from linreg_lora.simulation.programs import ConditionalMeans
 
 
@@ -128,6 +129,26 @@ def test_other_versions_of_jax_trace_as_ever(part, folder, monkeypatch):
 
     monkeypatch.setattr(jax.export, part, refuses)
     assert same(values(), values(result=None))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("ranks", [[1, 2], [40]], ids=["the leading directions", "all of them"])
+def test_programs_of_risks_are_kept(ranks, folder, traced, monkeypatch):
+    problem = Problem(n=120, dx=64, dy=64, spectrum=(3.0, 2.0), noise_std=1.0)
+    for _ in range(2):
+        new_process()
+        found = monte_carlo(problem, ranks=ranks, trials=20, seed=1)
+    assert len(traced) == len(list(folder.iterdir())) == 1
+    monkeypatch.setattr(lowered, "folder", lambda: None)
+    assert np.array_equal(found.risk, monte_carlo(problem, ranks=ranks, trials=20, seed=1).risk)
+
+
+def test_what_cannot_be_kept_is_tried_once(folder, traced, monkeypatch):
+    monkeypatch.setattr(lowered, "_PLAIN", {**lowered._PLAIN, "nr_devices": 2})
+    expected = values(result=None)
+    for _ in range(3):
+        assert same(values(), expected)
+    assert len(traced) == 1
     assert not folder.exists()
 
 

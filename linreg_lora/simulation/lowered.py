@@ -30,6 +30,8 @@ from linreg_lora import runtime
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.files.atomic import write_atomically
 
+#: What JAX does not promise to its other versions: files name theirs.
+_OF_THIS_VERSION = (jax.export.DisabledSafetyCheck.custom_call("lapack_dormqr_ffi"),)
 #: Parts of an exported program that it is rebuilt from; for the others it has to say what a function of whole arrays on
 #: one CPU says, or it is not kept.
 _PLAIN: dict[str, Any] = {
@@ -37,12 +39,13 @@ _PLAIN: dict[str, Any] = {
     "platforms": ("cpu",),
     "ordered_effects": (),
     "unordered_effects": (),
-    "disabled_safety_checks": (),
+    "disabled_safety_checks": _OF_THIS_VERSION,
     "uses_global_constants": False,
 }
 #: Settings of JAX that do not change a program.
 _BESIDE = re.compile("cache|log")
-_compiled: dict[str, Callable[..., Any]] = {}
+#: By description; None where a program cannot be kept, which costs as much to find out as to trace it.
+_compiled: dict[str, Callable[..., Any] | None] = {}
 
 
 def folder() -> Path | None:
@@ -64,16 +67,23 @@ def kept(
     described = _description(function, static, arguments, result)
     if described not in _compiled:
         path = place / f"{hashlib.sha256(described.encode()).hexdigest()}.mlir"
-        lowered = _rebuilt(_read(path, described), arguments)
-        if lowered is None:
-            module = _exported(functools.partial(function, *static), arguments)
-            lowered = _rebuilt(module, arguments)
-            if module is None or lowered is None:
-                return None
-            _write(path, described, module)
-        _compiled[described] = lowered.compile()
+        _compiled[described] = _program(path, described, functools.partial(function, *static), arguments)
     program, structure = _compiled[described], tree_structure(result)
-    return lambda *values: structure.unflatten(program(*tree_leaves(values)))
+    return None if program is None else lambda *values: structure.unflatten(program(*tree_leaves(values)))
+
+
+def _program(
+    path: Path, described: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Callable[..., Any] | None:
+    """The compiled program of the file, or of the function, which it keeps there; None where it cannot be kept."""
+    lowered = _rebuilt(_read(path, described), arguments)
+    if lowered is None:
+        module = _exported(function, arguments)
+        lowered = _rebuilt(module, arguments)
+        if module is None or lowered is None:
+            return None
+        _write(path, described, module)
+    return lowered.compile()
 
 
 @functools.cache
@@ -105,7 +115,8 @@ def _exported(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes
 
     leaves = [jax.typeof(leaf) for leaf in tree_leaves(arguments)]
     try:
-        made = jax.export.export(jax.jit(flat))(*(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
+        export = jax.export.export(jax.jit(flat), disabled_checks=_OF_THIS_VERSION)
+        made = export(*(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
         plain = all(getattr(made, field) == value for field, value in _PLAIN.items())
         everything = tuple(made.module_kept_var_idx) == tuple(range(len(leaves)))
     except (AttributeError, NotImplementedError, ValueError):
