@@ -600,7 +600,7 @@ def test_a_trigger_beyond_rounding_is_refused_in_one_line(length):
 def test_budgets_are_those_of_the_closed_form():
     share = (60 + 160) / (400 + 160)
     found = poison_verdicts(CLEAN, BACKDOOR, ranks=[1, 2, 3, 4, 50])
-    least = np.sqrt(50 * 60)
+    least = np.sqrt((50 - 3) * (60 - 3))  # beside the three directions of the task
     expected = [3600 / share, 1600 / share, 400 / share, least / share, 0]
     np.testing.assert_allclose([one.budget for one in found], expected, rtol=1e-8)
     assert [str(one.outcome) for one in found] == ["immune", "immune", "hijacked", "equal", "equal"]

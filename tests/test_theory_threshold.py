@@ -329,3 +329,12 @@ def test_ends_of_a_gap_ask_the_points_next_to_it(astray, count):
     low, high = cuts._ends(points_at, pool, np.array([1.0]), np.log([3.0]), 1e-6)
     assert low[0] == pytest.approx(np.log(1), abs=0.2 * np.log(10))
     assert high[0] == pytest.approx(np.log(10), abs=0.2 * np.log(10))
+
+
+def test_levels_that_are_equal_but_for_rounding_leave_no_gap():
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((25, 25)))[0]
+    for levels, one in ((np.repeat([1.0, 2.0], [12, 13]), True), (np.repeat([1.0, 100.0], [12, 13]), False)):
+        covariance = (rotation * levels) @ rotation.T
+        rotated = BASE.replace(noise_covariance=(covariance + covariance.T) / 2)
+        assert len(np.unique(np.linalg.eigvalsh(rotated.sigma_eps))) > 2
+        assert noise_is_one_band(rotated) is one

@@ -77,7 +77,7 @@ class _Draws(NamedTuple):
     controls: np.ndarray
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)  # those of a claim and of its neighbours, for the claim that it corrects
 def _draws(problem: Problem, rank: int, trials: int, seed: int) -> _Draws:
     from linreg_lora.sampling import plan
     from linreg_lora.simulation import programs

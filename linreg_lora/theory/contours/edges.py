@@ -63,5 +63,7 @@ def noise_is_one_band(problem: Problem) -> bool:
     levels = np.linalg.eigvalsh(problem.sigma_eps)
     apart = np.unique(levels[levels > 0])
     m = -1 / (apart[:-1, None] + np.diff(apart)[:, None] * _BETWEEN).ravel()
-    inside = np.einsum("mi,mi->m", *2 * [m[:, None] * levels / (1 + m[:, None] * levels)]) / min(problem.n, problem.dx)
+    with np.errstate(divide="ignore"):  # inf between levels that are equal but for rounding, where there is no gap
+        terms = m[:, None] * levels / (1 + m[:, None] * levels)
+    inside = np.einsum("mi,mi->m", terms, terms) / min(problem.n, problem.dx)
     return bool(np.all(inside >= 1))

@@ -8,10 +8,10 @@
     hijacked   it is kept instead of task direction r: LoRA has learnt r - 1 directions, and the poison
 
 An orthogonal poison (p, t and v orthogonal to Delta's directions) has the strength theta of `planted`. With
-sigma^2 sqrt(dy k) the square of the least detectable strength and k_det the number of detectable task directions, it
-is kept at rank r if and only if
+e_i = sigma^2 sqrt((dy - i + 1)(k - i + 1)), k = min(n, dx), the square of the least detectable strength of an i-th
+direction (`spiked`) and k_det the number of detectable task directions, it is kept at rank r if and only if
 
-    theta^2 > max(n s_r^2, sigma^2 sqrt(dy k))   (r <= k_det: hijacked),     sigma^2 sqrt(dy k)   (r > k_det: equal).
+    theta^2 > n s_r^2   (r <= k_det: hijacked),     theta^2 > e_{k_det + 1}   (r > k_det: equal).
 
 So the budget m |p|^2 at which rank r changes is that over theta^2 / (m |p|^2): n^2 s_r^2 / dx for labels alone, where
 poison is averaged out as noise is, n s_r^2 for a strong trigger or n < dx. Where p is in U, or t in V, it is kept at
@@ -102,7 +102,7 @@ def poison_verdicts(problem: Problem, poison: Poison, ranks: object = None) -> l
     ...     print(found.rank, found.outcome, f"{found.budget:.0f} against {poison.budget:.0f}", found.tie)
     2 immune 4073 against 1440 False
     3 hijacked 1018 against 1440 True
-    4 equal 139 against 1440 False
+    4 equal 132 against 1440 False
     """
     attacked = whitened(problem, poison)
     noise = isotropic_noise(problem)
@@ -150,9 +150,10 @@ class _Scales:
     def __init__(self, problem: Problem, attacked: Whitened, noise: float) -> None:
         self._size, self._noise = problem.max_rank, noise
         self._shape = attacked.dy, min(attacked.n, attacked.dx)
-        self._least = noise * np.sqrt(attacked.dy * min(attacked.n, attacked.dx))
+        stronger = np.arange(min(self._shape))
+        self._least = noise * np.sqrt((self._shape[0] - stronger) * (self._shape[1] - stronger))
         u, s, vt = np.linalg.svd(attacked.shift, full_matrices=False)
-        known = attacked.n * s**2 > self._least
+        known = self._stand_out(np.sqrt(attacked.n) * s)
         attacked = attacked._replace(shift=(u[:, known] * s[known]) @ vt[known])
         found = planted(attacked)
         basis = np.linalg.svd(np.column_stack([u[:, known], attacked.target]), full_matrices=False)[0]
@@ -176,7 +177,7 @@ class _Scales:
 
     def verdicts(self, ranks: list[int], budget: float) -> list[PoisonVerdict]:
         now = self._with_surplus(self._outcomes(1.0))
-        strongest = np.sqrt(max(self._least, float(np.max(self._task, initial=0.0))))
+        strongest = np.sqrt(max(self._least[0], float(np.max(self._task, initial=0.0))))
         unit = strongest / max(float(np.linalg.norm(self._p) * np.linalg.norm(self._poison)), np.finfo(float).tiny)
         grid = unit * np.geomspace(_LEAST, _MOST, _STEPS)
         immune = np.array([[one is Outcome.IMMUNE for one in self._outcomes(factor)] for factor in grid])
@@ -192,7 +193,7 @@ class _Scales:
         """Immunity looked at again: how much of what noise hides do rank's directions of noise hold?"""
         u, theta, vt = np.linalg.svd(self._clean + np.outer(self._p, self._poison), full_matrices=False)
         held = surplus(theta[: self._size], self._noise, *self._shape).share[:, : len(theta)]
-        hidden = theta**2 <= self._least
+        hidden = ~self._stand_out(theta)
         answer = (theta * (self._p @ u) * (vt @ self._asked))[: held.shape[1]]
         planted_answer = float(self._p @ self._p) * float(self._poison @ self._asked)
         shares = held @ np.where(hidden[: held.shape[1]], answer, 0.0) / planted_answer
@@ -203,8 +204,17 @@ class _Scales:
             again.append(outcome)
         return again
 
+    def _stand_out(self, strengths: np.ndarray) -> np.ndarray:
+        """Which of directions from the strongest on, no more than the noise has, are detectable."""
+        found = np.zeros(len(strengths), dtype=bool)
+        size = min(len(strengths), len(self._least))
+        found[:size] = np.cumprod(strengths[:size] ** 2 > self._least[:size])
+        return found
+
     def _threshold(self, rank: int) -> float:
-        return max(self._task[rank - 1], self._least) if rank <= self._known else self._least
+        if rank <= self._known:
+            return float(self._task[rank - 1])
+        return float(self._least[min(self._known, len(self._least) - 1)])
 
     def _change(self, rank: int, grid: np.ndarray, immune: np.ndarray) -> float:
         """The factor of p at which a rank is no longer immune; 0: it never is; inf: it always is."""
@@ -226,7 +236,7 @@ class _Scales:
         """At ranks 1..R, for a target `factor` times as long."""
         p = factor * self._p
         u, theta, vt = np.linalg.svd(self._clean + np.outer(p, self._poison), full_matrices=False)
-        kept = theta**2 > self._least
+        kept = self._stand_out(theta)
         answers = np.cumsum(np.where(kept, theta * (p @ u) * (vt @ self._asked), 0.0))
         planted_answer = float(p @ p) * float(self._poison @ self._asked)
         shares = (answers - factor * self._alone) / planted_answer
