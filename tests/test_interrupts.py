@@ -40,9 +40,11 @@ PATIENCE = 120
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", COMMANDS)
-def test_ctrl_c_ends_every_command_with_one_line(name, tmp_path):
-    """A terminal sends the signal to all processes of the command; here at a moment between its start and its work."""
+@pytest.mark.parametrize(
+    ("name", "told"), [*((name, "by Ctrl-C") for name in COMMANDS), ("check", "to end"), ("sweep", "to end")]
+)
+def test_it_ends_with_one_line(name, told, tmp_path):
+    """A terminal sends SIGINT to all processes of the command, `timeout` SIGTERM to the first, at any moment."""
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     words = [word.format(folder=tmp_path) for word in COMMANDS[name]]
     code = "import sys; from linreg_lora.cli import main; print('ready', file=sys.stderr, flush=True); main()"
@@ -51,7 +53,10 @@ def test_ctrl_c_ends_every_command_with_one_line(name, tmp_path):
         assert process.stderr.readline() == "ready\n"
         time.sleep(random.Random(name).uniform(0.1, 8))
         assert process.poll() is None
-        os.killpg(process.pid, signal.SIGINT)
+        if told == "to end":
+            process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGINT)
         try:
             _, err = process.communicate(timeout=PATIENCE)
         finally:
@@ -61,6 +66,7 @@ def test_ctrl_c_ends_every_command_with_one_line(name, tmp_path):
     assert err.startswith("linreg-lora: interrupted")
     assert err.count("\n") == 1
     assert not list(tmp_path.glob("*.nc"))
+    assert not list(tmp_path.glob(".*"))
 
 
 class Terminal(io.StringIO):

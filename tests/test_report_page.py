@@ -454,6 +454,27 @@ def test_a_report_after_a_check_takes_its_verdicts_over(counted, page, monkeypat
     assert out.read_text(encoding="utf-8") == page
 
 
+@pytest.mark.parametrize("every", [0.0, 1e9], ids=["seconds ago", "at the end"])
+def test_what_was_judged_before_a_command_was_stopped_is_kept(counted, monkeypatch, every):
+    words, _, _, asked = counted
+    judge = judging.judge_claim
+
+    def stopped(claim, *rest, **more):
+        if claim.id == CLAIMS[-1] and len(asked) < len(CLAIMS):
+            raise KeyboardInterrupt
+        return judge(claim, *rest, **more)
+
+    monkeypatch.setattr(judging, "judge_claim", stopped)
+    monkeypatch.setattr(kept, "_KEPT_EVERY", every)
+    assert run_cli(*checked(words))[0] == 2
+    assert asked == list(CLAIMS[:-1])
+    monkeypatch.setattr(judging, "judge_claim", judge)
+    assert run_cli(*checked(words), "--resume")[0] == 0
+    assert asked == list(CLAIMS)
+    assert run_cli(*checked(words))[0] == 0
+    assert asked == [*CLAIMS, *CLAIMS]
+
+
 def test_what_is_fresh_is_judged_and_kept_again(counted, page):
     words, out, _, asked = counted
     run_cli(*words)

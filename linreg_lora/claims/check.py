@@ -50,6 +50,7 @@ def check_claims(
     neighbours: bool | None = None,
     progress: Callable[[int], None] = lambda _: None,
     known: "Callable[[Claim, bool], Judgement | None]" = lambda claim, near: None,
+    learned: "Callable[[Judgement], None]" = lambda _: None,
     could_not_run: Callable[[Claim, str], None] | None = None,
 ) -> "list[Judgement]":
     """Judge the claims of a file, in its order.
@@ -59,8 +60,9 @@ def check_claims(
     number depends; `neighbours`: whether claims must hold near their cases too, which takes as long again (None: those
     that do not ship with this package, whose own its tests ask). `progress` is called with 1 after each claim. Other
     processes know what plug-ins registered, not what a script or notebook did. `known`: a claim, and whether it is
-    asked near its cases -> its judgement where that is known already, else None. `could_not_run`: is told of a claim
-    whose experiment or predictions do not run, and why in one line, and the claim is left out; None: that is raised.
+    asked near its cases -> its judgement where that is known already, else None. `learned` is called with each other
+    judgement at once. `could_not_run`: is told of a claim whose experiment or predictions do not run, and why in one
+    line, and the claim is left out; None: that is raised.
     Raises `InvalidInput` for a file that is not a claims file, and for no worker.
 
     >>> import linreg_lora as ll
@@ -91,6 +93,7 @@ def check_claims(
             claim = work[place].claim
             if error is None:
                 judged[claim.id] = judgement
+                learned(judgement)
             elif could_not_run is None:
                 raise error
             else:

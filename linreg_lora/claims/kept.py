@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "optax", "pydantic", "scikit-learn")
 #: Files that are kept; of more, the oldest go.
 _MOST_FILES = 64
+#: Seconds of work that may be lost: files are hashed anew each time that something is kept.
+_KEPT_EVERY = 5.0
 
 
 def folder() -> Path:
@@ -60,6 +63,28 @@ class KeptVerdicts:
         if found is None or found["near"] is not near:
             return None
         return _judgement(found, claim)
+
+    @contextlib.contextmanager
+    def keeping(self, near: Callable[[str], bool]) -> "Iterator[Callable[[Judgement], None]]":
+        """A function to call with each judgement: they are kept every few seconds, and at the end however that comes.
+
+        `near`: id of a claim -> whether it was asked near its cases.
+        """
+        waiting: list[Judgement] = []
+        began = time.monotonic()
+
+        def learned(judgement: "Judgement") -> None:
+            nonlocal began
+            waiting.append(judgement)
+            if time.monotonic() - began > _KEPT_EVERY:
+                self.keep(waiting, near)
+                waiting.clear()
+                began = time.monotonic()
+
+        try:
+            yield learned
+        finally:
+            self.keep(waiting, near)
 
     def keep(self, judgements: "Iterable[Judgement]", near: Callable[[str], bool]) -> None:
         """Keep judgements, beside those that are kept; not if code or files have changed since this was made.

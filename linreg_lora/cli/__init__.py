@@ -1,6 +1,8 @@
 """The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim or a proof is not, 2 could not run."""
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +52,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Entry point: every failure is one line on standard error and exit code 2."""
     runtime.keep_programs()
+    _end_when_told()
     warnings.showwarning = _notices(warnings.showwarning)
     warnings.filterwarnings("always", category=OldName)
     try:
@@ -78,6 +81,16 @@ def main() -> None:
         if code == _INTERRUPTED:
             _fail("interrupted")
         sys.exit(code or 0)
+
+
+def _end_when_told() -> None:
+    """What asks the process to end, as `timeout` does, interrupts it as Ctrl-C does: files are whole, processes end."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _notices(otherwise: Callable[..., None]) -> Callable[..., None]:

@@ -45,6 +45,9 @@ def check(
     ),
     workers: Workers = None,
     neighbours: Neighbours = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take over what this code judged of these files, as before it was stopped.")
+    ] = False,
     output: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.TABLE,
 ) -> None:
     """Check every claim against simulation.
@@ -64,12 +67,15 @@ def check(
     from linreg_lora.claims.show import report
 
     unable: dict[str, str] = {}
-    with progress("checking", len(selected)) as advance:
+    with (
+        progress("checking", len(selected)) as advance,
+        kept.keeping(lambda name: is_asked_near(file, name, neighbours)) as learned,
+    ):
         judgements = run(
             file, only=only or [], seed=seed, budget=budget, workers=workers, neighbours=neighbours, progress=advance,
+            known=kept.find if resume else lambda claim, near: None, learned=learned,
             could_not_run=lambda claim, reason: unable.update({claim.id: reason}),
         )  # fmt: skip
-    kept.keep(judgements, lambda name: is_asked_near(file, name, neighbours))
     if output is ReportFormat.JSON:
         typer.echo(report.to_json(judgements, seed, parts, unable))
     elif output is ReportFormat.JUNIT:

@@ -68,12 +68,14 @@ def write(
         raise InvalidInput("out", "the path of a file, other than the claims file", str(out))
     with atomic_folder(out) if by_paper else atomic_path(out) as temporary:
         unable: list[str] = []
-        with progress("checking", len(file.claims)) as advance:
+        with (
+            progress("checking", len(file.claims)) as advance,
+            kept.keeping(lambda name: is_asked_near(file, name, None)) as learned,
+        ):
             judgements = check_claims(
-                file, seed=seed, budget=budget, workers=workers, progress=advance, known=known,
+                file, seed=seed, budget=budget, workers=workers, progress=advance, known=known, learned=learned,
                 could_not_run=lambda _, reason: unable.append(reason),
             )  # fmt: skip
-        kept.keep(judgements, lambda name: is_asked_near(file, name, None))
         if unable:
             raise LinregLoraError(unable[0])
         with progress("proving", len(steps.ids())) as advance:
