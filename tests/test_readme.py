@@ -61,7 +61,7 @@ def test_no_command_goes_unseen():
     assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit"}
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 def test_the_readme_is_one_screen():
