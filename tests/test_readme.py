@@ -74,6 +74,18 @@ def test_the_readme_is_one_screen():
     assert re.findall(r"^(?:\$ )?linreg-lora (\w+)", three, re.MULTILINE) == ["risk", "check", "fit"]
 
 
+def test_every_page_of_the_documentation_is_linked_from_another():
+    """Not by the site's navigation alone: who reads the repository has no other way."""
+    pages = {path.resolve() for path in (*DOCS.glob("*.md"), *HOW_TO.glob("*.md"))}
+    linked = {
+        (path.parent / target).resolve()
+        for path in (*pages, *DOCUMENTS)
+        for target in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)", path.read_text())
+        if path.resolve() != (path.parent / target).resolve()
+    }
+    assert pages - linked == set()
+
+
 def test_every_command_is_in_the_table_and_the_reverse():
     from linreg_lora.cli import app
 
