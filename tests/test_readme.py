@@ -58,7 +58,8 @@ def test_make_targets_exist(command):
 
 
 def test_no_command_goes_unseen():
-    assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit"}
+    assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit", "jupyter"}
+    assert all("--constraint" in command for command in COMMANDS if command[:2] == ["pip", "install"])
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
     assert len(blocks("python")) == 4
