@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from linreg_lora import __version__
+from linreg_lora import provenance
 
 
 class Entry(NamedTuple):
@@ -58,11 +58,16 @@ SOFTWARE_YEAR = 2026
 
 
 def software() -> str:
-    """The entry of this version of the package: biblatex's type, which styles of plain BibTeX print as @misc."""
+    """The entry of the package, of the release that this version is or is on the way to.
+
+    Its type is biblatex's, as the line above it says. That line has no at sign: for BibTeX one begins an entry, and a
+    percent sign no comment.
+    """
     return (
+        "% The type software is biblatex's; styles of plain BibTeX that do not know it take it as misc.\n"
         f"@software{{linreg_lora,\n  title = {{{{{SOFTWARE_TITLE}}}}},\n"
         f"  author = {{{{The linreg-lora developers}}}},\n  year = {{{SOFTWARE_YEAR}}},\n"
-        f"  version = {{{__version__}}}\n}}"
+        f"  version = {{{provenance.release()}}}\n}}"
     )
 
 

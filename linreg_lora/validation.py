@@ -85,6 +85,9 @@ def real_array(field: str, value: object, expected: str) -> np.ndarray:
 
 def spectrum(field: str, value: Sequence[float], size: int) -> tuple[float, ...]:
     expected = f"at most min(dx, dy) = {size} singular values, non-negative and non-increasing"
+    if isinstance(value, str):
+        remedy = f"give numbers: ll.spectra.power_law({size}, 1, 10) are those of power-law:1:10"
+        raise InvalidInput(field, expected, value, remedy)
     array = real_array(field, value, expected)
     if array.ndim != 1:
         raise InvalidInput(field, expected, value)

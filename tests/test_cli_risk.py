@@ -153,6 +153,15 @@ def test_theory_names_the_best_rank_and_the_winners(run, run_json):
     assert "best of these ranks by theory: 3" in " ".join(table.split())
 
 
+def test_the_best_rank_stands_above_a_long_table_too(run):
+    """Of 20 ranks or more; at 19 there is one line, below."""
+    for ranks, above in (("0-18", False), ("0-19", True)):
+        _, out, _ = run(*arguments(n="60", dx="24", dy="24", ranks=ranks, method="theory"))
+        before, _, after = (" ".join(part.split()) for part in out.partition("┏"))
+        assert "best of these ranks by theory: 3; ranks that beat FFT: " in after
+        assert ("best of these ranks by theory: 3; ranks that beat FFT: " in before) is above
+
+
 #: Ranks 4, 6 and 7 are within 1 % each of the best, 5, and rank 3, twelve per cent above, is flagged.
 TIED = {"n": "100", "dx": "20", "dy": "20", "spectrum": "power-law:1:4", "noise-std": "1", "ranks": "2-8"}
 

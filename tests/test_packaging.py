@@ -19,7 +19,7 @@ from hatchling.plugin.manager import PluginManager
 from interface import RECORD, names, recorded
 from ruamel.yaml import YAML
 
-from linreg_lora import citation
+from linreg_lora import citation, provenance
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -177,6 +177,9 @@ def test_bibtex_is_of_the_citation_file_and_keys_are_unique(run):
     arxiv = "  eprint = {2605.19018},\n  archiveprefix = {arXiv},\n  url = {https://arxiv.org/abs/2605.19018}\n}"
     assert arxiv in out
     assert out.count("  url = ") == 2, "the package has no address"
+    assert re.search(r"^% .*biblatex.*misc.*\n@software\{linreg_lora,$", out, re.MULTILINE)
+    assert out.count("@") == 3, "BibTeX, which has no comments, takes each for the beginning of an entry"
+    assert f"  version = {{{provenance.release()}}}\n" in out, "no version of a commit"
     keys = re.findall(r"^@\w+\{(.*),$", run("cite", "--all")[1], re.MULTILINE)
     assert len(keys) == len(set(keys)) > 10
 

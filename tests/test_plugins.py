@@ -338,6 +338,25 @@ def test_the_vocabulary_lists_everything_with_a_line_each(run, tmp_path):
     assert "block-diagonal.misfit-is-no-noise" in out
 
 
+def test_a_word_filters_the_vocabulary_by_names_and_descriptions(run):
+    """In capitals or not; what has it in neither is left out, and a word that nothing has is one line."""
+    everything, found = (
+        json.loads(run("claims", "vocabulary", *word, "--format=json")[1]) for word in ((), ("MINUS",))
+    )
+    assert list(found) == list(everything)
+    for kind, records in everything.items():
+        assert found[kind] == [one for one in records if "minus" in f"{one['name']}\0{one['summary']}".lower()]
+    assert "lora-minus-fft" in {one["name"] for one in found["experiments"]}
+    code, out, _ = run("claims", "vocabulary", "minus")
+    assert (code, "lora-minus-fft" in out, "difference.zero" in out) == (0, True, False)
+    code, out, err = run("claims", "vocabulary", "no-such-word")
+    assert (code, out) == (2, "")
+    assert err == (
+        "linreg-lora: word: expected a part of a name or description, received no-such-word; "
+        "without a word all are listed\n"
+    )
+
+
 def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
     """Its commands, one after another in an empty folder: what `claims new` writes is judged as it stands."""
     monkeypatch.chdir(tmp_path)
@@ -352,9 +371,18 @@ def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
         "claims new", "check --claims", "papers --claims", "claims vocabulary", "claims show"
     ]  # fmt: skip
     assert printed["claims new"] == "mine.yaml\nmine.py\n"
-    assert "2 of 2 rivals rejected" in printed["check --claims"]
+    assert "2 of 2 claims as expected" in printed["check --claims"]
+    assert "3 of 3 rivals rejected" in printed["check --claims"]
     assert "verdict: holds, expected holds" in printed["claims show"]
     assert "What I say" in printed["papers --claims"]
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    head, _, claims = Path("mine.yaml").read_text().partition("claims:\n")
+    assert "".join(line for line in claims.splitlines(keepends=True) if "#" not in line).endswith(block)
+    Path("alone.yaml").write_text(f"{head}claims:\n{block}")
+    code, out, err = run("check", "--claims=alone.yaml")
+    assert (code, err) == (0, ""), "the second claim needs no plug-in"
+    assert "1 of 1 claims as expected" in out
+    (tmp_path / "alone.yaml").unlink()
     (tmp_path / "mine.yaml").unlink()
     for name in ("mine", "Mine", "../mine", ""):
         code, out, err = run("claims", "new", name)
@@ -372,7 +400,7 @@ def test_a_claim_of_ones_own_goes_where_out_says(run, tmp_path, monkeypatch):
     assert "--claims First.v2.yaml --plugin First.v2.py" in plugin.read_text()
     assert "NAME" not in claims.read_text() + plugin.read_text()
     code, out, _ = run("claims", f"--claims={claims}", f"--plugin={plugin}", "--format=json")
-    assert (code, [claim["id"] for claim in json.loads(out)]) == (0, ["mine.fft-risk"])
+    assert (code, [claim["id"] for claim in json.loads(out)]) == (0, ["mine.fft-risk", "mine.lora-wins"])
     (tmp_path / "file").touch()
     for path, fault in {
         "papers/First.v2.yaml": "out: expected one of which no file exists",

@@ -65,6 +65,7 @@ REFUSED = [
     ({"spectrum": (1.0,) * 4}, "spectrum", "non-negative and non-increasing, received 4 values"),
     *[({"spectrum": value}, "spectrum", "at most min(dx, dy) = 3 singular values")
       for value in ("abc", 2.0, ((2.0, 1.0),), [[1.0], [1.0, 2.0]], {2.0}, (1j,), COMPLEX, (None,), object())],
+    ({"spectrum": "power-law:1:10"}, "spectrum", "power-law:1:10; give numbers: ll.spectra.power_law(3, 1, 10) "),
     ({"spectrum": None}, "spectrum", "received nothing; give spectrum=(...) or task_shift=matrix"),
     *[({"spectrum": None, "task_shift": value}, "task_shift", "a dy x dx = 3 x 4 matrix")
       for value in (np.ones((4, 3)), np.ones(12), 1.0, "abc", MATRIX * np.nan, MATRIX * 1j, [[1.0], [1.0, 2.0]])],

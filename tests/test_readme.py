@@ -58,10 +58,11 @@ def test_make_targets_exist(command):
 
 
 def test_no_command_goes_unseen():
-    assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit"}
+    assert {command[0] for command in COMMANDS} == {"linreg-lora", "make", "pip", ".", "pre-commit", "jupyter"}
+    assert all("--constraint" in command for command in COMMANDS if command[:2] == ["pip", "install"])
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 def test_the_readme_is_one_screen():
@@ -72,6 +73,18 @@ def test_the_readme_is_one_screen():
     assert parts == sorted(parts)
     three = text.partition("## Three commands")[2].partition("\n## ")[0]
     assert re.findall(r"^(?:\$ )?linreg-lora (\w+)", three, re.MULTILINE) == ["risk", "check", "fit"]
+
+
+def test_every_page_of_the_documentation_is_linked_from_another():
+    """Not by the site's navigation alone: who reads the repository has no other way."""
+    pages = {path.resolve() for path in (*DOCS.glob("*.md"), *HOW_TO.glob("*.md"))}
+    linked = {
+        (path.parent / target).resolve()
+        for path in (*pages, *DOCUMENTS)
+        for target in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)", path.read_text())
+        if path.resolve() != (path.parent / target).resolve()
+    }
+    assert pages - linked == set()
 
 
 def test_every_command_is_in_the_table_and_the_reverse():

@@ -103,6 +103,9 @@ def claims_contested(claims: Claims = None, paper: Papers = None, plugin: Plugin
 
 @claims_app.command("vocabulary")
 def claims_vocabulary(
+    word: Annotated[
+        str, typer.Argument(metavar="[WORD]", help="Only what has this in its name or description.", show_default=False)
+    ] = "",
     plugin: Plugins = None,
     output: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.TABLE,
 ) -> None:
@@ -114,9 +117,9 @@ def claims_vocabulary(
 
     load_plugins(plugin)
     if output is TableFormat.JSON:
-        typer.echo(json.dumps(names.to_records(), indent=2))
+        typer.echo(json.dumps(names.to_records(word), indent=2))
         return
-    for table in names.tables():
+    for table in names.tables(word):
         print_table(table)
 
 
@@ -128,7 +131,7 @@ def claims_new(
         typer.Option(metavar="FILE.yaml", help="Another claims file to write; the plug-in is FILE.py beside it."),
     ] = None,
 ) -> None:
-    """Write a commented claim of your own, which `check --claims NAME.yaml --plugin NAME.py` accepts as it stands."""
+    """Write commented claims of your own, which `check --claims NAME.yaml --plugin NAME.py` accepts as they stand."""
     from linreg_lora.claims.skeleton import write
 
     for path in write(name, out):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from linreg_lora.theory.forgetting import Forgetting
 
 _FORGETTING = "forgetting: excess risk that the update causes on pretraining inputs, E ||D Sigma_pre^(1/2)||^2"
+#: From so many ranks on the answer stands above the table as well as below.
+_LONG_TABLE = 20
 #: Standard errors beyond which draws tell two ranks apart: by chance in fewer than one of 10^4 comparisons.
 _TOLD = 4.0
 
@@ -158,6 +160,8 @@ def risk_table(
             beaten = f"ranks that beat FFT: {spans(winners)}" if winners else "no rank beats FFT"
             beaten = "which ranks beat FFT is not known" if winners is None else beaten
             notes.append(f"best of these ranks by theory: {best}; {beaten}")
+            if len(ranks) >= _LONG_TABLE:
+                table.title = f"{table.title}\n{notes[-1]} (remarks: below)"
             notes += _ties(computed, best, simulated)
             own = _doubt(computed) if computed.at_rank(best).flagged else ""
             notes += [f"in doubt: {own}"] if own else []

@@ -4,21 +4,29 @@ import inspect
 from typing import Any
 
 from linreg_lora.claims import registry
+from linreg_lora.errors import InvalidInput
 
 
-def to_records() -> dict[str, list[dict[str, Any]]]:
-    """Kind (predictions, experiments, domains, predicates, methods) -> what there is, by name."""
+def to_records(word: str = "") -> dict[str, list[dict[str, Any]]]:
+    """Kind (predictions, experiments, domains, predicates, methods) -> what there is, by name.
+
+    `word`: only what has it in its name or description, in capitals or not. Raises `InvalidInput` where nothing has.
+    """
     kinds = {**registry.functions(), "method": registry.methods()}
-    return {f"{kind}s": [_record(kind, name, kinds[kind][name]) for name in sorted(kinds[kind])] for kind in kinds}
+    records = {f"{kind}s": [_record(kind, name, kinds[kind][name]) for name in sorted(kinds[kind])] for kind in kinds}
+    found = {kind: [record for record in records[kind] if _has(record, word)] for kind in records}
+    if not any(found.values()):
+        raise InvalidInput("word", "a part of a name or description", word, "without a word all are listed")
+    return found
 
 
-def tables() -> list[Any]:
+def tables(word: str = "") -> list[Any]:
     """A rich table for each kind of which there is something."""
     from rich.table import Table
     from rich.text import Text
 
     out = []
-    for kind, records in to_records().items():
+    for kind, records in to_records(word).items():
         if not records:
             continue
         table = Table(title=f"{kind.capitalize()} ({len(records)})", title_justify="left", row_styles=["", "dim"])
@@ -29,6 +37,10 @@ def tables() -> list[Any]:
             table.add_row(*map(Text, (record["name"], record.get("case", ""), extra, record["summary"])))
         out.append(table)
     return out
+
+
+def _has(record: dict[str, Any], word: str) -> bool:
+    return any(word.casefold() in record[key].casefold() for key in ("name", "summary"))
 
 
 def _record(kind: str, name: str, made: Any) -> dict[str, Any]:

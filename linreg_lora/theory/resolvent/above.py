@@ -1,7 +1,8 @@
 """What lies above a cut, as functions that JAX compiles and differentiates: the door for those who compose.
 
-    above(theta, x)          N, T1, T2 and T3 (`functionals`) above a fixed cut x
-    at_rank(theta, r, x)     the same at the cut with N = r, which moves with theta
+    above(theta, x)                      N, T1, T2 and T3 (`functionals`) above a fixed cut x
+    at_rank(theta, r, x)                 the same at the cut with N = r, which moves with theta
+    with_noise(theta, problem, sigma)    theta at another sigma, where noise is isotropic
 
 theta: a `Pencil`, or the `Ridgeless` limit, whose leaves may be traced (of the limit, kappa and df2 go with n); not the
 finite-size correction. Loops are not differentiated: at a solution of w = F(w; theta) a step of Newton's method that
@@ -17,8 +18,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from linreg_lora import runtime
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem, Regime
-from linreg_lora.theory.contours.modes import Pencil, Ridgeless, largest_eigenvalue_bound
+from linreg_lora.theory.contours.modes import Blocks, Pencil, Ridgeless, largest_eigenvalue_bound
 from linreg_lora.theory.contours.traced import trace
 from linreg_lora.theory.resolvent import dyson, modes, pencil, ridgeless
 
@@ -44,6 +46,49 @@ def cut(problem: Problem, rank: int) -> tuple[float, float]:
     with runtime.one_numpy_thread(), np.errstate(all="ignore"):
         found = trace(reduced, np.array([float(rank)]), correction=False).found
     return float(found.cut.x[0]), largest_eigenvalue_bound(reduced)
+
+
+def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | float) -> Theta:
+    """theta at another noise standard deviation, which may be traced.
+
+        V_11 = Delta Sigma Delta^T + c sigma^2 I,  so that V_11 gains c (noise_std^2 - sigma^2) on its diagonal
+
+    | argument    | symbol   | meaning                                                                |
+    |-------------|----------|------------------------------------------------------------------------|
+    | `theta`     | theta    | the parameters of `problem`; n, ridge and others may have been changed |
+    | `problem`   | sigma, c | whose noise theta has: `problem.noise_std`, and c of c sigma^2 I       |
+    | `noise_std` |          | the other standard deviation, in units of y; a scalar                  |
+
+    Of isotropic noise only, which keeps the basis of V_11 and its multiplicities; kappa and df2 of the ridgeless limit
+    know no noise. Raises `InvalidInput` for other noise.
+
+    >>> import jax
+    >>> import linreg_lora as ll
+    >>> from linreg_lora.theory.resolvent.above import at_rank, cut, theta, with_noise
+    >>> problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    >>> parameters, place = theta(problem), cut(problem, 2)
+    >>> def risk(noise_std):
+    ...     _, energy, overlap, _ = at_rank(with_noise(parameters, problem, noise_std), 2, *place)
+    ...     return problem.pretrained_risk + energy - 2 * overlap
+    >>> found = ll.sensitivity(problem, ranks=[2], to=["noise_std"], correction=False)
+    >>> f"{jax.grad(risk)(1.0):.5f} {found.noise_std.risk[0]:.5f}"
+    '4.69550 4.69550'
+    """
+    scale = problem.isotropic_noise_scale
+    if scale is None:
+        raise InvalidInput(
+            "noise_covariance", "a multiple of the identity", "another one", "differentiate it by `ll.sensitivity`"
+        )
+    gain = scale * (noise_std**2 - problem.noise_std**2)
+    if isinstance(theta, Ridgeless):
+        return theta._replace(eigenvalues=theta.eigenvalues + jnp.where(theta.multiplicity > 0, gain, 0.0))
+    return theta._replace(parts=tuple(_louder(part, gain) for part in theta.parts))
+
+
+def _louder(part: Blocks, gain: Float[Array, ""] | float) -> Blocks:
+    """A part whose outputs, where there are any, have so much more noise."""
+    more = jnp.where(part.absent[1], 0.0, gain)
+    return part._replace(outputs=part.outputs + (more if part.copies is not None else jnp.diag(more)))
 
 
 @dyson.relaxed
