@@ -53,8 +53,8 @@ def _brief(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
-#: repr in bounded time, also of short lists that contain one another many times.
+#: repr in bounded time, also of short lists that contain one another many times: elements take three letters at least.
 _bounded = reprlib.Repr()
-_bounded.maxlevel = 4
-_bounded.maxlist = _bounded.maxtuple = _bounded.maxdict = _bounded.maxset = _LONGEST_VALUE // 2
+_bounded.maxlevel = 3
+_bounded.maxlist = _bounded.maxtuple = _bounded.maxdict = _bounded.maxset = _LONGEST_VALUE // 3
 _bounded.maxstring = _bounded.maxlong = _bounded.maxother = _LONGEST_VALUE

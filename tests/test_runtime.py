@@ -241,10 +241,19 @@ def test_what_was_received_is_short_and_printable(received, shown):
 
 
 def test_lists_that_contain_one_another_many_times_are_shown_at_once():
-    value = []
-    for _ in range(100):
-        value = [value] * 100
-    assert len(str(InvalidInput("a", "b", value))) < 120
+    shown = []
+
+    class Counted:
+        def __repr__(self):
+            shown.append(self)
+            return "x"
+
+    for depth in (1, 2, 3, 100):
+        value = Counted()
+        for _ in range(depth):
+            value = [value] * 100
+        assert len(str(InvalidInput("a", "b", value))) < 120
+    assert 0 < len(shown) < 30_000
 
 
 def test_lines_are_never_long():
