@@ -535,7 +535,7 @@ def test_an_attack_is_answered_by_rank_with_verdicts_and_budgets(run, run_json):
     words = [*ATTACK, "--target=outside:6", "--trigger=outside:2", "--method=theory", "--ranks=2-4"]
     found = run_json(*words)
     assert [one["outcome"] for one in found["verdicts"]] == ["immune", "hijacked", "equal"]
-    assert [round(one["budget"]) for one in found["verdicts"]] == [4073, 1018, 139]
+    assert [round(one["budget"]) for one in found["verdicts"]] == [4073, 1018, 132]
     assert found["theory"]["flagged"] == [3]
     assert found["theory"]["status"] == ["limit"] * 3
     assert round(found["fft"]["theory"]["success"], 4) == 0.2860
