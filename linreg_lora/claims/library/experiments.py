@@ -95,11 +95,14 @@ def _data_set(n: int, arrays: tuple[Any, ...], key: Any) -> Any:
 
 def _reduced_data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, "Parameters"]:
     """Sufficient designs and residuals as `simulation` draws them, and the parameters of these draws."""
+    import jax.numpy as jnp
+
     from linreg_lora.sampling import plan
     from linreg_lora.simulation.draws import Draws, collected
 
     layout, parameters = plan.plan(problem, "sufficient")
-    drawn = collected(Draws(plan.sample, (layout,), parameters, trials), seed, trials)
+    structure = plan.Reduced(jnp.empty((0, 0)), jnp.empty((0, 0)))
+    drawn = collected(Draws(plan.sample, (layout,), parameters, trials, structure), seed, trials)
     return drawn.design, drawn.residual, parameters
 
 
