@@ -28,7 +28,7 @@ import numpy as np
 from jax.tree_util import tree_leaves, tree_structure
 
 import linreg_lora
-from linreg_lora import runtime
+from linreg_lora import provenance, runtime
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.files.atomic import write_atomically
 
@@ -96,12 +96,8 @@ def _program(
 
 @functools.cache
 def _environment() -> str:
-    digest = hashlib.sha256()
-    root = Path(inspect.getfile(linreg_lora)).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     versions = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
-    return json.dumps([digest.hexdigest(), versions])
+    return json.dumps([provenance.source_hash(), versions])
 
 
 def _description(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, result: Any) -> str | None:
@@ -127,7 +123,7 @@ def _written(value: Any) -> Any:
     name = f"{named.__module__}.{named.__qualname__}"
     if not _is_ours(named.__module__) or "<" in name:  # <lambda> and f.<locals>.g are names of many functions
         raise TypeError(name)
-    if named is value:
+    if inspect.isfunction(value):
         return name
     return {name: {field.name: _written(getattr(value, field.name)) for field in dataclasses.fields(value)}}
 
