@@ -10,6 +10,7 @@ import pytest
 
 from linreg_lora import runtime
 from linreg_lora.claims import processes
+from linreg_lora.estimators.lora import fit_lora
 from linreg_lora.input_law import IidEntries, InputLaw, MultivariateT, SampleWeights, ScaleMixture
 from linreg_lora.problem import Problem
 from linreg_lora.sampling.plan import Layout
@@ -172,6 +173,22 @@ def test_whole_draws_are_the_same_bits_kept_or_not(name, folder, traced, monkeyp
     assert len(traced) == len(list(folder.iterdir())) == 1
     monkeypatch.setattr(lowered, "folder", lambda: None)
     assert same(tuple(found), tuple(draw_risks(problem, trials=20, seed=1, sampler=sampler)))
+
+
+@pytest.mark.parametrize(("rank", "ridge", "start"), [(2, None, None), (1, 0.3, np.eye(4, 6))])
+def test_a_compiled_function_is_the_same_bits_kept_or_not(rank, ridge, start, folder, traced, monkeypatch):
+    x, y = (np.random.default_rng(0).standard_normal((5, size, 9)) for size in (6, 4))
+    fit = lowered.jit(fit_lora, static_argnums=(2, 4))
+    for _ in range(2):
+        new_process()
+        found = fit(x, y, rank, start, ridge)
+    assert len(traced) == len(list(folder.iterdir())) == 1
+    assert not np.array_equal(fit(x, y, 3, start, ridge), found)
+    assert len(traced) == 2
+    monkeypatch.setattr(lowered, "folder", lambda: None)
+    assert np.array_equal(fit(x, y, rank, start, ridge), found)
+    compiled = jax.jit(fit_lora, static_argnums=(2, 4))(x, y, rank, start, ridge)
+    assert np.array_equal(compiled, found)
 
 
 def test_laws_that_differ_anywhere_have_programs_of_their_own():

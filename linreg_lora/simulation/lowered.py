@@ -75,6 +75,30 @@ def kept(
     return None if program is None else lambda *values: structure.unflatten(program(*tree_leaves(values)))
 
 
+def jit(function: Callable[..., Any], static_argnums: tuple[int, ...] = (), result: Any = 0) -> Callable[..., Any]:
+    """`jax.jit(function, static_argnums)`, of positional arguments, whose programs are kept where they can be.
+
+    `result` is a tree of the structure of what `function` returns, by default one array.
+    """
+    traced = jax.jit(function, static_argnums=static_argnums)
+
+    def call(*arguments: Any) -> Any:
+        values = tuple(arguments[place] for place in static_argnums)
+        arrays = tuple(value for place, value in enumerate(arguments) if place not in static_argnums)
+        program = kept(_placed, (function, static_argnums, values), arrays, result)
+        return traced(*arguments) if program is None else program(*arrays)
+
+    return call
+
+
+def _placed(function: Callable[..., Any], places: tuple[int, ...], values: tuple[Any, ...], *arrays: Any) -> Any:
+    """`function` of the arrays, with these values put at these places among them."""
+    arguments = list(arrays)
+    for place, value in sorted(zip(places, values, strict=True), key=lambda placed: placed[0]):
+        arguments.insert(place, value)
+    return function(*arguments)
+
+
 def forget() -> None:
     """Let go of the compiled programs of this process; their files stay."""
     _compiled.clear()
