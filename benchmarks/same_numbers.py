@@ -21,7 +21,10 @@ from pathlib import Path
 import numpy as np
 
 #: Names of what says how, not what: never compared.
-PROVENANCE = {"code_sha256", "data_sha256", "versions", "source", "caption", "revision", "seconds", "history"}
+PROVENANCE = {
+    "code_sha256", "data_sha256", "package_sha256", "pictures", "versions", "source", "caption", "revision", "seconds",
+    "history",
+}  # fmt: skip
 #: File -> arguments of the command line whose output it keeps.
 COMMANDS = {
     "check.json": "check --format json",

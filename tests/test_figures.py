@@ -21,7 +21,7 @@ from comparisons import assert_means_agree, critical_z
 
 from linreg_lora import figures, provenance
 from linreg_lora.errors import InvalidInput
-from linreg_lora.figures import files, published, risk_vs_sample_size, style, theory_lines
+from linreg_lora.figures import current, published, risk_vs_sample_size, style, theory_lines
 from linreg_lora.files.atomic import write_dataset
 from linreg_lora.theory.fft import fft_risk
 
@@ -246,7 +246,9 @@ def test_data_of_the_same_run_are_drawn_again_and_not_computed_again(dataset, tm
     assert read_all(tmp_path) == before
     assert run(fresh=True)[0] == 1
     assert run(trials=256)[0] == run(trials=256, seed=2)[0] == 1
-    monkeypatch.setattr(files, "code_hash", lambda name: "other")
+    monkeypatch.setattr(provenance, "source_hash", lambda: "other sources")
+    assert run(trials=256, seed=2)[0] == 0
+    monkeypatch.setattr(current, "code_hash", lambda name: "other")
     assert run(trials=256, seed=2)[0] == 1
     assert run(trials=256, seed=2)[0] == 0
     (tmp_path / f"{NAME}.nc").write_bytes(b"changed")
@@ -271,6 +273,7 @@ def test_provenance_repeats_the_run(dataset, tmp_path):
         "one_problem": risk_vs_sample_size.setting(SAMPLE_SIZES[0], DIMENSION).to_dict(),
         "problems_sha256": dataset.attrs["problems_sha256"],
         "code_sha256": figures.code_hash(NAME),
+        "package_sha256": provenance.source_hash(),
         "versions": {
             "linreg-lora": provenance.release(),
             **{package: version(package) for package in ("jax", "jaxlib", "numpy", "scipy", "matplotlib")},
@@ -317,11 +320,15 @@ def test_committed_files_are_of_one_run_of_the_default_command(name):
     """But for the versions and the code that made them (`test_committed_data_are_of_this_code`)."""
     stored = committed(name)
     provenance = json.loads((FOLDER / f"{name}.json").read_text())
-    changing = {"versions": None, "code_sha256": None}
+    changing = {"versions": None, "code_sha256": None, "package_sha256": None, "pictures": None}
     data = {"data_sha256": hashlib.sha256((FOLDER / f"{name}.nc").read_bytes()).hexdigest()}
     assert {**provenance, **changing} == {**figures.sidecar(name, stored), **changing, **data}
     assert (provenance["trials"], provenance["seed"]) == (400, 0)
     assert {path.suffix for path in FOLDER.glob(f"{name}.*")} == {".nc", ".json", ".pdf", ".png"}
+    for suffix, picture in provenance["pictures"].items():
+        assert picture["sha256"] == hashlib.sha256((FOLDER / f"{name}.{suffix}").read_bytes()).hexdigest()
+        assert (picture["data_sha256"], picture["width"]) == (data["data_sha256"], None)
+    assert sorted(provenance["pictures"]) == ["pdf", "png"]
 
 
 @pytest.mark.parametrize("name", figures.NAMES)

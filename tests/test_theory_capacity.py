@@ -299,13 +299,29 @@ def test_noise_energy_is_exact_at_its_ends_and_repeats_itself():
     assert capacity.noise_energy(6, 9, 0) == (0.0, 0.0)
     assert capacity.noise_energy(6, 9, 6) == capacity.noise_energy(6, 9, 8) == (54.0, 0.0)
     assert capacity.noise_energy(2, 9, 2, row_covariance=np.array([1.0, 3.0])) == (36.0, 0.0)
-    assert capacity.noise_energy(6, 9, 2, seed=5) == capacity.noise_energy(6, 9, 2, seed=5)
+    first = capacity.noise_energy(6, 9, 2, seed=5)
+    capacity._white_energy.cache_clear()
+    assert capacity.noise_energy(6, 9, 2, seed=5) == first
     assert capacity.noise_energy(6, 9, 2, seed=5) != capacity.noise_energy(6, 9, 2, seed=6)
     # 900 draws of 60 x 50 are more than one batch, and the same 900.
     draws = np.random.default_rng(1).standard_normal((900, 60, 50))
     share = np.linalg.svd(draws, compute_uv=False)[:, 0] ** 2 / np.sum(draws**2, axis=(1, 2))
     expected = (3000 * share.mean(), 3000 * share.std(ddof=1) / 30)
     np.testing.assert_allclose(capacity.noise_energy(60, 50, 1, trials=900, seed=1), expected, rtol=1e-10)
+
+
+def test_isotropic_noise_is_drawn_once_for_all_sample_sizes_and_levels():
+    """And anew for another rank, another number of draws and another seed."""
+    capacity._white_energy.cache_clear()
+    problem = Problem(n=60, dx=9, dy=7, spectrum=(3.0,), noise_std=1.0)
+    first = capacity.small_noise_risk(problem, 2)
+    for other in (problem.replace(n=90), problem.replace(noise_std=0.5), problem):
+        assert capacity.small_noise_risk(other, 2).value > 0
+    assert capacity._white_energy.cache_info().misses == 1
+    assert capacity.small_noise_risk(problem, 2) == first
+    for rank, trials, seed in ((3, 400, 0), (2, 500, 0), (2, 400, 1)):
+        assert capacity.small_noise_risk(problem, rank, trials=trials, seed=seed) != first
+    assert capacity._white_energy.cache_info().misses == 4
 
 
 def test_the_approximation_by_quantiles_improves_with_size():

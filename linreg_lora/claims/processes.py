@@ -103,6 +103,9 @@ def release_memory() -> None:
         if "jax" in sys.modules and Path("/proc/self/maps").read_bytes().count(b"\n") > _MOST_MAPS:
             import jax
 
+            from linreg_lora.simulation import lowered
+
+            lowered.forget()
             jax.clear_caches()
             gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):

@@ -4,9 +4,10 @@ Each module, or object of a module that makes several, has `data(trials, seed, e
 `draw(dataset)`, which only draws; `caption(dataset)`, what to see, with the numbers measured; and `CELLS`, how
 often `data` calls `progress`. Importing this package imports neither JAX nor matplotlib.
 
-Data that were computed by the same code, of the same versions, with the same trials and seed, are drawn again and not
-computed again: the provenance beside them says so. "The same code" is that of the figure's module and of all that it
-imports (`provenance.code_hash`).
+Data that were computed by the same code, of the same versions, with the same trials and seed, are not computed again,
+and a picture that was drawn of them by the same code, of the same width, is not drawn again: the provenance beside them
+says so (`figures.current`). "The same code" is that of the figure's module and of all that it imports
+(`provenance.code_hash`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +27,13 @@ from linreg_lora.figures.catalogue import (
     register_figure,
     select,
 )
+from linreg_lora.figures.current import code_hash
 from linreg_lora.figures.files import (
     IMAGE_FORMATS,
     USUAL_FORMATS,
-    code_hash,
     draw,
     index,
+    redraw,
     refuse_other_runs,
     sidecar,
     stored,
@@ -41,7 +43,7 @@ from linreg_lora.figures.files import (
 )
 from linreg_lora.files.atomic import writable_folder
 from linreg_lora.seeds import valid_seed
-from linreg_lora.sweeps.grid import local_processes
+from linreg_lora.sweeps.executors import local_processes
 
 __all__ = [
     "IMAGE_FORMATS", "NAMES", "USUAL_FORMATS", "FigureModule", "code_hash", "draw", "index", "listed", "module",
@@ -68,14 +70,14 @@ def regenerate(
     """Simulate and draw figures, and write name.nc, .pdf, .png and .json of each into the folder `out`.
 
     The same trials, seed and library versions give the same bytes, for any number of `workers` (processes; 1: this
-    process). `out` is made if missing. Data in `out` that the same run would give are drawn again and not computed
-    again, unless `fresh`. `progress(name, cells)` is entered for each figure that is computed, and gives what is called
-    with the number of cells just done. Pictures are of these `formats`, and `width` inches wide, None: as wide as they
-    were made to be. Without `overwrite` data in `out` of other trials or another seed are refused. Every file is
-    written completely or not at all. Yields the paths of each figure when they are there. `skip` is called with the
-    reason where a figure cannot be computed for want of an extra; None raises `LinregLoraError` there. Raises
-    `InvalidInput`, before any work, for an unknown name, fewer than 2 `trials`,
-    a bad `seed`, a width too narrow for one of the figures and a folder that cannot be written.
+    process). `out` is made if missing. Unless `fresh`, data in `out` that the same run would give are not computed
+    again, and pictures that are there, whole, of the same code and width are not drawn again. `progress(name, cells)`
+    is entered for each figure that is computed, and gives what is called with the number of cells just done. Pictures
+    are of these `formats`, and `width` inches wide, None: as wide as they were made to be. Without `overwrite` data in
+    `out` of other trials or another seed are refused. Every file is written completely or not at all. Yields the paths
+    of each figure when they are there. `skip` is called with the reason where a figure cannot be computed for want of
+    an extra; None raises `LinregLoraError` there. Raises `InvalidInput`, before any work, for an unknown name, fewer
+    than 2 `trials`, a bad `seed`, a width too narrow for one of the figures and a folder that cannot be written.
     """
     names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)
     wide = valid_width(names, width)
@@ -84,22 +86,23 @@ def regenerate(
         refuse_other_runs(names, out, trials=trials, seed=seed)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
-    most = min(validation.positive_integer("workers", workers), max(module(name).CELLS for name in names))
+    workers = validation.positive_integer("workers", workers)
     with writable_folder(out), ExitStack() as stack:
         executor: Executor | None = None
         for name in names:
-            figure = module(name)
-            dataset = None if fresh else stored(name, out, trials=trials, seed=seed)
-            if dataset is not None:
-                yield draw(name, dataset, out, formats=formats, width=wide)
+            there = None if fresh else redraw(name, out, trials=trials, seed=seed, formats=formats, width=wide)
+            if there is not None:
+                yield there
                 continue
             if (reason := lacking(name)) is not None:
                 if skip is None:
                     raise LinregLoraError(reason)
                 skip(reason)
                 continue
-            if executor is None and most > 1:
-                executor = stack.enter_context(local_processes(most))
+            figure = module(name)
+            if executor is None:
+                most = min(workers, max(module(name).CELLS for name in names))
+                executor = stack.enter_context(local_processes(most)) if most > 1 else None
             with progress(name, figure.CELLS) as advance, asked_of(name):
                 dataset = figure.data(trials, seed, executor, advance)
                 dataset.attrs = {"trials": trials, "seed": seed, **dataset.attrs}

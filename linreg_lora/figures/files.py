@@ -1,6 +1,5 @@
 """A figure's files: its data, pictures and provenance, and the page that shows all figures of a folder."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linreg_lora import provenance, validation
 from linreg_lora.errors import InvalidInput
-from linreg_lora.figures import catalogue, published
+from linreg_lora.figures import catalogue, current, published
 from linreg_lora.files.atomic import atomic_path, write_atomically, write_dataset
 
 if TYPE_CHECKING:
@@ -45,20 +44,41 @@ def valid_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 def stored(name: str, out: Path, *, trials: int, seed: int) -> "xr.Dataset | None":
     """The data of a figure in the folder `out` if the same run would give them again, else None."""
+    said = current.provenance_of(name, out)
+    return _load(name, out) if said is not None and _is_of_run(said, trials, seed) else None
+
+
+def redraw(
+    name: str, out: Path, *, trials: int, seed: int, formats: Sequence[str] = USUAL_FORMATS, width: float | None = None
+) -> list[Path] | None:
+    """The pictures of a figure in the folder `out`, of the data there; None where the same run would give others.
+
+    Where none of them is missing, damaged, or would come out otherwise, nothing is written, and neither matplotlib nor
+    the data are loaded. Else all are drawn: where things lie in one depends a little on those that were drawn before.
+    """
+    said = current.provenance_of(name, out)
+    if said is None or not _is_of_run(said, trials, seed):
+        return None
+    if not current.are_drawn(name, out, said, formats, width):
+        dataset = _load(name, out)
+        if dataset is None:
+            return None
+        draw(name, dataset, out, formats=formats, width=width)
+        _say(name, out, said, formats, width)
+    return [out / f"{name}.{suffix}" for suffix in formats]
+
+
+def _is_of_run(said: dict[str, Any], trials: int, seed: int) -> bool:
+    return (said.get("trials"), said.get("seed")) == (trials, seed)
+
+
+def _load(name: str, out: Path) -> "xr.Dataset | None":
     import xarray as xr
 
-    if name in catalogue.registered:
-        return None
-    data, beside = out / f"{name}.nc", out / f"{name}.json"
     try:
-        found = json.loads(beside.read_text())
-        if hashlib.sha256(data.read_bytes()).hexdigest() != found["data_sha256"]:
-            return None
-        dataset = xr.load_dataset(data, engine="h5netcdf")
-        wanted = {"trials": trials, "seed": seed, "code_sha256": code_hash(name), "versions": _versions(name)}
+        return xr.load_dataset(out / f"{name}.nc", engine="h5netcdf")
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         return None
-    return dataset if all(found.get(key) == value for key, value in wanted.items()) else None
 
 
 def write(
@@ -73,9 +93,18 @@ def write(
     data, beside = out / f"{name}.nc", out / f"{name}.json"
     write_dataset(dataset, data)
     pictures = draw(name, dataset, out, formats=formats, width=width)
-    content = sidecar(name, dataset, out) | {"data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
-    write_atomically(beside, (json.dumps(content, indent=2) + "\n").encode())
+    said = sidecar(name, dataset, out) | {"data_sha256": current.sha256_of(data)}
+    _say(name, out, said, formats, width)
     return [data, *pictures, beside]
+
+
+def _say(name: str, out: Path, said: dict[str, Any], drawn: Sequence[str], width: float | None) -> None:
+    """Write the provenance: what was `said`, and what the pictures of these types, just drawn, are."""
+    data = said["data_sha256"]
+    new = {suffix: current.of_picture(name, out / f"{name}.{suffix}", data, width) for suffix in drawn}
+    known = said.get("pictures")
+    content = said | {"pictures": (known if isinstance(known, dict) else {}) | new}
+    write_atomically(out / f"{name}.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def draw(
@@ -116,31 +145,16 @@ def sidecar(name: str, dataset: "xr.Dataset", out: Path | None = None) -> dict[s
         "axes": {str(axis): dataset[axis].values.tolist() for axis in dataset.coords if dataset[axis].ndim == 1},
         "one_problem": json.loads(dataset.attrs.get("problem", "null")),
         "problems_sha256": dataset.attrs.get("problems_sha256"),
-        "code_sha256": code_hash(name),
-        "versions": _versions(name),
+        "code_sha256": current.code_hash(name),
+        "package_sha256": provenance.source_hash(),
+        "versions": current.versions(name),
     }
     revision = provenance.revision(out) if out is not None else None
     return content | ({"revision": revision} if revision else {})
 
 
-def code_hash(name: str) -> str:
-    """SHA-256 of the code that a figure's data depend on: the import closure of its module, but for how it is drawn.
-
-    Of a plug-in's figure, that of its file.
-    """
-    if name in catalogue.registered:
-        return hashlib.sha256(Path(catalogue.file_of(catalogue.registered[name])).read_bytes()).hexdigest()
-    return provenance.code_hash(catalogue.home(name), without=("linreg_lora.figures.style",))
-
-
-def _versions(name: str) -> dict[str, str]:
-    return provenance.versions_of("jax", "jaxlib", "numpy", "scipy", "matplotlib", *catalogue.needs(name))
-
-
 def index(out: Path) -> str:
     """The page that shows the figures whose data are in the folder `out`, with their captions, in Markdown."""
-    import xarray as xr
-
     content = [
         "# Figures",
         "",
@@ -152,7 +166,6 @@ def index(out: Path) -> str:
         data = out / f"{name}.nc"
         if not data.exists():
             continue
-        caption = catalogue.module(name).caption(xr.load_dataset(data, engine="h5netcdf"))
         redraws = "; ".join(f"{one.paper}, figure {one.number}" for one in published.of(name))
         content += [
             "",
@@ -161,9 +174,19 @@ def index(out: Path) -> str:
             f"![{name}]({name}.png)",
             "",
             *([f"{redraws}.", ""] if redraws else []),
-            caption,
+            _caption(name, out),
         ]
     return "\n".join(content) + "\n"
+
+
+def _caption(name: str, out: Path) -> str:
+    """The caption of a figure in `out`: what its provenance says, where it is of these data and this code."""
+    said = current.provenance_of(name, out)
+    if said is not None and isinstance(said.get("caption"), str):
+        return said["caption"]
+    import xarray as xr
+
+    return catalogue.module(name).caption(xr.load_dataset(out / f"{name}.nc", engine="h5netcdf"))
 
 
 def refuse_other_runs(names: Sequence[str], out: Path, *, trials: int, seed: int) -> None:

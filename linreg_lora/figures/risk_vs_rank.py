@@ -135,7 +135,7 @@ def _draws(problem: Problem, trials: int, seed: int, sampler: str) -> tuple[np.n
 
     layout, parameters = plan(problem, sampler)
     static = (layout, len(problem.spectrum or ()))
-    program = Draws(_risks_and_diagonals, static, parameters, chunk_size(layout, parameters))
+    program = Draws(_risks_and_diagonals, static, parameters, chunk_size(layout, parameters), (0, 0))
     return collected(program, seed, trials)
 
 

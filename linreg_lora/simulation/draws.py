@@ -32,8 +32,7 @@ class Draws(Generic[Values]):
 
     `one` returns a tree of arrays, `static` is hashable, `arrays` is a tree of arrays. Programs with the same function
     `one`, static values, size and shapes of arrays are compiled once. `result`, a tree of the structure of what `one`
-    returns, is given where programs may be kept for later processes (`simulation.lowered`): those whose static values
-    have a `repr` that says all of them.
+    returns, is given where programs may be kept for later processes (`simulation.lowered`).
     """
 
     def __init__(
@@ -42,14 +41,19 @@ class Draws(Generic[Values]):
         self._one, self._static, self._arrays = one, static, arrays
         self._result = result
         self.size = size
+        self._program: Callable[..., Any] | None = None
 
     def start(self, key: Key[Array, ""], first: int) -> Any:
         """Begin the chunk whose first draw has number `first`; `finish` waits for it."""
         arguments = (self._arrays, key, np.int64(first))
-        kept = None
-        if self._result is not None:
-            kept = lowered.kept(_draws, (self._one, self._static, self.size), arguments, self._result)
-        return _chunk(self._one, self._static, self.size, *arguments) if kept is None else kept(*arguments)
+        if self._program is None:
+            self._program = self._compiled(arguments)
+        return self._program(*arguments)
+
+    def _compiled(self, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        static = (self._one, self._static, self.size)
+        kept = None if self._result is None else lowered.kept(_draws, static, arguments, self._result)
+        return functools.partial(_chunk, *static) if kept is None else kept
 
     def finish(self, pending: Any, key: Key[Array, ""], first: int) -> Values:
         """What a chunk begun by `start` found: a tree of NumPy arrays, draws along the first axis."""

@@ -5,10 +5,12 @@ versions of JAX, its configuration, the function, its static values and the shap
 in the process that wrote it too, so that every process runs one program and gives the same bits.
 
 Only the command line keeps programs (`runtime.keep_programs`), and the processes that it starts: who imports the
-package may change what its functions do, which no hash sees. Where anything is amiss with a file, or JAX rebuilds
-programs in another way, the program is traced as ever.
+package may change what its functions do, which no hash sees. A program is not kept whose function, or a static value of
+it, is not this package's, or cannot be written down in full: a plug-in's law, a function made by another. Where
+anything is amiss with a file, or JAX rebuilds programs in another way, the program is traced as ever.
 """
 
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -26,7 +28,7 @@ import numpy as np
 from jax.tree_util import tree_leaves, tree_structure
 
 import linreg_lora
-from linreg_lora import runtime
+from linreg_lora import provenance, runtime
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.files.atomic import write_atomically
 
@@ -58,27 +60,57 @@ def kept(
 ) -> Callable[..., Any] | None:
     """The compiled program of `function(*static, *arguments)`, whose values have the structure of the tree `result`.
 
-    None where programs are not kept, or this one cannot be. `arguments` are trees of arrays, and `static` has a `repr`
-    that says all of it.
+    None where programs are not kept, or this one cannot be. `arguments` are trees of arrays.
     """
     place = folder()
     if place is None:
         return None
     described = _description(function, static, arguments, result)
+    if described is None:
+        return None
     if described not in _compiled:
         path = place / f"{hashlib.sha256(described.encode()).hexdigest()}.mlir"
-        _compiled[described] = _program(path, described, functools.partial(function, *static), arguments)
+        _compiled[described] = _program(path, described, functools.partial(function, *static), arguments, result)
     program, structure = _compiled[described], tree_structure(result)
     return None if program is None else lambda *values: structure.unflatten(program(*tree_leaves(values)))
 
 
+def jit(function: Callable[..., Any], static_argnums: tuple[int, ...] = (), result: Any = 0) -> Callable[..., Any]:
+    """`jax.jit(function, static_argnums)`, of positional arguments, whose programs are kept where they can be.
+
+    `result` is a tree of the structure of what `function` returns, by default one array.
+    """
+    traced = jax.jit(function, static_argnums=static_argnums)
+
+    def call(*arguments: Any) -> Any:
+        values = tuple(arguments[place] for place in static_argnums)
+        arrays = tuple(value for place, value in enumerate(arguments) if place not in static_argnums)
+        program = kept(_placed, (function, static_argnums, values), arrays, result)
+        return traced(*arguments) if program is None else program(*arrays)
+
+    return call
+
+
+def _placed(function: Callable[..., Any], places: tuple[int, ...], values: tuple[Any, ...], *arrays: Any) -> Any:
+    """`function` of the arrays, with these values put at these places among them."""
+    arguments = list(arrays)
+    for place, value in sorted(zip(places, values, strict=True), key=lambda placed: placed[0]):
+        arguments.insert(place, value)
+    return function(*arguments)
+
+
+def forget() -> None:
+    """Let go of the compiled programs of this process; their files stay."""
+    _compiled.clear()
+
+
 def _program(
-    path: Path, described: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+    path: Path, described: str, function: Callable[..., Any], arguments: tuple[Any, ...], result: Any
 ) -> Callable[..., Any] | None:
     """The compiled program of the file, or of the function, which it keeps there; None where it cannot be kept."""
     lowered = _rebuilt(_read(path, described), arguments)
     if lowered is None:
-        module = _exported(function, arguments)
+        module = _exported(function, arguments, result)
         lowered = _rebuilt(module, arguments)
         if module is None or lowered is None:
             return None
@@ -88,34 +120,56 @@ def _program(
 
 @functools.cache
 def _environment() -> str:
-    digest = hashlib.sha256()
-    root = Path(inspect.getfile(linreg_lora)).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     versions = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
-    return json.dumps([digest.hexdigest(), versions])
+    return json.dumps([provenance.source_hash(), versions])
 
 
-def _description(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, result: Any) -> str:
-    """All that decides a program, as text."""
-    name = f"{function.__module__}.{function.__qualname__}"
-    static_names = [f"{s.__module__}.{s.__qualname__}" if inspect.isfunction(s) else repr(s) for s in static]
+def _description(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, result: Any) -> str | None:
+    """All that decides a program, as text; None where not all of it can be written down."""
+    try:
+        name, static_values = _written(function), _written(static)
+    except TypeError:
+        return None
     shapes = [str(jax.typeof(leaf)) for leaf in tree_leaves(arguments)]
     trees = [str(tree_structure(tree)) for tree in (arguments, result)]
     settings = {name: repr(value) for name, value in jax.config.values.items() if not _BESIDE.search(name)}
-    return json.dumps([_environment(), name, static_names, shapes, trees, settings], sort_keys=True)
+    return json.dumps([_environment(), name, static_values, shapes, trees, settings], sort_keys=True)
 
 
-def _exported(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes | None:
+def _written(value: Any) -> Any:
+    """A static value as JSON that no other value has: one of numbers, texts, functions and frozen dataclasses of this
+    package, and tuples of these. Raises `TypeError` for others."""
+    if value is None or type(value) in (bool, int, float, str):
+        return repr(value)
+    if type(value) is tuple:
+        return [_written(item) for item in value]
+    named: Any = value if inspect.isfunction(value) else type(value)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if not _is_ours(named.__module__) or "<" in name:  # <lambda> and f.<locals>.g are names of many functions
+        raise TypeError(name)
+    if inspect.isfunction(value):
+        return name
+    return {name: {field.name: _written(getattr(value, field.name)) for field in dataclasses.fields(value)}}
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module is of the code that the hash is of."""
+    return module.partition(".")[0] == linreg_lora.__name__
+
+
+def _exported(function: Callable[..., Any], arguments: tuple[Any, ...], result: Any) -> bytes | None:
     """The portable form of the program, from flat arrays to flat arrays; None where it says more than is rebuilt."""
     structure = tree_structure(arguments)
 
     def flat(*leaves: Any) -> tuple[Any, ...]:
-        return tuple(tree_leaves(function(*structure.unflatten(leaves))))
+        values = function(*structure.unflatten(leaves))
+        if tree_structure(values) != tree_structure(result):
+            raise TypeError(f"expected values of the structure {tree_structure(result)}, got {tree_structure(values)}")
+        return tuple(tree_leaves(values))
 
     leaves = [jax.typeof(leaf) for leaf in tree_leaves(arguments)]
     try:
-        export = jax.export.export(jax.jit(flat), disabled_checks=_OF_THIS_VERSION)
+        export = jax.export.export(jax.jit(flat, keep_unused=True), disabled_checks=_OF_THIS_VERSION)
         made = export(*(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
         plain = all(getattr(made, field) == value for field, value in _PLAIN.items())
         everything = tuple(made.module_kept_var_idx) == tuple(range(len(leaves)))

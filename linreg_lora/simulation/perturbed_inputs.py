@@ -163,7 +163,7 @@ def _program(problem: Problem, sampler: str) -> draws.Draws[np.ndarray]:
         layout, parameters = plan(reduced, "explicit" if sampler == "auto" else sampler)
         alignment, metric = pretrained, None
     arrays = (parameters, jnp.asarray(alignment), metric)
-    return draws.Draws(_increments, (layout,), arrays, chunk_size(layout, parameters))
+    return draws.Draws(_increments, (layout,), arrays, chunk_size(layout, parameters), 0)
 
 
 def _parts(problem: Problem, program: draws.Draws[np.ndarray], trials: int, seed: int) -> Iterator[RunningMoments]:

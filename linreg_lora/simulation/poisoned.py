@@ -153,7 +153,8 @@ def _parts(
 def _program(problem: Problem, poison: Poison) -> draws.Draws[tuple[np.ndarray, np.ndarray]]:
     planned = poisoned.plan_poisoned(problem, poison)
     size = chunk_size(planned.layout, planned.parameters)
-    return draws.Draws(_of_draw, (planned.layout, planned.poisoned), (planned.parameters, planned.attack), size)
+    arrays = (planned.parameters, planned.attack)
+    return draws.Draws(_of_draw, (planned.layout, planned.poisoned), arrays, size, (0, 0))
 
 
 def _of_draw(

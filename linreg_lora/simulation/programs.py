@@ -41,7 +41,7 @@ class WholeDraws(Draws[Chunk]):
     description = "mean over draws; FFT averaged over the noise exactly"
 
     def __init__(self, layout: Layout, parameters: Parameters) -> None:
-        super().__init__(_risks_of_draw, (layout,), parameters, chunk_size(layout, parameters))
+        super().__init__(_risks_of_draw, (layout,), parameters, chunk_size(layout, parameters), (0, 0))
 
     def finish(self, pending: tuple[Array, ...], key: Array, first: int) -> Chunk:
         """The risks of a chunk begun by `start`."""

@@ -30,6 +30,7 @@ p > r pays e_p r, 2 sigma^2 becomes e_i + e_j, and the rows of G get the covaria
 Source: derived here.
 """  # noqa: E501
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -205,9 +206,22 @@ def noise_energy(
         return Estimate(float(np.trace(matrix)) * columns if count else 0.0, 0.0)
     if trials < 2:
         raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    if covariance is None:
+        return _white_energy(rows, columns, count, trials, valid_seed(seed))
     values, vectors = np.linalg.eigh(matrix)
-    root = None if covariance is None else (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    generator, shares, batch = np.random.default_rng(valid_seed(seed)), [], max(1, _BATCH // (rows * columns))
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return _energy(root, rows, columns, count, trials, valid_seed(seed))
+
+
+@functools.lru_cache(maxsize=64)
+def _white_energy(rows: int, columns: int, count: int, trials: int, seed: int) -> Estimate:
+    """The energy of isotropic noise: the same for every n and sigma, so that it is drawn once for them."""
+    return _energy(None, rows, columns, count, trials, seed)
+
+
+def _energy(root: np.ndarray | None, rows: int, columns: int, count: int, trials: int, seed: int) -> Estimate:
+    """`noise_energy` of the root of a covariance; None: identity."""
+    generator, shares, batch = np.random.default_rng(seed), [], max(1, _BATCH // (rows * columns))
     for start in range(0, trials, batch):
         g = generator.standard_normal((min(batch, trials - start), rows, columns))
         shaped = g if root is None else root @ g

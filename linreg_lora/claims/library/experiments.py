@@ -60,16 +60,10 @@ class _Compiled(NamedTuple):
 @functools.cache
 def _compiled() -> _Compiled:
     """The functions that are compiled once for all seeds."""
-    import jax
-
     from linreg_lora.estimators import fft, lora
+    from linreg_lora.simulation import lowered
 
-    return _Compiled(
-        jax.jit(lambda x, y, pretrained: fft.fit_fft(x, y, pretrained)),
-        jax.jit(
-            lambda x, y, rank, pretrained, ridge: lora.fit_lora(x, y, rank, pretrained, ridge), static_argnums=(2, 4)
-        ),
-    )
+    return _Compiled(lowered.jit(fft.fit_fft), lowered.jit(lora.fit_lora, static_argnums=(2, 4)))
 
 
 def _data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +89,14 @@ def _data_set(n: int, arrays: tuple[Any, ...], key: Any) -> Any:
 
 def _reduced_data(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, "Parameters"]:
     """Sufficient designs and residuals as `simulation` draws them, and the parameters of these draws."""
+    import jax.numpy as jnp
+
     from linreg_lora.sampling import plan
     from linreg_lora.simulation.draws import Draws, collected
 
     layout, parameters = plan.plan(problem, "sufficient")
-    drawn = collected(Draws(plan.sample, (layout,), parameters, trials), seed, trials)
+    structure = plan.Reduced(jnp.empty((0, 0)), jnp.empty((0, 0)))
+    drawn = collected(Draws(plan.sample, (layout,), parameters, trials, structure), seed, trials)
     return drawn.design, drawn.residual, parameters
 
 

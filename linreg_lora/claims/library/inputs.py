@@ -84,7 +84,7 @@ def _draws(problem: Problem, rank: int, trials: int, seed: int) -> _Draws:
     from linreg_lora.simulation.draws import Draws, collected
 
     planned = plan.plan(problem, "explicit")
-    program: Any = Draws(_one, (planned[0], rank), planned[1], programs.chunk_size(*planned))
+    program: Any = Draws(_one, (planned[0], rank), planned[1], programs.chunk_size(*planned), (0, 0, 0, 0))
     risk, fft, given_design, energy = collected(program, seed, trials)
     return _Draws(risk, np.column_stack([fft - given_design, energy / problem.n - np.trace(problem.sigma)]))
 

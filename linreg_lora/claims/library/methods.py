@@ -38,11 +38,10 @@ class _Compiled(NamedTuple):
 @functools.cache
 def _compiled() -> _Compiled:
     """The functions that are compiled once for all seeds."""
-    import jax
-
     from linreg_lora.estimators import frozen
+    from linreg_lora.simulation import lowered
 
-    return _Compiled(jax.jit(frozen.fit_frozen_a), jax.jit(frozen.fit_frozen_b))
+    return _Compiled(lowered.jit(frozen.fit_frozen_a), lowered.jit(frozen.fit_frozen_b))
 
 
 @register_experiment("frozen-a-risk")
