@@ -141,8 +141,8 @@ BUGS = [
         "library.bases",
         "one-alternation-changes-nothing",
         "LoftQ has two alternations where one is asked for.",
-        "for method in (LoftQ(r, iterations=1), QLoRA",
-        "for method in (LoftQ(r, iterations=2), QLoRA",
+        "base, low = _loftq(a0, r, 1)",
+        "base, low = _loftq(a0, r, 2)",
     ),
     _bug(
         "library.data_benefit",

@@ -373,6 +373,19 @@ def test_only_what_was_read_in_full_fails_as_such():
     assert report.shown(Verdict.HOLDS, Source(paper="p", locator="l", note="n", status="memory")) == "holds"
 
 
+def test_only_what_was_read_in_full_is_printed_so():
+    given = {status: report.given(Source(paper="p", locator="l", note="n", status=status)) for status in Status}
+    assert given == {status: "As printed" if status is Status.READ else "As read" for status in Status}
+
+
+@pytest.mark.parametrize(
+    ("locator", "known"), [("Abstract", "as read in the abstract"), ("Introduction", "as read in part")]
+)
+def test_what_is_no_abstract_is_not_said_to_be_read_there(locator, known):
+    source = Source(paper="arXiv 1", locator=locator, note="n", status="abstract")
+    assert report.source_line(source) == f"1 {locator} ({known})"
+
+
 def test_every_file_of_the_package_says_how_it_knows_its_papers_and_what_is_only_said():
     """`status` of every paper, and the words for what is known from memory."""
     for part in collect_claims(everything=True).parts:

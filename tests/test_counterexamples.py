@@ -298,6 +298,16 @@ def the_peak_of_a_source(text):
     assert many > few
 
 
+def one_direction_of_two(text):
+    """What is left out is s^2 = 4, and one entry is fitted to n = 7 samples of one input: sigma^2 / (n - 2)."""
+    assert "n = 7, dx = dy = 2, M = diag(2, 2), sigma = 1, k = 1" in text
+    within = 4 + fft_risk(Problem(n=7, dx=1, dy=1, spectrum=(2.0,), noise_std=1.0)).risk
+    own = fft_risk(Problem(n=7, dx=2, dy=2, spectrum=(2.0, 2.0), noise_std=1.0)).risk
+    assert f"the subspaces leave 2^2 + 1/5 = {within:.1f}, and least squares {own:.0f}" in " ".join(text.split())
+    assert within == pytest.approx(4 + 1 / 5, rel=1e-14)
+    assert own == pytest.approx(1, rel=1e-14)
+
+
 def a_penalty_that_is_too_small(text):
     """One sample, by Gauss-Hermite: given x the error has bias eta / (x^2 + eta) and noise sigma x / (x^2 + eta)."""
     assert "dx = dy = 1, Delta = 1, sigma = 4, eta = 8/25, which is a fiftieth of the best" in " ".join(text.split())
@@ -454,6 +464,7 @@ OURS = {
     "pretraining-error-averages-out": an_estimate_that_rank_one_cannot_mend,
     "practical-threshold-has-least-risk": a_direction_at_the_edge,
     "more-source-samples-help": the_peak_of_a_source,
+    "subspaces-that-miss-directions-suffice": one_direction_of_two,
     "any-transfer-has-no-peak": a_penalty_that_is_too_small,
     "factor-stays-in-the-subspace-with-noise": where_the_first_step_leads,
     "small-start-leaves-low-rank": the_end_without_decay,

@@ -69,7 +69,10 @@ def render(
         policy=policy(style, script),
         cards=[_card(judgement) for judgement in judgements],
         undecidable=[_undecidable(entry) for entry in file.undecidable],
-        corrected=[(claim, _statement(claim)) for claim in with_expected(file, Verdict.HOLDS_WITH_CORRECTION)],
+        corrected=[
+            (claim, report.given(claim.source), _statement(claim))
+            for claim in with_expected(file, Verdict.HOLDS_WITH_CORRECTION)
+        ],
         corrections={claim.id: _statement(claim) for claim in file.claims},
         slips=[(report.source_line(slip.source), slip) for slip in file.slips],
         proofs={proof.proof.id: proof for proof in proofs},

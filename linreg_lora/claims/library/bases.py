@@ -1,16 +1,11 @@
 """Bases that are not A0: what starts in A0's singular directions and what quantisation leave to learn. Plain NumPy."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
-
-if TYPE_CHECKING:
-    from linreg_lora.methods.qlora import LoftQ, QLoRA
 
 _EPS = np.finfo(float).eps
 #: How much stronger one of two matrices is where a limit of strength is meant, whose error falls like its inverse.
@@ -142,22 +137,55 @@ def full_tuning_of_a_quantised_base(problem: Problem, trials: int, seed: int) ->
     return Sample(found, context, tolerance=1e2 * _EPS * np.linalg.cond(x), scale=np.linalg.norm(wanted, axis=(1, 2)))
 
 
+#: Of alternating least squares; each shrinks what is left by the square of a ratio of singular values.
+_ROUNDS = 400
+
+
+def _loftq(a0: np.ndarray, rank: int, alternations: int) -> tuple[np.ndarray, np.ndarray]:
+    """LoftQ's base Q and the start L of its factors: Q = Q(A0 - L), then L = trunc_r(A0 - Q), from L = 0."""
+    from linreg_lora.methods.qlora import QLoRA
+
+    low, base = np.zeros_like(a0), a0
+    for _ in range(alternations):
+        base = np.asarray(QLoRA(rank).stored(a0 - low))
+        low = _parts((a0 - base)[None], rank)[0]
+    return base, low
+
+
+def _trained(x: np.ndarray, residual: np.ndarray, low: np.ndarray, rank: int) -> np.ndarray:
+    """Where alternating least squares on B A ends from A's rows in those of `low`; for as many samples as inputs.
+
+    B is fitted given A, then A given B; X = T^T Q^T by a QR decomposition, and no singular value of the data is used.
+    """
+    q, t = np.linalg.qr(x.mT)
+    seen = residual @ q
+    rows = np.linalg.svd(low, full_matrices=False)[2][:rank] @ t.mT
+    left = np.linalg.qr(seen @ rows.mT).Q
+    for _ in range(_ROUNDS):
+        rows = left.mT @ seen
+        left = np.linalg.qr(seen @ rows.mT).Q
+    return np.linalg.solve(t, (left @ (left.mT @ seen)).mT).mT
+
+
 @register_experiment("lora-from-loftq", pathwise=True)
 def lora_from_loftq(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
-    """The map where LoRA ends on LoftQ's base after one alternation; context: on QLoRA's, and on LoftQ's after five."""
-    from linreg_lora.methods.qlora import LoftQ, QLoRA
+    """The map where LoRA's training ends from LoftQ's base and factors after one alternation; n >= dx.
 
-    a0, _ = _bases(problem)
+    Context: on QLoRA's base in closed form, on LoftQ's after five, and on A0 itself.
+    """
+    a0, stored = _bases(problem)
     r = int(rank)
     x, residual = reduced(problem, trials, seed)
-
-    def ends(method: "QLoRA | LoftQ") -> np.ndarray:
-        moved = np.asarray(method.displacement(a0))
-        return a0 - moved + full_and_truncated(x, residual + moved @ x, r)[1]
-
-    one, qlora, five = (ends(method) for method in (LoftQ(r, iterations=1), QLoRA(r), LoftQ(r)))
-    scale = np.linalg.norm(qlora, axis=(1, 2))
-    start = np.broadcast_to(a0 - np.asarray(LoftQ(r, iterations=1).displacement(a0)), qlora.shape)
+    base, low = _loftq(a0, r, 1)
+    found = base + _trained(x, residual + (a0 - base) @ x, low, r)
+    qlora, five, unchanged = (
+        at + full_and_truncated(x, residual + (a0 - at) @ x, r)[1] for at in (stored, _loftq(a0, r, 5)[0], a0)
+    )
+    values = np.linalg.svd(residual + (a0 - stored) @ x, compute_uv=False)
+    gap = values[:, 0] / (values[:, r - 1] - values[:, r])
     return Sample(
-        one, {"qlora": qlora, "five": five, "start": start}, tolerance=np.full(trials, 1e2 * _EPS), scale=scale
+        found,
+        {"qlora": qlora, "five": five, "a0": unchanged},
+        tolerance=1e2 * _EPS * np.linalg.cond(x) * gap + (values[:, r] / values[:, r - 1]) ** _ROUNDS,
+        scale=np.linalg.norm(qlora, axis=(1, 2)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from linreg_lora.claims.schema import Claim, ClaimsFile, Slip, Undecidable
 from linreg_lora.claims.show import legend
 from linreg_lora.claims.show.papers import HEADS, known, papers_of, title_of, to_records
-from linreg_lora.claims.show.report import shown, source_line
+from linreg_lora.claims.show.report import given, shown, source_line
 from linreg_lora.claims.vocabulary import Status, Verdict
 
 _INTRODUCTION = """\
@@ -93,11 +93,10 @@ def _section(title: str, entries: list[str]) -> list[str]:
 
 def _corrected(claim: Claim, by_id: dict[str, Claim]) -> str:
     correction = by_id[claim.correction or ""]
-    given = "As read" if claim.source.status.is_a_reading else "As printed"
     return "\n\n".join(
         [
             *_head(claim),
-            f"{given}:\n\n{_math(claim.statement)}",
+            f"{given(claim.source)}:\n\n{_math(claim.statement)}",
             f"Counterexample: {claim.counterexample}.",
             f"What holds (`{correction.id}`):\n\n{_math(correction.statement)}",
             *_tail(claim),

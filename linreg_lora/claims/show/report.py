@@ -242,9 +242,17 @@ def shown(verdict: Verdict, source: Source) -> str:
     return "this reading fails" if verdict is Verdict.FAILS and source.status.is_a_reading else str(verdict)
 
 
+def given(source: Source) -> str:
+    """What stands before a statement that is corrected: only one whose text was read is quoted as it is printed."""
+    return "As printed" if source.status is Status.READ else "As read"
+
+
 def source_line(source: Source) -> str:
-    """Paper and locator, and how they are known."""
-    return f"{source.paper.removeprefix('arXiv ')} {source.locator}{_KNOWN[source.status]}"
+    """Paper and locator, and how they are known; of an abstract's paper other parts were read in part."""
+    known = _KNOWN[source.status]
+    if source.status is Status.ABSTRACT and "abstract" not in source.locator.casefold():
+        known = " (as read in part)"
+    return f"{source.paper.removeprefix('arXiv ')} {source.locator}{known}"
 
 
 def worst(j: "Judgement") -> str:

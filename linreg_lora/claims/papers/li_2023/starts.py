@@ -18,7 +18,7 @@ def as_after_five(problem: Problem, sample: Sample) -> np.ndarray:
     return sample.context["five"]
 
 
-@register_prediction("lora-from-loftq.stays")
-def stays(problem: Problem, sample: Sample) -> np.ndarray:
-    """The base itself: training is taken to learn nothing."""
-    return sample.context["start"]
+@register_prediction("lora-from-loftq.as-from-a0")
+def as_from_a0(problem: Problem, sample: Sample) -> np.ndarray:
+    """A0 + D_r(Y - A0 X): the start is taken to repair the base."""
+    return sample.context["a0"]

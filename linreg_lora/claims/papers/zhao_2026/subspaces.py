@@ -40,3 +40,9 @@ def singular_values(problem: Problem, sample: Sample) -> np.ndarray:
     """v / (n - k - 1) in place of v k / (n - k - 1): known subspaces are taken to leave k singular values to learn."""
     rank = int(sample.context["rank"])
     return (float(sample.context["noise"]) / (problem.n - rank - 1) - sample.context["fft"])[:, None]
+
+
+@register_prediction("subspace-gain.nothing-missed")
+def nothing_missed(problem: Problem, sample: Sample) -> np.ndarray:
+    """v k / (n - k - 1) less the risk of the target's own fit: what the subspaces miss is not counted."""
+    return (float(sample.context["noise"]) * _per_output(problem, sample) - sample.context["fft"])[:, None]
