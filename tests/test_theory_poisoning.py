@@ -870,3 +870,68 @@ def test_the_committed_table_is_of_these_formulas():
         assert told[name, "FFT"][0] == pytest.approx(found.fft_risk, abs=5.1e-5)
     assert len(told) == sum(len(ranks) + 1 for *_, ranks in benchmark.ROWS)
     assert of_labels == 9
+
+
+# -- corners ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("along", [False, True])
+def test_directions_of_thirteen_decades_are_all_looked_at(along):
+    s = 3 * np.exp(-np.arange(30.0))
+    at = problem(80, 31, 30, s, 1e-12)
+    poison = Poison(count=5, target=unit(0, 30, 0.1), trigger=unit(30, 31))
+    if along:
+        poison = Poison(count=5, target=unit(29, 30, 0.1), along=unit(0, 31))
+    found = poison_verdicts(at, poison)
+    assert len(found) == 30
+    assert all(one.ratio >= 0 and one.budget >= 0 for one in found)
+    risk = poisoned_risk(at, poison).risk
+    assert np.all((risk > 0) | np.isnan(risk))
+
+
+@pytest.mark.parametrize("size", [1e-31, 1e-160, 1e-200, 5e-324])
+def test_what_is_too_small_to_be_squared_is_refused_in_one_line(size):
+    for field in ("target", "trigger", "along"):
+        vectors = {"target": unit(0, 5), field: unit(0, 5, size)}
+        with pytest.raises(
+            InvalidInput, match=rf"^{field}: expected an entry of at least 1e-30 in size, received .*units"
+        ):
+            Poison(count=3, **vectors)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e7, 1e8, 1e10])
+def test_a_risk_that_is_lost_to_rounding_is_not_said(size):
+    """LoRA of rank 1 and above keeps the task: what is left is noise and poison, of the order of one."""
+    at = problem(30, 6, 5, (size,))
+    found = poisoned_risk(at, Poison(count=10, target=unit(0, 5, 3), along=unit(5, 6)))
+    said = ~np.isnan(found.risk)
+    assert np.all(found.risk[said] > 0.1)
+    assert said[[0, 5]].all()
+    assert bool(said[1:5].all()) is (size < 1e6)
+    lost = any("rounding" in note for note in found.notes)
+    assert lost is not bool(said.all())
+    assert [one == "unknown" for one in found.status] == (~said).tolist()
+
+
+@pytest.mark.parametrize(
+    ("at", "poison", "measured"),
+    [
+        (
+            problem(65, 15, 8, (3.31, 2.87, 1.32), 2.654),
+            Poison(count=3, target=unit(7, 8, 8.18), trigger=unit(14, 15, 4.291)),
+            {4: 13.563, 5: 15.524},
+        ),
+        (
+            problem(67, 12, 11, (3.33, 1.81, 1.44, 0.63), 1.383),
+            Poison(count=6, target=unit(10, 11, 3.52), trigger=unit(11, 12, 2.999)),
+            {5: 3.874},
+        ),
+    ],
+)
+def test_what_stands_out_by_less_than_the_edge_fluctuates_is_flagged(at, poison, measured):
+    """Means of 4000 plain fits, to a standard error of 0.3 %: the limits are up to 13 % higher there."""
+    found, verdicts = poisoned_risk(at, poison), poison_verdicts(at, poison)
+    for rank, mean in measured.items():
+        assert found.risk[rank] > 1.05 * mean
+        assert found.flagged[rank]
+        assert verdicts[rank - 1].flagged

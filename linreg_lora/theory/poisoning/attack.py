@@ -60,6 +60,8 @@ class Poison:
             vector = validation.real_array(name, given, expected)
             if vector.ndim != 1 or not np.any(vector):
                 raise InvalidInput(name, expected, given)
+            if np.max(np.abs(vector)) < (least := 1 / validation.LARGEST):
+                raise InvalidInput(name, f"an entry of at least {least:g} in size", given, "take other units")
             object.__setattr__(self, name, validation.frozen(vector))
 
     @property

@@ -176,4 +176,5 @@ def _of_strong_rows(task: Bool[np.ndarray, "k"], leverage: float, n: int, dx: in
 
 def _spread(curvature: np.ndarray, gap: np.ndarray, n: int) -> np.ndarray:
     """What a chi^2 strength of n degrees of freedom adds to a term, relatively; the series ends where it is large."""
-    return np.minimum(curvature / (n * gap**2), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # equal strengths
+        return np.minimum(curvature / (n * gap**2), 1.0)

@@ -33,6 +33,7 @@ from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.poisoning import full
 from linreg_lora.theory.poisoning.attack import Whitened
 from linreg_lora.theory.poisoning.sums import largest_sum_squared, poisson_mean
+from linreg_lora.theory.truncation import numerical_rank
 
 #: Lengths below this share of a vector count as 0.
 _NONE = 1e-10
@@ -119,7 +120,7 @@ def _energy_of_a_trigger(attacked: Whitened, rows: np.ndarray, t: np.ndarray, po
 def _inputs(attacked: Whitened) -> np.ndarray:
     """C, dx x c: an orthonormal basis of the inputs that shift, trigger and choice single out."""
     _, s, vt = np.linalg.svd(attacked.shift, full_matrices=False)
-    basis = vt[s > _NONE * max(s[0], np.finfo(float).tiny)].T
+    basis = vt[: numerical_rank(s, attacked.shift.shape)].T
     for vector in (attacked.trigger, attacked.along):
         if vector is None or not np.any(vector):
             continue

@@ -44,6 +44,9 @@ _LARGE = (
     "{ranks}: corrections of the spiked model are large, it misses FFT's risk by more than 10 %, or what is kept is "
     "little stronger than what is not"
 )
+#: And by how much rounding may change a risk that is said.
+_ROUNDED = 0.01
+_LOST = "{ranks}: the risk is lost to rounding beside the size of the task"
 _DOUBTED = (
     "{ranks}: the equivalent is in doubt without poison already, so that the spiked model has nothing to agree with"
 )
@@ -138,11 +141,13 @@ def _planted(problem: Problem, poison: Poison, ranks: np.ndarray) -> PoisonedCur
             problem, Poison(count=1, target=_UNSEEN * problem.noise_std * poison.target / np.linalg.norm(poison.target))
         )
         learnt = ~at_end & (ranks > 0)
+        lost = learnt & ~(spiked.rounding[ranks] <= _ROUNDED * risk)
+        risk, status = np.where(lost, np.nan, risk), np.where(lost, Status.UNKNOWN, status)
         coarse = learnt & ~(np.abs(without.risk[ranks] - unpoisoned) <= _OFF * unpoisoned)
         large = learnt & spiked.doubted[ranks]
         few = learnt & (problem.n < FEW)
         unsure = learnt & (np.zeros(len(ranks), dtype=bool) if clean.flagged is None else clean.flagged)
-        reasons = [(_COARSE, coarse), (_DOUBTED, unsure), (_LARGE, large), (_SMALL, few)]
+        reasons = [(_LOST, lost), (_COARSE, coarse), (_DOUBTED, unsure), (_LARGE, large), (_SMALL, few)]
         coarse = coarse | unsure | large | few
     except InvalidInput as refused:
         notes.append(str(refused))

@@ -42,6 +42,9 @@ _PURE = 1e-6
 #: theta_r^2 over what rank r drops first, the next theta^2 or the noise's edge. Set on half of the problems of
 #: benchmarks/poisoning_flags.py.
 _MIXED, _UNCORRECTED, _MISSED, _CLOSE = 0.1, 0.05, 0.1, 1.5
+#: By how many scales of the edge's fluctuations what stands out does so, up to which the draws decide: at the rank that
+#: keeps it as its last, and at the next, which adds a direction of noise beside it. Found on problems of few outputs.
+_BLURRED = 1.5
 #: From this share of FFT's success on a success is wrong there. Turned pairs of the poison may have so much in common;
 #: what mixing takes of the task's own answer, to first order, may be off by itself twice, by the next order and the
 #: rest, each at most as large where the series is of use.
@@ -58,7 +61,7 @@ class SpikedPoison(NamedTuple):
     `mixing`: the size of the terms of `mixing` at each rank (inf where strengths are equal), which are all in the risk
     where `pure`, each direction being task or poison; `missed`: by how much the model misses FFT's exact risk.
     `doubted`: where these are large, or direction r is close to the next, or to the noise's edge, and the draws decide;
-    and of fewer than 6 samples.
+    and of fewer than 6 samples. `rounding`: what rounding may add to the risk, or take.
     """
 
     risk: Float[np.ndarray, "ranks"]
@@ -69,6 +72,7 @@ class SpikedPoison(NamedTuple):
     pure: bool
     missed: float
     doubted: Bool[np.ndarray, "ranks"]
+    rounding: Float[np.ndarray, "ranks"]
 
 
 def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
@@ -110,6 +114,8 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     risk = float(np.sum(attacked.shift**2)) + inside.energy / attacked.gap
     outside = inside.energy - inside.energy[int(np.sum(detectable))]
     risk += held @ ((theta**2 + noise * attacked.dy) * (own - 1 / attacked.gap) - met)
+    summed = float(np.sum(attacked.shift**2)) + held @ ((theta**2 + noise * attacked.dy) * own + np.abs(met))
+    rounding = max(attacked.dy, attacked.dx) * np.finfo(float).eps * summed
     missed = last.risk - float(risk[-1])
     if outside[-1] > 0:
         risk += missed * np.maximum(outside, 0.0) / outside[-1]
@@ -146,9 +152,25 @@ def spiked_poisoned_risk(problem: Problem, poison: Poison) -> SpikedPoison:
     risk[-1], success[-1] = last.risk, last.success
     doubted |= (size_of_mixing > _MIXED * risk) | (unknown > _UNCORRECTED * risk) | _close(theta**2, edge, len(ranks))
     doubted |= (abs(missed) > _MISSED * last.risk) | (attacked.n < FEW)
+    found_out = int(np.sum(detectable))
+    if found_out and _above_edge(theta[found_out - 1] ** 2 / noise, found_out, problem) < _BLURRED:
+        doubted[found_out : found_out + 2] = True
     doubted[0] = doubted[-1] = False
     mixed = size_of_mixing + unknown
-    return SpikedPoison(risk, success, theta, detectable, mixed, pure, abs(missed), doubted)
+    rounding[-1] = 0.0
+    return SpikedPoison(risk, success, theta, detectable, mixed, pure, abs(missed), doubted, rounding)
+
+
+def _above_edge(strength: float, place: int, problem: Problem) -> float:
+    """How far the sample value of the `place`-th direction, of strength t^2, lies above the edge of noise beside it.
+
+    (t^2 + a)(t^2 + b) / t^2 - (sqrt(a) + sqrt(b))^2, a = dy - place + 1, b = k - place + 1, in units of the scale
+    (sqrt(a) + sqrt(b)) (1/sqrt(a) + 1/sqrt(b))^{1/3} of what the edge fluctuates by (Johnstone 2001).
+    """
+    a, b = problem.dy - place + 1, min(problem.n, problem.dx) - place + 1
+    roots = np.sqrt(a) + np.sqrt(b)
+    value = (strength + a) * (strength + b) / strength
+    return float((value - roots**2) / (roots * np.cbrt(1 / np.sqrt(a) + 1 / np.sqrt(b))))
 
 
 def _close(strength: Float[np.ndarray, "k"], least: float, size: int) -> Bool[np.ndarray, "ranks"]:

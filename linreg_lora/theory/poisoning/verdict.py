@@ -48,6 +48,7 @@ from linreg_lora.theory.poisoning.attack import Poison, Whitened, isotropic_nois
 from linreg_lora.theory.poisoning.planted import planted
 from linreg_lora.theory.poisoning.spiked import spiked_poisoned_risk
 from linreg_lora.theory.poisoning.surplus import surplus
+from linreg_lora.theory.truncation import numerical_rank
 
 #: theta over the square root of its threshold, between which the draws decide.
 TIE = (0.75, 1.35)
@@ -153,7 +154,7 @@ class _Scales:
         stronger = np.arange(min(self._shape))
         self._least = noise * np.sqrt((self._shape[0] - stronger) * (self._shape[1] - stronger))
         u, s, vt = np.linalg.svd(attacked.shift, full_matrices=False)
-        known = self._stand_out(np.sqrt(attacked.n) * s)
+        known = self._stand_out(np.sqrt(attacked.n) * s) & (np.arange(len(s)) < numerical_rank(s, attacked.shift.shape))
         attacked = attacked._replace(shift=(u[:, known] * s[known]) @ vt[known])
         found = planted(attacked)
         basis = np.linalg.svd(np.column_stack([u[:, known], attacked.target]), full_matrices=False)[0]
