@@ -6,6 +6,7 @@ import pytest
 
 import linreg_lora as ll
 from linreg_lora import Problem
+from linreg_lora.errors import InvalidInput
 from linreg_lora.theory.resolvent.above import at_rank, cut, theta, with_noise
 
 #: One with blocks of scalars, one with matrices.
@@ -77,7 +78,9 @@ def test_noise_that_is_traced_moves_the_risk_as_central_differences_do(name):
     assert float(slope) == pytest.approx((4 * near - far) / 3, rel=1e-5)
     elsewhere = 1.1 * sigma
     _, energy, overlap, _ = at_rank(theta(problem.replace(noise_std=elsewhere)), rank, *place)
-    assert float(risk(elsewhere)) == pytest.approx(problem.pretrained_risk + float(energy - 2 * overlap), rel=1e-9)
+    assert float(jax.jit(risk)(elsewhere)) == pytest.approx(
+        problem.pretrained_risk + float(energy - 2 * overlap), rel=1e-9
+    )
 
 
 def test_noise_that_is_not_isotropic_is_refused():
@@ -95,3 +98,16 @@ def test_the_limit_of_no_ridge_is_there_too():
     found = ll.theory.lora_equivalent(problem, [2], correction=False).parts
     assert float(kept) == pytest.approx(2, abs=1e-6)
     assert [float(energy), float(overlap)] == pytest.approx([found.energy[0], found.overlap[0]], rel=1e-7)
+
+
+def test_noise_away_from_the_problems_is_refused_where_its_value_is_known():
+    problem = Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    parameters, place = theta(problem), cut(problem, 2)
+
+    def energy(noise_std):
+        return at_rank(with_noise(parameters, problem, noise_std), 2, *place)[1]
+
+    assert float(jax.jit(jax.grad(energy))(1.0)) == pytest.approx(float(jax.grad(energy)(1.0)), rel=1e-9)
+    for call in (energy, jax.grad(energy)):
+        with pytest.raises(InvalidInput, match=r"^noise_std: expected 1, that of the problem, received 1\.3; make"):
+            call(1.3)

@@ -2,7 +2,7 @@
 
     above(theta, x)                      N, T1, T2 and T3 (`functionals`) above a fixed cut x
     at_rank(theta, r, x)                 the same at the cut with N = r, which moves with theta
-    with_noise(theta, problem, sigma)    theta at another sigma, where noise is isotropic
+    with_noise(theta, problem, sigma)    theta with sigma traced, where noise is isotropic
 
 theta: a `Pencil`, or the `Ridgeless` limit, whose leaves may be traced (of the limit, kappa and df2 go with n); not the
 finite-size correction. Loops are not differentiated: at a solution of w = F(w; theta) a step of Newton's method that
@@ -27,6 +27,8 @@ from linreg_lora.theory.resolvent import dyson, modes, pencil, ridgeless
 _RESIDUAL = 1e-9
 #: Directions in a unit of log x below which a cut lies on a gap, and stays.
 _GAP = 1e-6
+#: Two standard deviations are the same up to this.
+_ROUNDING = 1e-12
 
 Theta = Pencil | Ridgeless
 
@@ -49,7 +51,7 @@ def cut(problem: Problem, rank: int) -> tuple[float, float]:
 
 
 def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | float) -> Theta:
-    """theta at another noise standard deviation, which may be traced.
+    """theta with the noise's standard deviation in it, to be differentiated at that of the problem.
 
         V_11 = Delta Sigma Delta^T + c sigma^2 I,  so that V_11 gains c (noise_std^2 - sigma^2) on its diagonal
 
@@ -57,10 +59,12 @@ def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | flo
     |-------------|----------|------------------------------------------------------------------------|
     | `theta`     | theta    | the parameters of `problem`; n, ridge and others may have been changed |
     | `problem`   | sigma, c | whose noise theta has: `problem.noise_std`, and c of c sigma^2 I       |
-    | `noise_std` |          | the other standard deviation, in units of y; a scalar                  |
+    | `noise_std` |          | `problem.noise_std`, traced, in units of y; a scalar                   |
 
     Of isotropic noise only, which keeps the basis of V_11 and its multiplicities; kappa and df2 of the ridgeless limit
-    know no noise. Raises `InvalidInput` for other noise.
+    know no noise. A cut is that of one noise: of a problem with another make theta and the cut anew. Raises
+    `InvalidInput` for noise that is not isotropic, and for another `noise_std` than the problem's where its value is
+    known, as inside `jax.grad`; inside `jax.jit` it is not.
 
     >>> import jax
     >>> import linreg_lora as ll
@@ -79,10 +83,21 @@ def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | flo
         raise InvalidInput(
             "noise_covariance", "a multiple of the identity", "another one", "differentiate it by `ll.sensitivity`"
         )
+    value = _known(noise_std)
+    if value is not None and abs(value - problem.noise_std) > _ROUNDING * problem.noise_std:
+        raise InvalidInput("noise_std", f"{problem.noise_std:g}, that of the problem", value, "make theta and cut anew")
     gain = scale * (noise_std**2 - problem.noise_std**2)
     if isinstance(theta, Ridgeless):
         return theta._replace(eigenvalues=theta.eigenvalues + jnp.where(theta.multiplicity > 0, gain, 0.0))
     return theta._replace(parts=tuple(_louder(part, gain) for part in theta.parts))
+
+
+def _known(value: Float[Array, ""] | float) -> float | None:
+    """The value of a number that may be traced; None where it has none yet."""
+    try:
+        return float(getattr(value, "primal", value))
+    except jax.errors.ConcretizationTypeError:
+        return None
 
 
 def _louder(part: Blocks, gain: Float[Array, ""] | float) -> Blocks:
