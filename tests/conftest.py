@@ -18,6 +18,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# Collections of garbage look at all that two million objects of compiled programs hold: a twentieth of the time.
+gc.set_threshold(20_000, 20, 50)
+
 #: Memory maps of a process at which its compiled programs are let go; Linux allows 65530, and aborts beyond.
 _MANY_MAPS = 30_000
 

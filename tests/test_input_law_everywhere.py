@@ -22,6 +22,7 @@ from linreg_lora.theory.extreme_eigenvalues import guaranteed
 from linreg_lora.theory.fft import FFTRisk
 from linreg_lora.theory.hessian import TangentSpace
 from linreg_lora.theory.poisoning import Poison
+from linreg_lora.theory.resolvent.above import theta
 from linreg_lora.theory.training.filters import Filter
 
 GAUSSIAN = Problem(n=12, dx=5, dy=4, spectrum=(2.0, 1.0), noise_std=0.5, pretrained=1 + np.diag([1.0, 2, 3, 4, 0])[:4])
@@ -153,7 +154,7 @@ ARGUMENTS = {
     "poison": Poison(count=2, target=np.eye(4)[0]),
     "rows": np.eye(2, 5), "columns": np.eye(4, 2), "pieces": [], "generators": np.ones((1, 4, 5)),
     "time": 1.0, "found": Filter.of(1.0), "penalty": 1.0, "start": "kaiming", "scaling": 2.0, "kappa": 1.0,
-    "orthogonal": False,
+    "orthogonal": False, "theta": theta(GAUSSIAN), "noise_std": GAUSSIAN.noise_std,
 }  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | flo
 
     Of isotropic noise only, which keeps the basis of V_11 and its multiplicities; kappa and df2 of the ridgeless limit
     know no noise. A cut is that of one noise: of a problem with another make theta and the cut anew. Raises
-    `InvalidInput` for noise that is not isotropic, and for another `noise_std` than the problem's where its value is
-    known, as inside `jax.grad`; inside `jax.jit` it is not.
+    `InvalidInput` for noise that is not isotropic, for inputs that are not Gaussian of mean zero, and for another
+    `noise_std` than the problem's where its value is known, as inside `jax.grad`; inside `jax.jit` it is not.
 
     >>> import jax
     >>> import linreg_lora as ll
@@ -78,6 +78,7 @@ def with_noise(theta: Theta, problem: Problem, noise_std: Float[Array, ""] | flo
     >>> f"{jax.grad(risk)(1.0):.5f} {found.noise_std.risk[0]:.5f}"
     '4.69550 4.69550'
     """
+    problem.require_gaussian("the deterministic equivalent")
     scale = problem.isotropic_noise_scale
     if scale is None:
         raise InvalidInput(
