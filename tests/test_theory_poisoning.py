@@ -24,6 +24,7 @@ from linreg_lora.theory import (
 from linreg_lora.theory.poisoning.angles import mean_overlap, mean_swap, mean_turn
 from linreg_lora.theory.poisoning.few import success_outside
 from linreg_lora.theory.poisoning.full import called_forth, noise_left, poison_left
+from linreg_lora.theory.poisoning.spiked import _above_edge
 from linreg_lora.theory.poisoning.strong import strong_limit_error
 from linreg_lora.theory.poisoning.sums import largest_sum_squared
 from linreg_lora.theory.poisoning.surplus import share
@@ -935,3 +936,11 @@ def test_what_stands_out_by_less_than_the_edge_fluctuates_is_flagged(at, poison,
         assert found.risk[rank] > 1.05 * mean
         assert found.flagged[rank]
         assert verdicts[rank - 1].flagged
+
+
+def test_the_edge_is_that_of_the_rows_that_data_see():
+    few, many = problem(12, 40, 8, (3.0,)), problem(40, 12, 8, (3.0,))
+    for place in (1, 3):
+        critical = np.sqrt((9 - place) * (13 - place))
+        assert _above_edge(critical, place, few) == pytest.approx(0, abs=1e-12)
+        assert _above_edge(2 * critical, place, few) == _above_edge(2 * critical, place, many) > 0
