@@ -31,6 +31,64 @@ def in_fresh_process(script, **environment):
     return json.loads(done.stdout)
 
 
+# -- the end of a process ---------------------------------------------------------------------------------------
+
+
+def ended(script, **options):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False,
+        **options,
+    )  # fmt: skip
+
+
+def test_a_process_ends_with_what_it_printed_and_after_its_exit_functions_alone():
+    """An object that lives to the end is not taken apart: that is what takes the time."""
+    done = ended("""
+        import atexit
+        from linreg_lora import runtime
+        class Kept:
+            def __del__(self):
+                print("taken apart")
+        kept = Kept()
+        atexit.register(print, "exit function")
+        print("printed")
+        runtime.end_process(3)
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "printed\nexit function\n", "")
+
+
+def test_a_thread_that_works_is_waited_for():
+    done = ended("""
+        import threading, time
+        from linreg_lora import runtime
+        threading.Thread(target=lambda: (time.sleep(0.5), print("worked"))).start()
+        runtime.end_process(1)
+    """)
+    assert (done.returncode, done.stdout) == (1, "worked\n")
+
+
+def test_what_cannot_be_printed_is_complained_of_as_ever():
+    script = "print('x' * 10); from linreg_lora import runtime; runtime.end_process(0)"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=buffered
+        )
+    assert done.returncode == 120
+    assert "No space left" in done.stderr
+
+
+def test_the_command_ends_with_the_code_of_its_answer():
+    for words, code in (("['theory-nothing']", 2), ("['--help']", 0), ("['cite']", 0)):
+        done = ended(f"""
+            import sys
+            from linreg_lora import cli
+            sys.argv[1:] = {words}
+            cli.command()
+        """)
+        assert (done.returncode, bool(done.stdout)) == (code, code == 0)
+
+
 # -- importing --------------------------------------------------------------------------------------------------
 
 

@@ -269,7 +269,7 @@ def _on_cluster(expected: tuple[str, ...], fn: Callable[..., Any], args: tuple, 
 
 
 def _serve(pipe: Connection) -> None:
-    """What a worker process does: answer calls until the pipe closes."""
+    """What a worker process does: answer calls until the pipe closes, and end."""
     runtime.configure()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     pipe.send_bytes(_READY)
@@ -277,7 +277,7 @@ def _serve(pipe: Connection) -> None:
         try:
             message = pipe.recv_bytes()
         except (EOFError, OSError):
-            return
+            runtime.end_process(0)
         try:
             fn, args, kwargs = pickle.loads(message)
             answer = pickle.dumps((fn(*args, **kwargs), None))

@@ -1,9 +1,11 @@
 """A sweep from file to file: what it is allowed to write, where its cells run, and how it ends."""
 
 import contextlib
+import importlib
 import logging
 import math
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -104,6 +106,9 @@ def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None)
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", UserWarning)  # `FailedCells`, and dask's advice on large problems
+            if executor is not None:
+                # Half a second that nobody waits for: it is needed when the last cell is done.
+                threading.Thread(target=importlib.import_module, args=("xarray",), daemon=True).start()
             dataset = curves.sweep(
                 **request.arguments,
                 executor=executor,
