@@ -86,7 +86,7 @@ class Runs:
 
     def command(self, *words: str, cache: Path | None = None, codes: Sequence[int] = (0,)) -> Cost:
         """A process of the command line."""
-        return self.python(("-c", "from linreg_lora.cli import command; command()", *words), cache, codes)
+        return self.python(("-c", "from linreg_lora.__main__ import run; run()", *words), cache, codes)
 
 
 def in_turns(calls: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
@@ -142,7 +142,7 @@ def shares(runs: Runs, rounds: int) -> str:
 def imports(runs: Runs, words: Sequence[str]) -> str:
     """The packages whose import takes longest in a command, by `-X importtime`."""
     environment = {**os.environ, "LINREG_LORA_CACHE": str(runs.cache), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-X", "importtime", "-c", "from linreg_lora.cli import command; command()", *words]
+    command = [sys.executable, "-X", "importtime", "-c", "from linreg_lora.__main__ import run; run()", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     own: dict[str, float] = {}
     for line in done.stderr.splitlines():

@@ -83,7 +83,7 @@ def _said(path: Path, out: Path) -> Path:
     environment = os.environ | {"PYTHONPATH": str(path.resolve())}
     for name, command in COMMANDS.items():
         print(f"{path}: {command}", file=sys.stderr)
-        code = "from linreg_lora.cli import command; command()"
+        code = "from linreg_lora.__main__ import run; run()"
         words = [sys.executable, "-c", code, *command.split()]
         done = subprocess.run(words, cwd=out, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):

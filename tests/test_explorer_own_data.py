@@ -252,7 +252,7 @@ def test_the_command_refuses_bad_data_before_it_serves(run, files):
 @pytest.fixture(scope="module")
 def server(files):
     """A server that shows data from the start, ended as people end it."""
-    command = [sys.executable, "-c", "from linreg_lora.cli import command; command()", "explore", "--no-browser"]
+    command = [sys.executable, "-c", "from linreg_lora.__main__ import run; run()", "explore", "--no-browser"]
     command += ["--port=0"]
     command += [f"--data={files / 'new.csv'}", f"--base-data={files / 'old.csv'}", "--y-columns=y*"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

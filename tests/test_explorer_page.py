@@ -29,7 +29,7 @@ _HAS = "([name, count]) => window.Bokeh?.documents[0]?.get_model_by_name(name)?.
 @pytest.fixture(scope="module")
 def server():
     """A server of its own, ended as people end it."""
-    command = [sys.executable, "-c", "from linreg_lora.cli import command; command()"]
+    command = [sys.executable, "-c", "from linreg_lora.__main__ import run; run()"]
     command += ["explore", "--no-browser", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None

@@ -487,7 +487,7 @@ def test_command_writes_into_a_new_folder_and_names_the_files(run, tmp_path, mon
 
 
 def test_unknown_figure_is_one_line_and_exit_code_2():
-    command = [sys.executable, "-c", "from linreg_lora.cli import command; command()", "figures", "nonsense"]
+    command = [sys.executable, "-c", "from linreg_lora.__main__ import run; run()", "figures", "nonsense"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stdout == ""

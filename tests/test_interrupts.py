@@ -47,7 +47,7 @@ def test_it_ends_with_one_line(name, told, tmp_path):
     """A terminal sends SIGINT to all processes of the command, `timeout` SIGTERM to the first, at any moment."""
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     words = [word.format(folder=tmp_path) for word in COMMANDS[name]]
-    code = "import sys; from linreg_lora.cli import command; print('ready', file=sys.stderr, flush=True); command()"
+    code = "import sys; from linreg_lora.__main__ import run; print('ready', file=sys.stderr, flush=True); run()"
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen([sys.executable, "-c", code, *words], **options) as process:
         assert process.stderr.readline() == "ready\n"

@@ -703,7 +703,7 @@ def test_the_example_is_judged_as_an_installed_package_by_its_workflow(tmp_path)
     assert install == 'pip install "$LINREG_LORA" .'
     assert report == 'linreg-lora report --paper "$PAPER" --out report.html'
     program = tmp_path / "linreg-lora"
-    program.write_text(f"#!{sys.executable}\nfrom linreg_lora.cli import command\ncommand()\n")
+    program.write_text(f"#!{sys.executable}\nfrom linreg_lora.__main__ import run\nrun()\n")
     program.chmod(0o755)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")]),

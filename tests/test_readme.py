@@ -47,7 +47,7 @@ def test_python_example_runs(code, tmp_path):
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "linreg-lora"], ids=shlex.join)
 def test_commands_run(command, tmp_path):
-    printed = run("-c", "from linreg_lora.cli import command; command()", *command[1:], cwd=tmp_path)
+    printed = run("-c", "from linreg_lora.__main__ import run; run()", *command[1:], cwd=tmp_path)
     assert "fft" in printed.lower()
 
 

@@ -82,9 +82,9 @@ def test_the_command_ends_with_the_code_of_its_answer():
     for words, code in (("['theory-nothing']", 2), ("['--help']", 0), ("['cite']", 0)):
         done = ended(f"""
             import sys
-            from linreg_lora import cli
+            from linreg_lora.__main__ import run
             sys.argv[1:] = {words}
-            cli.command()
+            run()
         """)
         assert (done.returncode, bool(done.stdout)) == (code, code == 0)
 

@@ -109,7 +109,7 @@ def test_the_method_that_is_shown_runs(tmp_path):
     (tmp_path / "shown.py").write_text(code)
     problem = ("--n=60", "--dx=6", "--dy=5", "--noise-std=1", "--spectrum=3,2,1", "--trials=8")
     words = ["compare", *problem, "--adapt=first-inputs:4,fft", "--plugin=shown.py"]
-    command = [sys.executable, "-c", "from linreg_lora.cli import command; command()", *words]
+    command = [sys.executable, "-c", "from linreg_lora.__main__ import run; run()", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert "first-inputs:4" in done.stdout

@@ -37,7 +37,7 @@ def test_ids_stay_whole_at_80_columns():
 )
 def test_the_shell_completes(words, expected):
     complete = {"_LINREG_LORA_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    script = "import sys; sys.argv = ['linreg-lora']; from linreg_lora.cli import command; command()"
+    script = "import sys; sys.argv = ['linreg-lora']; from linreg_lora.__main__ import run; run()"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | complete,

@@ -1,6 +1,5 @@
 """The command line: parses, calls, prints. Exit codes: 0 as expected, 1 a claim or a proof is not, 2 could not run."""
 
-import gc
 import signal
 import sys
 import threading
@@ -20,7 +19,6 @@ __all__ = [
     "attack",
     "cite",
     "claims",
-    "command",
     "compose",
     "main",
     "own_data",
@@ -47,24 +45,12 @@ _OPTIONS = {
 }
 
 
-#: New objects after which cycles are looked for. Imports make hundreds of thousands, and few cycles.
-_OBJECTS = 20_000
-
 #: What newer typer makes of Ctrl-C, without a word.
 _INTERRUPTED = 130
 
 
-def command() -> None:
-    """The installed command: `main` in a process of its own, which ends at once when it is done."""
-    gc.set_threshold(_OBJECTS)
-    try:
-        main()
-    except SystemExit as end:
-        runtime.end_process(end.code if isinstance(end.code, int) else 0)
-
-
 def main() -> None:
-    """The command line in this process: every failure is one line on standard error and exit code 2."""
+    """The command line: every failure is one line on standard error and exit code 2."""
     runtime.keep_programs()
     _end_when_told()
     warnings.showwarning = _notices(warnings.showwarning)
