@@ -25,6 +25,7 @@ ORDER = (
     ("claims", "figures"),
     ("explorer", "report_page", "citation"),
     ("cli",),
+    ("__main__",),
 )
 _WIDTH, _COLUMN = 116, 28
 
