@@ -250,7 +250,7 @@ def test_a_duplicate_id_is_refused():
         ("a: !!python/object/apply:os.system ['true']\n", "claims file", "YAML", ": a tag"),
         ("schema_version: 2\nfamily_wise_level: 1e-6\nclaims: []\n", "schema_version", "1", ""),
         ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: []\n", "claims", "at least 1", ""),
-        ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: 3\n", "claims", "a valid list", ""),
+        ("schema_version: 1\nfamily_wise_level: 1e-6\nclaims: 3\n", "claims", "a list", ""),
     ],
 )
 def test_other_yaml_is_refused_in_one_line(tmp_path, text, field, expected, remedy):

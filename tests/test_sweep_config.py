@@ -235,6 +235,9 @@ def test_axes_of_covariances_and_of_spectra():
         (["ranks"], ["1"], "ranks.0", "integer", "1", ""),
         (["trials"], 1, "trials", "2", "1", ""),
         (["seed"], -1, "seed", "0", "-1", ""),
+        (["problem", "spectrum"], "3,2", "axes", "of the problem", "spectrum.rank", ""),
+        (["problem", "input_covariance"], "flat:1", "problem.input_covariance", "as in low-rank:4:2", "flat:1", ""),
+        (["ranks"], 1, "ranks", "a list, in brackets", "1", ""),
         (["computed_by"], ["magic"], "computed_by.0", "'theory'", "magic", ""),
         (["computed_by"], ["theory", "theory"], "computed_by", "once", "", ""),
     ],
@@ -366,6 +369,10 @@ def test_a_family_is_the_same_in_every_file_and_on_the_command_line():
     content = changed(["problem", "spectrum"], {"family": "power-law", "exponent": 1.5, "scale": 2.0})
     del content["axes"]["spectrum.rank"]
     swept = parse_sweep(content).make(noise_std=1.0, n=20)
+    content["problem"] |= {"spectrum": "power-law:1.5:2", "input_covariance": "log-spaced:9"}
+    as_text = parse_sweep(content).make(noise_std=1.0, n=20)
+    assert as_text.spectrum == swept.spectrum
+    np.testing.assert_allclose(as_text.input_covariance[[0, -1]], [3, 1 / 3], rtol=1e-12)
     shown = Setting(n=40, dx=6, dy=5, family="power-law", exponent=1.5, scale=2.0)
     assert case.spectrum == swept.spectrum == shown.problem().spectrum == written.values(5)
 

@@ -62,6 +62,33 @@ def test_a_crossing_in_n_is_the_last_n_before_the_change():
         assert (after < 0) != (before < 0)
 
 
+def test_around_a_crossing_theory_is_sure_where_the_risks_differ_by_more_than_they_may_be_off():
+    """LoRA's risk may be off by 1 %, a tenth where it is flagged; FFT's is exact. Ends in noise are found to a
+    thousandth, ends in n are the nearest that are sure."""
+
+    def share(**changed):
+        curve = expected_risk(PROBLEM.replace(**changed), [1])
+        return curve.difference[0] / (curve.risk[0] * (0.1 if curve.flagged[0] else 0.01))
+
+    (crossing,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
+    lowest, highest = (share(noise_std=end) for end in (crossing.lowest, crossing.highest))
+    slope = (lowest - highest) / np.log(crossing.highest / crossing.lowest)
+    np.testing.assert_allclose([lowest, highest], [1, -1], rtol=0, atol=2e-3 * slope)
+    (crossing,) = crossings.crossover(PROBLEM.replace(noise_std=0.5), 1, "n", 5, 50)
+    sure = [share(noise_std=0.5, n=int(n)) for n in (crossing.lowest, crossing.highest)]
+    unsure = [share(noise_std=0.5, n=int(n)) for n in (crossing.lowest + 1, crossing.highest - 1)]
+    assert sure[0] > 1 >= unsure[0] > unsure[1] >= -1 > sure[1]
+
+
+def test_where_the_range_ends_too_near_theory_is_sure_of_nothing_there(run):
+    (crossing,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
+    (near,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.999 * crossing.value, 1.001 * crossing.value)
+    assert (near.lowest, near.highest) == (None, None)
+    (left,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.1, 1.001 * crossing.value)
+    assert left.lowest == pytest.approx(crossing.lowest, rel=2e-3)
+    assert left.highest is None
+
+
 def test_the_range_of_n_decides_which_ranks_exist_not_the_problems_own_n():
     assert crossings.crossover(PROBLEM.replace(n=3), 3, "n", 40, 50) == crossings.crossover(PROBLEM, 3, "n", 40, 50)
 

@@ -17,7 +17,7 @@ from linreg_lora.theory.near_ties import near_best
 from linreg_lora.theory.notes import UNFLAGGED, spans
 
 if TYPE_CHECKING:
-    from linreg_lora.theory.crossings import Crossings
+    from linreg_lora.theory.crossings import Crossing, Crossings
     from linreg_lora.theory.forgetting import Forgetting
 
 _FORGETTING = "forgetting: excess risk that the update causes on pretraining inputs, E ||D Sigma_pre^(1/2)||^2"
@@ -199,11 +199,19 @@ def crossings_text(crossings: "Crossings", rank: int, over: str, closed: ClosedC
         if crossing.winner_below == "FFT":
             first, other = other, first
         mark = " *" if crossing.flagged else ""
-        print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond")
+        print(f"{first} wins up to {over} = {crossing.value:.6g}{mark}, {other} beyond; {_sure(crossing)}")
     if crossings.note:
         print(f"in doubt: {crossings.note}")
     if said := complexity_report.closed_text(closed, over, crossings.flagged):
         print(said)
+
+
+def _sure(crossing: "Crossing") -> str:
+    """Where theory, which is not exact, is sure of what it says of a crossing."""
+    up_to = "" if crossing.lowest is None else f" up to {crossing.lowest:.6g}"
+    on = "" if crossing.highest is None else f" from {crossing.highest:.6g} on"
+    said = f"{up_to} and{on}" if up_to and on else up_to + on
+    return f"theory is sure of that{said}" if said else "theory is sure of that nowhere near"
 
 
 def _ridge_of(problem: Problem, curve: RiskCurve | None) -> str:

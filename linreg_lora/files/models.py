@@ -101,6 +101,8 @@ def _first_problem(
         expected = f"fields among {', '.join(_fields(model, location[:-1]))}"
     elif kind == "missing":
         expected, received = "a value", "nothing"
+    elif kind == "list_type":
+        expected = "a list, in brackets"
     else:
         expected = _said_briefly(problem["msg"])
     return InvalidInput(_joined(prefix, *path) or what, expected[:1].lower() + expected[1:], received)

@@ -22,7 +22,7 @@ _Matrix = Annotated[list[_Vector], Field(min_length=1)]
 
 class Family(Strict):
     """Singular values, or variances, by family (`spectra`), times `scale`: the one vocabulary of sweep files, claims
-    files, the explorer and the command line, where it is family:shape:scale, as in power-law:1:10.
+    files, the explorer and the command line. As text it is family:shape:scale, as in power-law:1:10.
 
     | family      | shape        | values                                                          |
     |-------------|--------------|-----------------------------------------------------------------|
@@ -43,7 +43,11 @@ class Family(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_old_names(cls, content: Any) -> Any:
+    def _of_text_or_old_names(cls, content: Any) -> Any:
+        if isinstance(content, str):
+            return cls.of_text("", content).model_dump(exclude_none=True)
+        if not isinstance(content, (Mapping, cls)):
+            raise InvalidInput("", "a family, as in {family: power-law, exponent: 1, scale: 10}", content)
         if isinstance(content, Mapping) and content.get("family") == "power-law":
             return renamed(content, "rate", "exponent", "spectrum")
         return content
@@ -100,8 +104,12 @@ SHAPES = {
 _SHAPE_NAMES = ("rank", "exponent", "rate", "condition", "seed")
 
 
+def _is_family(value: Any) -> bool:
+    return isinstance(value, (dict, Family)) or (isinstance(value, str) and ":" in value)
+
+
 def _kind(value: Any) -> str:
-    if isinstance(value, (dict, Family)):
+    if _is_family(value):
         return "<family>"
     if isinstance(value, list):
         return "<matrix>" if any(isinstance(row, list) for row in value) else "<vector>"
@@ -109,7 +117,7 @@ def _kind(value: Any) -> str:
 
 
 def _kind_of_spectrum(value: Any) -> str:
-    return "<family>" if isinstance(value, (dict, Family)) else "<vector>"
+    return "<family>" if _is_family(value) else "<vector>"
 
 
 _Spectrum = Annotated[

@@ -17,6 +17,7 @@ from linreg_lora.errors import InvalidInput, LinregLoraError, NumericalFailure
 from linreg_lora.problem import Moments, Problem
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import Answer
+from linreg_lora.theory.notes import FLAGGED, UNFLAGGED
 from linreg_lora.theory.sensitivity import sensitivity
 
 #: Points of the grid on which a crossing is looked for, between the two ends.
@@ -27,17 +28,23 @@ _LARGEST_N = 2**53
 #: Steps towards a turn at most; how near to one in log `over` they end; and how much steeper than at the ends of an
 #: interval the difference is taken to be inside, at most.
 _TURNS, _NEAR_TURN, _STEEPER = 16, 1e-6, 4.0
+#: How near in log `over` the ends are found between which the winner is not sure.
+_NEAR_SURE = 1e-3
 
 
 class Crossing(NamedTuple):
     """Where LoRA and FFT have the same expected risk, and who wins below it.
 
-    `flagged`: a risk there may be off by more than 1 %, and the crossing with it.
+    `flagged`: a risk there may be off by more than 1 %, and the crossing with it. Theory is sure of the winner up to
+    `lowest` and from `highest` on: between them the risks differ by less than they may be off, 1 %, or a tenth where
+    they are flagged. None: the winner is sure nowhere on that side, up to the next crossing or the end of the range.
     """
 
     value: float
     winner_below: Literal["LoRA", "FFT"]
     flagged: bool = False
+    lowest: float | None = None
+    highest: float | None = None
 
 
 class Crossings(Answer[Crossing]):
@@ -91,13 +98,17 @@ def crossover(
         raise InvalidInput("rank", f"an integer in 1..{largest - 1}", rank)
     refused: dict[float, str] = {}
     flagged: dict[float, bool] = {}
+    doubts: dict[float, float] = {}
 
     def difference(value: float) -> float:
         changed = problem.replace(**{over: int(value) if whole else float(value)})
         if rank >= changed.max_rank or changed.moments is Moments.NO_MEAN:
             return math.nan
         curve = expected_risk(changed, [rank])
-        flagged[value] = curve.fft_flagged or bool(curve.flagged is not None and curve.flagged[0])
+        unsure = bool(curve.flagged is not None and curve.flagged[0])
+        flagged[value] = curve.fft_flagged or unsure
+        of_lora, of_fft = FLAGGED if unsure else UNFLAGGED, FLAGGED if curve.fft_flagged else 0.0
+        doubts[value] = float(of_lora * curve.risk[0] + of_fft * curve.fft_risk)
         if math.isnan(curve.difference[0]):
             refused[value] = "; ".join(curve.notes)
         return float(curve.difference[0])
@@ -123,7 +134,10 @@ def crossover(
             value = _last_before(difference, a, b, at_a) if whole else _root(difference, a, b)
             doubtful = flagged.get(value, True) or (whole and flagged.get(value + 1, True))
             unknown = any(a < other < b for other in refused)
-            crossings.append(Crossing(value, "LoRA" if at_a < 0 else "FFT", doubtful or unknown))
+            below: Literal["LoRA", "FFT"] = "LoRA" if at_a < 0 else "FFT"
+            sides = [[point for point in known if point[0] <= a][::-1], [point for point in known if point[0] >= b]]
+            lowest, highest = (_sure_from(value, points, difference, doubts, whole=whole) for points in sides)
+            crossings.append(Crossing(value, below, doubtful or unknown, lowest, highest))
     winner = "LoRA" if known[0][1] < 0 else "FFT"
     return Crossings(crossings, *_doubt_of_crossings(crossings, refused, over), winner)
 
@@ -214,6 +228,42 @@ def _root(difference: Callable[[float], float], low: float, high: float) -> floa
     value = math.exp(float(found))  # pyright: ignore[reportArgumentType]
     difference(value)
     return value
+
+
+def _sure_from(
+    value: float,
+    points: list[tuple[float, float]],
+    difference: Callable[[float], float],
+    doubts: dict[float, float],
+    *,
+    whole: bool,
+) -> float | None:
+    """From where on the winner is sure, seen from the crossing at `value` over the `points` on one side of it."""
+    from scipy.optimize import brentq
+
+    sign, near = math.copysign(1.0, points[0][1]), value
+
+    def margin(at: float) -> float:
+        d = difference(at)
+        return 0.0 if math.isnan(d) else sign * d - doubts[at]
+
+    if margin(value) >= 0:
+        return value
+    for point, at in points:
+        if sign * at < 0:
+            return None
+        if sign * at > doubts[point]:
+            break
+        near = point
+    else:
+        return None
+    if not whole:
+        found = brentq(lambda u: margin(math.exp(u)), math.log(near), math.log(point), xtol=_NEAR_SURE)
+        return math.exp(float(found))  # pyright: ignore[reportArgumentType]
+    while abs(point - near) > 1:
+        middle = (point + near) // 2
+        near, point = (near, middle) if margin(middle) > 0 else (middle, point)
+    return point
 
 
 def _last_before(difference: Callable[[float], float], low: float, high: float, at_low: float) -> float:
