@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,18 @@ def write_dataset(dataset: "xr.Dataset", path: Path) -> None:
     """
     content = dataset.to_netcdf(engine="h5netcdf")  # in memory: on a full disk HDF5 crashes the process
     write_atomically(path, content)
+
+
+def prepare_to_write() -> None:
+    """Load what `write_dataset` needs, a second of work, in a thread while other processes compute."""
+
+    def write_a_small_one() -> None:
+        with contextlib.suppress(Exception):  # what is amiss is said where it is needed
+            import xarray as xr
+
+            xr.Dataset({"value": ("place", [0.0])}).to_netcdf(engine="h5netcdf")
+
+    threading.Thread(target=write_a_small_one, daemon=True).start()
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

@@ -1,11 +1,9 @@
 """A sweep from file to file: what it is allowed to write, where its cells run, and how it ends."""
 
 import contextlib
-import importlib
 import logging
 import math
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -16,7 +14,7 @@ from linreg_lora import validation
 from linreg_lora.console import progress
 from linreg_lora.errors import InvalidInput, LinregLoraError, OldName
 from linreg_lora.files import yaml
-from linreg_lora.files.atomic import write_dataset
+from linreg_lora.files.atomic import prepare_to_write, write_dataset
 from linreg_lora.sweeps import curves
 from linreg_lora.sweeps.config import SweepConfig, load_sweep, parse_sweep
 from linreg_lora.sweeps.executors import available_cores, cluster, local_processes
@@ -107,8 +105,7 @@ def run_sweep(request: SweepRequest, workers: int | None, scheduler: str | None)
         ):
             warnings.simplefilter("ignore", UserWarning)  # `FailedCells`, and dask's advice on large problems
             if executor is not None:
-                # Half a second that nobody waits for: it is needed when the last cell is done.
-                threading.Thread(target=importlib.import_module, args=("xarray",), daemon=True).start()
+                prepare_to_write()
             dataset = curves.sweep(
                 **request.arguments,
                 executor=executor,
