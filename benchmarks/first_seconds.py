@@ -71,6 +71,7 @@ class Runs:
         """A process of this Python; `codes`: how it may end."""
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "LINREG_LORA_CACHE": str(cache or self.cache), "PYTHONPATH": paths}
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # of what an earlier part imported here
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = "1"
         with tempfile.TemporaryFile() as said:
