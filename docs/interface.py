@@ -42,7 +42,7 @@ def python() -> set[str]:
             found.add(f"python {package}.{name}")
             value = getattr(loaded, name)
             if isinstance(value, EnumType):
-                found |= {f"python {package}.{name}.{member.name}" for member in value}
+                found |= {f"python {package}.{name}.{member}" for member in value.__members__}
             elif inspect.isfunction(value) or inspect.isclass(value):
                 found |= {f"python {package}.{name}({parameter})" for parameter in _parameters(value)}
     return found

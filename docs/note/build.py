@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 from note import sources, values, verdicts
 
@@ -42,13 +43,13 @@ def shown(entries: str) -> str:
     return re.sub(r"author = \{([^{}]*?) and others\}", r"author = {{\1 et al.}}", entries)
 
 
-def compiled(kind: str = "pdf", resolution: float = 144.0) -> list[bytes]:
+def compiled(kind: Literal["pdf", "png"] = "pdf", resolution: float = 144.0) -> list[bytes]:
     """The note: one file of `kind` pdf, or one a page of `kind` png, with `resolution` dots per inch."""
     import typst
 
     fonts = typst.Fonts(include_system_fonts=False)
     compiler = typst.Compiler(str(SOURCE), root=str(sources.ROOT), font_paths=fonts)
-    made = compiler.compile(format=kind, ppi=resolution)
+    made: Any = compiler.compile(format=kind, ppi=resolution)
     return made if isinstance(made, list) else [made]
 
 

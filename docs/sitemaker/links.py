@@ -110,8 +110,9 @@ def _shown(path: str, full: Path) -> Page:
 
 def _line(path: Path, name: str) -> int:
     """Where a function, class, method or constant of a module is defined; its first line where it is the module."""
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in ast.walk(ast.parse(path.read_text())):
-        if getattr(node, "name", None) == name:
+        if isinstance(node, defined) and node.name == name:
             return node.lineno
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if isinstance(node, ast.Assign | ast.AnnAssign) and name in [getattr(target, "id", None) for target in targets]:
