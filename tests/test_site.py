@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pytest
 from browser import launched, opened
-from sitemaker import api, checked, command_line, contents, documents, links, mathematics, notebooks, runs, search
+from sitemaker import (
+    api,
+    checked,
+    command_line,
+    contents,
+    docstrings,
+    documents,
+    links,
+    mathematics,
+    notebooks,
+    runs,
+    search,
+)
 from sitemaker.page import Page
 
 from linreg_lora.cli import app
@@ -158,6 +170,15 @@ def test_what_cannot_be_typeset_or_run_ends_the_build(tmp_path, monkeypatch):
         mathematics.typeset(r'<div class="arithmatex">\[\nonsense\]</div>')
 
 
+def test_tables_of_docstrings_stay_tables():
+    norm = "| `ridge` | eta ||D||_F^2, [a] |"
+    made = docstrings.markdown(f"Of a fit:\n| field   | meaning |\n|---------|---------|\n{norm}\n\na | b")
+    assert made.splitlines() == [
+        "Of a fit:", "", "| field   | meaning |", "|---------|---------|",
+        "| `ridge` | eta &#124;&#124;D&#124;&#124;_F^2, &#91;a&#93; |", "", "a &#124; b",
+    ]  # fmt: skip
+
+
 def test_the_search_is_repaired_or_the_build_ends(tmp_path):
     with pytest.raises(ValueError, match=r"another script than \[\]"):
         search.repair(tmp_path)
@@ -177,10 +198,12 @@ def test_faults_of_a_site_are_found(tmp_path):
     (tmp_path / "s.css").write_text(
         "@import 'https://fonts.example/x.css'; p { background: url(data:image/png;base64,) }"
     )
+    (tmp_path / "d.html").write_text("<code>|---|---|</code><p>of a | b</p><p>| a |\n|---|</p>")
     assert checked.faults(tmp_path) == [
         "a.html links to b.html#gone, which has no such place",
         "c.html links to gone.html, which is not there",
         "c.html loads https://cdn.example/x.js",
+        "d.html shows |---| as text",
         "s.css loads @import 'https://fonts.example/x.css",
     ]
 

@@ -1,4 +1,5 @@
-"""The built site is read again: every link leads somewhere in it, and no page loads anything from elsewhere."""
+"""The built site is read again: every link leads somewhere in it, no page loads anything from elsewhere, and no markup
+is left in its text."""
 
 import re
 from html.parser import HTMLParser
@@ -16,26 +17,40 @@ _LOADS = {
     "video": "src",
     "object": "data",
 }
+#: What shows text as it is written.
+_AS_WRITTEN = ("code", "math", "pre", "script", "style", "textarea", "title")
+#: A table, mathematics or a link that was not made into one.
+_MARKUP = re.compile(r"\|-{3,}\||\$\$|\\[a-z]{3,}|\]\(|```")
 
 
 class Read(NamedTuple):
     ids: set[str]
     links: list[str]
     loads: list[str]
+    markup: list[str]
 
 
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.read = Read(set(), [], [])
+        self.read = Read(set(), [], [], [])
+        self._as_written = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.read.ids.update(given[name] for name in ("id", "name") if name in given)
+        self._as_written += tag in _AS_WRITTEN
         if tag == "a" and "href" in given:
             self.read.links.append(given["href"])
         if _LOADS.get(tag, "") in given:
             self.read.loads.append(given[_LOADS[tag]])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._as_written -= tag in _AS_WRITTEN
+
+    def handle_data(self, data: str) -> None:
+        if self._as_written == 0:
+            self.read.markup.extend(_MARKUP.findall(data))
 
 
 def read(path: Path) -> Read:
@@ -45,7 +60,8 @@ def read(path: Path) -> Read:
 
 
 def faults(site: Path) -> list[str]:
-    """One line for each link that leads nowhere and each thing that is loaded from elsewhere.
+    """One line for each link that leads nowhere, each thing that is loaded from elsewhere, and each page whose text
+    has markup in it.
 
     What has an equals sign after the # is no place: it sets the filters of the claims report.
     """
@@ -53,6 +69,8 @@ def faults(site: Path) -> list[str]:
     known = {path.resolve(): read(path) for path in sorted(site.rglob("*.html"))}
     for path, page in known.items():
         name = path.relative_to(site.resolve())
+        if page.markup:
+            found.append(f"{name} shows {page.markup[0]} as text")
         for link in [*page.links, *page.loads]:
             parts = urlsplit(link)
             if parts.scheme in ("data", "javascript"):

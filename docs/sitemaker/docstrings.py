@@ -5,6 +5,9 @@ import re
 import griffe
 
 _CODE = re.compile(r"`+[^`]*`+")
+#: The line below a table's heading; and what parts its cells, where ||D||_F does not.
+_RULE = re.compile(r"^ *\|[-|]+\|$", re.MULTILINE)
+_BETWEEN = re.compile(r"(?:^|(?<=\s))\|(?=\s|$)|\|$")
 
 
 class Examples(griffe.Extension):
@@ -26,9 +29,25 @@ def markdown(docstring: str) -> str:
             blocks.append(f"```pycon\n{lines}\n```")
         elif block.startswith("    "):
             blocks.append(block)
+        elif _RULE.search(block):
+            blocks.append(_table(block))
         else:
             blocks.append(_literal(block))
     return "\n\n".join(blocks)
+
+
+def _table(block: str) -> str:
+    """A table, whose cells are text, with what may stand before it."""
+    rows, text = [], []
+    for line in block.splitlines():
+        row = line.strip()
+        if not row.startswith("|"):
+            text.append(line)
+        elif _RULE.match(row):
+            rows.append(row)
+        else:
+            rows.append("|".join(_literal(cell) for cell in _BETWEEN.split(row)))
+    return "\n\n".join(filter(None, [_literal("\n".join(text)), "\n".join(rows)]))
 
 
 def _literal(text: str) -> str:
