@@ -136,12 +136,6 @@ def winner_by_complexity(problem: Problem, trials: int, seed: int, *, rank: floa
     return Sample(sign * sample.statistic, sample.context)
 
 
-@register_prediction("winner.takes-all")
-def takes_all(problem: Problem, sample: Sample) -> np.ndarray:
-    """- ||P D_FFT Sigma^{1/2}||_F^2: all that is dropped is taken to be signal, or all noise."""
-    return -sample.context["fft"]
-
-
 @register_prediction("winner.of-all-parameters")
 def winner_of_all_parameters(problem: Problem, sample: Sample) -> float:
     """What C_r's winner has less risk by, if B_r were the noise of all parameters, Tr(Sigma_eps) dx / g."""
