@@ -23,6 +23,16 @@ _WHOLE = re.compile(r"<code>(--?[\w-]+|linreg-lora [\w-]+)</code>")
 _ASSETS = ("site.css", "iframe-worker.js")
 
 
+#: What people look for first, and what has every word in it.
+_FIRST, _LAST = ("index.md", "commands.md", "install.md", "how-to/"), ("changes.md", "contributing.md", "documents/")
+_LONG = ("explanation/errata.md", "explanation/contested.md", "reference/")
+
+
+def _search(uri: str) -> dict[str, float]:
+    """How much more a page's words count in the search than those of others."""
+    return {"boost": 4 if uri.startswith(_FIRST) else 0.25 if uri.startswith(_LAST + _LONG) else 1}
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = contents.navigation(contents.sections())
     return config
@@ -44,11 +54,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     if wanted != "0":
         made[report.PLACE] = report.page(everything=wanted == "1")
         pages[report.URI] = report.with_link(pages[report.URI])
+        for uri in ("explanation/errata.md", "explanation/contested.md"):
+            pages[uri] = report.with_claims(pages[uri], made[report.PLACE])
     made[note_pdf.PLACE] = note_pdf.pdf()
     pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])
     closed, copied = links.closed([page._replace(text=runs.with_outputs(page.text)) for page in pages.values()])
     for page in closed:
-        facts = {"title": page.title} | ({} if page.searched else {"search": {"exclude": True}})
+        facts = {"title": page.title, "search": _search(page.uri) if page.searched else {"exclude": True}}
         content = f"---\n{json.dumps(facts)}\n---\n\n{page.text}"
         files.append(File.generated(config, page.uri, content=content))
     for place, content in made.items():

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # A tour of `linreg_lora`
 #
-# Linear regression is the one place where LoRA and full fine-tuning (FFT) can be compared exactly. A pretrained map
+# Linear regression is the one place where LoRA and full fine-tuning (FFT) can be compared by formulas. A pretrained map
 # $A_0$ meets a task whose true map is $A_0 + \Delta$:
 #
 # $$ y = (A_0 + \Delta)\, x + \varepsilon, \qquad x \sim N(0, \Sigma), \quad \varepsilon \sim N(0, \sigma^2 I),

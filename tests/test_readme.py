@@ -62,7 +62,7 @@ def test_no_command_goes_unseen():
     assert all("--constraint" in command for command in COMMANDS if command[:2] == ["pip", "install"])
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
 
 
 def test_the_readme_is_one_screen():

@@ -22,6 +22,7 @@ from sitemaker import (
     links,
     mathematics,
     notebooks,
+    report,
     runs,
     search,
 )
@@ -177,6 +178,24 @@ def test_tables_of_docstrings_stay_tables():
         "Of a fit:", "", "| field   | meaning |", "|---------|---------|",
         "| `ridge` | eta &#124;&#124;D&#124;&#124;_F^2, &#91;a&#93; |", "", "a &#124; b",
     ]  # fmt: skip
+
+
+def test_claims_and_papers_lead_to_what_is_said_of_them():
+    page = Page("explanation/errata.md", "Errata", "docs/errata.md", "`a-claim`, `no-claim`, [`a-claim`](x)")
+    made = report.with_claims(page, b'<section id="claim-a-claim">')
+    assert made.text == "[`a-claim`](../files/claims-report.html#claim-a-claim), `no-claim`, [`a-claim`](x)"
+    text = "# On arXiv 2605.19018\nOf arXiv 2605.19018, as [arXiv 2605.19018](x) says"
+    linked = (
+        "# On arXiv 2605.19018\nOf [arXiv 2605.19018](https://arxiv.org/abs/2605.19018), as [arXiv 2605.19018](x) says"
+    )
+    assert links.with_papers(text) == linked
+
+
+def test_a_block_may_end_with_the_code_that_it_states():
+    bad = "$ linreg-lora risk --n 9 --dx 4 --dy 4 --noise-std 1 --spectrum 1 --ranks none\n"
+    assert runs.with_outputs(f"```console run exit=2\n{bad}```\n").startswith(f"```console\n{bad}```")
+    with pytest.raises(RuntimeError, match="ended with 2"):
+        runs.with_outputs(f"```console run exit=1\n{bad}```\n")
 
 
 def test_the_search_is_repaired_or_the_build_ends(tmp_path):

@@ -19,6 +19,8 @@ _SHOWN = {"docs/schemas": "reference/file-formats.md"}
 _CODE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`+[^`\n]*`+", flags=re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"\[`([\w.]+)`\]\(([^()\s#]+\.py)\)")
 _TARGET = re.compile(r"\]\(([^()\s]+)\)")
+#: A paper's number, in running text.
+_ARXIV = re.compile(r"(?<![\[/\w])arXiv (\d{4}\.\d{4,5})\b(?!\])")
 #: A link whose text is a document's name.
 _DOCUMENT = re.compile(r"\[(?:[\w.-]+/)*[\w-]+\.(?:md|ipynb)\]\(((?!https?:)[^()\s]+)\)")
 
@@ -30,6 +32,13 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
         pieces += [change(text[end : code.start()]), code[0]]
         end = code.end()
     return "".join([*pieces, change(text[end:])])
+
+
+def with_papers(text: str) -> str:
+    """The text with the numbers of papers leading to them, but for headings."""
+    lines = text.split("\n")
+    found = [line if line.startswith("#") else _ARXIV.sub(r"[\g<0>](https://arxiv.org/abs/\1)", line) for line in lines]
+    return "\n".join(found)
 
 
 def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
@@ -88,7 +97,8 @@ def closed(pages: list[Page]) -> tuple[list[Page], dict[str, Path]]:
             return f"[`{found[1]}`]({found[2]}#{found[1].rpartition('.')[2]})"
 
         return outside_code(
-            _NAMED.sub(named, page.text), lambda piece: _TARGET.sub(target, _DOCUMENT.sub(titled, piece))
+            _NAMED.sub(named, page.text),
+            lambda piece: with_papers(_TARGET.sub(target, _DOCUMENT.sub(titled, piece))),
         )
 
     while waiting:

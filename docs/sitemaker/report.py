@@ -1,11 +1,16 @@
 """The claims report as a part of the site, judged for it: of the package's own file, or of all papers."""
 
+import os
+import posixpath
+import re
 import tempfile
 from pathlib import Path
 
 from sitemaker import runs
 from sitemaker.page import Page
 
+#: The id of a claim, as documents write it.
+_CLAIM = re.compile(r"(?<!\[)`([a-z0-9]+(?:-[a-z0-9]+)+)`(?!\])")
 URI, PLACE = "claims-report.md", "files/claims-report.html"
 
 
@@ -26,3 +31,14 @@ def with_link(page: Page) -> Page:
     before, between, after = page.text.partition("\n```console\n")
     link = f"**[The report, judged when this site was built](site:{PLACE})**"
     return page._replace(text=f"{before}\n{link}\n{between}{after}")
+
+
+def with_claims(page: Page, report: bytes) -> Page:
+    """The page with the ids of claims leading to what the report says of them."""
+    known = set(re.findall(r'id="claim-([a-z0-9.-]+)"', report.decode()))
+    place = os.path.relpath(PLACE, posixpath.dirname(page.uri) or ".")
+
+    def linked(found: re.Match) -> str:
+        return f"[{found[0]}]({place}#claim-{found[1]})" if found[1] in known else found[0]
+
+    return page._replace(text=_CLAIM.sub(linked, page.text))

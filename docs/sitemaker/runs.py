@@ -6,8 +6,9 @@ A code block whose language is followed by `run` is run, all of a page in one ne
     $ linreg-lora risk --n 200 --dx 40 --dy 40 --noise-std 1 --spectrum 3,2,1
     ```
 
-`python run` is the same for Python. A command that fails, fails the build. Results are kept in .cache/site, by the
-block, what ran before it on its page, and the package's source.
+`python run` is the same for Python. A block that ends with another exit code than 0 fails the build, unless it says so:
+`console run exit=1`. Results are kept in .cache/site, by the block, what ran before it on its page, and the package's
+source.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import io
 import os
 import re
 import shlex
+import subprocess
 import sys
 import tempfile
 from functools import cache
@@ -25,7 +27,7 @@ from unittest import mock
 from sitemaker import ROOT
 
 CACHE = ROOT / ".cache" / "site"
-_BLOCK = re.compile(r"^```(console|python) run\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|python) run(?: exit=([12]))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _WIDTH = "100"
 #: What a terminal takes for a colour, or for bold.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,11 +35,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 def with_outputs(text: str) -> str:
     """The page with what its blocks print. Raises `RuntimeError` where one fails."""
-    blocks: list[tuple[str, str]] = []
+    blocks: list[tuple[str, str, int]] = []
     folder: list[Path] = []
     with contextlib.ExitStack() as stack:
 
-        def printed(block: tuple[str, str]) -> str:
+        def printed(block: tuple[str, str, int]) -> str:
             """Where the folder is new, what ran before is run again: this block may need what it left there."""
             if not folder:
                 folder.append(Path(stack.enter_context(tempfile.TemporaryDirectory())))
@@ -46,13 +48,13 @@ def with_outputs(text: str) -> str:
             return run(*block, folder[0])
 
         def shown(found: re.Match) -> str:
-            blocks.append((found[1], found[2]))
+            blocks.append((found[1], found[3], int(found[2] or 0)))
             kept = CACHE / f"{key(repr(blocks))}.txt"
             if not kept.exists():
                 CACHE.mkdir(parents=True, exist_ok=True)
                 kept.write_text(printed(blocks[-1]))
             below = shown_output(kept.read_text())
-            return f"```{found[1]}\n{found[2]}```" + (f"\n\n{below}" if below else "")
+            return f"```{found[1]}\n{found[3]}```" + (f"\n\n{below}" if below else "")
 
         return _BLOCK.sub(shown, text)
 
@@ -79,27 +81,35 @@ def key(text: str) -> str:
     return hashlib.sha256(f"{_sources()}\n{text}".encode()).hexdigest()[:32]
 
 
-def run(language: str, code: str, folder: Path) -> str:
-    """What a block prints, run in the folder."""
+def run(language: str, code: str, ends_with: int, folder: Path) -> str:
+    """What a block prints, run in the folder, where it ends with this exit code."""
     if language == "python":
-        return _printed(lambda: exec(compile(code, "<page>", "exec"), {"__name__": "__page__"}), folder, code)
+        return _printed(
+            lambda: exec(compile(code, "<page>", "exec"), {"__name__": "__page__"}), folder, code, ends_with
+        )
     printed = ""
     for line in code.replace("\\\n", " ").splitlines():
         program, *words = shlex.split(line.removeprefix("$ "))
         if program != "linreg-lora":
             raise RuntimeError(f"a page may run linreg-lora and Python, it says {line!r}")
-        printed += _printed(lambda words=words: _command(words), folder, line)
+        printed += _printed(lambda words=words: _command(words), folder, line, ends_with)
     return printed
 
 
 def _command(words: list[str]) -> None:
+    if "--plugin" in words:  # what it registers stays in its process: pages have plug-ins of one name
+        program = [sys.executable, "-m", "linreg_lora"]
+        done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+        print(done.stdout, end="")
+        print(done.stderr, end="", file=sys.stderr)
+        sys.exit(done.returncode)
     from linreg_lora.cli import main
 
     with mock.patch.object(sys, "argv", ["linreg-lora", *words]):
         main()
 
 
-def _printed(action, folder: Path, said: str) -> str:
+def _printed(action, folder: Path, said: str, ends_with: int) -> str:
     out, err = io.StringIO(), io.StringIO()
     environment = mock.patch.dict(os.environ, {"COLUMNS": _WIDTH, "NO_COLOR": "1", "MPLBACKEND": "agg"})
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder), environment:
@@ -108,6 +118,6 @@ def _printed(action, folder: Path, said: str) -> str:
             code = 0
         except SystemExit as end:
             code = end.code or 0
-    if code:
+    if code != ends_with:
         raise RuntimeError(f"{said.strip()} ended with {code}: {err.getvalue().strip()}")
     return out.getvalue()
