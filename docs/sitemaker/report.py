@@ -20,7 +20,7 @@ def page(everything: bool = False) -> bytes:
     kept = runs.CACHE / f"report-{runs.key(command)}.html"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            runs.run("console", command, Path(folder))
+            runs.run("console", command, 0, Path(folder))
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes((Path(folder) / "report.html").read_bytes())
     return kept.read_bytes()
