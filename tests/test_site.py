@@ -183,7 +183,7 @@ def test_tables_of_docstrings_stay_tables():
 def test_claims_and_papers_lead_to_what_is_said_of_them():
     page = Page("explanation/errata.md", "Errata", "docs/errata.md", "`a-claim`, `no-claim`, [`a-claim`](x)")
     made = report.with_claims(page, b'<section id="claim-a-claim">')
-    assert made.text == "[`a-claim`](../files/claims-report.html#claim-a-claim), `no-claim`, [`a-claim`](x)"
+    assert made.text == "[`a-claim`](site:files/claims-report.html#claim-a-claim), `no-claim`, [`a-claim`](x)"
     text = "# On arXiv 2605.19018\nOf arXiv 2605.19018, as [arXiv 2605.19018](x) says"
     linked = (
         "# On arXiv 2605.19018\nOf [arXiv 2605.19018](https://arxiv.org/abs/2605.19018), as [arXiv 2605.19018](x) says"

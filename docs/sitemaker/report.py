@@ -1,7 +1,5 @@
 """The claims report as a part of the site, judged for it: of the package's own file, or of all papers."""
 
-import os
-import posixpath
 import re
 import tempfile
 from pathlib import Path
@@ -36,9 +34,8 @@ def with_link(page: Page) -> Page:
 def with_claims(page: Page, report: bytes) -> Page:
     """The page with the ids of claims leading to what the report says of them."""
     known = set(re.findall(r'id="claim-([a-z0-9.-]+)"', report.decode()))
-    place = os.path.relpath(PLACE, posixpath.dirname(page.uri) or ".")
 
     def linked(found: re.Match) -> str:
-        return f"[{found[0]}]({place}#claim-{found[1]})" if found[1] in known else found[0]
+        return f"[{found[0]}](site:{PLACE}#claim-{found[1]})" if found[1] in known else found[0]
 
     return page._replace(text=_CLAIM.sub(linked, page.text))
