@@ -25,7 +25,7 @@ _ASSETS = ("site.css", "iframe-worker.js")
 
 #: What people look for first, and what has every word in it.
 _FIRST, _LAST = ("index.md", "commands.md", "install.md", "how-to/"), ("changes.md", "contributing.md", "documents/")
-_LONG = ("explanation/errata.md", "explanation/contested.md", "reference/")
+_LONG = ("explanation/errata/", "explanation/contested.md", "reference/")
 
 
 def _search(uri: str) -> dict[str, float]:
@@ -54,8 +54,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     if wanted != "0":
         made[report.PLACE] = report.page(everything=wanted == "1")
         pages[report.URI] = report.with_link(pages[report.URI])
-        for uri in ("explanation/errata.md", "explanation/contested.md"):
-            pages[uri] = report.with_claims(pages[uri], made[report.PLACE])
+        for uri, page in pages.items():
+            if uri.startswith(("explanation/errata/", "explanation/contested.md")):
+                pages[uri] = report.with_claims(page, made[report.PLACE])
     made[note_pdf.PLACE] = note_pdf.pdf()
     pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])
     closed, copied = links.closed([page._replace(text=runs.with_outputs(page.text)) for page in pages.values()])

@@ -66,6 +66,19 @@ def test_the_chapters_are_the_theory():
     assert lines("\n".join(parts)) == lines((ROOT / "docs" / "theory.md").read_text())
 
 
+def test_the_errata_have_a_page_a_paper():
+    """Nothing of them is lost but the anchors, and the table leads to the pages."""
+    index, *papers = documents.errata()
+    assert len(papers) >= 35
+    assert all(f"](site:{page.uri})" in index.text for page in papers)
+    written = re.sub(r'^<a id="[\w.-]+"></a>$', "", (ROOT / "docs" / "errata.md").read_text(), flags=re.MULTILINE)
+
+    def lines(text):
+        return [line.lstrip("#").strip() for line in re.sub(r"\]\([^)]*\)", "]()", text).splitlines() if line.strip()]
+
+    assert lines("\n".join([index.text, *(page.text for page in papers)])) == lines(written)
+
+
 def test_changes_that_no_release_has_yet_are_on_the_page_of_changes():
     text = documents.changes().text
     fragments = [path.read_text().split("\n")[0] for path in (ROOT / "changelog.d").glob("+*.md")]
@@ -181,7 +194,7 @@ def test_tables_of_docstrings_stay_tables():
 
 
 def test_claims_and_papers_lead_to_what_is_said_of_them():
-    page = Page("explanation/errata.md", "Errata", "docs/errata.md", "`a-claim`, `no-claim`, [`a-claim`](x)")
+    page = Page("explanation/errata/a.md", "A", "docs/errata.md", "`a-claim`, `no-claim`, [`a-claim`](x)")
     made = report.with_claims(page, b'<section id="claim-a-claim">')
     assert made.text == "[`a-claim`](site:files/claims-report.html#claim-a-claim), `no-claim`, [`a-claim`](x)"
     text = "# On arXiv 2605.19018\nOf arXiv 2605.19018, as [arXiv 2605.19018](x) says"

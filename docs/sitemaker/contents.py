@@ -68,8 +68,9 @@ def sections() -> list[Section]:
                 Section("The theory", documents.chapters()),
                 *(
                     document(f"docs/{name}.md", f"explanation/{name}.md")
-                    for name in ("family", "composition", "open-questions", "contested", "errata")
+                    for name in ("family", "composition", "open-questions", "contested")
                 ),
+                Section("Errata", documents.errata()),
             ],
         ),
         Section("Notebooks", notebooks.pages()),

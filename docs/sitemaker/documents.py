@@ -7,7 +7,7 @@ import textwrap
 from sitemaker import ROOT
 from sitemaker.page import Page, heading, plain, slug
 
-THEORY = "docs/theory.md"
+THEORY, ERRATA = "docs/theory.md", "docs/errata.md"
 
 
 def document(path: str, uri: str, title: str | None = None) -> Page:
@@ -30,6 +30,20 @@ def chapters() -> list[Page]:
         "explanation/theory/index.md", "The theory", THEORY, f"{intro}\n## Chapters\n\n{contents}\n", whole=True
     )
     return [index, *found]
+
+
+def errata() -> list[Page]:
+    """docs/errata.md: what stands before its first paper, whose table leads to a page a paper."""
+    intro, *papers = re.split(r'^<a id="([\w.-]+)"></a>\n+', (ROOT / ERRATA).read_text(), flags=re.MULTILINE)
+    homes = {name: f"explanation/errata/{name}.md" for name in papers[::2]}
+    index = re.sub(
+        r"\]\(#([\w.-]+)\)", lambda link: f"](site:{homes[link[1]]})" if link[1] in homes else link[0], intro
+    )
+    found = [Page("explanation/errata/index.md", "Errata", ERRATA, index, whole=True)]
+    for name, text in zip(papers[::2], papers[1::2], strict=True):
+        title = plain(text.partition("\n")[0].removeprefix("## ")).partition(":")[0]
+        found.append(Page(homes[name], title, ERRATA, re.sub(r"^#(#+ )", r"\1", text, flags=re.MULTILINE)))
+    return found
 
 
 def sections_of(text: str) -> list[str]:
