@@ -20,6 +20,9 @@ from sitemaker import checked, contents, links, mathematics, note_pdf, notebooks
 _HERE = Path(__file__).parent / "sitemaker"
 #: Code that no line is broken within: an option, or a command by its name.
 _WHOLE = re.compile(r"<code>(--?[\w-]+|linreg-lora [\w-]+)</code>")
+#: A block of commands, and an option in it.
+_COMMANDS = re.compile(r'<div class="language-console.*?</div>', flags=re.DOTALL)
+_OPTION = re.compile(r"(?<![\w<-])(--?[a-z][\w-]*)(?![^<]*>)")
 _ASSETS = ("site.css", "iframe-worker.js")
 
 
@@ -81,6 +84,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
     try:
         typeset(list(page.toc))
+        html = _COMMANDS.sub(lambda block: _OPTION.sub(r'<span class="whole">\1</span>', block[0]), html)
         return _WHOLE.sub(r'<code class="whole">\1</code>', mathematics.typeset(html))
     except ValueError as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error

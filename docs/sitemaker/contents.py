@@ -80,6 +80,7 @@ def sections() -> list[Section]:
                 documents.gallery(),
                 document("docs/claims-report.md", "claims-report.md"),
                 document("docs/note.md", "note.md"),
+                Section("Measured", documents.measured()),
             ],
         ),
         Section(

@@ -7,6 +7,8 @@ import textwrap
 from sitemaker import ROOT
 from sitemaker.page import Page, heading, plain, slug
 
+#: Where a formula is computed and tested, by names that hold half of all words.
+_WHERE = re.compile(r"^(\*Code:\* .*)$", flags=re.MULTILINE)
 THEORY, ERRATA = "docs/theory.md", "docs/errata.md"
 
 
@@ -24,12 +26,19 @@ def chapters() -> list[Page]:
         title = plain(section.partition("\n")[0].removeprefix("## "))
         # In a page of its own a section's heading is the first, and the ones below it follow.
         text = re.sub(r"^#(#+ )", r"\1", section, flags=re.MULTILINE)
+        text = _WHERE.sub(r"\1\n{: data-search-exclude }", text)
         found.append(Page(f"explanation/theory/{slug(title)}.md", title, THEORY, text))
     contents = "\n".join(f"- [{page.title}](site:{page.uri})" for page in found)
     index = Page(
         "explanation/theory/index.md", "The theory", THEORY, f"{intro}\n## Chapters\n\n{contents}\n", whole=True
     )
     return [index, *found]
+
+
+def measured() -> list[Page]:
+    """What benchmarks wrote."""
+    found = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    return [document(path.relative_to(ROOT).as_posix(), f"documents/benchmarks/results/{path.name}") for path in found]
 
 
 def errata() -> list[Page]:

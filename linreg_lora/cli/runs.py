@@ -22,7 +22,7 @@ def figures(
     out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("figures"),
     trials: Annotated[int, typer.Option(help="Monte Carlo draws of each point.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes. The numbers do not depend on it.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.")] = 2,
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute data again that the folder has already.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace data of other trials or another seed in the folder.")

@@ -62,8 +62,8 @@ def register_method(name: str) -> Callable[[_Make], _Make]:
 def named(text: str) -> Method:
     """The method of a name: lora:4, frozen-a:4, frozen-b:4, bitfit, ia3, fft, and what is registered beside.
 
-    - and _ are one letter. Raises `InvalidInput` for a name that nobody registered, with those that are near, and for
-    settings that do not fit. +bias after a name adds a bias to the method (`WithBias`).
+    In a name "-" and "_" are one letter. Raises `InvalidInput` for a name that nobody registered, with those that are
+    near, and for settings that do not fit. +bias after a name adds a bias to the method (`WithBias`).
 
     >>> import linreg_lora as ll
     >>> ll.methods.named("frozen_a:4")

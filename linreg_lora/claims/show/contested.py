@@ -24,7 +24,7 @@ HEAD = ["who", "known from", "answer", "verdict", "right where", "claim"]
 
 def markdown(file: ClaimsFile, names: Sequence[str]) -> str:
     """The whole document: what the verdicts mean, a section an answered question, and the other questions."""
-    parts = [_INTRODUCTION.format(files=", ".join(names)), legend.markdown()]
+    parts = [_INTRODUCTION.format(files=legend.files(names)), legend.markdown()]
     answered = tables(file)
     for asks, rows in answered.items():
         code = [[*map(_markdown, row[:-1]), f"`{row[-1]}`"] for row in rows]

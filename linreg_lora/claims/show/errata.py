@@ -19,8 +19,6 @@ Slips are mostly in constants that statements leave open ("up to constants"), in
 word, and in print. We list them because whoever computes with the formulas needs the right ones. Every source says how
 it is known. Of one that was not read in full nothing is said but of our reading: "this reading fails"."""
 
-_OWN_FILE = "[paper_claims.yaml](../paper_claims.yaml)"
-
 
 def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
     """The whole document: papers at a glance, what the verdicts mean, and of each paper corrections, what
@@ -28,7 +26,7 @@ def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
 
     `names`: of the files, where it is not `paper_claims.yaml` alone.
     """
-    files = ", ".join(_OWN_FILE if name == "paper_claims.yaml" else name for name in names) or _OWN_FILE
+    files = legend.files(names) or legend.OWN_FILE
     by_id = {claim.id: claim for claim in file.claims}
     sections = {paper.paper: list(_sections(file, paper.paper, by_id)) for paper in papers_of(file)}
     parts = [_INTRODUCTION.format(files=files), *_glance(file, sections), legend.markdown()]

@@ -1,4 +1,6 @@
-"""What the verdicts mean, in one sentence each: the legend of every page that has them."""
+"""What pages of claims have in common: which files they are of, and what the verdicts mean, in one sentence each."""
+
+from collections.abc import Sequence
 
 from linreg_lora.claims.vocabulary import Verdict
 
@@ -12,6 +14,17 @@ MEANINGS = {
 }
 #: How a verdict is shown of a source that was not read in full (`report.shown`).
 _OTHERWISE = {Verdict.FAILS: "this reading fails"}
+
+OWN_FILE = "[paper_claims.yaml](../paper_claims.yaml)"
+_MOST_NAMED = 3
+
+
+def files(names: Sequence[str]) -> str:
+    """The names of claims files, the first of many."""
+    named = [OWN_FILE if name == "paper_claims.yaml" else name for name in names]
+    if len(named) <= _MOST_NAMED:
+        return ", ".join(named)
+    return f"{named[0]} and {len(named) - 1} other files (`linreg-lora papers` lists them)"
 
 
 def markdown() -> str:
