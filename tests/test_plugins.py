@@ -358,21 +358,29 @@ def test_a_word_filters_the_vocabulary_by_names_and_descriptions(run):
 
 
 def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
-    """Its commands, one after another in an empty folder: what `claims new` writes is judged as it stands."""
+    """Its blocks, one after another in an empty folder: what `claims new` writes is judged as it stands, and what the
+    guide makes of it fails, and cannot be told."""
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^```console\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    lines = [shlex.split(line.removeprefix("$ ")) for block in commands for line in block.splitlines()]
+    block = r"^```(console|python)(?: run)?(?: exit=(\d))?\n(.*?)^```"
     printed = {}
-    for program, *words in lines:
-        code, out, err = run(*words)
-        assert (program, code, err) == ("linreg-lora", 0, ""), words
-        printed[" ".join(words[:2])] = out
+    for language, ends_with, code in re.findall(block, GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(code, {})
+            continue
+        for line in code.splitlines():
+            program, *words = shlex.split(line.removeprefix("$ "))
+            found, out, err = run(*words)
+            assert (program, found, err) == ("linreg-lora", int(ends_with or 0), ""), words
+            printed[" ".join(words[:3] if words[0] == "check" else words[:2])] = " ".join(out.split())
     assert list(printed) == [
-        "claims new", "check --claims", "papers --claims", "claims vocabulary", "claims show"
+        "claims new", "check --claims mine.yaml", "papers --claims", "claims vocabulary", "check --claims false.yaml",
+        "check --claims near.yaml", "claims show",
     ]  # fmt: skip
-    assert printed["claims new"] == "mine.yaml\nmine.py\n"
-    assert "2 of 2 claims as expected" in printed["check --claims"]
-    assert "3 of 3 rivals rejected" in printed["check --claims"]
+    assert printed["claims new"] == "mine.yaml mine.py"
+    assert "2 of 2 claims as expected" in printed["check --claims mine.yaml"]
+    assert "3 of 3 rivals rejected" in printed["check --claims mine.yaml"]
+    assert "fails, expected holds: the evidence is against it" in printed["check --claims false.yaml"]
+    assert "inconclusive, expected holds: too few draws" in printed["check --claims near.yaml"]
     assert "verdict: holds, expected holds" in printed["claims show"]
     assert "What I say" in printed["papers --claims"]
     (block,) = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -387,7 +395,7 @@ def test_the_guide_goes_from_nothing_to_a_verdict(run, tmp_path, monkeypatch):
     for name in ("mine", "Mine", "../mine", ""):
         code, out, err = run("claims", "new", name)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.py"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["false.yaml", "mine.py", "near.yaml"]
 
 
 def test_a_claim_of_ones_own_goes_where_out_says(run, tmp_path, monkeypatch):
@@ -729,7 +737,7 @@ def test_what_the_guide_points_to_is_there():
     assert len(targets) >= 3
     assert all((GUIDE.parent / target).exists() for target in targets)
     shown = re.findall(r"`(\w+)`", re.search(r"\| status \|.*?\n\n", GUIDE.read_text(), flags=re.DOTALL)[0])
-    assert shown == [status for status in Status if status is not Status.UNREAD]
+    assert shown == list(Status)
     assert {str(verdict) for verdict in Verdict} - {"undecidable-here"} <= set(
         re.findall(r"[a-z-]+", GUIDE.read_text())
     )
