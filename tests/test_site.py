@@ -273,8 +273,8 @@ def test_the_site_builds_strictly_and_documents_every_public_name(site):
 #: One page of each kind.
 KINDS = (
     "index.html", "commands.html", "how-to/fit-your-data.html", "how-to/compare-methods.html",
-    "explanation/errata/index.html", "explanation/contested.html", "explanation/family.html", "gallery.html", "note.html",
-    "reference/command-line.html", "reference/file-formats.html", "reference/api/linreg_lora.html",
+    "explanation/errata/index.html", "explanation/contested.html", "explanation/family.html", "gallery.html",
+    "note.html", "reference/command-line.html", "reference/file-formats.html", "reference/api/linreg_lora.html",
     "notebooks/04_formula.html", "source/linreg_lora/theory/fft.py.html", "contributing.html",
 )  # fmt: skip
 
