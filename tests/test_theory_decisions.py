@@ -80,6 +80,18 @@ def test_around_a_crossing_theory_is_sure_where_the_risks_differ_by_more_than_th
     assert sure[0] > 1 >= unsure[0] > unsure[1] >= -1 > sure[1]
 
 
+def test_where_nothing_is_known_theory_is_sure_of_nothing():
+    """The winner changes over the threshold, where no mean exists, and over values that theory does not reach."""
+    weak = PROBLEM.replace(noise_std=0.5)
+    for crossing in crossings.crossover(weak, 1, "n", 40, 200):
+        ends = [int(end) for end in (crossing.lowest, crossing.highest) if end is not None]
+        assert not np.isnan([expected_risk(weak.replace(n=n), [1]).difference[0] for n in ends]).any()
+    points = [(1.0, -1.0), (0.5, -2.0)]
+    known, doubts = dict(points), dict.fromkeys((1.0, 0.5), 0.1)
+    found = crossings._sure_from(1.5, points, lambda at: known.get(at, np.nan), doubts, whole=False)
+    assert found == pytest.approx(1.0, rel=2e-3)
+
+
 def test_where_the_range_ends_too_near_theory_is_sure_of_nothing_there(run):
     (crossing,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.1, 10.0)
     (near,) = crossings.crossover(PROBLEM, 1, "noise_std", 0.999 * crossing.value, 1.001 * crossing.value)

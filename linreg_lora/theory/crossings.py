@@ -245,7 +245,7 @@ def _sure_from(
 
     def margin(at: float) -> float:
         d = difference(at)
-        return 0.0 if math.isnan(d) else sign * d - doubts[at]
+        return -1.0 if math.isnan(d) else sign * d - doubts[at]  # where nothing is known nothing is sure
 
     if margin(value) >= 0:
         return value
