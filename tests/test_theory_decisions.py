@@ -80,6 +80,14 @@ def test_around_a_crossing_theory_is_sure_where_the_risks_differ_by_more_than_th
     assert sure[0] > 1 >= unsure[0] > unsure[1] >= -1 > sure[1]
 
 
+@pytest.mark.parametrize(("far", "nearest"), [(10.0, 82.0), (400.0, 118.0)])
+def test_the_nearest_whole_number_that_is_sure_is_found_between_points_far_apart(far, nearest):
+    """The difference is n - 100, which may be off by 17.5."""
+    doubts = dict.fromkeys(map(float, range(1, 500)), 17.5)
+    points = [(far, far - 100)]
+    assert crossings._sure_from(100.0, points, lambda n: n - 100, doubts, whole=True) == nearest
+
+
 def test_where_nothing_is_known_theory_is_sure_of_nothing():
     """The winner changes over the threshold, where no mean exists, and over values that theory does not reach."""
     weak = PROBLEM.replace(noise_std=0.5)
