@@ -152,7 +152,7 @@ def report(claims: ClaimsFile, evidence: dict[str, Evidence], seeds: int) -> tup
     critical = LEVEL / (3 * max(len(fits), 1))
     misfits = [found.name for found in fits if found.least < critical]
     content = [
-        "# Trust in the checker",
+        "# Trust in the checker: how often a true claim is called false",
         "",
         f"Written by `python benchmarks/checker_trust.py --seeds {seeds}`: {len(evidence)} claims, {seeds} seeds each, "
         f"{seconds:.1f} s of one core a seed (of each claim the least: the machine had other work).",

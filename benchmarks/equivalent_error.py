@@ -1,6 +1,6 @@
 """Error of the deterministic equivalent against simulation: an older checkout's and this one's, in one table.
 
-    python benchmarks/equivalent_error.py --before CHECKOUT [--dimensions 25 50 100] [--families NAME ...] [--rate]
+    python benchmarks/equivalent_error.py [--before CHECKOUT] [--dimensions 25 50 100] [--families NAME ...] [--rate]
 
 CHECKOUT: one of 15613fb (`git worktree add ../before 15613fb`), the formula's first edition. For each family of
 `equivalent_families.py` and dimension d: all ranks (a dozen where Delta couples everything) by both theories, and by
@@ -201,64 +201,91 @@ def read(path: Path) -> list[Simulated]:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown: every problem, then by dimension what is left and whether the goals are met."""
+    """Markdown: what is left by dimension, then problem by problem, then what the first edition had."""
+    rows = sorted(rows, key=lambda r: (r["family"], r["d"]))
     lines = [
         "# Error of the deterministic equivalent against simulation",
         "",
-        "Written by `python benchmarks/equivalent_error.py --before CHECKOUT`, CHECKOUT at 15613fb: the first edition,",
-        "*before*, and this one, *after*, against the same simulation. Largest relative error over the unflagged ranks",
-        "below FFT, in per cent, with its rank and its size in standard errors; in brackets how many ranks are flagged",
-        "and how many refused. For inputs of other laws *before* is the formula for Gaussian ones, all there was.",
-        "FFT where no exact risk is known.",
+        "Written by `python benchmarks/equivalent_error.py`. The error of a problem is the largest relative one over",
+        "the unflagged ranks below FFT, in per cent, between LoRA's expected risk by theory and by simulation.",
         "",
-        "| family | d | ranks | draws | std. error | raw | before (flagged, refused) | after (flagged, refused) "
-        "| at rank (z) | goal | flagged ranks too: before | after | FFT before | after |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    verdict = {None: "", True: " met", False: " **missed**"}
-    for r in sorted(rows, key=lambda r: (r["family"], r["d"])):
-        aim = goal(r)
-        sides = [
-            f"{_number(r[f'{side}_error'])} ({r[f'{side}_flagged']:.0f}, {r[f'{side}_refused']:.0f})"
-            for side in ("before", "after")
-        ]
-        at = f"{r['after_rank']:.0f} ({r['after_z']:.1f})" if np.isfinite(r["after_rank"]) else "none"
-        lines.append(
-            f"| {r['family']} | {r['d']:.0f} | {r['ranks']:.0f} | {r['trials']:.0f} | {r['stderr']:.3f} | "
-            f"{_number(r['raw'])} | {sides[0]} | {sides[1]} | {at} | "
-            f"{'' if aim is None else f'{aim:g}{verdict[met(r)]}'} | {_number(r['before_anywhere'])} | "
-            f"{_number(r['after_anywhere'])} | {_number(r['fft_before'])} | "
-            f"{_number(r['fft_after'])} |"
-        )
-    lines += [
+        "## By dimension",
         "",
-        "| d | problems | before, median (worst) | after, median (worst) | ranks flagged or refused before | after "
-        "| goals met |",
-        "|---|---|---|---|---|---|---|",
+        "| d | problems | error, median | error, worst | ranks flagged or refused | goals met |",
+        "|---|---|---|---|---|---|",
     ]
     for d in sorted({r["d"] for r in rows}):
         chosen = [r for r in rows if r["d"] == d]
-        sides = []
-        for side in ("before", "after"):
-            errors = [r[f"{side}_error"] for r in chosen if np.isfinite(r[f"{side}_error"])]
-            sides.append(f"{np.median(errors):.3f} ({max(errors):.2f})")
-        total = sum(r["ranks"] for r in chosen)
-        shares = [
-            f"{100 * sum(r[f'{side}_flagged'] + r[f'{side}_refused'] for r in chosen) / total:.1f} %"
-            for side in ("before", "after")
-        ]
         verdicts = [met(r) for r in chosen if met(r) is not None]
-        lines.append(
-            f"| {d:.0f} | {len(chosen)} | {sides[0]} | {sides[1]} | {shares[0]} | {shares[1]} | "
-            f"{sum(map(bool, verdicts))} of {len(verdicts)} |"
-        )
+        median, largest, share = _side(chosen, "after")
+        reached = f"{sum(map(bool, verdicts))} of {len(verdicts)}"
+        lines.append(f"| {d:.0f} | {len(chosen)} | {median} | {largest} | {share} | {reached} |")
     lines += [
         "",
         f"Goals: at most {GOAL_ISOTROPIC:g} % for Sigma = I and {GOAL_GENERAL:g} % in general at d = 25,",
         f"{GOAL_LARGE:g} % from d = 100 on, {GOAL_GENERAL:g} % near the threshold with ridge. A goal is met where the",
         f"largest error is above it by no more than {CHANCE:g} standard errors of its own.",
+        "",
+        "## Problem by problem",
+        "",
+        "*Raw* is without the finite-size correction. Beside the error stand its rank, its size in standard errors",
+        "(the largest of a hundred comparisons is some three by chance), and how many ranks are flagged and refused.",
+        "*Flagged too* is the largest error over flagged ranks as well. FFT where no exact risk is known.",
+        "",
+        "| family | d | ranks | draws | std. error | raw | error | at rank (z) | flagged, refused | goal | flagged too "
+        "| FFT |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    verdict = {None: "", True: " met", False: " **missed**"}
+    for r in rows:
+        aim = goal(r)
+        at = f"{r['after_rank']:.0f} ({r['after_z']:.1f})" if np.isfinite(r["after_rank"]) else "none"
+        lines.append(
+            f"| {r['family']} | {r['d']:.0f} | {r['ranks']:.0f} | {r['trials']:.0f} | {r['stderr']:.3f} | "
+            f"{_number(r['raw'])} | {_number(r['after_error'])} | {at} | {_counts(r, 'after')} | "
+            f"{'' if aim is None else f'{aim:g}{verdict[met(r)]}'} | {_number(r['after_anywhere'])} | "
+            f"{_number(r['fft_after'])} |"
+        )
+    lines += [
+        "",
+        "## Against the first edition",
+        "",
+        "Before: the formula at commit 15613fb, of which `--before CHECKOUT` names a checkout, against the same",
+        "simulation. For inputs of other laws it is the formula for Gaussian ones, all there was.",
+        "",
+        "| d | error before, median | worst | ranks flagged or refused before |",
+        "|---|---|---|---|",
+        *(
+            f"| {d:.0f} | {' | '.join(_side([r for r in rows if r['d'] == d], 'before'))} |"
+            for d in sorted({r["d"] for r in rows})
+        ),
+        "",
+        "| family | d | error before | after | flagged, refused before | after | flagged too: before | after "
+        "| FFT before | after |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        pairs = (
+            [_number(r[f"{side}_error"]) for side in ("before", "after")],
+            [_counts(r, side) for side in ("before", "after")],
+            [_number(r[f"{side}_anywhere"]) for side in ("before", "after")],
+            [_number(r[f"fft_{side}"]) for side in ("before", "after")],
+        )
+        lines.append(f"| {r['family']} | {r['d']:.0f} | {' | '.join(cell for pair in pairs for cell in pair)} |")
     return "\n".join(lines) + "\n"
+
+
+def _side(rows: list[dict], side: str) -> tuple[str, str, str]:
+    """The median and the largest error of an edition over some problems, and the share of ranks without a number or
+    with a flag."""
+    errors = [r[f"{side}_error"] for r in rows if np.isfinite(r[f"{side}_error"])]
+    doubted = sum(r[f"{side}_flagged"] + r[f"{side}_refused"] for r in rows)
+    share = 100 * doubted / sum(r["ranks"] for r in rows)
+    return f"{np.median(errors):.3f}", f"{max(errors):.2f}", f"{share:.1f} %"
+
+
+def _counts(r: dict, side: str) -> str:
+    return f"{r[f'{side}_flagged']:.0f}, {r[f'{side}_refused']:.0f}"
 
 
 def _number(value: float) -> str:
@@ -267,7 +294,7 @@ def _number(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--before", type=Path, required=True, help="a checkout of the older formula")
+    parser.add_argument("--before", type=Path, help="a checkout of the older formula")
     parser.add_argument("--dimensions", type=int, nargs="+", default=[25, 50, 100])
     parser.add_argument("--families", nargs="+", default=list(families(25)))
     parser.add_argument("--rate", action="store_true", help="also write the table of rates")
@@ -278,6 +305,8 @@ def main() -> None:
     done = {(curve.family, curve.d) for curve in curves}
     for d in options.dimensions:
         names = [name for name in options.families if (name, d) not in done]
+        if names and options.before is None:
+            parser.error(f"--before: expected a checkout of 15613fb: at d = {d} {len(names)} problems are new")
         before = theory_before(options.before, [d], names) if names else {}
         for name in names:
             curves.append(simulated(name, d, before[name, d]))

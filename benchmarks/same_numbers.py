@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         keep = chosen.keep or Path(scratch)
-        old, new = (_said(path, keep / name) for path, name in ((chosen.old, "old"), (chosen.new, "new")))
+        old, new = (said(path, keep / name) for path, name in ((chosen.old, "old"), (chosen.new, "new")))
         differences, added = compare(old, new)
     for line in added:
         print(f"only in the new one: {line}")
@@ -74,14 +75,15 @@ def main() -> None:
     sys.exit(1 if differences else 0)
 
 
-def _said(path: Path, out: Path) -> Path:
-    """The folder of what a checkout says: made now, or `path` itself where it is one already."""
+def said(path: Path, out: Path, commands: Mapping[str, str] = COMMANDS, **variables: str) -> Path:
+    """The folder of what a checkout says, with these environment variables: made now, or `path` itself where it is one
+    already."""
     if not (path / "linreg_lora").is_dir():
         return path
     out.mkdir(parents=True, exist_ok=True)
     (out / "sweep.yaml").write_text(SWEEP)
-    environment = os.environ | {"PYTHONPATH": str(path.resolve())}
-    for name, command in COMMANDS.items():
+    environment = os.environ | {"PYTHONPATH": str(path.resolve())} | variables
+    for name, command in commands.items():
         print(f"{path}: {command}", file=sys.stderr)
         code = "from linreg_lora.__main__ import run; run()"
         words = [sys.executable, "-c", code, *command.split()]
@@ -101,12 +103,12 @@ def compare(old: Path, new: Path) -> tuple[list[str], list[str]]:
             if not (new / path.name).exists():
                 differences.append(f"{path.name} is gone")
                 continue
-            one, other = (_content(folder / path.name) for folder in (old, new))
+            one, other = (content(folder / path.name) for folder in (old, new))
             _walk(one, other, path.name, differences, added)
     return differences, added
 
 
-def _content(path: Path) -> object:
+def content(path: Path) -> object:
     if path.suffix == ".json":
         return json.loads(path.read_text())
     if path.suffix == ".txt":

@@ -1,6 +1,6 @@
 """Time and memory of `risk` by dimension, for who asks how large dx and dy may be.
 
-    python benchmarks/time_by_dimension.py [--largest 1600]
+    python benchmarks/time_by_dimension.py [--largest 4096]
 
 Whole processes of the command line with warm caches, one after the other: processor time, user and system, and peak
 memory. dx = dy = d, n = 2 d, singular values 10/k, ranks 0, 1, 2, 4, 8, 16; anisotropic inputs have the variances
@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 RESULT = Path(__file__).parent / "results" / "time_by_dimension.md"
-SIZES = (50, 100, 200, 400, 800, 1600)
+SIZES = (50, 100, 200, 400, 800, 1600, 4096)
 _RANKS = "0,1,2,4,8,16"
 #: What is run: its name, its options, and the largest size that it is run at.
 WAYS = {
-    "theory": ("--method theory", 1600),
+    "theory": ("--method theory", 4096),
     "theory, anisotropic inputs": ("--method theory --input-spectrum power-law:1:10", 1600),
     "theory, all ranks": ("--method theory --ranks all", 400),
     "theory, each rank's best ridge": ("--method theory --ridge auto", 200),

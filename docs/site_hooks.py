@@ -29,11 +29,17 @@ _ASSETS = ("site.css", "iframe-worker.js")
 #: What people look for first, and what has every word in it.
 _FIRST, _LAST = ("index.md", "commands.md", "install.md", "how-to/"), ("changes.md", "contributing.md", "documents/")
 _LONG = ("explanation/errata/", "explanation/contested.md", "reference/")
+#: Of the documents, what people do look for.
+_MEASURED = "documents/benchmarks/results/"
+_QUESTIONS = tuple(f"{_MEASURED}{count}_questions.md" for count in ("fourteen", "twenty"))
 
 
 def _search(uri: str) -> dict[str, float]:
     """How much more a page's words count in the search than those of others."""
-    return {"boost": 4 if uri.startswith(_FIRST) else 0.25 if uri.startswith(_LAST + _LONG) else 1}
+    if uri.startswith(_FIRST):
+        return {"boost": 4}
+    measured = uri.startswith(_MEASURED) and uri not in _QUESTIONS
+    return {"boost": 0.25 if uri.startswith(_LAST + _LONG) and not measured else 1}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -560,12 +560,12 @@ def test_there_are_no_more_processes_than_cells(dataset, tmp_path, monkeypatch):
 def test_a_curve_of_ones_own_joins_a_figure_as_its_page_shows(tmp_path, monkeypatch):
     """The code of docs/how-to/reproduce-a-figure.md on the committed data: one curve more than the figure has."""
     page = (FOLDER.parent / "docs" / "how-to" / "reproduce-a-figure.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python run\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "figures").symlink_to(FOLDER)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(code, names)
-    assert (tmp_path / "mine.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     own = [line for line in names["axes"].lines if line.get_label() == "LoRA, rank 16"]
     assert [line.get_ydata().shape for line in own] == [names["ranks"].shape]
     assert "LoRA, rank 16" in [text.get_text() for text in names["axes"].get_legend().get_texts()]

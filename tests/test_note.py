@@ -78,15 +78,13 @@ def test_every_reference_is_cited_and_every_citation_is_a_reference():
 
 def test_errors_of_the_equivalent_are_those_of_its_page(numbers):
     """From the page, where `collect` reads the file of all columns; the largest errors are among the rows shown."""
-    rows, summary = sources.tables("equivalent_error.md")
-    head = "after (flagged, refused)"
+    summary, rows, *_ = sources.tables("equivalent_error.md")
     for i, found in enumerate(numbers["accuracy"]["all"]):
         (page,) = (one for one in summary if one["d"] == str(found["d"]))
-        middle, worst = re.fullmatch(r"([\d.]+) \(([\d.]+)\)", page["after, median (worst)"]).groups()
-        assert (found["problems"], found["worst"]) == (int(page["problems"]), worst)
-        assert float(found["error"]) == pytest.approx(float(middle), abs=0.0056)  # rounded twice
-        assert float(found["withheld"]) == pytest.approx(float(page["after"].split()[0]), abs=0.56)
-        errors = {one["family"]: one[head].split()[0] for one in rows if one["d"] == str(found["d"])}
+        assert (found["problems"], found["worst"]) == (int(page["problems"]), page["error, worst"])
+        assert float(found["error"]) == pytest.approx(float(page["error, median"]), abs=0.0056)  # rounded twice
+        assert float(found["withheld"]) == pytest.approx(float(page["ranks flagged or refused"].split()[0]), abs=0.56)
+        errors = {one["family"]: one["error"] for one in rows if one["d"] == str(found["d"])}
         known = {name: float(error) for name, error in errors.items() if error != "none"}
         assert (len(known), len(errors)) == (found["judged"], found["problems"])
         shown = {row["cells"][i]["error"] for row in numbers["accuracy"]["rows"]}

@@ -19,14 +19,19 @@ DOCUMENTS = [
 by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
-def blocks(language):
+def blocks(language, documents=tuple(DOCUMENTS)):
     pattern = rf"^```{language}\n(.*?)^```$"
     return [
-        block for path in DOCUMENTS for block in re.findall(pattern, path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        block for path in documents for block in re.findall(pattern, path.read_text(), flags=re.MULTILINE | re.DOTALL)
     ]
 
 
-COMMANDS = [shlex.split(line[2:]) for block in blocks("console") for line in block.splitlines() if line[:2] == "$ "]
+COMMANDS = [
+    shlex.split(line[2:])
+    for block in [*blocks("console"), *blocks("console run", [HOW_TO / "compare-methods.md"])]
+    for line in block.splitlines()
+    if line[:2] == "$ "
+]
 
 
 def run(*arguments, cwd):
@@ -36,10 +41,13 @@ def run(*arguments, cwd):
     return done.stdout
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+PROGRAMS = blocks("python run", [HOW_TO / "use-from-python.md"])
+
+
+@pytest.mark.parametrize("code", PROGRAMS)
 def test_python_example_runs(code, tmp_path):
     lines = run("-W", "error", "-c", code, cwd=tmp_path).splitlines()
-    assert (tmp_path / "mine.pdf").exists() == ('savefig("mine.pdf")' in code)
+    assert (tmp_path / "mine.png").exists() == ('savefig("mine.png")' in code)
     assert len(lines) == code.count("print(")
     if code.rstrip().splitlines()[-1].startswith("print(ll.monte_carlo"):
         assert "the mean is infinite" in lines[-1]
@@ -62,7 +70,7 @@ def test_no_command_goes_unseen():
     assert all("--constraint" in command for command in COMMANDS if command[:2] == ["pip", "install"])
     assert ["make", "check"] in COMMANDS
     assert ["make", "test"] in COMMANDS
-    assert len(blocks("python")) == 5
+    assert (len(PROGRAMS), blocks("python")) == (5, [])
 
 
 def test_the_readme_is_one_screen():

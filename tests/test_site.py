@@ -212,6 +212,24 @@ def test_a_block_may_end_with_the_code_that_it_states():
         runs.with_outputs(f"```console run exit=1\n{bad}```\n")
 
 
+def test_pictures_that_a_block_saves_are_shown_below_what_it_prints(tmp_path, monkeypatch):
+    """Those of the block alone; a block that comes later, from what is kept, shows its own."""
+    monkeypatch.setattr(runs, "CACHE", tmp_path)
+    png = b"\x89PNG"
+    save = "```python run\nfrom pathlib import Path\nPath('{0}.png').write_bytes({1})\nprint('{0}')\n```\n"
+    shown = [
+        f'~~~~~~{{.text .output}}\n{name}\n~~~~~~\n\n<img alt="{name}.png" src="data:image/png;base64,iVBORw==">'
+        for name in ("one", "two")
+    ]
+    page = "".join(save.format(name, png) for name in ("one", "two"))
+    for _ in range(2):
+        made = runs.with_outputs(page)
+        assert [made.count(block) for block in shown] == [1, 1]
+        assert made.count("<img") == 2
+    beside = "```python run\nfrom pathlib import Path\nprint(Path('docs/sweep.yaml').exists())\n```\n"
+    assert "\nTrue\n" in runs.with_outputs(beside), "the checkout's documents are there"
+
+
 def test_the_search_is_repaired_or_the_build_ends(tmp_path):
     with pytest.raises(ValueError, match=r"another script than \[\]"):
         search.repair(tmp_path)

@@ -312,8 +312,9 @@ def test_the_page_of_sweeps_shows_the_documented_example_and_its_commands_run(ru
     page = (ROOT / "docs" / "how-to" / "run-a-sweep.md").read_text()
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert shown == (ROOT / "docs" / "sweep.yaml").read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    commands = [line for line in "".join(blocks).splitlines() if "sweep" in line and "--scheduler" not in line]
+    blocks = re.findall(r"^```(?:sh|console run)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for line in "".join(blocks).splitlines()]
+    commands = [line for line in lines if "sweep" in line and "--scheduler" not in line]
     assert len(commands) == 3
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "sweep.yaml").write_text(shown)
@@ -323,7 +324,7 @@ def test_the_page_of_sweeps_shows_the_documented_example_and_its_commands_run(ru
         code, _, err = run(*words, "--workers=1")
         assert (program, code, err) == ("linreg-lora", 0, "")
     assert xr.load_dataset("results.nc").sizes == {"computed_by": 2, "noise_std": 5, "spectrum_rank": 2, "rank": 4}
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python run\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     pyplot.close("all")
     exec(code, {})
     (axes,) = pyplot.gcf().axes

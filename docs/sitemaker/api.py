@@ -24,9 +24,7 @@ def pages() -> list[Page]:
     for name in sorted(front.__all__):
         module = f"linreg_lora.{name}"
         if module not in packages() and inspect.ismodule(getattr(front, name)):
-            found.append(
-                _page(module, _first_line(module), f"::: {module}\n    options:\n      show_root_heading: false\n")
-            )
+            found.append(_of_module(module))
     return found
 
 
@@ -49,13 +47,22 @@ def _of_package(package: str) -> Page:
     return _page(package, _first_line(package), text)
 
 
+def _of_module(module: str) -> Page:
+    """A module, or a package whose modules are imported one by one: what it says itself, and its modules' source."""
+    inside = sorted(path for path in _path(module).parent.glob("[a-z]*.py") if _path(module).name == "__init__.py")
+    listed = [f"- [`{module}.{path.stem}`]({path.name}): {_first_line(f'{module}.{path.stem}')}" for path in inside]
+    said = f"::: {module}\n    options:\n      show_root_heading: false\n"
+    return _page(module, "", "\n".join([said, *listed]))
+
+
 def _is_module(loaded: object, name: str) -> bool:
     folder = Path(loaded.__file__).parent  # type: ignore[attr-defined]
     return (folder / name).is_dir() or (folder / f"{name}.py").exists()
 
 
 def _page(name: str, said: str, text: str) -> Page:
-    return Page(uri(name), name, _path(name).relative_to(ROOT).as_posix(), f"# {name}\n\n{said}\n\n{text}")
+    content = "\n\n".join(part for part in (f"# {name}", said, text) if part)
+    return Page(uri(name), name, _path(name).relative_to(ROOT).as_posix(), content)
 
 
 def _first_line(module: str) -> str:

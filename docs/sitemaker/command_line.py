@@ -16,8 +16,8 @@ def page() -> Page:
     root = typer.main.get_command(app)
     parts = [
         "# Command line",
-        "What each command says with `--help`. Exit codes: 0 as expected, 1 a claim, a proof or a cell of a "
-        "sweep is not, 2 could not run.",
+        "What each command says with `--help`. [Exit codes](site:commands.md#exit-codes): 0 as expected, 1 not, "
+        "2 could not run.",
         *_commands("linreg-lora", root),
     ]
     return Page("reference/command-line.md", "Command line", ORIGIN, "\n\n".join(parts) + "\n")

@@ -6,11 +6,13 @@ A code block whose language is followed by `run` is run, all of a page in one ne
     $ linreg-lora risk --n 200 --dx 40 --dy 40 --noise-std 1 --spectrum 3,2,1
     ```
 
-`python run` is the same for Python. A block that ends with another exit code than 0 fails the build, unless it says so:
+`python run` is the same for Python, and a picture that the program saves as .png is shown too. The folder has the
+checkout's docs/ and figures/. A block that ends with another exit code than 0 fails the build, unless it says so:
 `console run exit=1`. Results are kept in .cache/site, by the block, what ran before it on its page, and the package's
 source.
 """
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -43,17 +45,22 @@ def with_outputs(text: str) -> str:
             """Where the folder is new, what ran before is run again: this block may need what it left there."""
             if not folder:
                 folder.append(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+                for name in ("docs", "figures"):
+                    (folder[0] / name).symlink_to(ROOT / name)
                 for earlier in blocks[:-1]:
                     run(*earlier, folder[0])
-            return run(*block, folder[0])
+            before = set(folder[0].glob("*.png"))
+            below = shown_output(run(*block, folder[0]))
+            pictures = [_picture(path) for path in sorted(set(folder[0].glob("*.png")) - before)]
+            return "\n\n".join(part for part in (below, *pictures) if part)
 
         def shown(found: re.Match) -> str:
             blocks.append((found[1], found[3], int(found[2] or 0)))
-            kept = CACHE / f"{key(repr(blocks))}.txt"
+            kept = CACHE / f"{key(repr(blocks))}.md"
             if not kept.exists():
                 CACHE.mkdir(parents=True, exist_ok=True)
                 kept.write_text(printed(blocks[-1]))
-            below = shown_output(kept.read_text())
+            below = kept.read_text()
             return f"```{found[1]}\n{found[3]}```" + (f"\n\n{below}" if below else "")
 
         return _BLOCK.sub(shown, text)
@@ -65,6 +72,11 @@ def shown_output(text: str) -> str:
     drawn = " .drawn" if "│" in lines else ""
     fence = "~" * 6
     return f"{fence}{{.text .output{drawn}}}\n{lines}\n{fence}" if lines else ""
+
+
+def _picture(path: Path) -> str:
+    """In the page itself, which is all that its size asks for."""
+    return f'<img alt="{path.name}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
 
 
 @cache

@@ -97,7 +97,7 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def fit(self, inputs: Any, outputs: Any, pretrained: Any = None, ridge: Any = None) -> Update:
-        """The update of one data set: X (dx n), Y (dy n), A0 (dy dx; None: zero), eta (None: ridgeless).
+        """The update of one data set: X (dx x n), Y (dy x n), A0 (dy x dx; None: zero), eta (None: ridgeless).
 
         It runs under `jax.jit`, so it is written in `jax.numpy`, and `ridge` may be traced.
         """
