@@ -30,7 +30,8 @@ from sitemaker import ROOT
 
 CACHE = ROOT / ".cache" / "site"
 _BLOCK = re.compile(r"^```(console|python) run(?: exit=([12]))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-_WIDTH = "100"
+#: What is printed is as on a terminal of so many columns, the fewest for tables with all of theirs.
+_WIDTH = "120"
 #: What a terminal takes for a colour, or for bold.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -130,6 +131,8 @@ def _printed(action, folder: Path, said: str, ends_with: int) -> str:
             code = 0
         except SystemExit as end:
             code = end.code or 0
+    if "matplotlib.pyplot" in sys.modules:  # what another page has drawn stays open
+        sys.modules["matplotlib.pyplot"].close("all")
     if code != ends_with:
         raise RuntimeError(f"{said.strip()} ended with {code}: {err.getvalue().strip()}")
     return out.getvalue()
