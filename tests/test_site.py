@@ -228,7 +228,8 @@ def test_pictures_that_a_block_saves_are_shown_below_what_it_prints(tmp_path, mo
         assert made.count("<img") == 2
     beside = "```python run\nfrom pathlib import Path\nprint(Path('docs/sweep.yaml').exists())\n```\n"
     assert "\nTrue\n" in runs.with_outputs(beside), "the checkout's documents are there"
-    plot = "```python run\nfrom matplotlib import pyplot  # {0}\npyplot.plot([1, 2])\nprint(len(pyplot.gca().lines))\n```\n"
+    lines = "from matplotlib import pyplot  # {0}", "pyplot.plot([1, 2])", "print(len(pyplot.gca().lines))"
+    plot = "\n".join(["```python run", *lines, "```\n"])
     for title in ("one page", "another"):
         assert "\n1\n" in runs.with_outputs(plot.format(title)), "nothing of another page is left in the picture"
 
