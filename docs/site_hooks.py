@@ -31,15 +31,13 @@ _FIRST, _LAST = ("index.md", "commands.md", "install.md", "how-to/"), ("changes.
 _LONG = ("explanation/errata/", "explanation/contested.md", "reference/")
 #: Of the documents, what people do look for.
 _MEASURED = "documents/benchmarks/results/"
-_QUESTIONS = tuple(f"{_MEASURED}{count}_questions.md" for count in ("fourteen", "twenty"))
 
 
 def _search(uri: str) -> dict[str, float]:
     """How much more a page's words count in the search than those of others."""
     if uri.startswith(_FIRST):
         return {"boost": 4}
-    measured = uri.startswith(_MEASURED) and uri not in _QUESTIONS
-    return {"boost": 0.25 if uri.startswith(_LAST + _LONG) and not measured else 1}
+    return {"boost": 0.25 if uri.startswith(_LAST + _LONG) and not uri.startswith(_MEASURED) else 1}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -1,7 +1,6 @@
 """Writing for people: tables, and progress with the time left."""
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -9,30 +8,35 @@ from collections.abc import Callable, Iterator
 
 #: A progress bar appears only for work that lasts longer than this many seconds.
 _PROGRESS_DELAY = 2.0
-#: Characters of a line where standard output is no terminal, and COLUMNS does not say otherwise.
+#: Characters of a line where standard output is not a terminal.
 _WIDTH = 200
-#: Columns below which tables leave out what is not needed, so that names stay whole.
+
+
+#: Columns of a terminal below which tables leave out what is not needed, so that names stay whole.
 _WIDE = 120
 
 
 def is_narrow() -> bool:
-    """Whether tables go where there is no room for all their columns."""
-    return table_width() < _WIDE
+    """Whether tables go to a terminal that is too narrow for all their columns."""
+    from rich.console import Console
+
+    console = Console()
+    return console.is_terminal and console.width < _WIDE
 
 
 def print_table(table: object) -> None:
-    """Print a rich renderable to standard output, as wide as `table_width` says."""
+    """Print a rich renderable to standard output; wide enough not to cut numbers when it is not a terminal."""
     from rich.console import Console
 
     Console(width=table_width()).print(table)
 
 
 def table_width() -> int:
-    """How many characters a line of a table may have: the terminal's or COLUMNS, else enough not to cut numbers."""
+    """How many characters a line of a table may have."""
     from rich.console import Console
 
     console = Console()
-    return console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _WIDTH
+    return console.width if console.is_terminal else _WIDTH
 
 
 @contextlib.contextmanager

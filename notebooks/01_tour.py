@@ -99,8 +99,8 @@ for noise_std in (0.1, 0.5, 1.0, 2.0):
 #
 # At $n = d_x$ the design is square. Its inverse has such heavy tails that the expected risk is infinite for $|n -
 # d_x| \le 1$, and the variance of the risk for $|n - d_x| \le 3$. A sample mean converges to nothing where the
-# expectation is infinite, so the package prints none. Where only the variance is infinite it averages conditional
-# means, whose variance is finite.
+# expectation is infinite, so the package prints `inf`, and draws nothing. Where only the variance is infinite it
+# averages conditional means, whose variance is finite.
 
 # %%
 for n in (24, 26, 28):

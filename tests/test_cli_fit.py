@@ -68,7 +68,8 @@ def test_the_table_has_the_verdict_and_the_ridge(run, folder):
     complexity = json_["complexity"]
     assert complexity["rank"] == 1
     assert complexity["interval"][0] < complexity["estimate"] < 1
-    assert f"Task complexity at rank 1, the odds that what it drops is signal: {complexity['estimate']:.5g}" in out
+    named = "Task complexity at rank 1, what it drops of signal over what it drops of noise"
+    assert f"{named}: {complexity['estimate']:.5g}" in out
 
 
 @pytest.mark.parametrize("intercept", [False, True])

@@ -612,17 +612,3 @@ def test_a_bad_attack_is_one_line(run, words, fragment):
     code, out, err = run(*ATTACK, *words)
     assert_one_line(code, out, err)
     assert fragment in err
-
-
-def test_a_table_is_as_wide_as_columns_say(run, monkeypatch):
-    """Where it goes to no terminal; without COLUMNS, or with one that is no number, it cuts nothing."""
-    command = ["figures", "--list"]
-    widths = {}
-    for columns in (None, "120", "many"):
-        monkeypatch.delenv("COLUMNS", raising=False)
-        if columns is not None:
-            monkeypatch.setenv("COLUMNS", columns)
-        code, out, err = run(*command)
-        assert (code, err) == (0, "")
-        widths[columns] = max(map(len, out.splitlines()))
-    assert widths["120"] <= 120 < widths[None] == widths["many"]

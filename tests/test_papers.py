@@ -109,18 +109,20 @@ def test_answers_to_a_question_stand_side_by_side_with_where_each_is_right():
 
 
 def test_errata_begin_with_the_papers_at_a_glance_and_what_verdicts_mean():
-    """By hand: of Z one claim holds (ours about it is not counted), of Doe one fails and one is undecidable."""
+    """By hand: of Z one claim holds (ours about it is counted apart), of Doe one fails and one is undecidable."""
     text = errata.markdown(parse_claims(three_claims()), ["mine.yaml"])
     table = text.split("## Papers at a glance")[1].split("\n## ")[0]
     head, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"
     ]
     assert head == [
-        "paper", "known from", "holds", "with a correction", "under a condition", "fails", "undecidable"
+        "paper", "known from", "holds", "with a correction", "under a condition", "fails", "undecidable",
+        "ours about it",
     ]  # fmt: skip
     assert rows == [
-        ["Z 2026, 2605.19018", "read", "1", "", "", "", ""],
-        ["[Doe 2020](#doe-2020)", "memory", "", "", "", "1", "1"],
+        ["Z 2026, 2605.19018", "read", "1", "", "", "", "", "1"],
+        ["[Doe 2020](#doe-2020)", "memory", "", "", "", "1", "1", ""],
+        ["all", "", "1", "0", "0", "1", "1", "1"],
     ]
     assert '<a id="doe-2020"></a>\n\n## Doe 2020' in text
     assert {verdict.value for verdict in legend.MEANINGS} == {verdict.value for verdict in Verdict}

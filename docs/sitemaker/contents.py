@@ -59,7 +59,8 @@ def sections() -> list[Section]:
                     "How to add a method",
                     "how-to/add-a-method.md",
                     _METHOD.format(source=documents.beginning(_USERS, "FirstInputs")),
-                )._replace(title="Add a method"),
+                    "Add a method",
+                ),
             ],
         ),
         Section(

@@ -38,7 +38,9 @@ def chapters() -> list[Page]:
 def measured() -> list[Page]:
     """What benchmarks wrote."""
     found = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
-    return [document(path.relative_to(ROOT).as_posix(), f"documents/benchmarks/results/{path.name}") for path in found]
+    pages = [document(path.relative_to(ROOT).as_posix(), f"documents/benchmarks/results/{path.name}") for path in found]
+    # What readers were asked has everybody's words in it.
+    return [page._replace(searched=not page.uri.endswith("_questions.md")) for page in pages]
 
 
 def errata() -> list[Page]:
@@ -66,11 +68,12 @@ def sections_of(text: str) -> list[str]:
     return pieces
 
 
-def section(path: str, title: str, uri: str, after: str = "") -> Page:
-    """One section of a document as a page. Raises `ValueError` where it has none of that title."""
+def section(path: str, title: str, uri: str, after: str = "", called: str | None = None) -> Page:
+    """One section of a document as a page, with its title or another. Raises `ValueError` where there is none."""
     for found in sections_of((ROOT / path).read_text()):
         if found.startswith(f"## {title}\n"):
-            return Page(uri, title, path, re.sub(r"^#(#+ )", r"\1", found, flags=re.MULTILINE) + after)
+            text = found.replace(f"## {title}\n", f"## {called or title}\n", 1)
+            return Page(uri, called or title, path, re.sub(r"^#(#+ )", r"\1", text, flags=re.MULTILINE) + after)
     raise ValueError(f"{path} has no section {title!r}")
 
 

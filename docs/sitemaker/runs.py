@@ -16,6 +16,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -30,8 +31,11 @@ from sitemaker import ROOT
 
 CACHE = ROOT / ".cache" / "site"
 _BLOCK = re.compile(r"^```(console|python) run(?: exit=([12]))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-#: What is printed is as on a terminal of so many columns, the fewest for tables with all of theirs.
-_WIDTH = "120"
+#: Columns of what is printed: the fewest for tables with all of theirs.
+_WIDTH = 120
+_PROGRAM = f"from linreg_lora import console; console._WIDTH = {_WIDTH}; from linreg_lora.__main__ import run; run()"
+#: What lines of a table are drawn with, and what blocks of the page begin and end with.
+_DRAWN, _FENCE = re.compile("[\u2500-\u257f]"), "~" * 6
 #: What a terminal takes for a colour, or for bold.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -68,11 +72,14 @@ def with_outputs(text: str) -> str:
 
 
 def shown_output(text: str) -> str:
-    """What is printed, as a block without colours; one with a table drawn in it has a class, and is not wrapped."""
-    lines = "\n".join(line.rstrip() for line in _COLOUR.sub("", text).splitlines()).rstrip()
-    drawn = " .drawn" if "│" in lines else ""
-    fence = "~" * 6
-    return f"{fence}{{.text .output{drawn}}}\n{lines}\n{fence}" if lines else ""
+    """What is printed, as blocks without colours; tables drawn in it have a class, and are not wrapped."""
+    lines = "\n".join(line.rstrip() for line in _COLOUR.sub("", text).splitlines()).rstrip().splitlines()
+    blocks = []
+    for drawn, part in itertools.groupby(lines, lambda line: bool(_DRAWN.search(line))):
+        said = "\n".join(part).strip("\n")
+        if said:
+            blocks.append(f"{_FENCE}{{.text .output{' .drawn' if drawn else ''}}}\n{said}\n{_FENCE}")
+    return "\n\n".join(blocks)
 
 
 def _picture(path: Path) -> str:
@@ -111,20 +118,21 @@ def run(language: str, code: str, ends_with: int, folder: Path) -> str:
 
 def _command(words: list[str]) -> None:
     if "--plugin" in words:  # what it registers stays in its process: pages have plug-ins of one name
-        program = [sys.executable, "-m", "linreg_lora"]
+        program = [sys.executable, "-c", _PROGRAM]
         done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
         print(done.stdout, end="")
         print(done.stderr, end="", file=sys.stderr)
         sys.exit(done.returncode)
+    from linreg_lora import console
     from linreg_lora.cli import main
 
-    with mock.patch.object(sys, "argv", ["linreg-lora", *words]):
+    with mock.patch.object(sys, "argv", ["linreg-lora", *words]), mock.patch.object(console, "_WIDTH", _WIDTH):
         main()
 
 
 def _printed(action, folder: Path, said: str, ends_with: int) -> str:
     out, err = io.StringIO(), io.StringIO()
-    environment = mock.patch.dict(os.environ, {"COLUMNS": _WIDTH, "NO_COLOR": "1", "MPLBACKEND": "agg"})
+    environment = mock.patch.dict(os.environ, {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "MPLBACKEND": "agg"})
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder), environment:
         try:
             action()

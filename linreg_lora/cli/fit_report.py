@@ -8,6 +8,7 @@ from linreg_lora.console import print_table
 from linreg_lora.own_data.advice import Advice
 from linreg_lora.own_data.choice import difference
 from linreg_lora.own_data.complexity import EstimatedComplexity
+from linreg_lora.theory.notes import spans
 
 _CAVEAT = "nominal, by a Gaussian bootstrap and by standard errors, the farther: too short for dependent samples"
 _NORMAL = "nominal, by standard errors: it does not know that the rank was chosen"
@@ -24,6 +25,7 @@ def fit_json(found: Advice, level: float, complexity: EstimatedComplexity | None
         "rank": found.rank,
         "ridge": found.ridge,
         "verdict": found.verdict,
+        "near_best": found.near_best,
         "leave_one_out": {
             "ranks": curve.ranks.tolist(),
             "error": [value(x) for x in curve.error.tolist()],
@@ -90,6 +92,9 @@ def fit_table(found: Advice, level: float, complexity: EstimatedComplexity | Non
         table.add_row(name, number(float(curve.error[rank])), number(float(curve.stderr[rank])), *paired, style=style)
     print_table(table)
     print(found.verdict)
+    if found.near_best:
+        near = spans(found.near_best)
+        print(f"Not told from rank {found.rank}, by two standard errors of the paired difference: {near}.")
     low, high = found.interval(level)
     caveat = _CAVEAT if found.uncertainty.how == "bootstrap" else _NORMAL
     print(f"Predicted test error {found.error:.4g}, {100 * level:g} % interval {low:.4g} to {high:.4g} ({caveat}).")
@@ -102,7 +107,7 @@ def fit_table(found: Advice, level: float, complexity: EstimatedComplexity | Non
     if complexity is not None and not math.isnan(complexity.estimate):
         low, high = complexity.interval(level)
         print(
-            f"Task complexity at rank {complexity.rank}, the odds that what it drops is signal: "
+            f"Task complexity at rank {complexity.rank}, what it drops of signal over what it drops of noise: "
             f"{number(complexity.estimate)}, {100 * level:g} % interval {number(low)} to {number(high)}; below 1 LoRA "
             "beats full fine-tuning."
         )

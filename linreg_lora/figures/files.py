@@ -160,8 +160,8 @@ def index(out: Path) -> str:
         "",
         "Every figure comes as PDF and PNG, with the data it was drawn from (`.nc`, NetCDF) and how they were made",
         "(`.json`). `make figures` regenerates them and this page; the same seed, trials and library versions give the",
-        "same bytes. One of them, with your seeds, in a journal's width or with a curve of your own:",
-        "[reproduce a figure](../docs/how-to/reproduce-a-figure.md).",
+        "same bytes on the same kind of processor. One of them, with your seeds, in a journal's width or with a curve",
+        "of your own: [reproduce a figure](../docs/how-to/reproduce-a-figure.md).",
     ]
     for name in catalogue.NAMES:
         data = out / f"{name}.nc"

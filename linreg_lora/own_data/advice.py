@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from linreg_lora.own_data import notes
 from linreg_lora.own_data.bootstrap import Uncertainty, uncertainty
-from linreg_lora.own_data.choice import AUTO, Choice, FFTWithRidge, choose, fft_with_ridge
+from linreg_lora.own_data.choice import AUTO, Choice, FFTWithRidge, choose, difference, fft_with_ridge
 from linreg_lora.own_data.curve import LeaveOneOut
 from linreg_lora.own_data.deletion import Design, deletions, design, update
 from linreg_lora.own_data.gaussian_model import GaussianModel, expected_errors, gaussian_model
@@ -20,6 +20,8 @@ from linreg_lora.own_data.spectral import Shrinkage, shrinkage
 
 #: In intervals: by how much theory may be off.
 _APART = 1.5
+#: Standard errors of a paired difference within which two ranks are not told apart.
+_TOLD = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,15 @@ class Advice:
             f"LoRA of rank {self.rank}{ridge}: leave-one-out error {self.error:.4g} against "
             f"{self.curve.fft_error:.4g} of full fine-tuning{ridge}."
         )
+
+    @functools.cached_property
+    def near_best(self) -> list[int]:
+        """The other ranks whose leave-one-out error is within two standard errors, paired, of that of the choice.
+
+        What the choice has of having been chosen is not counted: the data may not tell more ranks from it.
+        """
+        gains = {rank: difference(self.curve, rank, self.curve, self.rank) for rank in self.curve.ranks.tolist()}
+        return [rank for rank, (gain, stderr) in gains.items() if rank != self.rank and abs(gain) <= _TOLD * stderr]
 
     @functools.cached_property
     def uncertainty(self) -> Uncertainty:

@@ -40,23 +40,31 @@ def markdown(file: ClaimsFile, names: Sequence[str] = ()) -> str:
 def _glance(file: ClaimsFile, sections: dict[str, list[str]]) -> list[str]:
     """A line a paper: how it is known, how many of its statements have which verdict, and where its errata are.
 
-    Statements of ours about a paper are not the paper's; they count where a source has no others.
+    Statements of ours about a paper are not the paper's, and have a column of their own; where a source has no others
+    they count by verdict.
     """
     verdicts = [verdict for verdict in Verdict if verdict is not Verdict.INCONCLUSIVE]
-    heads = ["paper", "known from", *(HEADS[verdict] for verdict in verdicts)]
-    lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * len(verdicts)]
+    heads = ["paper", "known from", *(HEADS[verdict] for verdict in verdicts), "ours about it"]
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(verdicts) + 1)]
+    totals = [0] * (len(verdicts) + 1)
     for record in to_records(file, {}):
         rows = [row for row in record["verdicts"] if row["status"] is not Status.OWN] or record["verdicts"]
+        ours = [row for row in record["verdicts"] if row not in rows]
         name = record["paper"].removeprefix("arXiv ")
         whose = " ".join(str(part) for part in (record["authors"], record["year"]) if part)
         said = name if whose in ("", name) else f"{whose}, {name}"
         said = f"[{said}](#{_anchor(record['paper'])})" if sections[record["paper"]] else said
         known_from = ", ".join(row["status"] for row in rows)
-        counts = " | ".join(str(sum(row[verdict] for row in rows) or "") for verdict in verdicts)
-        lines.append(f"| {said} | {known_from} | {counts} |")
+        counts = [sum(row[verdict] for row in rows) for verdict in verdicts]
+        counts.append(sum(row[verdict] for row in ours for verdict in verdicts))
+        totals = [total + count for total, count in zip(totals, counts, strict=True)]
+        lines.append(f"| {said} | {known_from} | {' | '.join(str(count or '') for count in counts)} |")
+    lines.append(f"| all | | {' | '.join(map(str, totals))} |")
     explained = (
-        "How many of a paper's statements have which verdict, as the claims state it; what we say about a paper is not "
-        "counted with them. A link leads to what does not simply hold."
+        "How many of a paper's statements have which verdict, as the claims state it. The last column counts what we "
+        "say about a paper (what its statement becomes here, a correction, a case that it leaves out), of any verdict; "
+        "the claims report, and what `linreg-lora check` counts, has these among the others. A link leads to what does "
+        "not simply hold."
     )
     return ["## Papers at a glance", explained, "\n".join(lines)]
 
