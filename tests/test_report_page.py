@@ -98,6 +98,7 @@ def test_what_is_no_latex_is_shown_as_it_is(latex):
     [
         (r"\arg\min_x f", "argminxf"),
         (r"\bigl\| x \bigr\|_F", "‖x‖F"),
+        (r"g = |n - d|^{-1}", "g=|n−d|−1"),
         (r"\operatorname*{arg\,min} f", "argminf"),
         (r"a \leqslant b", "a≤b"),
         (r"\Bigl\{ x \Bigr\}", "{x}"),
@@ -106,6 +107,13 @@ def test_what_is_no_latex_is_shown_as_it_is(latex):
 )
 def test_what_the_converter_does_not_know_is_said_otherwise(latex, text):
     assert re.sub(r"\s", "", "".join(ET.fromstring(formulas.mathml(latex)).itertext())) == text
+
+
+def test_bars_have_the_same_space_on_both_sides():
+    for latex in (r"g = |n - d|^{-1}", r"a + \|x\|_F", r"\bigl| x \bigr|_1"):
+        bars = re.findall(r"<mo([^>]*)>[|‖]</mo>", formulas.mathml(latex))
+        assert len(bars) == 2
+        assert all('lspace="0" rspace="0"' in bar for bar in bars)
 
 
 def test_a_negative_space_is_not_where_a_line_is_broken():

@@ -8,6 +8,7 @@ from latex2mathml.converter import convert
 
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 
+_BARS = ("|", "‖")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "‖": "‖", "|": "|"}
 #: Before what a formula may be broken; signs only between two terms.
 _RELATIONS, _SIGNS = frozenset("=≤≥<>≈→∼∈⇒⇔⟺⟹≪≫≠∝⊂⊆"), frozenset("+−-±×")
@@ -63,6 +64,10 @@ def _converted(latex: str, *, continues: bool = False) -> ET.Element:
     for letter in root.iter(_tag("mi")):
         if len(letter.text or "") == 1 and "Α" <= (letter.text or "") <= "Ω":
             letter.set("mathvariant", "normal")
+    for sign in root.iter(_tag("mo")):
+        if sign.text in _BARS:  # taken for an operator where it closes, with a subscript or a power
+            sign.set("lspace", "0")
+            sign.set("rspace", "0")
     if continues and len(row := root[0]) and row[0].tag == _tag("mo"):
         row[0].set("form", "infix")
     return root
