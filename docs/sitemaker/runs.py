@@ -31,9 +31,11 @@ from sitemaker import ROOT
 
 CACHE = ROOT / ".cache" / "site"
 _BLOCK = re.compile(r"^```(console|python) run(?: exit=([12]))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-#: Columns of what is printed: the fewest for tables with all of theirs.
-_WIDTH = 120
-_PROGRAM = f"from linreg_lora import console; console._WIDTH = {_WIDTH}; from linreg_lora.__main__ import run; run()"
+#: Columns of help texts and messages. Tables are as wide as they need to be, and have the columns of a narrow terminal.
+_WIDTH = "100"
+_PROGRAM = (
+    "from linreg_lora import console; console.is_narrow = lambda: True; from linreg_lora.__main__ import run; run()"
+)
 #: What lines of a table are drawn with, and what blocks of the page begin and end with.
 _DRAWN, _FENCE = re.compile("[\u2500-\u257f]"), "~" * 6
 #: What a terminal takes for a colour, or for bold.
@@ -126,13 +128,13 @@ def _command(words: list[str]) -> None:
     from linreg_lora import console
     from linreg_lora.cli import main
 
-    with mock.patch.object(sys, "argv", ["linreg-lora", *words]), mock.patch.object(console, "_WIDTH", _WIDTH):
+    with mock.patch.object(sys, "argv", ["linreg-lora", *words]), mock.patch.object(console, "is_narrow", lambda: True):
         main()
 
 
 def _printed(action, folder: Path, said: str, ends_with: int) -> str:
     out, err = io.StringIO(), io.StringIO()
-    environment = mock.patch.dict(os.environ, {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "MPLBACKEND": "agg"})
+    environment = mock.patch.dict(os.environ, {"COLUMNS": _WIDTH, "NO_COLOR": "1", "MPLBACKEND": "agg"})
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder), environment:
         try:
             action()
