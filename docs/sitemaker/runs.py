@@ -128,7 +128,10 @@ def _command(words: list[str]) -> None:
     from linreg_lora import console
     from linreg_lora.cli import main
 
-    with mock.patch.object(sys, "argv", ["linreg-lora", *words]), mock.patch.object(console, "is_narrow", lambda: True):
+    with (
+        mock.patch.object(sys, "argv", ["linreg-lora", *words]),
+        mock.patch.object(console, "is_narrow", return_value=True),
+    ):
         main()
 
 
