@@ -113,7 +113,8 @@ def test_bars_have_the_same_space_on_both_sides():
     for latex in (r"g = |n - d|^{-1}", r"a + \|x\|_F", r"\bigl| x \bigr|_1"):
         bars = re.findall(r"<mo([^>]*)>[|‖]</mo>", formulas.mathml(latex))
         assert len(bars) == 2
-        assert all('lspace="0" rspace="0"' in bar for bar in bars)
+        assert all('lspace="0"' in bar and 'rspace="0"' in bar for bar in bars)
+        assert len({re.findall(r'stretchy="\w+"', bar)[0] for bar in bars}) == 1, "both grow, or neither"
 
 
 def test_a_negative_space_is_not_where_a_line_is_broken():

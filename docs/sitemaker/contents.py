@@ -61,6 +61,7 @@ def sections() -> list[Section]:
                     _METHOD.format(source=documents.beginning(_USERS, "FirstInputs")),
                     "Add a method",
                 ),
+                section("CONTRIBUTING.md", "How to add a figure", "how-to/add-a-figure.md", called="Add a figure"),
             ],
         ),
         Section(

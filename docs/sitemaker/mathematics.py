@@ -14,14 +14,6 @@ _BARE = re.compile(r"\\\((.*?)\\\)", flags=re.DOTALL)
 
 def typeset(html: str) -> str:
     """Raises `ValueError` for a formula that cannot be converted: no page shows LaTeX."""
-    made = _typeset(html)
-    # Browsers stretch the bar that opens a norm, and not the one with a subscript that closes it.
-    return made.replace("<mo>‖</mo>", '<mo stretchy="false">‖</mo>').replace(
-        "<mo>&#x02016;</mo>", '<mo stretchy="false">‖</mo>'
-    )
-
-
-def _typeset(html: str) -> str:
     return _INLINE.sub(lambda found: _inline(found[1]), _DISPLAYED.sub(lambda found: _displayed(found[1]), html))
 
 

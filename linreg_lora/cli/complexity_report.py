@@ -13,7 +13,7 @@ from linreg_lora.theory.discarded import DiscardedSignal, discarded_signal
 
 #: Beside a C_r that may be on the wrong side of 1, and beside odds that no closed form has.
 UNSURE, SOLVED = "?", "~"
-SAID = "complexity: C_r, in closed form; below 1 LoRA beats FFT"
+SAID = "complexity: C_r, in closed form; below 1 LoRA beats FFT, where what it keeps is strong"
 SAID_SOLVED = f"{SOLVED} complexity: the odds that what a rank drops is signal, by formula; below 1 LoRA beats FFT"
 SAID_UNSURE = f"{UNSURE} kept and dropped directions mix by more than C_r is from 1: the risks decide"
 #: Below crossings of both kinds.

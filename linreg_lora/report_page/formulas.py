@@ -68,6 +68,8 @@ def _converted(latex: str, *, continues: bool = False) -> ET.Element:
         if sign.text in _BARS:  # taken for an operator where it closes, with a subscript or a power
             sign.set("lspace", "0")
             sign.set("rspace", "0")
+            # Browsers stretch the bar that opens a norm, and not the one with a subscript that closes it.
+            sign.set("stretchy", sign.get("stretchy", "false"))
     if continues and len(row := root[0]) and row[0].tag == _tag("mo"):
         row[0].set("form", "infix")
     return root
@@ -164,6 +166,8 @@ def _close_up(row: ET.Element) -> None:
         if sign.text == "/":
             sign.set("lspace", "0")
             sign.set("rspace", "0")
+            # Browsers stretch the bar that opens a norm, and not the one with a subscript that closes it.
+            sign.set("stretchy", sign.get("stretchy", "false"))
         elif (sign.text or "").isalpha() and i + 1 < len(row) and row[i + 1].text == "(":
             sign.set("lspace", "0.167em")
             sign.set("rspace", "0")
