@@ -439,3 +439,38 @@ def test_ranks_and_levels_outside_are_refused():
     with pytest.raises(InvalidInput, match="excess: expected a number > 0"):
         samples_to_saturate(problem, 1, excess=0)
     assert task_complexity(problem.replace(dy=1, spectrum=(1.0,))).ranks.size == 0
+
+
+def test_bias_and_variance_of_strong_directions():
+    """Plain least squares and its truncation, 12,000 draws in 60 blocks: the squared bias by products of the means of
+    different blocks, which has no variance in it, the variance by the spread within blocks. Both are means over blocks,
+    the products' with twice the standard error, as each block is in both factors; tested at 5 standard errors (false
+    alarm below 1e-5 each, by Student's law of 59 degrees of freedom). A bias that has the noise of the tail's fit, or a
+    variance without it, is more than 10 away."""
+    n, dx, dy, r, blocks, each = 60, 12, 9, 2, 60, 200
+    rng = np.random.default_rng(20261130)
+    shift = np.zeros((dy, dx))
+    strengths = [3e5, 2e5, 2.0, 1.5, 1.0]
+    shift[range(5), range(5)] = strengths
+    levels = np.linspace(0.5, 1.5, dy)
+    tail = float(np.sum(np.square(strengths[r:])))
+    inside = float(np.sum(levels[:r]))
+    x = rng.standard_normal((blocks * each, dx, n))
+    noise = np.sqrt(levels)[:, None] * rng.standard_normal((blocks * each, dy, n))
+    fft = shift + noise @ x.swapaxes(1, 2) @ np.linalg.inv(x @ x.swapaxes(1, 2))
+    u = np.linalg.svd(fft @ x, full_matrices=False)[0][:, :, :r]
+    error = (u @ (u.swapaxes(1, 2) @ fft) - shift).reshape(blocks, each, dy * dx)
+    means = error.mean(1)
+    others = (means.sum(0) - means) / (blocks - 1)
+    bias = np.sum(means * others, axis=1)
+    variance = np.sum(error.var(1, ddof=1), axis=1)
+    predicted = inside * dx / (n - dx - 1) + r / (n - r - 1) * (levels.sum() - inside + tail)
+    problem = ll.Problem(n=n, dx=dx, dy=dy, task_shift=shift, noise_std=1.0, noise_covariance=np.diag(levels))
+    assert ll.theory.strong_limit_risk(problem, r) == pytest.approx(tail + predicted)
+    for found, factors, expected, wrong in (
+        (bias, 2, tail, tail * (n - 1) / (n - r - 1)),
+        (variance, 1, predicted, predicted - r / (n - r - 1) * tail),
+    ):
+        stderr = factors * found.std(ddof=1) / np.sqrt(blocks)
+        assert abs(found.mean() - expected) < 5 * stderr
+        assert abs(expected - wrong) > 10 * stderr
