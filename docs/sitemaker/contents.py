@@ -22,6 +22,10 @@ package:
 does not know, `name`, `parameters` and `fit` are enough: [`OneScale`](tests/users_methods.py). With a claim, as a
 package that is installed: [a plug-in](docs/example_plugin/README.md).
 """
+_FIGURE = """
+What each part takes and returns, with an example that runs:
+[`FigureModule`](site:reference/api/linreg_lora.figures.md).
+"""
 
 
 class Section(NamedTuple):
@@ -61,7 +65,7 @@ def sections() -> list[Section]:
                     _METHOD.format(source=documents.beginning(_USERS, "FirstInputs")),
                     "Add a method",
                 ),
-                section("CONTRIBUTING.md", "How to add a figure", "how-to/add-a-figure.md", called="Add a figure"),
+                section("CONTRIBUTING.md", "How to add a figure", "how-to/add-a-figure.md", _FIGURE, "Add a figure"),
             ],
         ),
         Section(

@@ -21,7 +21,7 @@ Plugins = Annotated[
 Claims = Annotated[Path | None, typer.Option("--claims", help="Claims file. Default: the package's own.")]
 Papers = Annotated[
     list[str] | None,
-    typer.Option("--paper", metavar="NAME", help="The claims of a paper or an installed plug-in; repeat it."),
+    typer.Option("--paper", metavar="NAME", help="The claims of a paper's file or an installed plug-in; repeat it."),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="The package's own claims file, and those of all papers.")]
 

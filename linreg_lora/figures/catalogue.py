@@ -60,7 +60,34 @@ NAMES = tuple(_MODULES)
 
 
 class FigureModule(Protocol):
-    """What makes a figure."""
+    """What makes a figure: a module, or any object, with these four.
+
+    | part | meaning |
+    |------|---------|
+    | `CELLS` | how many steps `data` tells `progress` of in all, and the most processes that are started for it |
+    | `data` | (trials, seed, executor, progress) to an xarray Dataset; `executor`: where cells may run, None: here |
+    | `draw` | the Dataset, and nothing else, to a matplotlib Figure |
+    | `caption` | the Dataset to what stands below the figure, in plain text |
+
+    `register_figure` makes it known by a name.
+
+    >>> import types
+    >>> import matplotlib.figure
+    >>> import xarray as xr
+    >>> import linreg_lora as ll
+    >>> def data(trials, seed, executor=None, progress=lambda steps: None):
+    ...     problem = ll.Problem(n=60, dx=24, dy=20, spectrum=(3.0, 2.0, 1.0), noise_std=1.0)
+    ...     drawn = ll.monte_carlo(problem, trials=trials, seed=seed)
+    ...     progress(1)
+    ...     return xr.Dataset({"risk": ("rank", drawn.risk)}, {"rank": drawn.ranks})
+    >>> def draw(dataset):
+    ...     figure = matplotlib.figure.Figure()
+    ...     figure.subplots().plot(dataset["rank"], dataset["risk"])
+    ...     return figure
+    >>> mine = types.SimpleNamespace(CELLS=1, data=data, draw=draw, caption=lambda dataset: "Risk against rank.")
+    >>> len(mine.draw(mine.data(trials=20, seed=0)).axes[0].lines)
+    1
+    """
 
     @property
     def CELLS(self) -> int: ...
