@@ -255,18 +255,18 @@ def test_a_ridge_is_chosen_where_it_clearly_pays():
     assert found.fft_ridge.ridge > 0
 
 
-@pytest.mark.parametrize(("scale", "some"), [(1.0, False), (3.0, True)])
-def test_ranks_that_the_data_do_not_tell_from_the_choice(scale, some):
-    """Those whose losses, by refits without each sample, differ in the mean by two standard errors at most."""
-    rng = np.random.default_rng(4)
+@pytest.mark.parametrize(("seed", "near"), [(9, []), (6, [3, 5])])
+def test_ranks_that_the_data_do_not_tell_from_the_choice(seed, near):
+    """Those whose losses, by refits without each sample, differ in the mean by two standard errors at most: of seed 6
+    by 1.92 and 1.95, where the next are 2.15 and more."""
+    rng = np.random.default_rng(seed)
     x = rng.standard_normal((40, 9))
-    y = 2 * x[:, :2] @ rng.standard_normal((2, 6)) + scale * rng.standard_normal((40, 6))
+    y = 2 * x[:, :2] @ rng.standard_normal((2, 6)) + 3 * rng.standard_normal((40, 6))
     found = ll.own_data.advise(x, y, ridge=0.0)
     errors = refitted(x, y, np.arange(40), intercept=True, ridge=0.0)
     apart = errors - errors[:, [found.rank]]
     told = np.abs(apart.mean(0)) > 2 * apart.std(0, ddof=1) / np.sqrt(40)
-    assert found.near_best == [rank for rank in range(7) if rank != found.rank and not told[rank]]
-    assert bool(found.near_best) == some
+    assert found.near_best == [rank for rank in range(7) if rank != found.rank and not told[rank]] == near
 
 
 def test_the_noise_and_the_strengths_of_the_model():
