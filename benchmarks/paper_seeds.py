@@ -1,6 +1,6 @@
 """Claims of the papers' files under many seeds: how many seeds each file has, and every verdict other than expected.
 
-    python benchmarks/paper_seeds.py [--seeds 100] [--paper NAME ...] [--minutes 60]
+    python benchmarks/paper_seeds.py [--seeds 100] [--paper NAME ...] [--claim ID ...] [--minutes 60]
 
 One process. Claims are judged cheapest first, so that a run that is cut short leaves most claims with all their seeds;
 neighbours are asked under every twentieth seed. A run goes on from what is in `results/paper_seeds.json`, which is
@@ -81,13 +81,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--paper", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--claim", nargs="*", default=[], metavar="ID")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
     options = parser.parse_args()
     values, end = RESULTS / "paper_seeds.json", time.monotonic() + 60 * options.minutes
     kept = json.loads(values.read_text()) if values.exists() else {}
     everything = collect_claims(papers=list(known_papers())).parts
     parts = [part for part in everything if not options.paper or part.name in options.paper]
-    claims = [(claim, part, entry(kept, claim)) for part in parts for claim in part.file.claims]
+    unknown = set(options.claim) - {claim.id for part in parts for claim in part.file.claims}
+    if unknown:
+        parser.error(f"--claim: expected claims of these files, got {', '.join(sorted(unknown))}")
+    claims = [
+        (claim, part, entry(kept, claim))
+        for part in parts
+        for claim in part.file.claims
+        if not options.claim or claim.id in options.claim
+    ]
     written = time.monotonic()
 
     def write() -> None:
