@@ -15,7 +15,7 @@ BEGIN, END = "<!-- picture: made by docs/picture.py -->", "<!-- end of picture -
 
 #: The rooms of the package, in the order in which data flow. A group is a line of the picture of the flow.
 ORDER = (
-    ("errors", "validation", "seeds", "runtime", "spectra", "input_law", "problem", "risk_curve"),
+    ("errors", "validation", "seeds", "runtime", "spectra", "covariance", "input_law", "problem", "risk_curve"),
     ("console", "provenance", "files"),
     ("theory", "estimators", "sampling"),
     ("methods",),

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from linreg_lora import validation
+from linreg_lora.covariance import Covariance, symmetric_sqrt
 from linreg_lora.errors import InvalidInput
 from linreg_lora.input_law import GAUSSIAN, IidEntries, InputLaw, parse
 
@@ -40,10 +41,6 @@ class Moments(StrEnum):
     FINITE = "mean and variance exist"
     NO_VARIANCE = "the variance is infinite"
     NO_MEAN = "the mean is infinite"
-
-
-#: Means of more standard deviations leave fewer than half of the digits of the inputs.
-_LARGEST_MEAN = 1e8
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,10 +109,11 @@ class Problem:
         law = parse(self.input_law)
         law.require_samples(self.n)
         put("input_law", GAUSSIAN if law.is_gaussian else law)
-        if isinstance(law, IidEntries) and self._variances is None and self.input_rank < self.dx:
+        if isinstance(law, IidEntries) and self._inputs.diagonal is None and self.input_rank < self.dx:
             raise InvalidInput("input_law", "gaussian or weighted samples where a matrix Sigma is singular", law.text)
         put("input_mean", validation.mean("input_mean", self.input_mean, self.dx))
-        self._require_mean_that_fits()
+        if self.input_mean is not None:
+            self._inputs.require_mean("input_mean", self.input_mean)
 
     def _samples(self) -> int | float:
         return validation.positive_integer("n", self.n)
@@ -137,37 +135,6 @@ class Problem:
                                    "leave spectrum out when task_shift is given")  # fmt: skip
         return tuple(values.tolist())
 
-    def _require_mean_that_fits(self) -> None:
-        mean = self.input_mean
-        if mean is None:
-            return
-        length, spread = float(np.linalg.norm(mean)), math.sqrt(self.smallest_variance)
-        if length > _LARGEST_MEAN * spread:
-            raise InvalidInput(
-                "input_mean", f"a norm of at most {_LARGEST_MEAN:g} times the inputs' least standard deviation",
-                f"{length:.3g} beside {spread:.3g}", "take it off the inputs: float64 loses them beside it",
-            )  # fmt: skip
-        if self.input_rank == self.dx:
-            return
-        if self._variances is not None:
-            outside = float(np.linalg.norm(mean[self._variances == 0]))
-        else:
-            variances, basis = self._modes
-            outside = float(np.linalg.norm(mean - basis @ (basis.T @ mean)))
-            outside = outside if outside > 10 * self.dx * np.finfo(float).eps * length else 0.0
-            # Centred samples keep rounding of eps |mu| where Sigma has no variance, which must count as none.
-            largest = math.sqrt(self.dx * float(np.max(variances)))
-            if outside == 0 and length > largest:
-                raise InvalidInput(
-                    "input_mean", f"a norm of at most {largest:.3g} where a matrix Sigma is singular", f"{length:.3g}",
-                    "rotate the inputs, so that Sigma is diagonal",
-                )  # fmt: skip
-        if outside > 0:
-            raise InvalidInput(
-                "input_mean", "a mean in the range of Sigma", f"{outside:.3g} outside of it",
-                "a constant input is an offset: leave it out and train a bias, as in lora:3+bias",
-            )  # fmt: skip
-
     # -- the matrices ---------------------------------------------------------------------------------------
 
     @functools.cached_property
@@ -181,27 +148,32 @@ class Problem:
         return validation.frozen(delta)
 
     @functools.cached_property
+    def _inputs(self) -> Covariance:
+        return Covariance(self.input_covariance, self.dx)
+
+    @functools.cached_property
+    def _noise_shape(self) -> Covariance:
+        return Covariance(self.noise_covariance, self.dy)
+
+    @property
     def sigma(self) -> np.ndarray:
         """Sigma, the dx x dx input covariance."""
-        return validation.frozen(
-            np.eye(self.dx) if self.input_covariance is None else _as_matrix(self.input_covariance)
-        )
+        return self._inputs.matrix
 
     @functools.cached_property
     def sigma_eps(self) -> np.ndarray:
         """Sigma_eps = noise_std^2 * noise_covariance, the dy x dy noise covariance."""
-        shape = np.eye(self.dy) if self.noise_covariance is None else _as_matrix(self.noise_covariance)
-        return validation.frozen(self.noise_std**2 * shape)
+        return validation.frozen(self.noise_std**2 * self._noise_shape.matrix)
 
-    @functools.cached_property
+    @property
     def sigma_sqrt(self) -> np.ndarray:
         """Sigma^{1/2}, symmetric."""
-        return validation.frozen(_symmetric_sqrt(self.sigma))
+        return self._inputs.sqrt
 
     @functools.cached_property
     def sigma_eps_sqrt(self) -> np.ndarray:
         """Sigma_eps^{1/2}, symmetric."""
-        return validation.frozen(_symmetric_sqrt(self.sigma_eps))
+        return validation.frozen(symmetric_sqrt(self.sigma_eps))
 
     @functools.cached_property
     def risk_root(self) -> np.ndarray:
@@ -210,13 +182,10 @@ class Problem:
             return self.sigma_sqrt
         return validation.frozen(np.column_stack([self.sigma_sqrt, self.input_mean]))
 
-    @functools.cached_property
+    @property
     def noise_trace(self) -> float:
         """Tr(Sigma_eps), the noise power over all outputs."""
-        shape = self.noise_covariance
-        if shape is None:
-            return self.noise_std**2 * self.dy
-        return self.noise_std**2 * float(np.sum(shape) if shape.ndim == 1 else np.trace(shape))
+        return self.noise_std**2 * self._noise_shape.trace
 
     @functools.cached_property
     def pretrained_risk(self) -> float:
@@ -259,48 +228,31 @@ class Problem:
         values = np.linalg.svd(self.shift @ self.risk_root, compute_uv=False)
         return validation.frozen(values[: min(self.dx, self.dy)])
 
-    @functools.cached_property
+    @property
     def isotropic_scale(self) -> float | None:
         """c where Sigma = c I with c > 0, else None."""
-        return _isotropic_scale(self.input_covariance)
+        return self._inputs.isotropic_scale
 
-    @functools.cached_property
+    @property
     def isotropic_noise_scale(self) -> float | None:
         """c where Sigma_eps = c sigma^2 I with c > 0 (1 where sigma = 0), else None."""
-        return 1.0 if self.noise_std == 0 else _isotropic_scale(self.noise_covariance)
+        return 1.0 if self.noise_std == 0 else self._noise_shape.isotropic_scale
 
     # -- where the problem lies -----------------------------------------------------------------------------
 
-    @functools.cached_property
+    @property
     def input_rank(self) -> int:
         """rank(Sigma): dx for a full-rank covariance. The interpolation threshold is at n = input_rank.
 
         The number of positive variances where Sigma is diagonal; of eigenvalues above dx eps times the largest
         otherwise, because those below cannot be told from rounding.
         """
-        if self.input_covariance is None:
-            return self.dx
-        if self._variances is not None:
-            return int(np.count_nonzero(self._variances))
-        values = np.linalg.eigvalsh(self.input_covariance)
-        return int(np.sum(values > self.dx * np.finfo(float).eps * np.max(values)))
+        return self._inputs.rank
 
-    @functools.cached_property
+    @property
     def smallest_variance(self) -> float:
         """The smallest positive eigenvalue of Sigma, as `input_rank` counts them."""
-        if self.input_covariance is None:
-            return 1.0
-        if self._variances is not None:
-            return float(np.min(self._variances[self._variances > 0]))
-        return float(np.linalg.eigvalsh(self.input_covariance)[-self.input_rank])
-
-    @functools.cached_property
-    def _variances(self) -> np.ndarray | None:
-        """The diagonal of Sigma where it was given and is diagonal, else None."""
-        covariance = self.input_covariance
-        if covariance is None or covariance.ndim == 1:
-            return covariance
-        return np.diagonal(covariance) if _is_diagonal(covariance) else None
+        return self._inputs.smallest_positive
 
     @property
     def distance_from_threshold(self) -> int:
@@ -416,13 +368,13 @@ class Problem:
     @functools.cached_property
     def _reduced(self) -> "Problem":
         shift: dict[str, Any]
-        if self._variances is not None:
-            kept = np.flatnonzero(self._variances)
-            variances, shift = self._variances[kept], self._shift_on(kept)
+        if self._inputs.diagonal is not None:
+            kept = np.flatnonzero(self._inputs.diagonal)
+            variances, shift = self._inputs.diagonal[kept], self._shift_on(kept)
             pretrained = None if self.pretrained is None else self.pretrained[:, kept]
             mean = None if self.input_mean is None else self.input_mean[kept]
         else:
-            variances, basis = self._modes
+            variances, basis = self._inputs.modes
             mean = None if self.input_mean is None else basis.T @ self.input_mean
             shift = {"task_shift": self.shift @ basis}
             pretrained = None if self.pretrained is None else self.pretrained @ basis
@@ -439,12 +391,6 @@ class Problem:
             input_mean=mean,
             **shift,
         )
-
-    @property
-    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The positive eigenvalues of Sigma and their eigenvectors, as columns."""
-        values, vectors = np.linalg.eigh(self.sigma)
-        return values[-self.input_rank :], vectors[:, -self.input_rank :]
 
     def centred(self) -> "Problem":
         """The same problem with inputs of mean zero: what a method with a bias makes of it."""
@@ -495,27 +441,3 @@ class Problem:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, validation.frozen(value) if isinstance(value, np.ndarray) else value)
-
-
-def _as_matrix(covariance: np.ndarray) -> np.ndarray:
-    return np.diag(covariance).copy() if covariance.ndim == 1 else covariance
-
-
-def _is_diagonal(matrix: np.ndarray) -> bool:
-    return np.count_nonzero(matrix) == np.count_nonzero(np.diagonal(matrix))
-
-
-def _symmetric_sqrt(matrix: np.ndarray) -> np.ndarray:
-    if _is_diagonal(matrix):
-        return np.diag(np.sqrt(np.diagonal(matrix)))
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-
-
-def _isotropic_scale(covariance: np.ndarray | None) -> float | None:
-    """c where the covariance is c I, c > 0, else None; None as input means the identity."""
-    if covariance is None:
-        return 1.0
-    scale = float(covariance.flat[0])
-    reference = np.full(len(covariance), scale) if covariance.ndim == 1 else scale * np.eye(len(covariance))
-    return scale if scale > 0 and np.array_equal(covariance, reference) else None

@@ -20,7 +20,7 @@ from linreg_lora.theory import (
     winning_rank,
 )
 from linreg_lora.theory.capacity import large_sample_limit
-from linreg_lora.theory.complexity import _repulsion, mixing
+from linreg_lora.theory.mixing import mixing, repulsion
 from linreg_lora.theory.noise_blur import noise_blur
 
 PAPER = Path(ll.__file__).parent / "claims" / "papers" / "linreg_lora" / "claims.yaml"
@@ -217,7 +217,7 @@ def test_noise_in_kept_directions_is_known():
 
 def test_levels_repel_as_eigenvalues_of_two_by_two_matrices():
     s, e, n = np.array([3.0, 2.0, 2.0, 0.0]), np.array([1.0, 0.5, 2.0, 1.0]), 30
-    apart = _repulsion(s, e, n)
+    apart = repulsion(s, e, n)
     for i in range(4):
         for j in range(i + 1, 4):
             m = s[j] * np.sqrt((s[j] ** 2 + e[i] + e[j]) / n)
@@ -226,7 +226,7 @@ def test_levels_repel_as_eigenvalues_of_two_by_two_matrices():
     assert np.array_equal(apart, np.triu(apart, 1))
     few = np.array([3.0, 2.0, 0.0, 0.0])
     many = 10**7
-    assert many * np.sum(_repulsion(few, e, many)[:1, 1:]) == pytest.approx(mixing(few, e, 1), rel=1e-6)
+    assert many * np.sum(repulsion(few, e, many)[:1, 1:]) == pytest.approx(mixing(few, e, 1), rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "end"), [(60, 1), (16, 0)])

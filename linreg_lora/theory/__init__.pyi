@@ -2,6 +2,7 @@
 
 from . import aligned_tasks as aligned_tasks
 from . import ball_maximum as ball_maximum
+from . import best_rank_closed as best_rank_closed
 from . import best_ridge as best_ridge
 from . import bitfit as bitfit
 from . import bounds as bounds
@@ -37,6 +38,7 @@ from . import input_perturbation as input_perturbation
 from . import linear_class as linear_class
 from . import marchenko_pastur as marchenko_pastur
 from . import mean_shrinkage as mean_shrinkage
+from . import mixing as mixing
 from . import noise_blur as noise_blur
 from . import notes as notes
 from . import offsets as offsets
@@ -55,6 +57,7 @@ from . import robustness as robustness
 from . import saturation as saturation
 from . import spectral_weights as spectral_weights
 from . import spiked as spiked
+from . import strong_limit as strong_limit
 from . import training as training
 from . import truncation as truncation
 from . import weighted as weighted
@@ -64,11 +67,12 @@ from . import weighted_fft as weighted_fft
 from . import wishart as wishart
 from . import worst_perturbation as worst_perturbation
 from .aligned_tasks import aligned_shifts
+from .best_rank_closed import ClosedBestRank, closed_best_rank
 from .best_ridge import TunedFFT, fft_best_ridge
 from .bitfit import BitFitRisk, bitfit_risk
 from .bounds import LoraBound, TheoremBound, lora_bound, theorem_2, theorem_4
 from .capacity import large_sample_limit, parameter_count, small_noise_risk, tangent_dimension
-from .complexity import ClosedBestRank, TaskComplexity, closed_best_rank, strong_limit_risk, task_complexity
+from .complexity import TaskComplexity, task_complexity
 from .composition import Composed, distilled_risk, task_arithmetic
 from .contest import Verdict, winner_at, winning_rank
 from .continual import after_merging, sequential_fft
@@ -139,6 +143,7 @@ from .robustness import Robustness, less_robust_above, strong_limit_robustness
 from .saturation import Saturation, samples_to_saturate
 from .spectral_weights import SpectralWeights, best_weights
 from .spiked import detection_threshold, spiked_risk, spikes
+from .strong_limit import strong_limit_risk
 from .truncation import low_rank_truncation_error, squared_truncation_norm, truncation_error, truncation_norm
 from .wishart import condition_number, gaussian_norm, inverse_moment
 from .worst_perturbation import RiseBracket, mean_worst_rise_of_one_output, worst_rise, worst_rise_bracket

@@ -6,7 +6,8 @@ import numpy as np
 
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
-from linreg_lora.theory.complexity import closed_best_rank, task_complexity
+from linreg_lora.theory.best_rank_closed import closed_best_rank
+from linreg_lora.theory.complexity import task_complexity
 from linreg_lora.theory.curve import expected_risk
 from linreg_lora.theory.decisions import BestRank, best_rank
 from linreg_lora.theory.fft import fft_risk

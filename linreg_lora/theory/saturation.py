@@ -5,7 +5,7 @@ that:
 
     e_U dx/(n - dx - 1) + e_P r/(n - r - 1) + (T_r + r tail_r^2)/n = x tail_r^2
 
-with e_U, e_P as in `strong_limit_risk` and T_r the first-order effect of finite strengths (`complexity`); the left side
+with e_U, e_P as in `strong_limit_risk` and T_r the first-order effect of finite strengths (`mixing`); the left side
 is V_r / n of `large_sample_limit` for many samples, so that n is about V_r / (x tail_r^2). FFT overtakes LoRA before
 that, at n* = dx + 1 + Q_r (`task_complexity`), wherever Q_r < V_r / (x tail_r^2). Source: derived here.
 """
@@ -19,7 +19,7 @@ from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.capacity import strengths_and_noise
-from linreg_lora.theory.complexity import mixing
+from linreg_lora.theory.mixing import mixing
 
 
 class Saturation(NamedTuple):

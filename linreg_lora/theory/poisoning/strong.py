@@ -31,10 +31,10 @@ import numpy as np
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.risk_curve import valid_ranks
-from linreg_lora.theory.complexity import strong_limit_risk
 from linreg_lora.theory.poisoning import full
 from linreg_lora.theory.poisoning.attack import Poison, Whitened, whitened
 from linreg_lora.theory.poisoning.few import success_outside
+from linreg_lora.theory.strong_limit import strong_limit_risk
 
 #: A share of a vector, by squares, that counts as none of it.
 _NONE = 1e-10

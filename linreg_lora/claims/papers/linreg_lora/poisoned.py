@@ -229,7 +229,7 @@ def risk_in_the_strong_limit(problem: Problem, sample: Sample) -> float:
 @register_prediction("poisoned-lora-risk.as-full-fine-tuning")
 def damaged_as_full_fine_tuning(problem: Problem, sample: Sample) -> float:
     """LoRA's clean risk, plus what the poison costs FFT."""
-    from linreg_lora.theory.complexity import strong_limit_risk
+    from linreg_lora.theory.strong_limit import strong_limit_risk
 
     return strong_limit_risk(problem, int(sample.context["rank"])) + _exact(problem, sample).damage
 
@@ -237,7 +237,7 @@ def damaged_as_full_fine_tuning(problem: Problem, sample: Sample) -> float:
 @register_prediction("poisoned-lora-risk.not-damaged")
 def not_damaged(problem: Problem, sample: Sample) -> float:
     """LoRA's risk without poison, in the limit of strong directions."""
-    from linreg_lora.theory.complexity import strong_limit_risk
+    from linreg_lora.theory.strong_limit import strong_limit_risk
 
     return strong_limit_risk(problem, int(sample.context["rank"]))
 
