@@ -694,10 +694,24 @@ BUGS = [
     ),
     _bug(
         "papers.linreg_lora.poisoned",
+        "chosen-samples-damage",
+        "One sample more is poisoned.",
+        "(np.argsort(order, axis=1) < count)",
+        "(np.argsort(order, axis=1) <= count)",
+    ),
+    _bug(
+        "papers.linreg_lora.poisoned_lora",
         "weak-backdoor-in-the-normal-space",
         "Success is that of one rank less.",
         "success[:, int(rank), None]",
         "success[:, int(rank) - 1, None]",
+    ),
+    _bug(
+        "papers.linreg_lora.poisoned_orderings",
+        "hijacked-lora-loses",
+        "FFT's risk is that on clean data.",
+        '(found["fft", True] - found["lora", True])',
+        '(found["fft", False] - found["lora", True])',
     ),
     _bug(
         "papers.linreg_lora.robustness",
