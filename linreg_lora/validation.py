@@ -31,6 +31,14 @@ def nonnegative_integer(field: str, value: object) -> int:
     return _integer(field, value, 0)
 
 
+def enough_draws(field: str, value: object) -> int:
+    """A number of draws whose mean has a standard error."""
+    draws = positive_integer(field, value)
+    if draws < 2:
+        raise InvalidInput(field, "at least 2, so that a standard error exists", draws)
+    return draws
+
+
 def _integer(field: str, value: object, least: int, most: int = _LARGEST_INTEGER) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InvalidInput(field, f"an integer >= {least}", value)

@@ -17,6 +17,9 @@ PROBLEM = GAUSSIAN.replace(input_mean=MEAN)
 #: Functions that say the same of every mean, and why.
 MEAN_FREE = {
     "theory.capacity.strengths_and_noise": "Delta, Sigma and Sigma_eps",
+    "theory.strong_limit.strengths_and_unit_covariance": "Delta, Sigma and the shape of Sigma_eps",
+    "theory.strong_limit.strengths_and_unit_noise": "the same",
+    "theory.strong_limit.inner_ranks": "ranks",
     "theory.effective.input_variances": "eigenvalues of Sigma",
     "theory.effective.shift_energies": "Delta and Sigma",
     "theory.training.checks.strengths": "singular values of Delta",

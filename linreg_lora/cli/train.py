@@ -73,8 +73,7 @@ def train(
     if picture is not None and len(chosen) > train_report.MOST_DRAWN:
         raise InvalidInput("ranks", f"at most {train_report.MOST_DRAWN} in a picture", ranks, "leave some out")
     shown = recorded_steps(recipe.steps, train_report.steps_of(at, recipe.steps))
-    if validation.positive_integer("trials", trials) < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     runs = []
     with progress("training", recipe.steps * (len(chosen) + 1)) as advance:
         for rank in [*chosen, None]:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput, LinregLoraError
+from linreg_lora.errors import LinregLoraError
 from linreg_lora.figures.catalogue import (
     NAMES,
     FigureModule,
@@ -79,13 +79,11 @@ def regenerate(
     an extra; None raises `LinregLoraError` there. Raises `InvalidInput`, before any work, for an unknown name, fewer
     than 2 `trials`, a bad `seed`, a width too narrow for one of the figures and a folder that cannot be written.
     """
-    names, seed, trials = select(names), valid_seed(seed), validation.positive_integer("trials", trials)
+    names, seed, trials = select(names), valid_seed(seed), validation.enough_draws("trials", trials)
     wide = valid_width(names, width)
     formats = valid_formats(formats)
     if not overwrite:
         refuse_other_runs(names, out, trials=trials, seed=seed)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
     workers = validation.positive_integer("workers", workers)
     with writable_folder(out), ExitStack() as stack:
         executor: Executor | None = None

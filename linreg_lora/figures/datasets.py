@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linreg_lora.errors import InvalidInput
+from linreg_lora import validation
 from linreg_lora.problem import Problem
 from linreg_lora.provenance import release
 from linreg_lora.seeds import valid_seed
@@ -24,8 +24,7 @@ def provenance(title: str, problems: Iterable[Problem], trials: int, seed: int) 
 
     Raises `InvalidInput` for fewer than 2 `trials`, which have no standard error, and for a bad `seed`.
     """
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     problems = list(problems)
     return {
         "Conventions": "CF-1.11",

@@ -105,7 +105,7 @@ def compare(
     if unknown or not computed_by:
         raise InvalidInput("computed_by", "any of theory, monte-carlo", list(computed_by))
     if "monte-carlo" in computed_by:
-        trials, seed = simulation.enough_trials(trials), valid_seed(seed)
+        trials, seed = validation.enough_draws("trials", trials), valid_seed(seed)
     before = validation.covariance("pretraining_covariance", pretraining_covariance, problem.dx)
     problem, auto = own_ridge.of(problem, ridge)
     theory: Sequence[MethodRisk | None] = [None] * len(methods)

@@ -139,9 +139,7 @@ def continued(
     None is no draws; it stays None where no mean exists.
     """
     chosen = valid_ranks(ranks, problem)
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     seed = valid_seed(seed)
     if problem.moments is Moments.NO_MEAN:
         return _without_mean(problem, chosen, trials, seed), None

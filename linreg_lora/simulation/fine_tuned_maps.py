@@ -59,9 +59,7 @@ class Runs(NamedTuple):
         """
         problem.require_gaussian(f"the {quantity}")
         chosen = valid_ranks(ranks, problem)
-        trials = validation.positive_integer("trials", trials)
-        if trials < 2:
-            raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+        trials = validation.enough_draws("trials", trials)
         seed = valid_seed(seed)
         if problem.moments is Moments.NO_MEAN:
             raise InvalidInput("problem", "a mean that exists", problem.moments_note)

@@ -118,7 +118,7 @@ def monte_carlo(
     if ranks is not None or sampler != "auto":
         raise InvalidInput("method", "no ranks or sampler beside it", method, "LoRA of rank 4 is lora:4")
     chosen = registry.of(method)
-    trials, seed = enough_trials(trials), valid_seed(seed)
+    trials, seed = validation.enough_draws("trials", trials), valid_seed(seed)
     if not by_curve(chosen):
         return _fitted(problem, chosen, trials, seed, batch_size, progress)
     reduced = chosen.reduce(problem)
@@ -195,7 +195,7 @@ def fitted(
     problem: Problem, method: Method, *, trials: int, seed: int, pretraining_covariance: np.ndarray | None = None
 ) -> MethodRisk:
     """The simulated risk, and `forgetting`, of a method by its own fits, LoRA and FFT too; arguments as elsewhere."""
-    trials, seed = enough_trials(trials), valid_seed(seed)
+    trials, seed = validation.enough_draws("trials", trials), valid_seed(seed)
     return _fitted(problem, method, trials, seed, 1024, None, pretraining_covariance)
 
 
@@ -364,11 +364,3 @@ def _require_update(method: Method, update: object, shape: tuple[int, ...]) -> N
     shapes = jnp.shape(update.map), jnp.shape(update.offset)
     if shapes != (shape, shape[:-1]):
         raise InvalidInput(field, wanted, f"shapes {shapes[0]} and {shapes[1]}")
-
-
-def enough_trials(trials: int) -> int:
-    """`trials`, at least 2."""
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
-    return trials

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
+from linreg_lora import validation
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Moments
 from linreg_lora.risk_curve import RiskCurve
@@ -34,8 +35,7 @@ def with_own_ridges(
     """
     if tuned.ridge is None or tuned.fft_ridge is None:
         raise InvalidInput("tuned", 'a curve of expected_risk(ridge="auto")', "one without ridges of its own")
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     problem, seed, last = tuned.problem, valid_seed(seed), tuned.problem.max_rank
     drawn: dict[float, Risks] = {}
     said: dict[float, str] = {}

@@ -87,9 +87,7 @@ def simulate_rise(
     pretrained = required_pretrained(problem)
     scale = rise_scale(perturbation_std, loss)
     chosen = valid_ranks(ranks, problem)
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     seed = valid_seed(seed)
     size = problem.max_rank + 1
     if problem.moments is Moments.NO_MEAN and scale > 0:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
 from linreg_lora.estimators import lora
 from linreg_lora.estimators.risk import excess_risk_path
 from linreg_lora.problem import Moments, Problem
@@ -81,9 +80,7 @@ def simulate_poisoned(
     True
     """
     chosen = valid_ranks(ranks, problem)
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     seed = valid_seed(seed)
     poison.require_fit(problem)
     size, notes, noisy = problem.max_rank + 1, [], with_noise_of_poison(problem)

@@ -17,7 +17,6 @@ from linreg_lora.problem import Moments, Problem
 from linreg_lora.sampling import gaussian
 from linreg_lora.seeds import valid_seed
 from linreg_lora.simulation import draws
-from linreg_lora.simulation.methods import enough_trials
 from linreg_lora.simulation.running_moments import RunningMoments
 from linreg_lora.theory.composition import related
 
@@ -135,7 +134,7 @@ def _moments(
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> RunningMoments:
-    trials, seed = enough_trials(trials), valid_seed(seed)
+    trials, seed = validation.enough_draws("trials", trials), valid_seed(seed)
     floats = sum((one.dx + one.dy) * one.n for one in tasks) + 2 * tasks[0].dx * tasks[0].dy
     sizes = tuple(problem.n for problem in tasks)
     ridges = tuple(problem.ridge > 0 for problem in tasks)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from linreg_lora import validation
 from linreg_lora.errors import LinregLoraError
 from linreg_lora.methods import registry
 from linreg_lora.methods.method import Method, in_size, moments_note
 from linreg_lora.problem import Moments, Problem
-from linreg_lora.simulation.methods import enough_trials, fitted_risks
+from linreg_lora.simulation.methods import fitted_risks
 from linreg_lora.theory import heavy_tails
 
 #: Quantiles of the risk that are told.
@@ -45,7 +46,7 @@ def risk_spread(problem: Problem, method: Method | str, *, trials: int, seed: in
     >>> found.quantiles[0.05] < found.quantiles[0.5] < found.quantiles[0.95]
     True
     """
-    chosen, trials = registry.of(method), enough_trials(trials)
+    chosen, trials = registry.of(method), validation.enough_draws("trials", trials)
     moments, note = chosen.moments(problem), moments_note(chosen, problem)
     risks = np.sort(fitted_risks(problem, chosen, trials=trials, seed=seed))
     reduced = chosen.reduce(in_size(problem))

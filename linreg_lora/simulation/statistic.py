@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from linreg_lora import validation
-from linreg_lora.errors import InvalidInput
 from linreg_lora.input_law import InputLaw
 from linreg_lora.problem import Problem
 from linreg_lora.sampling import laws
@@ -41,9 +40,7 @@ def mean_of(statistic: Statistic, problem: Problem, *, trials: int, seed: int) -
     >>> bool(abs(found.mean - 1) < 5 * found.stderr)
     True
     """
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     size = draws.size_for(problem.dx * problem.n + problem.dy * problem.n + problem.dy * problem.dx)
     program: draws.Draws[np.ndarray] = draws.Draws(
         _of_data_set, (statistic, problem.input_law, problem.n), _arrays(problem), size

@@ -365,10 +365,8 @@ def _distinct_ranks(ranks: Sequence[int] | None, methods: tuple[Method, ...]) ->
 
 
 def _enough_trials(trials: int, computed_by: tuple[ComputedBy, ...]) -> int:
-    trials = validation.positive_integer("trials", trials)
-    if trials < 2 and "monte-carlo" in computed_by:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
-    return trials
+    drawn = "monte-carlo" in computed_by
+    return (validation.enough_draws if drawn else validation.positive_integer)("trials", trials)
 
 
 def _known_ways(computed_by: Sequence[ComputedBy]) -> tuple[ComputedBy, ...]:

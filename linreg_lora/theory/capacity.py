@@ -199,13 +199,12 @@ def noise_energy(
     Tr(C) columns. Equal seeds give equal numbers.
     """
     rows, columns = validation.positive_integer("rows", rows), validation.positive_integer("columns", columns)
-    count, trials = validation.nonnegative_integer("count", count), validation.positive_integer("trials", trials)
+    count = validation.nonnegative_integer("count", count)
     covariance = validation.covariance("row_covariance", row_covariance, rows)
     matrix = np.eye(rows) if covariance is None else np.diag(covariance) if covariance.ndim == 1 else covariance
     if count == 0 or count >= min(rows, columns):
         return Estimate(float(np.trace(matrix)) * columns if count else 0.0, 0.0)
-    if trials < 2:
-        raise InvalidInput("trials", "at least 2, so that a standard error exists", trials)
+    trials = validation.enough_draws("trials", trials)
     if covariance is None:
         return _white_energy(rows, columns, count, trials, valid_seed(seed))
     values, vectors = np.linalg.eigh(matrix)

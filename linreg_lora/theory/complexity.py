@@ -54,7 +54,7 @@ from linreg_lora.theory.mixing import mixed_pairs, mixing
 from linreg_lora.theory.noise_blur import noise_blur, quietest
 from linreg_lora.theory.strong_limit import (
     gain_of_dropping,
-    interior_ranks,
+    inner_ranks,
     strengths_and_unit_covariance,
     strengths_and_unit_noise,
     sums_after,
@@ -164,7 +164,7 @@ def task_complexity(problem: Problem, ranks: object = None) -> TaskComplexity:
     '0.400 = 0.400: LoRA wins up to n = 112'
     """
     reduced = with_closed_forms(problem)
-    chosen = interior_ranks(reduced, ranks)
+    chosen = inner_ranks(reduced, ranks)
     n, dx = reduced.n, reduced.dx
     s, covariance = strengths_and_unit_covariance(reduced)
     unit, present = np.diagonal(covariance), reduced.noise_std**2 * covariance

@@ -78,9 +78,7 @@ def simulated(problem: Problem, *, draws: int = 400, seed: int) -> ExtremeEigenv
     """
     problem.require_gaussian("these extreme eigenvalues")
     modes = _Modes.of(problem)
-    draws = validation.positive_integer("draws", draws)
-    if draws < 2:
-        raise InvalidInput("draws", "at least 2, so that a standard error exists", draws)
+    draws = validation.enough_draws("draws", draws)
     rng = np.random.default_rng(valid_seed(seed))
     rows = np.array([_draw(modes, rng) for _ in range(draws)])
     mean, stderr = rows.mean(axis=0), rows.std(axis=0, ddof=1) / math.sqrt(draws)

@@ -27,7 +27,7 @@ def strong_limit_risk(problem: Problem, rank: int) -> float:
     '3.038, 3.038'
     """
     reduced = with_closed_forms(problem)
-    rank = int(interior_ranks(reduced, [rank])[0])
+    rank = int(inner_ranks(reduced, [rank])[0])
     s, unit = strengths_and_unit_noise(reduced)
     if s[rank - 1] == 0:
         known = "use small_noise_risk" if reduced.n > reduced.dx else "use expected_risk"
@@ -58,7 +58,7 @@ def with_closed_forms(problem: Problem) -> Problem:
     return reduced
 
 
-def interior_ranks(problem: Problem, ranks: object) -> np.ndarray:
+def inner_ranks(problem: Problem, ranks: object) -> np.ndarray:
     """The ranks, default all at which LoRA neither is FFT nor learns nothing."""
     inner = np.arange(1, problem.max_rank)
     chosen = inner if ranks is None else valid_ranks(ranks, problem)
