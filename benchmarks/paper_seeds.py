@@ -4,7 +4,7 @@
 
 One process. Claims are judged cheapest first, so that a run that is cut short leaves most claims with all their seeds;
 neighbours are asked under every twentieth seed. A run goes on from what is in `results/paper_seeds.json`, which is
-written after every seed of a claim that takes long; a claim whose text has changed since starts again. Writes
+written after every seed of a claim that takes long; a claim that is judged by other means since starts again. Writes
 `results/paper_seeds.md` too, and exits 1 if a verdict was other than expected.
 """
 
@@ -23,11 +23,13 @@ from linreg_lora.files.atomic import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 _DOUBTING_EVERY, _WRITE_AFTER = 20, 20.0
+_PROSE = ("title", "source", "statement", "counterexample", "condition", "proof", "contested")
 
 
 def fingerprint(claim: Claim) -> str:
-    """Changes with anything that the claim says."""
-    return hashlib.sha256(claim.model_dump_json().encode()).hexdigest()[:12]
+    """Changes with anything that a verdict depends on: all but the claim's prose and provenance."""
+    decides = claim.model_dump_json(exclude={**dict.fromkeys(_PROSE, True), "rivals": {"__all__": {"mistake"}}})
+    return hashlib.sha256(decides.encode()).hexdigest()[:12]
 
 
 def entry(kept: dict, claim: Claim) -> dict:
