@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import ugly_designs
+import ugly_laws
 import ugly_problems
 
 from linreg_lora.problem import Moments, Problem
@@ -15,7 +17,7 @@ KNOWN = [line for line in LINES if not line["no_mean"]]
 
 
 def test_the_file_holds_the_problems_of_the_script():
-    made = [(entry["stratum"], entry["index"], entry["problem"]) for entry in ugly_problems.problems()]
+    made = [(entry["stratum"], entry["index"], entry["problem"]) for entry in ugly_designs.problems()]
     assert [line["stratum"] for line in LINES] == [stratum for stratum in range(1, 6) for _ in range(60)]
     for line, (stratum, index, problem) in zip(LINES, made, strict=True):
         assert (line["stratum"], line["index"]) == (stratum, index)
@@ -26,7 +28,7 @@ def test_the_file_holds_the_problems_of_the_script():
 
 def test_each_is_a_problem_of_the_package_and_both_agree_on_what_exists():
     for line in LINES:
-        problem, law = Problem(**line["problem"]), ugly_problems.Law(line["problem"])
+        problem, law = Problem(**line["problem"]), ugly_laws.Law(line["problem"])
         assert (problem.max_rank, problem.input_rank) == (law.max_rank, law.k)
         assert math.isclose(problem.noise_trace, law.noise_trace, rel_tol=1e-12)
         assert line["no_mean"] == (problem.moments is Moments.NO_MEAN)
@@ -36,7 +38,7 @@ def test_each_is_a_problem_of_the_package_and_both_agree_on_what_exists():
 def test_every_mean_is_above_the_least_risk_of_its_rank():
     """No update of rank r has a risk below sum_{i>r} s_i(Delta Sigma^{1/2})^2."""
     for line in KNOWN:
-        values = np.linalg.svd(ugly_problems.Law(line["problem"]).seen, compute_uv=False) ** 2
+        values = np.linalg.svd(ugly_laws.Law(line["problem"]).seen, compute_uv=False) ** 2
         for rank, mean in zip(line["ranks"], line["lora"]["mean"], strict=True):
             assert mean >= np.sum(values[rank:]) * (1 - 1e-6)
 
@@ -45,7 +47,7 @@ def test_fft_is_exact_where_the_exact_risk_is_known():
     """5 standard errors: false-alarm level 1e-4 for all, where the tails are not heavy."""
     checked = 0
     for line in KNOWN:
-        exact = ugly_problems.Law(line["problem"]).exact_fft
+        exact = ugly_laws.Law(line["problem"]).exact_fft
         if exact is None or line["fft"]["stderr"] is None or line["heavy"]:
             continue
         # rounded to 7 digits, and without noise the risk may have no variance
@@ -58,7 +60,7 @@ def test_forgetting_of_fft_above_the_threshold():
     """||Delta||^2 + Tr(Sigma_eps) Tr(Sigma^{-1}) / (n - dx - 1): ridgeless, n > dx + 3."""
     checked = 0
     for line in KNOWN:
-        law = ugly_problems.Law(line["problem"])
+        law = ugly_laws.Law(line["problem"])
         if not law.whitens or line["forgetting"] is None or line["heavy"]:
             continue
         exact = np.sum(law.delta**2) + law.noise_trace * np.sum(1 / law.l) / (law.n - law.k - 1)
@@ -102,7 +104,7 @@ PLAIN = {name: {"dy": 6, "spectrum": [3, 2, 1], "noise_std": 0.5, **case} for na
 
 @pytest.mark.parametrize("problem", PLAIN.values(), ids=PLAIN)
 def test_one_draw_is_the_definition_word_for_word(problem):
-    law, ranks = ugly_problems.Law(problem), [1, 2, 3]
+    law, ranks = ugly_laws.Law(problem), [1, 2, 3]
     quantities, controls = ugly_problems.whole(law, ranks, True, False, np.random.default_rng(3), 1)
     rng = np.random.default_rng(3)
     inputs = law.root[:, None] * rng.standard_normal((law.k, law.n))
@@ -127,7 +129,7 @@ def test_control_variates_have_mean_zero():
     """Among them weight - 1 where nearly singular designs are drawn more often."""
     blocks = {"n": 3, "dx": 9, "input_covariance": [1.0] + [1e-2] * 2 + [1e-4] * 6}
     for problem in (*PLAIN.values(), {**PLAIN["above"], **blocks}, {**PLAIN["below"], "n": 9, "ridge": 1e-6}):
-        law = ugly_problems.Law(problem)
+        law = ugly_laws.Law(problem)
         controls = ugly_problems.whole(law, [1], False, bool(law.splits), np.random.default_rng(5), 4000)[1]
         assert np.all(np.abs(controls.mean(axis=0)) <= 5 * controls.std(axis=0) / np.sqrt(len(controls)))
 
