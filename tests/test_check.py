@@ -447,6 +447,9 @@ def test_a_page_shows_all_that_is_known_of_a_claim(run):
     code, out, _ = run("claims", "show", "capacity-right-side")
     assert code == 0
     assert "undecidable-here" in out
+    code, out, _ = run("claims", "show", "factor-balls-lie-in-a-nuclear-ball")
+    assert code == 0
+    assert "2609.32002" in out, "a claim of another paper's file is found without its name"
     code, out, err = run("claims", "show", "nonsense")
     assert (code, out) == (2, "")
     assert "only: expected ids of claims" in err

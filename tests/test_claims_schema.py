@@ -408,9 +408,12 @@ def test_what_was_read_is_the_callers_to_change():
         yaml.parsed("a: &x [1]\nb: *x", "a file")
 
 
-def test_selecting_an_unknown_claim_names_the_known_ones():
-    with refused("only", "prop3-", "nonsense"):
+def test_selecting_an_unknown_claim_names_those_that_are_near():
+    with refused("only", "such as prop2-lora-closed-form or", "prop2-lora-closed-fro", "claims --all"):
+        select(load_claims(), ["prop2-lora-closed-fro"])
+    with refused("only", "ids of claims", "nonsense") as caught:
         select(load_claims(), ["nonsense"])
+    assert "such as" not in caught.value.expected
 
 
 def test_every_registered_name_is_used_by_the_packaged_claims():

@@ -89,6 +89,36 @@ def test_a_file_that_is_no_run_is_refused(run, tmp_path, text):
     assert run("papers", "--checked", str(tmp_path / "none.json"))[0] == 2
 
 
+def test_what_fails_of_ours_about_a_paper_of_others_is_a_reading(run, tmp_path):
+    """Also of a paper that was read: it does not say so. What fails of our own paper fails."""
+    content = three_claims()
+    about = content["claims"][1]
+    about |= {"expected": "fails", "counterexample": "n = 2"}
+    del about["contested"]
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(content))
+    out = json.loads(run("papers", f"--claims={path}", "--format=json")[1])["papers"][0]
+    assert {claim["id"]: claim["verdict_shown"] for claim in out["claims"]} == {
+        "example": "holds", "own": "this reading fails",
+    }  # fmt: skip
+    table = run("papers", f"--claims={path}")[1]
+    assert table.count("1 as read") == 2
+    ours = {**about, "id": "ours", "source": {"paper": "mine", "locator": "here", "status": "own"}}
+    content |= {"claims": [ours], "papers": [{"paper": "mine", "status": "own"}]}
+    content.pop("undecidable", None)
+    path.write_text(json.dumps(content))
+    out = json.loads(run("papers", f"--claims={path}", "--format=json")[1])["papers"][0]
+    assert out["claims"][0]["verdict_shown"] == "fails"
+
+
+def test_verdicts_of_a_run_on_other_claims_are_refused(run, tmp_path):
+    path = tmp_path / "checked.json"
+    path.write_text(json.dumps({"claims": [{"id": "another", "verdict": "holds"}]}))
+    code, out, err = run("papers", "--paper=yuan-2011", f"--checked={path}")
+    assert (code, out) == (2, "")
+    assert "checked: expected a run that judged some of these claims" in err
+
+
 # -- contested questions --------------------------------------------------------------------------------------------
 
 

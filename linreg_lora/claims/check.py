@@ -1,6 +1,7 @@
 """Checking a claims file: which claims, in which order, with which seed, in how many processes."""
 
 import contextlib
+import difflib
 import pickle
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -34,9 +35,13 @@ class _Work(NamedTuple):
 
 def select(claims: ClaimsFile, only: Sequence[str]) -> list[Claim]:
     """The claims with these ids, in the file's order; all of them when `only` is empty."""
-    unknown = sorted(set(only) - {claim.id for claim in claims.claims})
+    ids = [claim.id for claim in claims.claims]
+    unknown = sorted(set(only) - set(ids))
     if unknown:
-        raise InvalidInput("only", f"ids of claims ({', '.join(c.id for c in claims.claims)})", ", ".join(unknown))
+        near = [match for wrong in unknown for match in difflib.get_close_matches(wrong, ids, n=3)]
+        expected = "ids of claims" + (f", such as {' or '.join(dict.fromkeys(near))}" if near else "")
+        remedy = f"choose among the {len(ids)} of these files; `linreg-lora claims --all` lists every file's"
+        raise InvalidInput("only", expected, ", ".join(unknown), remedy)
     return [claim for claim in claims.claims if not only or claim.id in only]
 
 

@@ -353,7 +353,10 @@ class ClaimsFile(Strict):
     def _says_something_of_known_papers_and_questions(self) -> "ClaimsFile":
         if not self.claims and not self.undecidable:
             raise InvalidInput("claims", "at least 1 item, or something under undecidable", [])
-        require_listed(self.papers, [entry.source for entry in (*self.claims, *self.undecidable, *self.slips)])
+        sources = [entry.source for entry in (*self.claims, *self.undecidable, *self.slips)]
+        require_listed(self.papers, sources)
+        for source in sources:
+            source.mark_whose({paper.paper: paper.status for paper in self.papers})
         answers = [entry.contested for entry in (*self.claims, *self.undecidable)]
         require_questions(self.questions, [answer for answer in answers if answer is not None])
         return self

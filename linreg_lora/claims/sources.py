@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from linreg_lora.claims.vocabulary import Status
 from linreg_lora.errors import InvalidInput
@@ -49,6 +49,16 @@ class Source(Strict):
     locator: str
     status: _Known = Status.READ
     note: str = ""
+    _of_others: bool = PrivateAttr(False)
+
+    @property
+    def is_a_reading(self) -> bool:
+        """Whether what is judged is ours, of a paper of others: our reading of it, or what we say about it."""
+        return self.status.is_a_reading or self._of_others
+
+    def mark_whose(self, papers: Mapping[str, Status]) -> None:
+        """Note whether a statement of ours is about a paper of others; `papers`: the status of each that is listed."""
+        self._of_others = self.status is Status.OWN and papers.get(self.paper, Status.OWN) is not Status.OWN
 
     @model_validator(mode="after")
     def _readings_are_explained(self) -> "Source":

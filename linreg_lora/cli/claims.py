@@ -56,7 +56,8 @@ def claims_show(
 ) -> None:
     """Check one claim and print its page: statement, assumptions, verdict, numbers, rivals and proof steps.
 
-    Exit code 1 when the verdict is not the expected one.
+    A claim that the package's claims file does not have is looked for in the files of all papers. Exit code 1 when the
+    verdict is not the expected one.
     """
     from linreg_lora.claims.check import check_claims as run
     from linreg_lora.claims.collection import collect_claims
@@ -65,6 +66,8 @@ def claims_show(
 
     load_plugins(plugin)
     file = collect_claims(claims, papers=paper or [], everything=everything).file
+    if not (claims or paper or everything or claim in {entry.id for entry in (*file.claims, *file.undecidable)}):
+        file = collect_claims(None, everything=True).file
     undecidable = {entry.id: entry for entry in file.undecidable}
     judgement = None if claim in undecidable else run(file, only=[claim], seed=seed)[0]
     for part in pages.claim_page(undecidable[claim] if judgement is None else judgement.claim, judgement):
@@ -88,7 +91,9 @@ def claims_errata(
 
 
 @claims_app.command("contested")
-def claims_contested(claims: Claims = None, paper: Papers = None, plugin: Plugins = None) -> None:
+def claims_contested(
+    claims: Claims = None, paper: Papers = None, everything: Everything = False, plugin: Plugins = None
+) -> None:
     """Print who answers what to contested questions, and where each is right, as Markdown: docs/contested.md.
 
     By default of all papers.
@@ -97,7 +102,8 @@ def claims_contested(claims: Claims = None, paper: Papers = None, plugin: Plugin
     from linreg_lora.claims.show.contested import markdown
 
     load_plugins(plugin)
-    parts, file = collect_claims(claims, papers=paper or [], everything=claims is None and not paper)
+    everything = everything or (claims is None and not paper)
+    parts, file = collect_claims(claims, papers=paper or [], everything=everything)
     typer.echo(markdown(file, [part.name for part in parts]), nl=False)
 
 

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from linreg_lora.cli.app import TableFormat, app
-from linreg_lora.cli.plugins import Claims, Papers, Plugins, load_plugins
+from linreg_lora.cli.plugins import Claims, Everything, Papers, Plugins, load_plugins
 
 
 @app.command()
 def papers(
     claims: Claims = None,
     paper: Papers = None,
+    everything: Everything = False,
     plugin: Plugins = None,
     checked: Annotated[
         Path | None, typer.Option(help="What `check --format json` wrote, whose verdicts are shown.")
@@ -31,7 +32,9 @@ def papers(
 
     verdicts = {} if checked is None else show.read_verdicts(checked)
     load_plugins(plugin)
-    file = collect_claims(claims, papers=paper or [], everything=claims is None and not paper).file
+    everything = everything or (claims is None and not paper)
+    file = collect_claims(claims, papers=paper or [], everything=everything).file
+    show.require_judged(file, verdicts)
     records = show.to_records(file, verdicts)
     if output is TableFormat.JSON:
         typer.echo(json.dumps({"papers": records}, indent=2))

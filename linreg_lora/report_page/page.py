@@ -82,6 +82,7 @@ def render(
         signs=SIGNS,
         keys=KEYS,
         counts=counts,
+        labels={verdict: _label(verdict, judgements) for verdict in SIGNS},
         papers=_sources(file),
         paper=paper,
         title="LoRA against full fine-tuning: the claims, checked" if paper is None else papers.title_of(paper),
@@ -193,6 +194,12 @@ def _numbers(judgement: "Judgement") -> Iterator[tuple[str, str]]:
 def _least_slack(judgement: "Judgement") -> float | None:
     slacks = [c.numbers["slack"] for c in judgement.comparisons if "slack" in c.numbers]
     return min(slacks) if slacks and all(map(math.isfinite, slacks)) else None
+
+
+def _label(verdict: Verdict, judgements: "Sequence[Judgement]") -> str:
+    """The verdict over all claims of the page that have it, of which some, or all, may be readings."""
+    ways = sorted({report.shown(verdict, j.claim.source) for j in judgements if j.verdict is verdict})
+    return " or ".join(ways) or str(verdict)
 
 
 def _sources(file: ClaimsFile) -> list[str]:

@@ -112,7 +112,7 @@ def _corrected(claim: Claim, by_id: dict[str, Claim]) -> str:
 
 def _failed(claim: Claim) -> str:
     counterexample = f"Counterexample: {claim.counterexample}."
-    reading = [f"{shown(claim.expected, claim.source).capitalize()}."] if claim.source.status.is_a_reading else []
+    reading = [f"{shown(claim.expected, claim.source).capitalize()}."] if claim.source.is_a_reading else []
     return "\n\n".join([*_head(claim), _math(claim.statement), *reading, counterexample, *_tail(claim)])
 
 

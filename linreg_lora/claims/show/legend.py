@@ -12,8 +12,9 @@ MEANINGS = {
     Verdict.INCONCLUSIVE: "Too few draws to tell it from a rival, or to find an error of the stated size.",
     Verdict.UNDECIDABLE: "Nothing computed here can decide it.",
 }
-#: How a verdict is shown of a source that was not read in full (`report.shown`).
-_OTHERWISE = {Verdict.FAILS: "this reading fails"}
+#: How a verdict is shown of what a source does not say in so many words (`report.shown`).
+READING_FAILS = "this reading fails"
+_OTHERWISE = {Verdict.FAILS: READING_FAILS}
 
 OWN_FILE = "[paper_claims.yaml](../paper_claims.yaml)"
 _MOST_NAMED = 3

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from linreg_lora.claims.schema import Claim, ClaimsFile, Undecidable
+from linreg_lora.claims.show.legend import READING_FAILS
 from linreg_lora.claims.show.pages import expected
 from linreg_lora.claims.show.report import shown
 from linreg_lora.claims.sources import Paper
@@ -78,6 +79,14 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput("checked", expected_file, str(path), f"{type(error).__name__}: {error}") from None
+
+
+def require_judged(file: ClaimsFile, checked: Mapping[str, Verdict]) -> None:
+    """Refuse the verdicts of a run that judged none of the file's claims."""
+    if checked and not any(claim.id in checked for claim in file.claims):
+        judged = f"one of {', '.join(list(checked)[:3])}"
+        remedy = "give --paper as it was given to check"
+        raise InvalidInput("checked", "a run that judged some of these claims", judged, remedy)
 
 
 def to_records(file: ClaimsFile, checked: Mapping[str, Verdict]) -> list[dict[str, Any]]:
@@ -150,7 +159,7 @@ def glance(file: ClaimsFile, checked: Mapping[str, Verdict]) -> tuple[list[str],
             record["paper"],
             record["title"],
             row["status"],
-            *(str(row[verdict] or "") for verdict in verdicts),
+            *(_cell(record, row, verdict) for verdict in verdicts),
             _share(record, row["status"], bool(checked)),
         ]
         for record in records
@@ -158,6 +167,13 @@ def glance(file: ClaimsFile, checked: Mapping[str, Verdict]) -> tuple[list[str],
     ]
     head = ["paper", "title", "known from", *(HEADS[verdict] for verdict in verdicts)]
     return [*head, "as expected" if checked else "claims"], rows
+
+
+def _cell(record: Mapping[str, Any], row: Mapping[str, Any], verdict: Verdict) -> str:
+    """How many of a status have a verdict; of readings that fail it is said that they are."""
+    counted = (c for c in record["claims"] if c["status"] == row["status"] and c["verdict"] == verdict)
+    reading = any(claim["verdict_shown"] == READING_FAILS for claim in counted)
+    return f"{row[verdict]} as read" if reading else str(row[verdict] or "")
 
 
 def tables(file: ClaimsFile, checked: Mapping[str, Verdict]) -> list[Any]:

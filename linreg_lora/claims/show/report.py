@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from linreg_lora.claims.show.legend import READING_FAILS
 from linreg_lora.claims.sources import Source
 from linreg_lora.claims.vocabulary import Kind, Status, Verdict
 
@@ -238,8 +239,11 @@ def styled(verdict: Verdict, source: Source | None = None) -> Any:
 
 
 def shown(verdict: Verdict, source: Source) -> str:
-    """A verdict as readers see it: what fails of a source that was not read in full is our reading of it."""
-    return "this reading fails" if verdict is Verdict.FAILS and source.status.is_a_reading else str(verdict)
+    """A verdict as readers see it: what fails of a source that was not read in full is our reading of it.
+
+    So is what fails of our own about a paper of others, which does not say it.
+    """
+    return READING_FAILS if verdict is Verdict.FAILS and source.is_a_reading else str(verdict)
 
 
 def given(source: Source) -> str:
