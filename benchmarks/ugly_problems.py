@@ -10,8 +10,9 @@ The model: y = (A0 + Delta) x + eps, x ~ N(0, Sigma), eps ~ N(0, Sigma_eps), X a
     risk(D) = ||(D - Delta) Sigma^{1/2}||^2,   forgetting(D) = ||D||^2   (pretraining inputs of covariance I)
 
 The 300 problems are fixed by their seeds, in five strata of 60 (`ugly_designs`); they were written down before any
-result was looked at. Each line of the output: the problem, u_eff = (df1/df2)(n - df2), the number of draws, the risk of FFT and of
-LoRA at some ranks and (for about half of those with a full-rank Sigma) the forgetting, as means with standard errors.
+result was looked at. Each line of the output: the problem, u_eff = (df1/df2)(n - df2), the number of draws, the risk
+of FFT and of LoRA at some ranks and (for about half of those with a full-rank Sigma) the forgetting, as means with
+standard errors.
 What to trust:
 
     "method"    "draws": whole data sets, FFT averaged over the noise exactly; "weighted": the same, where a few
