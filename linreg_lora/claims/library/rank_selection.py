@@ -57,19 +57,28 @@ def noise_above_a_quantile(size: MatrixSize, trials: int, seed: int, *, quantile
     return Sample(_exceeds(size.rows, size.columns, trials, seed, float(threshold))[:, None])
 
 
-def _exceeds(rows: int, columns: int, trials: int, seed: int, threshold: float) -> np.ndarray:
+#: How many lengths of the edge, on which the leading eigenvector decays like exp(-(2/3) x^{3/2}), are looked at.
+_LENGTHS = 8.0
+
+
+def _exceeds(
+    rows: int, columns: int, trials: int, seed: int, threshold: float, lengths: float = _LENGTHS
+) -> np.ndarray:
     """Whether the largest squared singular value does: by the bidiagonal form, entries of which are chi, and inertia.
 
-    By Sylvester's law B B^T - t I = L D L^T has a D of negative entries alone iff no eigenvalue exceeds t.
+    By Sylvester's law B B^T - t I = L D L^T has a D of negative entries alone iff no eigenvalue exceeds t. For t at the
+    edge or above, the leading rows decide: at most `lengths` (1/sqrt m + 1/sqrt p)^{-2/3} of them, and ten, are drawn.
     """
     less, more = sorted((rows, columns))
+    seen = min(less, 10 + int(lengths * (less**-0.5 + more**-0.5) ** (-2 / 3)))
     rng = np.random.default_rng(seed)
-    diagonal = rng.chisquare(more - np.arange(less), (trials, less))
-    below = rng.chisquare(less - 1 - np.arange(less - 1), (trials, less - 1)) if less > 1 else np.empty((trials, 0))
-    pivot = diagonal[:, 0] - threshold
+    diagonal = rng.chisquare(more, trials)
+    pivot = diagonal - threshold
     exceeds = pivot > 0
-    for i in range(1, less):
+    for i in range(1, seen):
         # B lower bidiagonal: (B B^T)_ii = a_i^2 + b_{i-1}^2, (B B^T)_{i,i-1} = b_{i-1} a_{i-1}.
-        pivot = diagonal[:, i] + below[:, i - 1] - threshold - below[:, i - 1] * diagonal[:, i - 1] / pivot
+        below, above = rng.chisquare(less - i, trials), diagonal
+        diagonal = rng.chisquare(more - i, trials)
+        pivot = diagonal + below - threshold - below * above / pivot
         exceeds |= pivot > 0
     return exceeds.astype(float)

@@ -6,7 +6,7 @@ from linreg_lora.claims.registry import MatrixSize, Sample, register_prediction
 from linreg_lora.problem import Problem
 
 #: F_1(0), the distribution function of the Tracy-Widom law of real matrices at its centre, and F_2(0), of complex ones.
-_TRACY_WIDOM_1, _TRACY_WIDOM_2 = 0.8319080662, 0.9693728321
+_TRACY_WIDOM_1, _TRACY_WIDOM_2 = 0.8319080662, 0.9693728284
 
 
 @register_prediction("selected-rank.threshold")
