@@ -63,20 +63,23 @@ def chain_of_one_factor(problem: Problem, trials: int, seed: int, *, rank: float
 def random_chain_gradient_loss(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
     """The loss above its minimum after `steps` blocks of one gradient step each, over that of A0.
 
-    D <- D + (H - D S) P / lmax(S), P the projector on the rows of a new A; context: lmin / lmax of S, n > dx.
+    D <- D + (H - D S) P / lmax(S), P the projector on the rows of a new A. Columns: from A0, and from an A0 whose error
+    is that along the eigenvector of lmin alone. Context: lmin / lmax of S, n > dx.
     """
     rng, r = np.random.default_rng([seed, 1]), int(rank)
     x, residual = reduced(problem, trials, seed)
     s, h = x @ x.mT / problem.n, residual @ x.mT / problem.n
-    values = np.linalg.eigvalsh(s)
+    values, vectors = np.linalg.eigh(s)
     full = np.linalg.solve(s, h.mT).mT
-    update = np.zeros_like(h)
+    slowest = full @ vectors[:, :, :1] @ vectors[:, :, :1].mT
+    start = left = np.stack([full, slowest], axis=1)
+    s = s[:, None]
     for _ in range(int(steps)):
         rows = np.linalg.qr(_factors(rng, trials, r, problem.dx).mT)[0]
-        update = update + (h - update @ s) @ rows @ rows.mT / values[:, -1, None, None]
-    gap, start = (np.sum((d @ s) * d, axis=(1, 2)) for d in (update - full, full))
+        left = left - left @ s @ (rows @ rows.mT / values[:, -1, None, None])[:, None]
+    gap, before = (np.sum((d @ s) * d, axis=(2, 3)) for d in (left, start))
     context = {"least": values[:, 0] / values[:, -1], "rank": np.asarray(r), "steps": np.asarray(int(steps))}
-    return Sample((gap / start)[:, None], context)
+    return Sample(gap / before, context, columns=("from A0", "along the slowest"))
 
 
 @register_experiment("random-chain-risk-of-orthogonal-inputs", bounded=True)

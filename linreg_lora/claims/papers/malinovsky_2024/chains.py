@@ -59,6 +59,20 @@ def gradient_bound(problem: Problem, sample: Sample) -> float:
     return float(np.mean((1 - share * sample.context["least"]) ** int(sample.context["steps"])))
 
 
+@register_prediction("random-chain-gradient-loss.of-inputs")
+def gradient_bound_of_inputs(problem: Problem, sample: Sample) -> float:
+    """E (1 - (r/dx) (lmin/lmax)^{1/2})^T: singular values of X for eigenvalues of S."""
+    share = int(sample.context["rank"]) / problem.dx
+    return float(np.mean((1 - share * np.sqrt(sample.context["least"])) ** int(sample.context["steps"])))
+
+
+@register_prediction("random-chain-gradient-loss.squared")
+def gradient_bound_squared(problem: Problem, sample: Sample) -> float:
+    """E (1 - (r/dx) lmin/lmax)^{2T}: the error, not the loss, is taken to fall at that rate."""
+    share = int(sample.context["rank"]) / problem.dx
+    return float(np.mean((1 - share * sample.context["least"]) ** (2 * int(sample.context["steps"]))))
+
+
 @register_prediction("random-chain-gradient-loss.of-full-steps")
 def gradient_bound_of_full_steps(problem: Problem, sample: Sample) -> float:
     """E (1 - lmin/lmax)^T: the rate of gradient descent on all entries."""
