@@ -70,7 +70,8 @@ def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) 
 
 @register_experiment("first-step-of-lora-less-principal", bounded=True)
 def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
-    """Of ||H||_F^2 / 2, what the best first step gains: LoRA from Gaussian A and B = 0, less PiSSA; context: PiSSA.
+    """Of ||H||_F^2 / 2, what the best first step gains: LoRA from Gaussian A and B = 0, less PiSSA; context: PiSSA, and
+    LoRA less PiSSA with a frozen A.
 
     The gradient H has iid entries, which know nothing of A0; PiSSA's factors are A0's singular vectors times the roots
     of its singular values, and both move.
@@ -81,11 +82,11 @@ def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, 
     a = rng.standard_normal((trials, r, size.columns))
     weights = s[:, None, :r]
     both = h @ (vt[:, :r].mT * weights) @ vt[:, :r] + (u[:, :, :r] * weights) @ u[:, :, :r].mT @ h
-    lora, principal = (
+    lora, principal, of_b = (
         np.sum(h * d, axis=(1, 2)) ** 2 / np.sum(d**2, axis=(1, 2)) / np.sum(h**2, axis=(1, 2))
-        for d in (h @ a.mT @ a, both)
+        for d in (h @ a.mT @ a, both, h @ (vt[:, :r].mT * s[:, None, :r]) @ vt[:, :r])
     )
-    return Sample((lora - principal)[:, None], {"fft": principal})
+    return Sample((lora - principal)[:, None], {"fft": principal, "of-b": lora - of_b})
 
 
 @register_experiment("residual-quantisation", bounded=True)

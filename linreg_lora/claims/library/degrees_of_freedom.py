@@ -74,18 +74,19 @@ def shrinkage_degrees(problem: Problem, trials: int, seed: int, *, threshold: fl
 
 
 def _of_every_rank(problem: Problem, trials: int, seed: int) -> dict[str, np.ndarray]:
-    """By rank, each trials x ranks: estimates of the error on the outputs by df(r) and by the parameters, the error on
-    the outputs, and the excess risk."""
+    """By rank, each trials x ranks: estimates of the error on the outputs by df(r), by df(r) with the sum over pairs
+    once, and by the parameters, the error on the outputs, and the excess risk."""
     x, residual, mean, variance = _seen(problem, trials, seed)
     dy, size = residual.shape[1:]
     u, s, vt = np.linalg.svd(residual, full_matrices=False)
     full = residual @ np.linalg.pinv(x)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("exact", "parameters", "outputs", "risk")}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("exact", "once", "parameters", "outputs", "risk")}
     for r in range(s.shape[1] + 1):
         kept, left = s[:, :r, None] ** 2, s[:, None, r:] ** 2
         pairs = np.sum(left / (kept - left), axis=(1, 2))
         lost, count = np.sum(s[:, r:] ** 2, axis=1), r * (size + dy - r)
         found["exact"].append(lost + 2 * variance * (count + 2 * pairs))
+        found["once"].append(lost + 2 * variance * (count + pairs))
         found["parameters"].append(lost + 2 * variance * count)
         fit = (u[..., :r] * s[:, None, :r]) @ vt[:, :r]
         found["outputs"].append(np.sum((fit - mean) ** 2, axis=(1, 2)))
@@ -101,16 +102,19 @@ def _selected(by: np.ndarray, values: np.ndarray) -> np.ndarray:
 def selection_gain(problem: Problem, trials: int, seed: int) -> Sample:
     """The error on the outputs at the rank that df selects, less that at the rank that parameters do.
 
-    Context: the latter, and the errors of all ranks.
+    Context: the latter, that at the rank that df with the sum over pairs once selects, and the errors of all ranks.
     """
     every = _of_every_rank(problem, trials, seed)
     beside = _selected(every["parameters"], every["outputs"])
-    context = {"fft": beside, "outputs": every["outputs"]}
+    once = _selected(every["once"], every["outputs"])
+    context = {"fft": beside, "once": once, "outputs": every["outputs"]}
     return Sample((_selected(every["exact"], every["outputs"]) - beside)[:, None], context)
 
 
 @register_experiment("selected-rank-risk")
 def selected_rank_risk(problem: Problem, trials: int, seed: int) -> Sample:
-    """The excess risk at the rank that df selects; context: those of all ranks."""
+    """The excess risk at the rank that df selects; context: those of all ranks, and that at the rank that df with the
+    sum over pairs once selects."""
     every = _of_every_rank(problem, trials, seed)
-    return Sample(_selected(every["exact"], every["risk"])[:, None], {"risks": every["risk"]})
+    context = {"risks": every["risk"], "once": _selected(every["once"], every["risk"])}
+    return Sample(_selected(every["exact"], every["risk"])[:, None], context)

@@ -31,11 +31,13 @@ def residual_of_rank(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 @register_experiment("rank-of-energy", bounded=True)
 def rank_of_energy(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
-    """The least number of directions of D_FFT Sigma^{1/2} that hold a `share` of its energy."""
+    """The least number of directions of D_FFT Sigma^{1/2} that hold a `share` of its energy; context: the share, and
+    its singular values."""
     full = full_and_truncated(*reduced(problem, trials, seed), 1)[0] @ problem.sigma_sqrt
     energy = np.cumsum(np.linalg.svd(full, compute_uv=False) ** 2, axis=1)
     needed = 1 + np.sum(energy < share * energy[:, -1:], axis=1)
-    return Sample(needed[:, None].astype(float))
+    values = np.sqrt(np.maximum(np.linalg.eigvalsh(full @ full.mT)[:, ::-1], 0.0))
+    return Sample(needed[:, None].astype(float), {"share": np.asarray(share), "values": values})
 
 
 @register_experiment("forgetting-of-rank", pathwise=True)

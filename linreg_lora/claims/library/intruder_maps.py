@@ -73,9 +73,19 @@ def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: 
 
 @register_experiment("lora-less-fft-at-equal-forgetting", bounded=True)
 def lora_less_fft(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
-    """LoRA's risk less FFT's, both updates scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2."""
+    """LoRA's risk less FFT's, both updates scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2.
+
+    Context: FFT's, the rank, and the same where the updates are taken without Sigma^{1/2}, and the shift with it.
+    """
     (lora, full), _ = _at_equal_forgetting(problem, trials, seed, int(rank), forgetting)
-    return Sample((lora - full)[:, None], {"fft": full, "rank": np.asarray(int(rank))})
+    level, shift = forgetting * problem.pretrained_risk, problem.shift @ problem.sigma_sqrt
+    plain_full, plain_lora = (
+        level + problem.pretrained_risk
+        - 2 * np.sqrt(level) * np.sum(each * shift, axis=(1, 2)) / np.linalg.norm(each, axis=(1, 2))
+        for each in full_and_truncated(*reduced(problem, trials, seed), int(rank))
+    )  # fmt: skip
+    context = {"fft": full, "rank": np.asarray(int(rank)), "plain": plain_lora - plain_full}
+    return Sample((lora - full)[:, None], context)
 
 
 def _at_equal_forgetting(

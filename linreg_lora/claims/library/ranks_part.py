@@ -32,8 +32,9 @@ def ranks_part(case: Factors, trials: int, seed: int, *, start: float) -> Sample
     return Sample(fine, context, tolerance=np.abs(fine - coarse) + rounding, scale=np.ones(trials))
 
 
-def _left_by_vectors(size: MatrixSize, trials: int, seed: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """min ||Delta - diag(b) B diag(d) A||_F^2 over b and d by turns, Delta = u v^T of norm one; and what A misses."""
+def _left_by_vectors(size: MatrixSize, trials: int, seed: int, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """min ||Delta - diag(b) B diag(d) A||_F^2 over b and d by turns, Delta = u v^T of norm one; what A misses; and the
+    same minimum over d with b = 1."""
     rng = np.random.default_rng(seed)
     u, v = rng.standard_normal((trials, size.rows)), rng.standard_normal((trials, size.columns))
     u, v = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (u, v))
@@ -52,19 +53,22 @@ def _left_by_vectors(size: MatrixSize, trials: int, seed: int, rank: int) -> tup
         found = (scaled * d[:, None, :]) @ a
         least = np.minimum(least, np.sum((shift - found) ** 2, axis=(1, 2)))
     basis = np.linalg.qr(a.mT)[0]
-    return least, 1 - np.sum(np.einsum("tj,tjk->tk", v, basis) ** 2, axis=1)
+    missed = 1 - np.sum(np.einsum("tj,tjk->tk", v, basis) ** 2, axis=1)
+    parts = (b.mT[:, :, :, None] * a[:, :, None, :]).reshape(trials, rank, -1)
+    inner = 1 - np.sum((shift.reshape(trials, 1, -1) @ np.linalg.qr(parts.mT)[0]) ** 2, axis=(1, 2))
+    return least, missed, inner
 
 
 @register_experiment("vectors-leave", bounded=True)
 def vectors_leave(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
     """The share that VeRA leaves of a shift of rank one, without noise, B and A random."""
-    least, _ = _left_by_vectors(size, trials, seed, int(rank))
+    least, _, _ = _left_by_vectors(size, trials, seed, int(rank))
     return Sample(least[:, None], {"rank": np.asarray(int(rank))})
 
 
 @register_experiment("vectors-leave-beside-a", pathwise=True)
 def vectors_leave_beside_a(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
-    """The same on every draw; context: what a frozen A of that rank misses."""
-    least, missed = _left_by_vectors(size, trials, seed, int(rank))
-    context = {"missed": missed, "rank": np.asarray(int(rank))}
+    """The same on every draw; context: what a frozen A of that rank misses, and what the inner vector alone leaves."""
+    least, missed, inner = _left_by_vectors(size, trials, seed, int(rank))
+    context = {"missed": missed, "inner": inner, "rank": np.asarray(int(rank))}
     return Sample(least, context, tolerance=np.full(trials, 1e-9), scale=np.ones(trials))

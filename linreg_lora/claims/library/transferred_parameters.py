@@ -52,7 +52,8 @@ def shorter_source_gain(
     """The risk where the source's map is `share` of the target's, less that where it is all; context: the latter.
 
     The target's map is Delta, and A0 is 0. The source is interpolated without noise from fewer samples than inputs, and
-    its parameters outside of the first `free` inputs are transferred. Context has the share too.
+    its parameters outside of the first `free` inputs are transferred. Context has the share too, and what the
+    transferred parameters of both miss.
     """
     n0 = int(source_samples)
     if n0 >= problem.dx:
@@ -61,4 +62,7 @@ def shorter_source_gain(
     x = problem.sigma_sqrt @ rng.standard_normal((trials, problem.dx, n0))
     source = problem.shift @ x @ np.linalg.pinv(x)
     same, shorter = (_fitted(problem, trials, seed, slice(int(free)), times * source) for times in (1.0, share))
-    return Sample((shorter - same)[:, None], {"fft": same, "share": np.asarray(share)})
+    free_ones = np.arange(problem.dx) < int(free)
+    missed = [risks(problem, np.where(free_ones, problem.shift, times * source)) for times in (1.0, share)]
+    context = {"fft": same, "share": np.asarray(share), "missed-by-same": missed[0], "missed-by-shorter": missed[1]}
+    return Sample((shorter - same)[:, None], context)

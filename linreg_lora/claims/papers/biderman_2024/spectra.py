@@ -22,6 +22,13 @@ def all_directions(problem: Problem, sample: Sample) -> float:
     return float(min(problem.dx, problem.dy))
 
 
+@register_prediction("rank-of-energy.of-values")
+def of_values(problem: Problem, sample: Sample) -> np.ndarray:
+    """How many directions hold the share of the sum of singular values: their squares are forgotten."""
+    held = np.cumsum(sample.context["values"], axis=1)
+    return 1.0 + np.sum(held < sample.context["share"] * held[:, -1:], axis=1, keepdims=True)
+
+
 @register_prediction("forgetting-of-rank.of-one-more")
 def of_one_more(problem: Problem, sample: Sample) -> np.ndarray:
     """What rank r + 1 forgets."""

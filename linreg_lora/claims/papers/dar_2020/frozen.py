@@ -47,6 +47,12 @@ def learnt_in_full(problem: Problem, sample: Sample) -> float:
     return problem.noise_trace * n / (more - n - 1) - before - learnt
 
 
+@register_prediction("shorter-source-gain.missed-alone")
+def gain_of_what_is_missed_alone(problem: Problem, sample: Sample) -> float:
+    """How much less the transferred parameters miss: what they miss, or have, is taken not to reach what is trained."""
+    return float(np.mean(sample.context["missed-by-shorter"] - sample.context["missed-by-same"]))
+
+
 @register_prediction("shorter-source-gain.noise-alone")
 def noise_alone(problem: Problem, sample: Sample) -> float:
     """share^2 - 1 of the risk: all of it is taken for noise that is as long as the source's map."""

@@ -27,6 +27,12 @@ def missed(size: MatrixSize, sample: Sample) -> np.ndarray:
     return sample.context["missed"]
 
 
+@register_prediction("vectors-leave.inner-alone")
+def inner_alone(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """min ||Delta - B diag(d) A||_F^2 over d: the outer vector is taken to learn nothing."""
+    return sample.context["inner"]
+
+
 @register_prediction("vectors-leave.share-of-parameters")
 def share_of_parameters(size: MatrixSize, sample: Sample) -> np.ndarray:
     """1 - (r + dy) / (dx dy): what it learns is taken to go with its parameters."""

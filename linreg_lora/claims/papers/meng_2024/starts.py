@@ -93,3 +93,9 @@ def same(size: MatrixSize, sample: Sample) -> float:
 def half(size: MatrixSize, sample: Sample) -> float:
     """LoRA is taken to gain half, as one of its two factors moves."""
     return -0.5 * float(np.mean(sample.context["fft"]))
+
+
+@register_prediction("first-step-of-lora-less-principal.of-b")
+def of_b_alone(size: MatrixSize, sample: Sample) -> np.ndarray:
+    """LoRA less PiSSA with A frozen: A0's directions alone are taken to gain it."""
+    return sample.context["of-b"][:, None]

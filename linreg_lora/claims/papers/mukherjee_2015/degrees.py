@@ -64,6 +64,12 @@ def gain_of_the_best_rank(problem: Problem, sample: Sample) -> np.ndarray:
     return outputs[:, np.argmin(np.mean(outputs, axis=0))] - sample.context["fft"]
 
 
+@register_prediction("selection-gain.pairs-once")
+def gain_of_pairs_once(problem: Problem, sample: Sample) -> np.ndarray:
+    """The error at the rank that df with the sum over pairs once selects, less that at the rank that parameters do."""
+    return (sample.context["once"] - sample.context["fft"])[:, None]
+
+
 @register_prediction("selected-rank-risk.best-and-a-tenth")
 def best_and_a_tenth(problem: Problem, sample: Sample) -> float:
     """1.1 times the least of the ranks' mean risks."""
@@ -74,3 +80,9 @@ def best_and_a_tenth(problem: Problem, sample: Sample) -> float:
 def least_of_the_draw(problem: Problem, sample: Sample) -> np.ndarray:
     """The least of each draw's risks: selection is taken not to err."""
     return np.min(sample.context["risks"], axis=1)[:, None]
+
+
+@register_prediction("selected-rank-risk.pairs-once")
+def risk_of_pairs_once(problem: Problem, sample: Sample) -> np.ndarray:
+    """The risk at the rank that df with the sum over pairs once selects."""
+    return sample.context["once"][:, None]
