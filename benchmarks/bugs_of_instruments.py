@@ -145,6 +145,13 @@ BUGS = [
         "base, low = _loftq(a0, r, 2)",
     ),
     _bug(
+        "library.bases",
+        "principal-start-gains-more-at-first",
+        "A of PiSSA is frozen.",
+        "+ (u[:, :, :r] * weights) @ u[:, :, :r].mT @ h\n",
+        "+ 0 * h\n",
+    ),
+    _bug(
         "library.data_benefit",
         "data-benefit-exact-ratio",
         "The sample that is left out is halved.",
@@ -178,6 +185,13 @@ BUGS = [
         "Values are shrunk by half of the threshold.",
         "np.maximum(s - t, 0.0)",
         "np.maximum(s - t / 2, 0.0)",
+    ),
+    _bug(
+        "library.degrees_of_freedom",
+        "exact-degrees-select-better selection-finds-the-best-risk",
+        "Every pair is counted once.",
+        "lost + 2 * variance * (count + 2 * pairs)",
+        "lost + 2 * variance * (count + pairs)",
     ),
     _bug(
         "library.depth",
@@ -273,6 +287,13 @@ BUGS = [
         "lora = full_and_truncated(x, residual, int(rank) + 1)[1]",
     ),
     _bug(
+        "library.fitted_spectra",
+        "full-update-has-a-high-rank",
+        "Energies are singular values that are not squared.",
+        "compute_uv=False) ** 2, axis=1)\n    needed",
+        "compute_uv=False), axis=1)\n    needed",
+    ),
+    _bug(
         "library.forgetting",
         "fft-forgetting-overdetermined",
         "Sigma_pre is C^T C, not C C^T.",
@@ -299,6 +320,13 @@ BUGS = [
         "The update with the smaller cosine is chosen.",
         "np.where(cosines[0] > cosines[1], *risks)",
         "np.where(cosines[0] < cosines[1], *risks)",
+    ),
+    _bug(
+        "library.intruder_maps",
+        "better-exchange",
+        "Updates are compared without Sigma.",
+        "[updates @ problem.sigma_sqrt for",
+        "[updates for",
     ),
     _bug(
         "library.known_subspaces",
@@ -479,8 +507,8 @@ BUGS = [
         "library.rank_selection",
         "largest-noise-is-tracy-widom noise-is-selected-at-the-edge",
         "The bidiagonal form lacks what stands below its diagonal.",
-        "diagonal[:, i] + below[:, i - 1] - threshold",
-        "diagonal[:, i] - threshold",
+        "pivot = diagonal + below - threshold",
+        "pivot = diagonal - threshold",
     ),
     _bug(
         "library.rank_selection",
@@ -502,6 +530,13 @@ BUGS = [
         "What is left is halved, as a loss is.",
         "np.minimum(least, np.sum((shift - found) ** 2, axis=(1, 2)))",
         "np.minimum(least, np.sum((shift - found) ** 2, axis=(1, 2)) / 2)",
+    ),
+    _bug(
+        "library.ranks_part",
+        "vectors-leave-what-a-misses",
+        "The outer vector of VeRA is never trained.",
+        "scaled = scales[:, :, None] * b",
+        "scaled = 1.0 * b",
     ),
     _bug(
         "library.regularised",
@@ -602,6 +637,13 @@ BUGS = [
         "left = (problem.shift - update)[..., trained] @ x[:, trained] + noise",
     ),
     _bug(
+        "library.transferred_parameters",
+        "an-identical-source-is-not-the-best",
+        "Data are not corrected for what is transferred.",
+        "left = (problem.shift - update) @ x + noise",
+        "left = problem.shift @ x + noise",
+    ),
+    _bug(
         "library.truncated_gradient",
         "one-step-limit",
         "The gradient is a mean over inputs.",
@@ -656,6 +698,27 @@ BUGS = [
         "The law is that of complex matrices.",
         "return 0.5",
         "return 1 - _TRACY_WIDOM_2",
+    ),
+    _bug(
+        "papers.kargin_2014.levels",
+        "largest-noise-is-tracy-widom",
+        "The median is taken for another quantile.",
+        "return 0.5",
+        "return 0.45",
+    ),
+    _bug(
+        "papers.malinovsky_2024.chains",
+        "random-chain-of-gradient-steps",
+        "The rate has the root of lmin over lmax.",
+        '(1 - share * sample.context["least"]) ** int',
+        '(1 - share * np.sqrt(sample.context["least"])) ** int',
+    ),
+    _bug(
+        "papers.malinovsky_2024.chains",
+        "random-chain-of-gradient-steps",
+        "The rate has twice the rank.",
+        'lmin/lmax)^T."""\n    share = int',
+        'lmin/lmax)^T."""\n    share = 2 * int',
     ),
     _bug(
         "papers.arunan_2026.rates",
