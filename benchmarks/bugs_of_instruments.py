@@ -350,6 +350,13 @@ BUGS = [
         "reduced(problem, len(x), seed + 1)",
     ),
     _bug(
+        "library.known_subspaces",
+        "pretraining-samples-help-lora pretraining-error-averages-out",
+        "LoRA has twice its rank after pretraining.",
+        "residual - error @ x, rank)[1]",
+        "residual - error @ x, 2 * rank)[1]",
+    ),
+    _bug(
         "library.layers",
         "last-layer-is-weaker",
         "The adapter has one rank more.",
