@@ -67,8 +67,8 @@ def report(parts: Sequence[Part], kept: dict) -> str:
         "# Seeds of the papers' claims",
         "",
         "Written by `python benchmarks/paper_seeds.py`: every claim is judged under seeds from 0 on, its neighbours "
-        f"under every {_DOUBTING_EVERY}th. A verdict is that of the code of its day; that of today's, under one seed, is "
-        "what `linreg-lora check --all` says.",
+        f"under every {_DOUBTING_EVERY}th. A verdict is that of the code of its day; `linreg-lora check --all` judges "
+        "by today's, under one seed.",
         "",
         f"Verdicts other than expected: {len(unexpected)}.",
         *unexpected,
