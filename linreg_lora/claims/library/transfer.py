@@ -71,6 +71,22 @@ def more_source_samples(
     return Sample((many - few)[:, None], context)
 
 
+@register_experiment("scaled-source-gain")
+def scaled_source_gain(
+    problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float, scale: float
+) -> Sample:
+    """Risk of interpolating from a source whose inputs have `scale` times the target's covariance, less that of once.
+
+    Context: the latter, the source's samples and noise, and the scale.
+    """
+    scaled, same = (
+        _interpolated(problem, trials, seed, _starts(problem, trials, seed, int(source_samples), source_noise, root))
+        for root in (scale**0.5 * problem.sigma_sqrt, problem.sigma_sqrt)
+    )
+    context = {"samples": int(source_samples), "noise": source_noise, "scale": scale}
+    return Sample((scaled - same)[:, None], {"fft": same} | {name: np.asarray(v) for name, v in context.items()})
+
+
 @register_experiment("towards-the-source", bounded=True)
 def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: float, share: float) -> Sample:
     """Risk of ridge towards A0 with n + `surplus` samples less that with n; context: the latter, and the surplus.

@@ -54,6 +54,31 @@ def more_noise_per_direction(problem: Problem, sample: Sample) -> float:
     return (1 - problem.n / problem.dx) * surplus / problem.dx * gain
 
 
+def _noise_of_source(problem: Problem, sample: Sample) -> float:
+    """(1 - n/dx) sigma0^2 dy n0 / (dx - n0 - 1): what the source's noise adds to the risk."""
+    samples, noise = int(sample.context["samples"]), float(sample.context["noise"])
+    return (1 - problem.n / problem.dx) * noise**2 * problem.dy * samples / (problem.dx - samples - 1)
+
+
+@register_prediction("scaled-source-gain.of-noise")
+def scaled_of_noise(problem: Problem, sample: Sample) -> float:
+    """(1/alpha - 1) of what the source's noise adds."""
+    return (1 / float(sample.context["scale"]) - 1) * _noise_of_source(problem, sample)
+
+
+@register_prediction("scaled-source-gain.of-all")
+def scaled_of_all(problem: Problem, sample: Sample) -> float:
+    """(1/alpha - 1) of all that the source adds: what it misses is taken to be divided, too."""
+    added = _risk(problem, sample) - problem.noise_trace * problem.n / (problem.dx - problem.n - 1)
+    return (1 / float(sample.context["scale"]) - 1) * added
+
+
+@register_prediction("scaled-source-gain.by-the-root")
+def scaled_by_the_root(problem: Problem, sample: Sample) -> float:
+    """(1/sqrt(alpha) - 1) of what the source's noise adds."""
+    return (float(sample.context["scale"]) ** -0.5 - 1) * _noise_of_source(problem, sample)
+
+
 @register_prediction("shifted-source-gain.seen-in-full")
 def seen_in_full(problem: Problem, sample: Sample) -> float:
     """-(1 - n/dx) (1 - n0/dx) ||A0 + Delta||^2: strong inputs are taken to show the whole of the target's map."""
