@@ -13,6 +13,7 @@ INSIDE = {
     "claims": (
         "vocabulary",
         "signatures",
+        "settings",
         "registry",
         "domains",
         "designs",

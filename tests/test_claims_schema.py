@@ -69,17 +69,22 @@ def test_the_example_is_a_claims_file():
         ({"experiment": {"name": "lora-minus-fft", "trials": 9}}, ".experiment", "rank; not none", ""),
         (
             {"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 1.5}}},
-            ".experiment",
-            "rank: an integer >= 1",
+            ".experiment.settings.rank",
+            "an integer >= 1",
             "1.5",
         ),
         (
             {"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 0}}},
-            ".experiment",
-            "rank: an integer >= 1",
+            ".experiment.settings.rank",
+            "an integer >= 1",
             "0",
         ),
-        ({"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 10}}}, "", "integer in 1..9", ""),
+        (
+            {"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": 10}}},
+            ".experiment.settings.rank",
+            "an integer in 1..9",
+            "10",
+        ),
         (
             {"experiment": {"name": "lora-minus-fft", "trials": 9, "settings": {"rank": float("nan")}}},
             ".experiment.settings.rank",
@@ -88,8 +93,8 @@ def test_the_example_is_a_claims_file():
         ),
         (
             {"experiment": {"name": "fewer-samples-gain", "trials": 9, "settings": {"more": 0.5}}},
-            ".experiment",
-            "more: an integer >= 1",
+            ".experiment.settings.more",
+            "an integer >= 1",
             "0.5",
         ),
         (
@@ -332,7 +337,10 @@ def test_words_of_older_files_mean_what_they_did():
         ("locator", "Theorem 3.1"), ("locator", "thm. 2"), ("locator", "Section IV"), ("locator", "eq. (12)"),
         ("locator", "appendix C"), ("locator", "§3"), ("note", "It is said to claim Lemma A.2"),
         ("title", "Props. 1 and 2 as remembered"), ("statement", r"\text{Corollary~4}"),
-        ("condition", "as in Figure 2"),
+        ("condition", "as in Figure 2"), ("locator", "Theorem #3"), ("locator", "Theorem-3"),
+        ("note", "It is said to claim theorem no. 3"), ("statement", "Theorem $3$"), ("locator", "Lem. 2"),
+        ("locator", "Def. 2"), ("note", "It is said to claim this, by (12)"), ("title", "The third theorem"),
+        ("locator", "the 2nd lemma"), ("locator", r"Theorem \(3\)"), ("locator", "Theorem number 3"),
     ],
 )  # fmt: skip
 def test_what_is_known_from_memory_names_no_number(field, text):
@@ -352,6 +360,31 @@ def test_what_is_known_from_memory_names_no_number(field, text):
     content = document()
     content["undecidable"] = [{"id": "u", "title": "t", "statement": "s", "why": "as Theorem 2", "source": source}]
     with refused("undecidable.0.source", "no numbers of statements known from memory"):
+        parse_claims(content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\mathcal{O}(1) and f(12)", "x^{(2)} of Doe (2019)", "for the second step from zero", "its theorem on noise",
+        "for the third layer", "the first claims that",
+    ],
+)  # fmt: skip
+def test_numbers_of_no_statement_are_free_in_what_is_known_from_memory(text):
+    source = {"paper": "p", "locator": text, "note": f"It is said to claim so: {text}", "status": "memory"}
+    parse_claims(document(source=source, statement=text, title=text))
+
+
+def test_what_is_known_from_memory_says_that_it_is_said():
+    source = {"paper": "p", "locator": "on noise", "note": "A claim about noise.", "status": "memory"}
+    with refused("claims.example.source.note", '"is said to" claim', "A claim about noise."):
+        parse_claims(document(source=source))
+    parse_claims(document(source={**source, "note": "They are said to\nclaim so."}))
+    parse_claims(document(source=source, title="Noise is said to help"))
+    parse_claims(document(source={**source, "status": "summary"}))
+    content = document()
+    content["undecidable"] = [{"id": "u", "title": "t", "statement": "s", "why": "w", "source": source}]
+    with refused("undecidable.0.source.note", '"is said to" claim'):
         parse_claims(content)
 
 

@@ -18,10 +18,10 @@ neighbours itself (`Domain.neighbours`). Limits are taken along their sizes, and
 Not shown: what holds near the cases and fails far from them, as an inequality may; and what the steps leave equal.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from linreg_lora.claims import means, registry
+from linreg_lora.claims import means, registry, settings
 from linreg_lora.claims.cases import cases
 from linreg_lora.claims.domains import Domain
 from linreg_lora.claims.evidence import LOOKS, SUSPICIOUS, Comparison, Measured
@@ -35,7 +35,7 @@ from linreg_lora.problem import Problem
 #: The share of a claim's level that its neighbours have.
 SHARE_OF_LEVEL = 0.01
 #: Settings that count something are raised by one; others, shares for the most part, fall by a fifth; 0 is left.
-_COUNTS, _LESS, _MORE_THAN_NONE = ("rank", "steps", "more"), 0.8, 0.2
+_LESS, _MORE_THAN_NONE = 0.8, 0.2
 _SIZES = ("n", "dx", "dy")
 
 #: From a case to one beside it.
@@ -134,14 +134,15 @@ def _depends_on_ridge(claim: Claim, at: Measured) -> bool:
 
 
 def _numbers(claim: Claim) -> dict[str, float]:
-    """The experiment's settings that are numbers, each as a neighbour has it."""
-    settings = claim.experiment.settings
-    numbers = {name: given for name, given in settings.items() if isinstance(given, int | float)}
-    return {name: _another_number(name, given) for name, given in numbers.items()}
+    """The experiment's settings that are numbers, each as a neighbour has it; not those that can be no such number."""
+    may_be = _may_be(claim)
+    given = {name: value for name, value in claim.experiment.settings.items() if isinstance(value, int | float)}
+    moved = {name: _another_number(value, counts=may_be[name].counts) for name, value in given.items()}
+    return {name: value for name, value in moved.items() if not may_be[name].objection(value)}
 
 
-def _another_number(name: str, given: float) -> float:
-    if name in _COUNTS or (given >= 2 and given == int(given)):
+def _another_number(given: float, *, counts: bool) -> float:
+    if counts or (given >= 2 and given == int(given)):
         return given + 1
     return given * _LESS or _MORE_THAN_NONE
 
@@ -157,8 +158,7 @@ def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour |
         moved = parted(case, moved)
     except REFUSALS:
         return None
-    rank = numbers.get("rank", claim.experiment.settings.get("rank", 0))
-    if not isinstance(rank, str) and rank >= moved.max_rank:
+    if any(rank >= moved.max_rank for rank in _ranks(claim, numbers)):
         return None
     if "regime" in claim.changed and moved.regime is not case.regime:
         return None
@@ -166,9 +166,19 @@ def _neighbour(claim: Claim, case: Problem, names: Sequence[str]) -> Neighbour |
     return None if same else _of(claim, moved, numbers)
 
 
+def _ranks(claim: Claim, numbers: dict[str, float]) -> list[float]:
+    """The experiment's ranks, with some `numbers` in place of the claim's."""
+    given = {**claim.experiment.settings, **numbers}
+    ranks = [given.get(name) for name, may_be in _may_be(claim).items() if may_be.is_rank]
+    return [rank for rank in ranks if isinstance(rank, int | float)]
+
+
+def _may_be(claim: Claim) -> Mapping[str, settings.Setting]:
+    return settings.of(registry.experiment(claim.experiment.name).run)
+
+
 def _of(claim: Claim, case: Any, numbers: dict[str, float], groups: int = 2) -> Neighbour:
-    settings = {**claim.experiment.settings, **numbers}
-    experiment = claim.experiment.model_copy(update={"settings": settings})
+    experiment = claim.experiment.model_copy(update={"settings": {**claim.experiment.settings, **numbers}})
     level = SHARE_OF_LEVEL * claim.false_alarm / groups
     return Neighbour(claim.model_copy(update={"experiment": experiment, "false_alarm": level}), case)
 

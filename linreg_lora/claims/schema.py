@@ -3,13 +3,14 @@
 Names (of predictions, experiments, predicates) are looked up in `registry`. `file` reads claims from a file.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, SerializeAsAny, Tag, model_validator
 
-from linreg_lora.claims import registry
+from linreg_lora.claims import registry, settings
 from linreg_lora.claims.contested import Answer, Question, require_questions
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.claims.domains import Domain, case_type, require_growing_sizes
@@ -17,7 +18,7 @@ from linreg_lora.claims.moves import MOVES
 from linreg_lora.claims.sources import Paper, Source, require_listed, with_statuses
 from linreg_lora.claims.vocabulary import Kind, Status, Verdict
 from linreg_lora.errors import InvalidInput
-from linreg_lora.files.models import Integer, Number, Strict
+from linreg_lora.files.models import Integer, Number, Strict, whole
 from linreg_lora.files.problems import Family
 from linreg_lora.problem import Problem
 
@@ -40,7 +41,8 @@ _Share = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Experiment(Strict):
-    """A registered experiment, the number of its draws, and its settings, numbers or names."""
+    """A registered experiment, the number of its draws, and its settings, numbers or names: what its function's
+    annotations say (`settings`)."""
 
     name: str
     trials: Integer = Field(ge=2, le=LARGEST_TRIALS)
@@ -48,14 +50,14 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _is_registered(self) -> "Experiment":
-        needed = set(registry.experiment(self.name).settings)
+        experiment = registry.experiment(self.name)
+        needed = set(experiment.settings)
         if set(self.settings) != needed:
             listed = ", ".join(sorted(needed)) or "none"
             raise ValueError(f"settings of {self.name}: {listed}; not {', '.join(sorted(self.settings)) or 'none'}")
-        for setting in ("rank", "steps", "more"):
-            value = self.settings.get(setting, 1.0)
-            if isinstance(value, str) or not (value >= 1 and value == int(value)):
-                raise ValueError(f"settings.{setting}: an integer >= 1, not {value}")
+        for setting, may_be in settings.of(experiment.run).items():
+            if setting in self.settings and (expected := may_be.objection(self.settings[setting])):
+                raise InvalidInput(f"settings.{setting}", expected, whole(self.settings[setting]))
         return self
 
 
@@ -190,10 +192,11 @@ class Claim(Strict):
             if more and isinstance(domain, GaussianDesign) and domain.distance(more) < domain.least_distance:
                 least = domain.least_distance
                 raise ValueError(f"experiment.settings.more: so few that |n - dx| stays at least {least}, not {more:g}")
-        rank = self._number("rank")
-        too_large = min((min(size) for domain in self.domains for size in domain.dimensions()), default=None)
-        if rank is not None and too_large is not None and rank >= too_large:
-            raise ValueError(f"experiment.settings.rank: an integer in 1..{too_large - 1}, not {rank:g}")
+        too_large = min((min(size) for domain in self.domains for size in domain.dimensions()), default=math.inf)
+        for name, setting in settings.of(experiment.run).items():
+            rank = self._number(name)
+            if setting.is_rank and rank is not None and rank >= too_large:
+                raise InvalidInput(f"experiment.settings.{name}", f"an integer in 1..{too_large - 1}", whole(rank))
 
     def _differs_in_its_condition_only(self) -> None:
         """Outside of a condition one field of the domain changes: of two, either could be the reason."""
@@ -241,7 +244,7 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _is_testable(self) -> "Claim":
-        self.source.require_no_number(self.title, self.statement, self.counterexample, self.condition)
+        self.source.require_words_of_memory(self.title, self.statement, self.counterexample, self.condition)
         self._verdict_is_explained()
         self._fits_its_domain()
         self._assumes_what_there_is()
@@ -292,7 +295,7 @@ class Undecidable(Strict):
 
     @model_validator(mode="after")
     def _is_said_as_it_is_known(self) -> "Undecidable":
-        self.source.require_no_number(self.title, self.statement, self.why)
+        self.source.require_words_of_memory(self.title, self.statement, self.why)
         if self.contested is not None and self.contested.under:
             raise ValueError("contested without under: the reason why is where nothing decides it")
         return self

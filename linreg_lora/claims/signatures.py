@@ -54,11 +54,14 @@ def case_type(function: Callable, shape: Shape) -> type:
     return found
 
 
-def resolved(annotation: Any, function: Any) -> Any:
-    """What an annotation of a function stands for; None where its names are not those of the function's module."""
+def resolved(annotation: Any, function: Any, *, whole: bool = False) -> Any:
+    """What an annotation of a function stands for; None where its names are not those of the function's module.
+
+    `whole`: with what `Annotated` adds to a type.
+    """
     holder = types.SimpleNamespace(__annotations__={"annotated": annotation})
     try:
-        return typing.get_type_hints(holder, getattr(function, "__globals__", {}))["annotated"]
+        return typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=whole)["annotated"]
     except (NameError, TypeError, AttributeError, SyntaxError):
         return None
 

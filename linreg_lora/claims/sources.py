@@ -23,12 +23,22 @@ from linreg_lora.files.models import Integer, Strict
 #: What older files say: the text was at hand, or it was not and a note says how it is read.
 _OLDER_WORDS = {"printed": Status.READ, "reading": Status.SUMMARY}
 _KINDS = (
-    "theorem thm proposition prop lemma corollary cor equation eqn eq definition assumption claim remark algorithm "
-    "section sec figure fig table appendix"
-)
+    "theorem theo thm th proposition prop lemma lem corollary corollarie cor equation eqn eq definition defn def "
+    "assumption assump asm conjecture conj observation obs claim remark rem algorithm alg chapter chap section sec "
+    "figure fig table tab appendix appendice app page"
+).replace(" ", "|")
+_ORDINALS = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|\\d+(?:st|nd|rd|th)"
+#: Between a kind and its number: space, and what typesetting or counting puts there, as in theorem no. $3$.
+_BETWEEN = r"(?:[^\w.,;:!?\"'“”‘’–—-]{0,5}|\s?[–—-]\s?(?=\d))"
 _NUMBERED = re.compile(
-    rf"(?:\b(?i:{'|'.join(_KINDS.split())})s?\.?[\s~]*|§\s*)\(?(?:(?:[A-Z]\.?)?\d|[A-Z]\b|[IVXLC]+\b)[\w.]*"
+    rf"(?:\b(?i:{_KINDS})s?\.?_?{_BETWEEN}(?i:(?:nos?|nr|num|number)\b\.?{_BETWEEN})?|§+\s*)"
+    r"(?:(?:[A-Z]\.?)?\d|[A-Z]\b|[IVXLC]+\b)[\w.]*"
+    rf"|\b(?i:{_ORDINALS})[\s~-]+(?i:{_KINDS})\b"
+    # The number of an equation alone, and no argument of a function.
+    r"|(?<![\w(){}\]^\\])\([1-9]\d{0,2}(?:\.\d+)*[a-z]?\)"
 )
+#: How a text says that it is from memory.
+_HEARSAY = re.compile(r"\b(?:is|are)\s+said\s+to\b")
 
 
 def _current_word(status: Any) -> Any:
@@ -66,14 +76,18 @@ class Source(Strict):
             raise ValueError(f"a note that says how the source is read, because its status is {self.status}")
         return self
 
-    def require_no_number(self, *texts: str) -> None:
-        """Refuse the number of a theorem, of an equation or of a section where the source is known from memory."""
+    def require_words_of_memory(self, *texts: str) -> None:
+        """Where the source is known from memory, refuse the number of a theorem, of an equation or of a section, and
+        what does not say that it is said to be so."""
         if self.status is not Status.MEMORY:
             return
         for text in (self.locator, self.note, *texts):
             if found := _NUMBERED.search(text):
                 remedy = "say in words what the statement is about"
                 raise InvalidInput("source", "no numbers of statements known from memory", found[0], remedy)
+        if not any(_HEARSAY.search(text) for text in (self.note, *texts)):
+            expected = 'what the source "is said to" claim, as it is known from memory'
+            raise InvalidInput("source.note", expected, self.note, "as in: It is said to claim that ...")
 
 
 class Paper(Strict):

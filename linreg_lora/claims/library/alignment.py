@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -20,7 +21,7 @@ def _truncated(matrices: np.ndarray, rank: int) -> np.ndarray:
 
 
 @register_experiment("population-risk", pathwise=True)
-def population_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def population_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) on noiseless designs with X X^T = n Sigma exactly, as infinitely many samples would have it.
 
     X = (n Sigma)^{1/2} Q, Q dx x n with random orthonormal rows, n >= dx.
@@ -37,7 +38,7 @@ def population_risk(problem: Problem, trials: int, seed: int, *, rank: float) ->
 
 
 @register_experiment("in-sample-error", pathwise=True)
-def in_sample_error(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def in_sample_error(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||(D_r - Delta) X||_F; context: what trunc_r(Delta) leaves, ||(Delta - trunc_r(Delta)) X||_F, and ||E P||_2."""
     x, y = experiments._data(problem, trials, seed)
     r = int(rank)
@@ -55,7 +56,7 @@ def in_sample_error(problem: Problem, trials: int, seed: int, *, rank: float) ->
 
 
 @register_experiment("input-rise-gain")
-def input_rise_gain(problem: Problem, trials: int, seed: int, *, rank: float, alignment: float) -> Sample:
+def input_rise_gain(problem: Problem, trials: int, seed: int, *, rank: Rank, alignment: float) -> Sample:
     """||A0 + D_r||_F^2 - ||A0 + D_FFT||_F^2: how much less LoRA's loss rises under input noise, if negative.
 
     A0 is that of the problem (zero without one) plus `alignment` times Delta. No update depends on A0.
@@ -69,7 +70,7 @@ def input_rise_gain(problem: Problem, trials: int, seed: int, *, rank: float, al
 
 
 @register_experiment("input-rise-loss")
-def input_rise_loss(problem: Problem, trials: int, seed: int, *, rank: float, alignment: float) -> Sample:
+def input_rise_loss(problem: Problem, trials: int, seed: int, *, rank: Rank, alignment: float) -> Sample:
     """||A0 + D_FFT||_F^2 - ||A0 + D_r||_F^2: how much more LoRA's loss rises under input noise, if negative."""
     sample = input_rise_gain(problem, trials, seed, rank=rank, alignment=alignment)
     return Sample(-sample.statistic, sample.context)

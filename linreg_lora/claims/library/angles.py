@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Cosine, Count, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -15,7 +16,7 @@ def _orthonormal(rng: np.random.Generator, trials: int, size: int, count: int) -
 
 
 @register_experiment("forgetting-by-angles", pathwise=True)
-def forgetting_by_angles(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def forgetting_by_angles(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||D P||_F^2 / ||D||_F^2 of full fine-tuning on a task without noise whose `rank` directions weigh the same.
 
     P: the projector on pretraining inputs, which span half of the dx = columns dimensions. Context: the cosines of the
@@ -32,7 +33,7 @@ def forgetting_by_angles(size: MatrixSize, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("forgetting-of-an-orthogonal-task", bounded=True)
-def forgetting_of_an_orthogonal_task(problem: Problem, trials: int, seed: int, *, rank: float, inputs: float) -> Sample:
+def forgetting_of_an_orthogonal_task(problem: Problem, trials: int, seed: int, *, rank: Rank, inputs: Count) -> Sample:
     """||D_r P||_F^2, P on so many `inputs` that the shift does not move; context: their number, and that of FFT."""
     k, left = int(inputs), problem.dx - int(np.linalg.matrix_rank(problem.shift))
     if k > left:
@@ -55,14 +56,14 @@ def _similar(size: MatrixSize, trials: int, seed: int, similarity: float) -> tup
 
 
 @register_experiment("interference", bounded=True)
-def interference(size: MatrixSize, trials: int, seed: int, *, similarity: float) -> Sample:
+def interference(size: MatrixSize, trials: int, seed: int, *, similarity: Cosine) -> Sample:
     """The first task's loss after a second one of that similarity, over dx dy."""
     lost, _ = _similar(size, trials, seed, similarity)
     return Sample(lost[:, None] / (size.rows * size.columns), {"similarity": np.asarray(similarity)})
 
 
 @register_experiment("interference-of-strangers-less-similar", bounded=True)
-def strangers_less_similar(size: MatrixSize, trials: int, seed: int, *, similarity: float) -> Sample:
+def strangers_less_similar(size: MatrixSize, trials: int, seed: int, *, similarity: Cosine) -> Sample:
     """The same loss at similarity 0 less that at `similarity`; context: the latter, and the similarity."""
     strangers, similar = (_similar(size, trials, seed, c)[0] for c in (0.0, similarity))
     return Sample((strangers - similar)[:, None], {"fft": similar, "similarity": np.asarray(similarity)})

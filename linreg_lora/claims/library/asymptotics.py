@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Share
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -47,7 +48,7 @@ def _least_wishart_eigenvalue(size: int, samples: int, trials: int, seed: int) -
 
 
 @register_experiment("lora-conditional-risk")
-def lora_conditional_risk(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
+def lora_conditional_risk(problem: Problem, trials: int, seed: int, *, share: Share) -> Sample:
     """E[risk(D_r) | LoRA's directions], r = `share` of min(n, dx, dy): the mean of the risk, with less spread."""
     rank = round(share * problem.max_rank)
     return Sample(_conditional_risks(problem, trials, seed)[:, [rank]], {"rank": np.asarray(rank)})

@@ -1,9 +1,12 @@
 """Bases that are not A0: what starts in A0's singular directions and what quantisation leave to learn. Plain NumPy."""
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import NonNegative, Positive, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -30,7 +33,7 @@ def _pretrained(size: MatrixSize, trials: int, seed: int) -> tuple[np.random.Gen
 
 
 @register_experiment("principal-start-floor", bounded=True)
-def principal_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def principal_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """sum_{i > r} s_i(Delta + trunc_r(A0))^2 / ||Delta||_F^2 for A0 much larger than Delta, both of iid entries."""
     rng, a0 = _pretrained(size, trials, seed)
     shift = rng.standard_normal(a0.shape)
@@ -39,7 +42,9 @@ def principal_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: flo
 
 
 @register_experiment("aligned-start-floor", pathwise=True)
-def aligned_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float, side: str) -> Sample:
+def aligned_start_floor(
+    size: MatrixSize, trials: int, seed: int, *, rank: Rank, side: Literal["rows", "columns", "both"]
+) -> Sample:
     """The same for a shift whose rows (`side` rows) or columns (columns) are in the span of A0's r leading ones, or
     for a shift that has a part of each (both); any size of A0."""
     rng, a0 = _pretrained(size, trials, seed)
@@ -47,9 +52,7 @@ def aligned_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float
     u, _, vt = np.linalg.svd(a0, full_matrices=False)
     rows = rng.standard_normal((trials, size.rows, r)) @ vt[:, :r]
     columns = u[:, :, :r] @ rng.standard_normal((trials, r, size.columns))
-    shift = {"rows": rows, "columns": columns, "both": rows + columns}.get(side)
-    if shift is None:
-        raise InvalidInput("side", "rows, columns or both", side)
+    shift = {"rows": rows, "columns": columns, "both": rows + columns}[side]
     energy = np.sum(shift**2, axis=(1, 2))
     context = {"rank": np.asarray(r), "tail": _tail(shift, r) / energy}
     found = _tail(shift + _parts(a0, r), r) / energy
@@ -57,7 +60,7 @@ def aligned_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float
 
 
 @register_experiment("minor-start-floor", pathwise=True)
-def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """sum_{i > r} s_i(Delta + M)^2, M the r trailing components of A0, for a Delta of rank r; context: ||M||_F^2."""
     rng, a0 = _pretrained(size, trials, seed)
     r = int(rank)
@@ -69,7 +72,7 @@ def minor_start_floor(size: MatrixSize, trials: int, seed: int, *, rank: float) 
 
 
 @register_experiment("first-step-of-lora-less-principal", bounded=True)
-def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Of ||H||_F^2 / 2, what the best first step gains: LoRA from Gaussian A and B = 0, less PiSSA; context: PiSSA, and
     LoRA less PiSSA with a frozen A.
 
@@ -90,7 +93,7 @@ def first_step_of_lora_less_principal(size: MatrixSize, trials: int, seed: int, 
 
 
 @register_experiment("residual-quantisation", bounded=True)
-def residual_quantisation(size: MatrixSize, trials: int, seed: int, *, rank: float, outliers: float) -> Sample:
+def residual_quantisation(size: MatrixSize, trials: int, seed: int, *, rank: Rank, outliers: NonNegative) -> Sample:
     """||E(A0 - trunc_r(A0))||_F^2 over ||E(A0)||_F^2, E the error of NF4; A0 iid, and r directions of that strength.
 
     `outliers`: their singular values over sqrt(dx) + sqrt(dy). Context: s_{r+1}^2 / s_1^2 of A0.
@@ -110,7 +113,7 @@ def residual_quantisation(size: MatrixSize, trials: int, seed: int, *, rank: flo
 
 
 @register_experiment("quantised-floor", bounded=True)
-def quantised_floor(size: MatrixSize, trials: int, seed: int, *, rank: float, width: float) -> Sample:
+def quantised_floor(size: MatrixSize, trials: int, seed: int, *, rank: Rank, width: Positive) -> Sample:
     """sum_{i > r} s_i(Delta + A0 - Q)^2, Q = A0 rounded to multiples of `width`, Delta of rank r and strong."""
     rng, a0 = _pretrained(size, trials, seed)
     r = int(rank)
@@ -169,11 +172,13 @@ def _trained(x: np.ndarray, residual: np.ndarray, low: np.ndarray, rank: int) ->
 
 
 @register_experiment("lora-from-loftq", pathwise=True)
-def lora_from_loftq(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_from_loftq(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The map where LoRA's training ends from LoftQ's base and factors after one alternation; n >= dx.
 
     Context: on QLoRA's base in closed form, on LoftQ's after five, and on A0 itself.
     """
+    if problem.n < problem.dx:
+        raise InvalidInput("experiment", "a domain with n >= dx", f"n = {problem.n}, dx = {problem.dx}")
     a0, stored = _bases(problem)
     r = int(rank)
     x, residual = reduced(problem, trials, seed)

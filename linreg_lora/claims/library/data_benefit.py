@@ -13,6 +13,7 @@ import numpy as np
 from linreg_lora import runtime
 from linreg_lora.claims.library import experiments, methods
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -56,19 +57,19 @@ def _leading_directions_sample(problem: Problem, trials: int, seed: int, rank: i
 
 
 @register_experiment("frozen-a-benefit")
-def frozen_a_benefit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def frozen_a_benefit(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """What sample n + 1 is worth with A frozen on the leading directions of the shift; context: what it is to FFT."""
     return _leading_directions_sample(problem, trials, seed, int(rank))
 
 
 @register_experiment("frozen-a-benefit-of-any-a")
-def frozen_a_benefit_of_any_a(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def frozen_a_benefit_of_any_a(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The same with an A that knows nothing of the shift."""
     return _frozen_a_sample(problem, trials, seed, methods._orthonormal_rows(int(rank), problem.dx))
 
 
 @register_experiment("frozen-b-benefit", pathwise=True)
-def frozen_b_benefit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def frozen_b_benefit(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """What sample n + 1 is worth on each design, n > dx, with B frozen; context: B^T, and what it is to FFT.
 
     The noise is averaged over by an update for each entry of it, sigma_eps_sqrt e_j e_i^T; what B cannot represent does

@@ -6,17 +6,23 @@ by exact half steps on S = X X^T / n and H = R X^T / n. What the last `_STRETCH`
 `_ROOM`: steps contract by so much at least, or the tolerance says that they do not.
 """
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from linreg_lora.claims.library.plain_data import reduced
 from linreg_lora.claims.library.regularised import half_steps
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate
+from linreg_lora.claims.settings import Condition, NonNegative, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
 _STEPS, _STRETCH, _ROOM = 1500, 100, 100.0
+#: The condition number of inputs of two variances.
+_Unequal = Annotated[float, Field(gt=1)]
 #: A singular value below this share of the largest is none.
 _NONE = 1e-6
 
@@ -61,7 +67,7 @@ def _decayed(
 
 
 @register_experiment("decayed-end", pathwise=True)
-def decayed_end(case: Factors, trials: int, seed: int, *, decay: float) -> Sample:
+def decayed_end(case: Factors, trials: int, seed: int, *, decay: NonNegative) -> Sample:
     """g B A of rank r trained with decay lam, S = I; lam / g is `decay` times a level between singular values of F."""
     found, error, context = _decayed(case, trials, seed, decay)
     size = np.linalg.norm(context["full"], axis=(1, 2))
@@ -69,7 +75,7 @@ def decayed_end(case: Factors, trials: int, seed: int, *, decay: float) -> Sampl
 
 
 @register_experiment("decayed-rank", pathwise=True)
-def decayed_rank(case: Factors, trials: int, seed: int, *, decay: float) -> Sample:
+def decayed_rank(case: Factors, trials: int, seed: int, *, decay: NonNegative) -> Sample:
     """The rank of that end; `decay` 0: without decay."""
     found, error, context = _decayed(case, trials, seed, decay)
     values = np.linalg.svd(found, compute_uv=False)
@@ -79,7 +85,7 @@ def decayed_rank(case: Factors, trials: int, seed: int, *, decay: float) -> Samp
 
 
 @register_experiment("excess-of-ends", pathwise=True)
-def excess_of_ends(size: MatrixSize, trials: int, seed: int, *, rank: float, condition: float) -> Sample:
+def excess_of_ends(size: MatrixSize, trials: int, seed: int, *, rank: Rank, condition: Condition) -> Sample:
     """The objective at the end of factors of rank r from a random start, over the least one there is, which has rank r.
 
     The minimum D comes first: with its singular vectors U and V, H = D S + mu (U V^T + W), U^T W = 0, W V = 0 and
@@ -118,15 +124,13 @@ def wide_enough_pairs(rows: int, columns: int) -> bool:
 
 
 @register_experiment("two-minima", pathwise=True)
-def two_minima(size: MatrixSize, trials: int, seed: int, *, condition: float) -> Sample:
+def two_minima(size: MatrixSize, trials: int, seed: int, *, condition: _Unequal) -> Sample:
     """The difference of the objectives where factors of rank one end from two starts, by the larger of their gains.
 
     H has two directions, of strengths h_1 < h_2, along inputs of variance 1 and k, the `condition`; other inputs have
     variances between. mu lies where both are minima: the derivative of sqrt(h^2) - mu along a path between them, of
     x(p) = (sqrt(p), sqrt((1 - p) / k)), falls at one end and rises at the other. Context: h_1, h_2, mu, k.
     """
-    if condition <= 1:
-        raise InvalidInput("condition", "a number > 1, for inputs of two variances", condition)
     rng, (dy, dx), k = np.random.default_rng(seed), size, condition
     u, v = (np.linalg.qr(rng.standard_normal((trials, m, m)))[0] for m in (dy, dx))
     second = 10 ** rng.uniform(-1, 1, trials)

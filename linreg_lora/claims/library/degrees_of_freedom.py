@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.library.plain_data import reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import NonNegative, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -22,7 +23,7 @@ def _in_row_space(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray,
 
 
 @register_experiment("degrees-of-freedom", bounded=True)
-def degrees_of_freedom(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def degrees_of_freedom(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """<F_r - M, E> / sigma^2, F_r the fit of rank r and M its mean: of mean df(r), with less spread than <F_r, E>."""
     r = int(rank)
     seen, mean, variance = _in_row_space(problem, trials, seed)
@@ -35,7 +36,7 @@ def degrees_of_freedom(problem: Problem, trials: int, seed: int, *, rank: float)
 
 
 @register_experiment("shrinkage-surplus", bounded=True)
-def shrinkage_surplus(problem: Problem, trials: int, seed: int, *, threshold: float) -> Sample:
+def shrinkage_surplus(problem: Problem, trials: int, seed: int, *, threshold: NonNegative) -> Sample:
     """<S_t - M, E> / sigma^2 - k (N + dy - k), S_t the fit with singular values less t, k its rank.
 
     t = `threshold` sigma (sqrt N + sqrt dy). Context: the count of parameters, to measure by, and the same of a fit
@@ -62,7 +63,7 @@ def _seen(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 @register_experiment("shrinkage-degrees", bounded=True)
-def shrinkage_degrees(problem: Problem, trials: int, seed: int, *, threshold: float) -> Sample:
+def shrinkage_degrees(problem: Problem, trials: int, seed: int, *, threshold: NonNegative) -> Sample:
     """<S_t - M, E> / sigma^2, t = `threshold` sigma (sqrt N + sqrt dy); context: t, and singular values."""
     _, residual, mean, variance = _seen(problem, trials, seed)
     dy, size = residual.shape[1:]

@@ -13,6 +13,7 @@ from pydantic import Field
 from linreg_lora import runtime
 from linreg_lora.claims.domains import LARGEST_SIZE, Domain, register_domain
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Positive
 
 _EPS = np.finfo(float).eps
 _AtLeastTwo = Annotated[int, Field(strict=True, ge=2, le=LARGEST_SIZE)]
@@ -106,12 +107,12 @@ def _sample(size: NetworkSize, trials: int, seed: int, lipschitz: float, *, line
 
 
 @register_experiment("network-gap", pathwise=True)
-def network_gap(size: NetworkSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
+def network_gap(size: NetworkSize, trials: int, seed: int, *, lipschitz: Positive) -> Sample:
     """||f(x) - f_0(x)|| with an activation on every layer; context: W, the norms of the adapters and of x, L."""
     return _sample(size, trials, seed, lipschitz, linear_output=False)
 
 
 @register_experiment("network-gap-linear-output", pathwise=True)
-def network_gap_linear_output(size: NetworkSize, trials: int, seed: int, *, lipschitz: float) -> Sample:
+def network_gap_linear_output(size: NetworkSize, trials: int, seed: int, *, lipschitz: Positive) -> Sample:
     """||f(x) - f_0(x)|| with an activation on every layer but the last."""
     return _sample(size, trials, seed, lipschitz, linear_output=True)

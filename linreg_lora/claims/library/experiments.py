@@ -6,12 +6,14 @@ plain NumPy on the same draws, so that a bug in one is not hidden by the other.
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from linreg_lora import runtime
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from linreg_lora.sampling.plan import Parameters
 
 _EPS = np.finfo(float).eps
+#: For which descent converges.
+_RelativeStep = Annotated[float, Field(gt=0, lt=1)]
 #: Draws of each run that monte-carlo-summary looks at.
 _SUMMARISED = 100
 
@@ -42,7 +46,7 @@ def fft_risk(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("lora-minus-fft", any_inputs=True)
-def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) - risk(D_FFT) on the same draws, r = `rank`."""
     risks = _risks(problem, trials, seed)
     context = {"fft": risks.fft, "rank": np.asarray(rank)}
@@ -146,7 +150,7 @@ def fft_update(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("lora-update", pathwise=True)
-def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_update(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """D_r of explicit data, r = `rank`; the tolerance grows with the inverse gap sigma_r - sigma_{r+1} of F."""
     x, y = _data(problem, trials, seed)
     r = int(rank)
@@ -157,7 +161,7 @@ def lora_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sam
 
 
 @register_experiment("lora-training-loss", pathwise=True)
-def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||R - D_r X||_F^2 of explicit data, r = `rank`."""
     x, y = _data(problem, trials, seed)
     r = int(rank)
@@ -168,7 +172,7 @@ def lora_training_loss(problem: Problem, trials: int, seed: int, *, rank: float)
 
 
 @register_experiment("lora-risk-explicit", pathwise=True)
-def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) of each draw as Monte Carlo computes it; context: the same draws' data, drawn again from their keys."""
     from linreg_lora.simulation.curve import draw_risks
 
@@ -181,7 +185,7 @@ def lora_risk_explicit(problem: Problem, trials: int, seed: int, *, rank: float)
 
 
 @register_experiment("lora-risk-reduced", pathwise=True)
-def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) of each draw from sufficient statistics; context: the same reduced designs and residuals."""
     from linreg_lora.simulation.curve import draw_risks
 
@@ -195,7 +199,7 @@ def lora_risk_reduced(problem: Problem, trials: int, seed: int, *, rank: float) 
 
 
 @register_experiment("lora-risk-scaled-inputs", pathwise=True)
-def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) of each draw from sufficient statistics where Sigma = c I, n >= dx; context: the same designs L and
     residuals as data of the problem as it was posed, with inputs sqrt(c) L."""
     from linreg_lora.simulation.curve import draw_risks
@@ -212,13 +216,13 @@ def lora_risk_scaled_inputs(problem: Problem, trials: int, seed: int, *, rank: f
 
 
 @register_experiment("lora-risk-by-sampler")
-def lora_risk_by_sampler(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk_by_sampler(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) from sufficient statistics; context: explicit data of the same problem, drawn independently."""
     return _beside_explicit_data(problem, trials, seed, int(rank), "sufficient")
 
 
 @register_experiment("lora-risk-conditional")
-def lora_risk_conditional(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk_conditional(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """E[risk(D_r) | LoRA's directions]; context: explicit data of the same problem, drawn independently."""
     return _beside_explicit_data(problem, trials, seed, int(rank), "conditional")
 
@@ -287,7 +291,7 @@ def _traces(problem: Problem, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @register_experiment("gradient-descent", pathwise=True)
-def gradient_descent(problem: Problem, trials: int, seed: int, *, steps: float, relative_step: float) -> Sample:
+def gradient_descent(problem: Problem, trials: int, seed: int, *, steps: Count, relative_step: _RelativeStep) -> Sample:
     """`steps` steps of gradient descent from A0 on (1/2)||Y - A X||_F^2, step size `relative_step` * 2 / lambda_max.
 
     The tolerance is the contraction that remains: max_i |1 - step lambda_i|^steps over nonzero lambda_i, plus rounding.
@@ -325,7 +329,7 @@ def seen_share(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("rank-constrained-risk", pathwise=True)
-def rank_constrained_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def rank_constrained_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D) for updates D of rank r = `rank`: LoRA's, the best one there is, and perturbations of the best."""
     x, y = _data(problem, trials, seed)
     r = int(rank)

@@ -8,6 +8,7 @@ import numpy as np
 
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 
 _EPS = np.finfo(float).eps
 _ALTERNATIONS, _STEPS, _STRETCH, _ROOM = 600, 4000, 200, 100.0
@@ -25,7 +26,7 @@ def _random(size: MatrixSize, trials: int, seed: int, rank: int) -> tuple[np.nda
 
 
 @register_experiment("nuclear-norm-of-products", pathwise=True)
-def nuclear_norm_of_products(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def nuclear_norm_of_products(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||B A||_* of random factors, half of them aligned as B^T B = A A^T asks; context: their norms, and the rank."""
     b, a, rng = _random(size, trials, seed, int(rank))
     half = trials // 2
@@ -38,7 +39,7 @@ def nuclear_norm_of_products(size: MatrixSize, trials: int, seed: int, *, rank: 
 
 
 @register_experiment("least-product-of-norms", pathwise=True)
-def least_product_of_norms(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def least_product_of_norms(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The least ||B M||_F ||M^-1 A||_F over M, for random factors of one map D = B A; context: D.
 
     P = M M^T solves P (B^T B) P = A A^T: the gradient of Tr(B^T B P) + Tr(A A^T P^-1) vanishes.
@@ -56,7 +57,7 @@ def least_product_of_norms(size: MatrixSize, trials: int, seed: int, *, rank: fl
 
 
 @register_experiment("largest-inner-product", pathwise=True)
-def largest_inner_product(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def largest_inner_product(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """max <B A, N> over factors of rank r with ||A||_F = 1, ||B||_F = 2, N iid N(0, 1), by alternation; context: N."""
     b, a, rng = _random(size, trials, seed, int(rank))
     noise = rng.standard_normal((trials, size.rows, size.columns))

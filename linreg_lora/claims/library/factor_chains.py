@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -30,7 +31,7 @@ def _chain(
 
 
 @register_experiment("random-chain-error", bounded=True)
-def random_chain_error(case: Factors, trials: int, seed: int, *, steps: float) -> Sample:
+def random_chain_error(case: Factors, trials: int, seed: int, *, steps: Count) -> Sample:
     """||D_T - F||_F^2 / ||F||_F^2 after T = `steps` blocks, each with a new random A of `rank` rows; S = c I."""
     rng = np.random.default_rng(seed)
     left, f, right = _full_updates(case, trials, rng)
@@ -42,7 +43,7 @@ def random_chain_error(case: Factors, trials: int, seed: int, *, steps: float) -
 
 
 @register_experiment("chain-of-one-factor", pathwise=True)
-def chain_of_one_factor(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def chain_of_one_factor(problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count) -> Sample:
     """The training loss after `steps` blocks with one A for all, over that of A0; context: of one block, and of FFT."""
     rng, r = np.random.default_rng([seed, 1]), int(rank)
     x, residual = reduced(problem, trials, seed)
@@ -60,7 +61,7 @@ def chain_of_one_factor(problem: Problem, trials: int, seed: int, *, rank: float
 
 
 @register_experiment("random-chain-gradient-loss", bounded=True)
-def random_chain_gradient_loss(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def random_chain_gradient_loss(problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count) -> Sample:
     """The loss above its minimum after `steps` blocks of one gradient step each, over that of A0.
 
     D <- D + (H - D S) P / lmax(S), P the projector on the rows of a new A. Columns: from A0, and from an A0 whose error
@@ -83,7 +84,7 @@ def random_chain_gradient_loss(problem: Problem, trials: int, seed: int, *, rank
 
 
 @register_experiment("random-chain-risk-of-orthogonal-inputs", bounded=True)
-def random_chain_risk(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def random_chain_risk(problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count) -> Sample:
     """Excess risk after `steps` blocks on a design with X X^T = n c I, Sigma = c I: D_FFT is Delta and iid noise."""
     if (c := problem.isotropic_scale) is None or problem.n < problem.dx:
         raise InvalidInput("input_covariance", "c I, and n >= dx", "another", "orthogonal inputs have S = c I")
@@ -96,7 +97,7 @@ def random_chain_risk(problem: Problem, trials: int, seed: int, *, rank: float, 
 
 
 @register_experiment("random-chain-minus-lora")
-def random_chain_minus_lora(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def random_chain_minus_lora(problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count) -> Sample:
     """Excess risk after `steps` blocks of rank r less that of LoRA of rank r, same data; context: the latter, and r."""
     rng, r = np.random.default_rng([seed, 1]), int(rank)
     x, residual = reduced(problem, trials, seed)

@@ -3,10 +3,13 @@
 Constants are powers of two, so that rounding scales with the factors and never parts two runs.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.training import Factors, _designs, _full_updates
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count
 from linreg_lora.errors import InvalidInput
 
 #: Decay of the means of gradients and of their squares.
@@ -56,7 +59,15 @@ def trained(
 
 
 @register_experiment("rescaled-factors", pathwise=True)
-def rescaled_factors(case: Factors, trials: int, seed: int, *, optimiser: str, factors: str, steps: float) -> Sample:
+def rescaled_factors(
+    case: Factors,
+    trials: int,
+    seed: int,
+    *,
+    optimiser: Literal["gd", "sign", "adam"],
+    factors: Literal["both", "a", "b"],
+    steps: Count,
+) -> Sample:
     """g u v B A after `steps` from B(0) and A(0); context: with g, u B(0), v A(0), and rates times powers of u and v.
 
     `factors`: both, two random starts; b, from B(0) = 0 with v = 1; a, from B(0) = 0 with random u and v. Rates are u^p

@@ -1,10 +1,12 @@
 """LoRA's first step from B = 0: how large the update is, how far the loss falls, and what a step costs. Plain NumPy."""
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.training import Factors
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
-from linreg_lora.errors import InvalidInput
+from linreg_lora.claims.settings import Count, Positive, Rank
 
 
 def _start(case: Factors, rng: np.random.Generator, trials: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -14,7 +16,7 @@ def _start(case: Factors, rng: np.random.Generator, trials: int, rank: int) -> t
 
 
 @register_experiment("first-update-energy", bounded=True)
-def first_update_energy(case: Factors, trials: int, seed: int, *, times: float, power: float) -> Sample:
+def first_update_energy(case: Factors, trials: int, seed: int, *, times: Count, power: float) -> Sample:
     """||g^2 H A^T A||_F^2 / ||H||_F^2 with `times` the rank, g = rank^-`power`, over kappa^2 / dx^2."""
     rng, r = np.random.default_rng(seed), int(times) * case.rank
     h, a = _start(case, rng, trials, r)
@@ -24,13 +26,11 @@ def first_update_energy(case: Factors, trials: int, seed: int, *, times: float, 
 
 
 @register_experiment("equal-fall", bounded=True)
-def equal_fall(case: Factors, trials: int, seed: int, *, optimiser: str, times: float) -> Sample:
+def equal_fall(case: Factors, trials: int, seed: int, *, optimiser: Literal["gd", "sign"], times: Positive) -> Sample:
     """The first fall of the loss by LoRA, at `times` full fine-tuning's learning rate, over full fine-tuning's.
 
     To first order in the rate; `optimiser`: gd, or sign, Adam's first step. Context: sum_j ||H_j|| / ||H||_1.
     """
-    if optimiser not in ("gd", "sign"):
-        raise InvalidInput("optimiser", "gd or sign", optimiser)
     h, a = _start(case, np.random.default_rng(seed), trials, case.rank)
     slope = case.scaling * h @ a.mT
     lora, full = (np.sum(each**2 if optimiser == "gd" else np.abs(each), axis=(1, 2)) for each in (slope, h))
@@ -50,7 +50,7 @@ class _Counter:
 
 
 @register_experiment("step-cost", pathwise=True)
-def step_cost(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def step_cost(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Multiplications of a step of LoRA over those of full fine-tuning, forward and backward, gradients of inputs too.
 
     Each draw has a batch of its own, and its gradients are those of finite differences, or it counts as inf.

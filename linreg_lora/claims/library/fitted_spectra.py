@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank, Share
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
@@ -18,7 +19,7 @@ def rank_of_the_fit(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("residual-of-rank", pathwise=True)
-def residual_of_rank(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def residual_of_rank(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The training loss of LoRA of `rank` with n < dx, over that of A0; context: shares of R's singular values."""
     x, residual = reduced(problem, trials, seed)
     lora = full_and_truncated(x, residual, int(rank))[1]
@@ -30,7 +31,7 @@ def residual_of_rank(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 
 @register_experiment("rank-of-energy", bounded=True)
-def rank_of_energy(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
+def rank_of_energy(problem: Problem, trials: int, seed: int, *, share: Share) -> Sample:
     """The least number of directions of D_FFT Sigma^{1/2} that hold a `share` of its energy; context: the share, and
     its singular values."""
     full = full_and_truncated(*reduced(problem, trials, seed), 1)[0] @ problem.sigma_sqrt
@@ -41,7 +42,7 @@ def rank_of_energy(problem: Problem, trials: int, seed: int, *, share: float) ->
 
 
 @register_experiment("forgetting-of-rank", pathwise=True)
-def forgetting_of_rank(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def forgetting_of_rank(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||D_r Sigma_pre^{1/2}||^2, r = `rank`, over that of FFT, for a random Sigma_pre; context: of rank r + 1."""
     x, residual = reduced(problem, trials, seed)
     pre = np.random.default_rng([seed, 1]).standard_normal((trials, problem.dx, problem.dx))

@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 _PRETRAINING_SEED = 4
@@ -22,7 +23,7 @@ def _norms(matrices: np.ndarray) -> np.ndarray:
 
 
 @register_experiment("lora-forgetting", pathwise=True)
-def lora_forgetting(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_forgetting(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||D_r Sigma_pre^{1/2}||_F with another Sigma_pre for every draw; context: that of FFT on the same data."""
     x, y = experiments._data(problem, trials, seed)
     root = _pretraining_root(problem.dx, np.random.default_rng([seed, 1]), trials)
@@ -33,7 +34,7 @@ def lora_forgetting(problem: Problem, trials: int, seed: int, *, rank: float) ->
 
 
 @register_experiment("lora-divergence", pathwise=True)
-def lora_divergence(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_divergence(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """(Tr D_r^T Sigma_eps^{-1} D_r)^{1/2}: forgetting in units of the noise of each output, Sigma_pre = I.
 
     Half its square is the mean Kullback-Leibler divergence of the fine-tuned from the pretrained model of y given x.

@@ -9,6 +9,7 @@ from pydantic import field_validator
 from linreg_lora.claims.designs import GaussianDesign
 from linreg_lora.claims.domains import register_domain
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, Share
 from linreg_lora.files.models import Number
 from linreg_lora.input_law import parse
 from linreg_lora.problem import Problem
@@ -51,7 +52,7 @@ class DesignOfMean(GaussianDesign):
 
 @register_experiment("lora-risk-of-inputs", any_inputs=True)
 def lora_risk_of_inputs(
-    problem: Problem, trials: int, seed: int, *, share: float, most_samples: float | None = None
+    problem: Problem, trials: int, seed: int, *, share: Share, most_samples: Count | None = None
 ) -> Sample:
     """risk(D_r), r = `share` of min(n, dx, dy), of explicit data that have the problem's input law, less two controls.
 
@@ -63,7 +64,7 @@ def lora_risk_of_inputs(
     Problems of fewer than `most_samples` samples (None: n) have `most_samples` / n times as many draws: the standard
     deviation of the risk hardly depends on the size, the risk grows with it, and draws cost more than its square.
     """
-    trials = round(trials * (most_samples or problem.n) / problem.n)
+    trials = max(2, round(trials * (most_samples or problem.n) / problem.n))
     rank = round(share * problem.max_rank)
     pilot, drawn = (_draws(problem, rank, *run) for run in ((_PILOT, derived_seed(seed, "pilot")), (trials, seed)))
     slopes = np.linalg.lstsq(np.column_stack([np.ones(_PILOT), pilot.controls]), pilot.risk)[0][1:]

@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import NonNegative, Positive, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -14,7 +15,7 @@ _PILOT = 256
 
 
 @register_experiment("spiked-map", bounded=True)
-def spiked_map(problem: Problem, trials: int, seed: int, *, strength: float) -> Sample:
+def spiked_map(problem: Problem, trials: int, seed: int, *, strength: NonNegative) -> Sample:
     """The largest squared singular value of A0 + s u v^T over that of A0's limit, less two controls.
 
     A0 dy x dx iid N(0, 1), u and v random, s = `strength` (dx dy)^{1/4}. The controls, u^T A0 v and
@@ -42,7 +43,7 @@ def _spiked(problem: Problem, trials: int, seed: int, strength: float) -> tuple[
 
 
 @register_experiment("intruders-of-fft-less-lora")
-def intruders_of_fft_less_lora(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def intruders_of_fft_less_lora(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Intruders by cosine among the ten leading directions: those of FFT less those of LoRA, at least 1 to divide by.
 
     A0 iid N(0, 1) anew for each draw, of which the data depend on the residual alone.
@@ -61,7 +62,7 @@ def intruders_of_fft_less_lora(problem: Problem, trials: int, seed: int, *, rank
 
 
 @register_experiment("risk-at-equal-forgetting", pathwise=True)
-def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
+def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: Rank, forgetting: Positive) -> Sample:
     """Of LoRA's and FFT's updates, scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2, the risk of the one with the
     larger cosine to the shift, norms by Sigma; context: the risks of both."""
     risks, cosines = _at_equal_forgetting(problem, trials, seed, int(rank), forgetting)
@@ -72,7 +73,7 @@ def risk_at_equal_forgetting(problem: Problem, trials: int, seed: int, *, rank: 
 
 
 @register_experiment("lora-less-fft-at-equal-forgetting", bounded=True)
-def lora_less_fft(problem: Problem, trials: int, seed: int, *, rank: float, forgetting: float) -> Sample:
+def lora_less_fft(problem: Problem, trials: int, seed: int, *, rank: Rank, forgetting: Positive) -> Sample:
     """LoRA's risk less FFT's, both updates scaled to forget `forgetting` ||Delta Sigma^{1/2}||^2.
 
     Context: FFT's, the rank, and the same where the updates are taken without Sigma^{1/2}, and the shift with it.

@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, NonNegative, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -32,7 +33,7 @@ def _context(problem: Problem, rank: int) -> dict[str, np.ndarray]:
 
 
 @register_experiment("subspace-risk")
-def subspace_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def subspace_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of least squares within the singular subspaces of a source, which are the target's leading `rank`.
 
     Context: the rank, and the variance of the noise within these outputs.
@@ -42,7 +43,7 @@ def subspace_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> S
 
 
 @register_experiment("subspace-gain")
-def subspace_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def subspace_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """That risk less that of a fit of the target's own rank, which is given; context: of both."""
     x, residual = reduced(problem, trials, seed)
     alone = risks(problem, full_and_truncated(x, residual, int(np.linalg.matrix_rank(problem.shift)))[1])
@@ -51,7 +52,7 @@ def subspace_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> S
 
 
 @register_experiment("low-rank-transfer-gain")
-def low_rank_transfer_gain(problem: Problem, trials: int, seed: int, *, rank: float, distance: float) -> Sample:
+def low_rank_transfer_gain(problem: Problem, trials: int, seed: int, *, rank: Rank, distance: NonNegative) -> Sample:
     """Risk of LoRA of rank `rank` from a source, less that of a fit of the target's rank from 0; context: the latter.
 
     The source differs from the target by `rank` random directions, each of length `distance`; both ranks are known.
@@ -68,7 +69,7 @@ def low_rank_transfer_gain(problem: Problem, trials: int, seed: int, *, rank: fl
 
 @register_experiment("pretraining-samples-gain")
 def pretraining_samples_gain(
-    problem: Problem, trials: int, seed: int, *, rank: float, source_samples: float, times: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, source_samples: Count, times: Count
 ) -> Sample:
     """LoRA's risk where A0 was estimated from `times` as many samples, less that from fewer; context: the latter.
 
@@ -84,7 +85,7 @@ def pretraining_samples_gain(
 
 @register_experiment("samples-after-pretraining-gain")
 def samples_after_pretraining_gain(
-    problem: Problem, trials: int, seed: int, *, rank: float, source_samples: float, times: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, source_samples: Count, times: Count
 ) -> Sample:
     """LoRA's risk with `times` as many samples of the target, less that with n, A0 estimated; context: the latter."""
     few, many = (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Count, Rank
 
 _EPS = np.finfo(float).eps
 #: How far the adapters beside the construction are from it, relative to their norm.
@@ -30,7 +31,7 @@ def _layers(size: MatrixSize, trials: int, seed: int, layers: float) -> tuple[np
 
 
 @register_experiment("rank-of-layers", pathwise=True)
-def rank_of_layers(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+def rank_of_layers(size: MatrixSize, trials: int, seed: int, *, rank: Rank, layers: Count) -> Sample:
     """rank( prod (W_l + D_l) - prod W_l ), D_l of rank r."""
     rng, weights = _layers(size, trials, seed, layers)
     adapters = _adapters(rng, trials, len(weights), size.rows, int(rank))
@@ -89,19 +90,19 @@ def _towards(
 
 
 @register_experiment("layers-to-target", pathwise=True)
-def layers_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+def layers_to_target(size: MatrixSize, trials: int, seed: int, *, rank: Rank, layers: Count) -> Sample:
     """The spectral error of a product of adapted layers whose adapters are made for a target."""
     return _towards(size, trials, seed, rank, layers, 0.0)
 
 
 @register_experiment("layers-beside-target", pathwise=True)
-def layers_beside_target(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+def layers_beside_target(size: MatrixSize, trials: int, seed: int, *, rank: Rank, layers: Count) -> Sample:
     """The same for adapters of rank r that differ from these by a hundredth."""
     return _towards(size, trials, seed, rank, layers, _BESIDE)
 
 
 @register_experiment("last-layer-to-target", pathwise=True)
-def last_layer_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+def last_layer_to_target(size: MatrixSize, trials: int, seed: int, *, rank: Rank, layers: Count) -> Sample:
     """The spectral error where the last layer alone is adapted, by the best adapter for a target.
 
     Layers before the last are invertible: an adapter D of the last one is D P on their inputs, of any rank-r value.
@@ -110,7 +111,7 @@ def last_layer_to_target(size: MatrixSize, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("bottleneck-to-target", pathwise=True)
-def bottleneck_to_target(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def bottleneck_to_target(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The spectral error of two layers with `rank` hidden units, each with an adapter of that rank, made for a target.
 
     The adapters turn the layers into the factors of the target's best approximation, which no product beats.
@@ -127,7 +128,7 @@ def bottleneck_to_target(size: MatrixSize, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("layers-on-data", pathwise=True)
-def layers_on_data(size: MatrixSize, trials: int, seed: int, *, rank: float, layers: float) -> Sample:
+def layers_on_data(size: MatrixSize, trials: int, seed: int, *, rank: Rank, layers: Count) -> Sample:
     """||Y - prod (W_l + D_l) X||_F^2 for 2 D samples, D_l made for the best map of rank r L beyond the layers.
 
     Context: what is left behind the first r L singular values of the fitted residual, and of full fine-tuning.

@@ -6,6 +6,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
@@ -22,7 +23,7 @@ class _Surplus(NamedTuple):
 
 
 @register_experiment("left-out-surplus")
-def left_out_surplus(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def left_out_surplus(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Mean leave-one-out loss of LoRA in closed form, minus the excess risk of LoRA fitted without the last sample.
 
     r = `rank`, no intercept, the problem's ridge. Two things of mean zero, which have most of the spread, are taken
@@ -92,7 +93,7 @@ def _fits(x: np.ndarray, residual: np.ndarray, rank: int, ridge: float) -> np.nd
 
 
 @register_experiment("stein-surplus")
-def stein_surplus(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def stein_surplus(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """tail_r^2 + 2 sigma^2 df(r) - loss of the truncated fit, inputs fixed; context: what rivals need.
 
     The fit in the coordinates of the inputs' row space is M + sigma G, dy x N, N = dx < n, with strengths lambda:

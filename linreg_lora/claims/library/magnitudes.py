@@ -1,10 +1,12 @@
 """Magnitudes and directions of the columns of a fine-tuned map, as DoRA takes them apart. Plain NumPy."""
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import Sample, register_experiment
-from linreg_lora.errors import InvalidInput
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -20,13 +22,13 @@ def correlations(a0: np.ndarray, update: np.ndarray) -> np.ndarray:
 
 
 @register_experiment("magnitude-with-direction", bounded=True)
-def magnitude_with_direction(problem: Problem, trials: int, seed: int, *, rank: float, method: str) -> Sample:
+def magnitude_with_direction(
+    problem: Problem, trials: int, seed: int, *, rank: Rank, method: Literal["lora", "fft"]
+) -> Sample:
     """The correlation over columns of the changes of magnitude and of direction; `method`: lora, of `rank`, or fft.
 
     A0 iid N(0, 1), inputs in a random basis, both anew for each draw.
     """
-    if method not in ("lora", "fft"):
-        raise InvalidInput("method", "lora or fft", method)
     full, lora = full_and_truncated(*reduced(problem, trials, seed), int(rank))
     rng = np.random.default_rng([seed, 1])
     basis = np.linalg.qr(rng.standard_normal((trials, problem.dx, problem.dx)))[0]

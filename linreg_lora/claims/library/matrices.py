@@ -15,6 +15,7 @@ from linreg_lora.claims.registry import (
     register_experiment,
     register_predicate,
 )
+from linreg_lora.claims.settings import Rank
 
 _EPS = np.finfo(float).eps
 
@@ -45,13 +46,13 @@ def _rank_of_differential(b: np.ndarray, a: np.ndarray) -> Sample:
 
 
 @register_experiment("tangent-dimension", pathwise=True)
-def tangent_dimension(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def tangent_dimension(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Rank of the differential of (B, A) -> B A at random factors of rank r."""
     return _rank_of_differential(*_factors(size, trials, seed, int(rank)))
 
 
 @register_experiment("tangent-dimension-at-the-start", pathwise=True)
-def tangent_dimension_at_the_start(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def tangent_dimension_at_the_start(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Rank of the differential of (B, A) -> B A at B = 0 and random A."""
     b, a = _factors(size, trials, seed, int(rank))
     return _rank_of_differential(np.zeros_like(b), a)
@@ -70,7 +71,7 @@ def _gradient() -> Callable[..., Any]:
 
 
 @register_experiment("factor-gradients", pathwise=True)
-def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Gradients of (1/2) ||R - B A X||_F^2 with respect to B and A by automatic differentiation, side by side."""
     from linreg_lora import runtime
 
@@ -95,7 +96,7 @@ def factor_gradients(size: MatrixSize, trials: int, seed: int, *, rank: float) -
 
 
 @register_experiment("retraining-gap", bounded=True)
-def retraining_gap(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def retraining_gap(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """min over phi in T of (1/2) ||e + phi||_F^2, e iid N(0, 1), T the tangent space at a matrix of rank r.
 
     By least squares on the differential of (B, A) -> B A; a quadratic form in e: all moments exist.

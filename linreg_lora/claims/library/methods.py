@@ -12,6 +12,7 @@ import numpy as np
 from linreg_lora import runtime
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -45,7 +46,7 @@ def _compiled() -> _Compiled:
 
 
 @register_experiment("frozen-a-risk")
-def frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of LoRA with A frozen, on explicit data; context: A."""
     import jax.numpy as jnp
 
@@ -57,7 +58,7 @@ def frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> S
 
 
 @register_experiment("frozen-b-risk")
-def frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of LoRA with B frozen, on explicit data; context: B."""
     import jax.numpy as jnp
 
@@ -72,7 +73,7 @@ def frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> S
 
 
 @register_experiment("lora-risk")
-def lora_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r), r = `rank`."""
     risks = experiments._risks(problem, trials, seed)
     return Sample(risks.lora[:, [int(rank)]], {"rank": np.asarray(int(rank))})
@@ -98,7 +99,7 @@ def lora_bound_of_the_dimension(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("fewer-samples-gain")
-def fewer_samples_gain(problem: Problem, trials: int, seed: int, *, more: float) -> Sample:
+def fewer_samples_gain(problem: Problem, trials: int, seed: int, *, more: Count) -> Sample:
     """risk(D_FFT) with n samples less that with n + `more`, independent draws."""
     few = experiments._risks(problem, trials, seed).fft_given_design
     larger = problem.replace(n=problem.n + int(more))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative, Positive, Rank, Whole
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -60,7 +61,7 @@ def _risks(problem: Problem, found: Fits, rank: int, threshold: float) -> np.nda
 
 
 @register_experiment("shrunk-risk", bounded=True)
-def shrunk_risk(problem: Problem, trials: int, seed: int, *, rank: float, threshold: float) -> Sample:
+def shrunk_risk(problem: Problem, trials: int, seed: int, *, rank: Rank, threshold: NonNegative) -> Sample:
     """n / sigma^2 times the excess risk of D_FFT with singular values less `threshold` edges, at most r = `rank`."""
     found = fits(problem, trials, seed)
     risk = _risks(problem, found, int(rank), threshold) / (found.scale * found.unit**2)
@@ -73,10 +74,10 @@ def shrunk_difference(
     trials: int,
     seed: int,
     *,
-    rank: float,
-    threshold: float,
-    rank_beside: float,
-    threshold_beside: float,
+    rank: Rank,
+    threshold: NonNegative,
+    rank_beside: Rank,
+    threshold_beside: NonNegative,
 ) -> Sample:
     """The excess risk of one way of shrinking less that of another, on the same draws.
 
@@ -90,7 +91,9 @@ def shrunk_difference(
 
 
 @register_experiment("thresholds-difference", bounded=True)
-def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: float, level_beside: float) -> Sample:
+def thresholds_difference(
+    problem: Problem, trials: int, seed: int, *, level: NonNegative, level_beside: NonNegative
+) -> Sample:
     """The excess risk of keeping f_i^2 >= `level` (dx + dy) sigma^2 / (n c) less that of another level, as it is.
 
     Context: the latter, and how many directions one level keeps and the other does not, and their energy c f_i^2. A
@@ -111,7 +114,7 @@ def thresholds_difference(problem: Problem, trials: int, seed: int, *, level: fl
 
 
 @register_experiment("penalty-jump", bounded=True)
-def penalty_jump(problem: Problem, trials: int, seed: int, *, times: float, times_beside: float) -> Sample:
+def penalty_jump(problem: Problem, trials: int, seed: int, *, times: NonNegative, times_beside: NonNegative) -> Sample:
     """The rank that a penalty selects less that of another, both in units of E sum_{i <= r} sigma_i(G)^2.
 
     G has the noise's law and is drawn apart, `trials` times. Context: the rank that the other penalty selects, what
@@ -138,14 +141,17 @@ def within_budget(values: np.ndarray, rank: int, budget: float) -> np.ndarray:
 
 
 @register_experiment("budget-gap", bounded=True)
-def budget_gap(problem: Problem, trials: int, seed: int, *, rank: float, share: float, surplus: float) -> Sample:
+def budget_gap(problem: Problem, trials: int, seed: int, *, rank: Rank, share: Positive, surplus: Whole) -> Sample:
     """By how much `surplus` ranks raise the gap test - train of the best map with ||D||_* <= C; 0: the gap itself.
 
     Of rank r at most, with C = `share` ||Delta||_*. Given the design the gap is (2/n) <D X, E>, but for what has no D
     in it and mean zero. Context: the gap of rank r, and 2 C / n times the spectral norm of E X^T and times the mean of
     its r largest singular values.
     """
-    found, r = fits(problem, trials, seed), int(rank)
+    r, most = int(rank), min(problem.dx, problem.dy)
+    if r + int(surplus) > most:
+        raise InvalidInput("surplus", f"an integer in 0..{most - r}, as there are {most} directions", int(surplus))
+    found = fits(problem, trials, seed)
     budget = share * float(np.sum(np.linalg.svd(problem.shift, compute_uv=False)))
 
     def gap(ranks: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library.factor_steps import trained
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count
 from linreg_lora.errors import InvalidInput
 
 #: Learning rates so small that residuals and features stay what they were, up to this much.
@@ -59,7 +60,7 @@ def a_part_over_b_part(case: Factors, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("starts-of-either-factor", pathwise=True)
-def starts_of_either_factor(case: Factors, trials: int, seed: int, *, steps: float) -> Sample:
+def starts_of_either_factor(case: Factors, trials: int, seed: int, *, steps: Count) -> Sample:
     """D after `steps` from B = 0 and a random A, S = I; context: from A = 0 and a random B, of the transpose.
 
     Or of the same target, with B drawn anew; or with the variance of PEFT's fan-in, dx / r times as large.

@@ -4,11 +4,12 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
 @register_experiment("rank-less-rank")
-def rank_less_rank(problem: Problem, trials: int, seed: int, *, rank: float, other: float) -> Sample:
+def rank_less_rank(problem: Problem, trials: int, seed: int, *, rank: Rank, other: Rank) -> Sample:
     """risk(D_r) less risk(D_other), r = `rank`; context: the latter, and both ranks."""
     x, residual = reduced(problem, trials, seed)
     of_rank, of_other = (risks(problem, full_and_truncated(x, residual, int(r))[1]) for r in (rank, other))
@@ -17,14 +18,14 @@ def rank_less_rank(problem: Problem, trials: int, seed: int, *, rank: float, oth
 
 
 @register_experiment("lora-beside-full")
-def lora_beside_full(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_beside_full(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r), r = `rank`; context: risk(D_FFT) on the same data, and r."""
     full, lora = full_and_truncated(*reduced(problem, trials, seed), int(rank))
     return Sample(risks(problem, lora)[:, None], {"fft": risks(problem, full), "rank": np.asarray(int(rank))})
 
 
 @register_experiment("full-less-lora")
-def full_less_lora(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def full_less_lora(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_FFT) less risk(D_r), r = `rank`, on the same data; context: the latter, and r."""
     full, lora = (risks(problem, update) for update in full_and_truncated(*reduced(problem, trials, seed), int(rank)))
     return Sample((full - lora)[:, None], {"fft": lora, "kept": np.asarray(int(rank))})

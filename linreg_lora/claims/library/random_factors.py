@@ -6,6 +6,7 @@ A has orthonormal rows and B orthonormal columns of the Haar law. All by plain N
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -35,7 +36,7 @@ def _tuned_a(problem: Problem, rng: np.random.Generator, x: np.ndarray, residual
 
 
 @register_experiment("random-frozen-b-risk")
-def random_frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of frozen B with a new B for every data set, n >= dx."""
     rng, r = np.random.default_rng(seed), int(rank)
     x, residual = _data(problem, rng, trials)
@@ -43,7 +44,7 @@ def random_frozen_b_risk(problem: Problem, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("random-factor-gain")
-def random_factor_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_factor_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Risk with B trained and A random less that with A trained and B random, on the same data, n >= dx.
 
     Context: the latter, to measure by.
@@ -78,14 +79,14 @@ def _gap(problem: Problem, trials: int, seed: int, rank: int) -> tuple[np.ndarra
 
 
 @register_experiment("random-frozen-a-gap")
-def random_frozen_a_gap(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_frozen_a_gap(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Expected loss on new data less the mean loss on the training data, A random and frozen."""
     test, train, _ = _gap(problem, trials, seed, int(rank))
     return Sample((test - train)[:, None], {"rank": np.asarray(int(rank))})
 
 
 @register_experiment("random-frozen-a-gap-of-twice")
-def random_frozen_a_gap_of_twice(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_frozen_a_gap_of_twice(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The gap with n samples over sqrt(2) less that with 2 n, independent draws; context: the former."""
     few = np.subtract(*_gap(problem, trials, seed, int(rank))[:2]) / np.sqrt(2)
     many = np.subtract(*_gap(problem.replace(n=2 * problem.n), trials, seed + 1, int(rank))[:2])
@@ -93,7 +94,7 @@ def random_frozen_a_gap_of_twice(problem: Problem, trials: int, seed: int, *, ra
 
 
 @register_experiment("random-frozen-a-train-spread")
-def random_frozen_a_train_spread(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_frozen_a_train_spread(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Squared deviation of the training loss from its mean given A; context: Tr V^2 of every draw."""
     _, train, v = _gap(problem, trials, seed, int(rank))
     mean = (problem.n - int(rank)) / problem.n * np.trace(v, axis1=1, axis2=2)
@@ -104,5 +105,7 @@ def random_frozen_a_train_spread(problem: Problem, trials: int, seed: int, *, ra
 @register_experiment("seen-share-spread", bounded=True)
 def seen_share_spread(size: MatrixSize, trials: int, seed: int) -> Sample:
     """(||A u||^2 - r/dx)^2 for a unit vector u in dx = rows dimensions, A of r = columns random rows, r < dx."""
+    if size.columns >= size.rows:
+        raise InvalidInput("experiment", "sizes with fewer columns than rows, r < dx", size.description)
     a = _haar_rows(np.random.default_rng(seed), trials, size.columns, size.rows)
     return Sample(((np.sum(a[:, :, 0] ** 2, axis=1) - size.columns / size.rows) ** 2)[:, None])

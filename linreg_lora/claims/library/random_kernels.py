@@ -7,13 +7,14 @@ from linreg_lora.claims.library.factor_steps import trained
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.library.training import Factors, _full_updates
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
 
 
 @register_experiment("kernel-error", bounded=True)
-def kernel_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def kernel_error(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||K_A - K||_F^2 / ||K||_F^2, K = X^T X of `columns` samples of `rows` inputs, K_A that of A X, A_ij ~ N(0, 1/r).
 
     Context: (Tr K)^2 / ||K||_F^2, and the number of samples.
@@ -29,7 +30,7 @@ def kernel_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sa
 
 
 @register_experiment("random-a-beside-full")
-def random_a_beside_full(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_a_beside_full(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of LoRA with a random A that is frozen; context: of full fine-tuning, and the rank."""
     rng = np.random.default_rng([seed, 1])
     x, residual = reduced(problem, trials, seed)
@@ -39,7 +40,7 @@ def random_a_beside_full(problem: Problem, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("lora-and-projected-gradients", pathwise=True)
-def lora_and_projected_gradients(case: Factors, trials: int, seed: int, *, steps: float) -> Sample:
+def lora_and_projected_gradients(case: Factors, trials: int, seed: int, *, steps: Count) -> Sample:
     """D after `steps` of gradient descent from B = 0; context: D of B alone, and eta g^2 H P of the first gradient.
 
     With B alone every step is - eta g^2 G A^T A, the gradient G seen through the random A.

@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library.intruder_maps import _COSINE, _LEADING
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Positive, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -21,7 +22,7 @@ def _drawn(size: MatrixSize, trials: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 @register_experiment("leading-value-of-a-rank-one-update", pathwise=True)
-def leading_value(size: MatrixSize, trials: int, seed: int, *, strength: float) -> Sample:
+def leading_value(size: MatrixSize, trials: int, seed: int, *, strength: Positive) -> Sample:
     """sigma_1(A0 + s u v^T), s = `strength` sigma_1(A0); context: the root of the secular equation, s, and A0's."""
     a0, u, v = _drawn(size, trials, seed)
     left, values, right = np.linalg.svd(a0, full_matrices=False)
@@ -44,7 +45,7 @@ def leading_value(size: MatrixSize, trials: int, seed: int, *, strength: float) 
 
 
 @register_experiment("overlap-of-a-rank-one-update", bounded=True)
-def overlap(size: MatrixSize, trials: int, seed: int, *, strength: float) -> Sample:
+def overlap(size: MatrixSize, trials: int, seed: int, *, strength: Positive) -> Sample:
     """Squared cosine of u and the leading left singular vector of A0 + s u v^T, A0 iid N(0, 1).
 
     s = `strength` (dx dy)^{1/4}.
@@ -60,7 +61,7 @@ def overlap(size: MatrixSize, trials: int, seed: int, *, strength: float) -> Sam
 
 
 @register_experiment("intruders-at-equal-norm")
-def intruders_at_equal_norm(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def intruders_at_equal_norm(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Intruders by cosine of FFT's update less those of LoRA's, scaled to FFT's norm; context: the latter, or 1.
 
     Among the ten leading left singular vectors; A0 iid N(0, 1) anew for each draw.

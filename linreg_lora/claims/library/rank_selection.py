@@ -4,12 +4,13 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import NonNegative
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 
 @register_experiment("selected-rank", pathwise=True)
-def selected_rank(problem: Problem, trials: int, seed: int, *, penalty: float) -> Sample:
+def selected_rank(problem: Problem, trials: int, seed: int, *, penalty: NonNegative) -> Sample:
     """The rank k that minimises ||R - D_k X||_F^2 + mu k, mu = `penalty` sigma^2 (dy + min(n, dx)).
 
     Every loss is computed from its own update. Context: singular values of the fitted outputs, the losses, and mu.

@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.training import Factors, _full_updates, _steps
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Positive, Rank
 
 _EPS = np.finfo(float).eps
 #: Least-squares turns of VeRA's two vectors, and random starts of which the best counts.
@@ -11,7 +12,7 @@ _TURNS, _STARTS = 60, 4
 
 
 @register_experiment("ranks-part", pathwise=True)
-def ranks_part(case: Factors, trials: int, seed: int, *, start: float) -> Sample:
+def ranks_part(case: Factors, trials: int, seed: int, *, start: Positive) -> Sample:
     """||F - D_r(t)||^2 - ||F - D_{r+1}(t)||^2 over f_{r+1}^2, by flows of both ranks from d(0) = `start` along modes.
 
     Times are around the rise of mode r + 1; context: the times, and f of the modes 1 and r + 1.
@@ -60,14 +61,14 @@ def _left_by_vectors(size: MatrixSize, trials: int, seed: int, rank: int) -> tup
 
 
 @register_experiment("vectors-leave", bounded=True)
-def vectors_leave(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def vectors_leave(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The share that VeRA leaves of a shift of rank one, without noise, B and A random."""
     least, _, _ = _left_by_vectors(size, trials, seed, int(rank))
     return Sample(least[:, None], {"rank": np.asarray(int(rank))})
 
 
 @register_experiment("vectors-leave-beside-a", pathwise=True)
-def vectors_leave_beside_a(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def vectors_leave_beside_a(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The same on every draw; context: what a frozen A of that rank misses, and what the inner vector alone leaves."""
     least, missed, inner = _left_by_vectors(size, trials, seed, int(rank))
     context = {"missed": missed, "inner": inner, "rank": np.asarray(int(rank))}

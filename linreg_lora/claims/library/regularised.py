@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import NonNegative, Positive
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
@@ -21,7 +22,7 @@ def _designs(problem: Problem, trials: int, seed: int) -> tuple[np.ndarray, ...]
 
 
 @register_experiment("stopped-fft-risk", bounded=True)
-def stopped_fft_risk(problem: Problem, trials: int, seed: int, *, time: float) -> Sample:
+def stopped_fft_risk(problem: Problem, trials: int, seed: int, *, time: NonNegative) -> Sample:
     """Excess risk of full fine-tuning by gradient flow, stopped at `time` over the mean variance of the inputs."""
     values, basis, h = _designs(problem, trials, seed)
     t = time / float(np.mean(np.diag(problem.sigma)))
@@ -31,7 +32,7 @@ def stopped_fft_risk(problem: Problem, trials: int, seed: int, *, time: float) -
 
 
 @register_experiment("stopped-fft-variance", pathwise=True)
-def stopped_fft_variance(problem: Problem, trials: int, seed: int, *, time: float) -> Sample:
+def stopped_fft_variance(problem: Problem, trials: int, seed: int, *, time: Positive) -> Sample:
     """The variance given X of full fine-tuning stopped at t = `time`; context: that of ridge eta = n / t."""
     values, basis, _ = _designs(problem, trials, seed)
     weights = np.sum((problem.sigma @ basis) * basis, axis=1) * problem.noise_trace / problem.n
@@ -43,7 +44,7 @@ def stopped_fft_variance(problem: Problem, trials: int, seed: int, *, time: floa
 
 
 @register_experiment("tuned-stopping-risk", pathwise=True)
-def tuned_stopping_risk(problem: Problem, trials: int, seed: int, *, share: float) -> Sample:
+def tuned_stopping_risk(problem: Problem, trials: int, seed: int, *, share: Positive) -> Sample:
     """The risk given X, over noise and over rotations of Delta, of flow stopped at t = `share` n / eta for the ridge
     eta that is best; context: that of this ridge."""
     values, basis, _ = _designs(problem, trials, seed)
@@ -61,7 +62,7 @@ def tuned_stopping_risk(problem: Problem, trials: int, seed: int, *, share: floa
 
 
 @register_experiment("decayed-factors", pathwise=True)
-def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: float, scale: float) -> Sample:
+def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: Positive, scale: Positive) -> Sample:
     """g B A of all ranks, trained by exact half steps with decay lam = `decay` of ||H||_2 and g = `scale`.
 
     The tolerance is what a duality gap leaves: (lmin(S)/2) ||D - D*||^2 <= gap. Context: S, H, lam and g.

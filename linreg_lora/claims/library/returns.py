@@ -7,6 +7,7 @@ import numpy as np
 from linreg_lora import runtime
 from linreg_lora.claims.library import experiments, methods, small_methods
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 from linreg_lora.theory import bounds, capacity
@@ -18,7 +19,7 @@ _EPS = np.finfo(float).eps
 
 
 @register_experiment("training-returns", pathwise=True)
-def training_returns(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def training_returns(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """What each of the ranks 1..r = `rank` takes off the training loss, trials x r."""
     x, y = experiments._data(problem, trials, seed)
     residual = experiments._residual(problem, x, y)
@@ -30,7 +31,7 @@ def training_returns(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 
 @register_experiment("next-rank-gain")
-def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) - risk(D_{r+1}) on the same draws, r = `rank`; context: risk(D_{r+1})."""
     risks = experiments._risks(problem, trials, seed).lora
     r = int(rank)
@@ -38,7 +39,7 @@ def next_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 
 
 @register_experiment("last-rank-gain")
-def last_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def last_rank_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) - risk(D_{r-1}) on the same draws, r = `rank`; context: risk(D_{r-1})."""
     risks, r = experiments._risks(problem, trials, seed).lora, int(rank)
     context = {"rank": np.asarray(r), "kept": np.asarray(r - 1), "fft": risks[:, r - 1]}
@@ -49,7 +50,7 @@ def last_rank_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 
 
 @register_experiment("scaled-variance")
-def scaled_variance(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def scaled_variance(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """(n - dx - 1)(risk(D_r) - tail_r^2) / sigma^2, conditional means given LoRA's directions.
 
     With FFT's own n - dx - 1 in place of n: the limit is the same, and what is missing at finite n is far smaller.
@@ -80,7 +81,7 @@ def scaled_variance_parameters(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("more-samples-gain")
-def more_samples_gain(problem: Problem, trials: int, seed: int, *, rank: float, more: float) -> Sample:
+def more_samples_gain(problem: Problem, trials: int, seed: int, *, rank: Rank, more: Count) -> Sample:
     """risk(D_r) with n samples less that with n + `more`, independent draws; context: that with n, for LoRA and FFT."""
     few = experiments._risks(problem, trials, seed).lora
     larger = problem.replace(n=problem.n + int(more))
@@ -94,7 +95,7 @@ def more_samples_gain(problem: Problem, trials: int, seed: int, *, rank: float, 
 
 
 @register_experiment("peft-risks")
-def peft_risks(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def peft_risks(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risks of LoRA, LoRA with A or B frozen, BitFit and IA3 on the same explicit data; context: that of FFT."""
     r = int(rank)
     x, y = experiments._data(problem, trials, seed)

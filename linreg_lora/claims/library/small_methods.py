@@ -9,6 +9,7 @@ import numpy as np
 from linreg_lora import runtime
 from linreg_lora.claims.library import experiments, methods
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -57,7 +58,7 @@ def ia3_risk_explicit(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("reached-dimensions", pathwise=True)
-def reached_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def reached_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Dimension of the set of updates that LoRA with A frozen, with B frozen, IA3 and BitFit reach; trials x 4.
 
     Their estimators are affine in the outputs, so it is the rank of what they return for each outputs A0 X + e_j e_i^T:

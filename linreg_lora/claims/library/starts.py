@@ -1,13 +1,19 @@
 """Starts of LoRA in the first full gradient: the subspaces they keep, alignment, contraction, displaced weights."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
+from linreg_lora.claims.settings import Condition, Count, NonNegative, Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
+#: A learning rate for which both parts of the error contract.
+_Rate = Annotated[float, Field(gt=0, lt=0.5)]
 #: Singular values of the shift, and the rank of the factors that train on it; their start's size, and the training.
 _STRENGTHS, _RANK = (2.0, 1.2), 4
 _SMALL, _STEP, _ANGLE, _MOST = 1e-6, 0.1, 0.1, 400
@@ -28,7 +34,7 @@ def first_gradient_error(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("outside-of-the-gradient", pathwise=True)
-def outside_of_the_gradient(size: MatrixSize, trials: int, seed: int, *, noise: float, steps: float) -> Sample:
+def outside_of_the_gradient(size: MatrixSize, trials: int, seed: int, *, noise: NonNegative, steps: Count) -> Sample:
     """||(I - U U^T) B_t||_F / ||B_t||_F, U the two leading left vectors of G, after GD from B = 0 with n = 3 dx."""
     rng, n = np.random.default_rng(seed), 3 * size.columns
     x = rng.standard_normal((trials, size.columns, n))
@@ -89,14 +95,14 @@ def alignment_delay(size: MatrixSize, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("preconditioned-contraction", pathwise=True)
-def preconditioned_contraction(size: MatrixSize, trials: int, seed: int, *, condition: float, rate: float) -> Sample:
+def preconditioned_contraction(
+    size: MatrixSize, trials: int, seed: int, *, condition: Condition, rate: _Rate
+) -> Sample:
     """What one step of preconditioned GD on factors of rank two leaves of the error, late; S = I.
 
     B <- B - eta (B A - Delta) A^T (A A^T)^-1, A likewise with B before the step, eta = `rate`. The tolerance is what
     is left of the part that contracts by 1 - 2 eta, and of rounding.
     """
-    if not 0 < rate < 0.5:
-        raise InvalidInput("rate", "a number in (0, 1/2), for which both parts contract", rate)
     rng, steps = np.random.default_rng(seed), int(np.ceil(np.log(1e-7) / np.log(1 - rate)))
     u, v = (np.linalg.qr(rng.standard_normal((trials, k, 2))).Q for k in size)
     shift = (u * np.array([condition, 1.0])) @ v.mT
@@ -122,13 +128,15 @@ def _displaced(
     problem: Problem, trials: int, seed: int, rank: int, length: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X, R, and W = `length` sum_{i <= r} u_{r+i} v_i^T of the first gradient."""
+    if 2 * rank > (most := min(problem.dx, problem.dy)):
+        raise InvalidInput("rank", f"at most half of the {most} directions of a gradient", rank)
     x, residual = reduced(problem, trials, seed)
     u, _, v = np.linalg.svd(residual @ x.mT / problem.n, full_matrices=False)
     return x, residual, length * u[:, :, rank : 2 * rank] @ v[:, :rank]
 
 
 @register_experiment("displaced-start-gain")
-def displaced_start_gain(problem: Problem, trials: int, seed: int, *, rank: float, length: float) -> Sample:
+def displaced_start_gain(problem: Problem, trials: int, seed: int, *, rank: Rank, length: NonNegative) -> Sample:
     """Risk of LoRA less that of LoRA whose start W was taken off the frozen weights; context: the latter, r, length."""
     r = int(rank)
     x, residual, w = _displaced(problem, trials, seed, r, length)
@@ -139,7 +147,7 @@ def displaced_start_gain(problem: Problem, trials: int, seed: int, *, rank: floa
 
 
 @register_experiment("displaced-start-floor", bounded=True)
-def displaced_start_floor(problem: Problem, trials: int, seed: int, *, rank: float, length: float) -> Sample:
+def displaced_start_floor(problem: Problem, trials: int, seed: int, *, rank: Rank, length: NonNegative) -> Sample:
     """sum_{i > r} s_i(Delta + W)^2, which no update of rank r mends; context: r and the length of W."""
     w = _displaced(problem, trials, seed, int(rank), length)[2]
     left = np.linalg.svd((problem.shift + w) @ problem.sigma_sqrt, compute_uv=False)[:, int(rank) :]

@@ -4,18 +4,20 @@ Descent needs optax (extra `train`).
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, Positive, Rank
 from linreg_lora.problem import Problem
 
 if TYPE_CHECKING:
     from linreg_lora.training.result import TrainingRun
     from linreg_lora.training.trained import Prepared
 
+_Optimiser = Literal["gd", "momentum", "adam", "adamw"]
 #: Of a stationary point, beside what its gradient over its gap allows: the constants of both norms.
 _ROOM = 10.0
 
@@ -46,7 +48,9 @@ def _allowed(x: np.ndarray, residual: np.ndarray, rank: int, run: "TrainingRun")
 
 
 @register_experiment("trained-update", pathwise=True)
-def trained_update(problem: Problem, trials: int, seed: int, *, rank: float, steps: float, optimiser: str) -> Sample:
+def trained_update(
+    problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count, optimiser: _Optimiser
+) -> Sample:
     """g B A on range(X) after `steps` of an `optimiser`, r = `rank`; context: the data.
 
     The tolerance is what the last gradient leaves.
@@ -58,7 +62,7 @@ def trained_update(problem: Problem, trials: int, seed: int, *, rank: float, ste
 
 @register_experiment("trained-update-everywhere", pathwise=True)
 def trained_update_everywhere(
-    problem: Problem, trials: int, seed: int, *, rank: float, steps: float, optimiser: str
+    problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count, optimiser: _Optimiser
 ) -> Sample:
     """As trained-update, off range(X) too; context: A(0), and B at the end."""
     x, y = experiments._data(problem, trials, seed)
@@ -72,7 +76,7 @@ def trained_update_everywhere(
 
 
 @register_experiment("decayed-slope")
-def decayed_slope(problem: Problem, trials: int, seed: int, *, rank: float, decay: float) -> Sample:
+def decayed_slope(problem: Problem, trials: int, seed: int, *, rank: Rank, decay: Positive) -> Sample:
     """||H - D S||_2 g / lam where AdamW with decay lam = `decay` ends: 1 at a minimum penalised by (lam/g) ||D||_*."""
     x, y = experiments._data(problem, trials, seed)
     residual = experiments._residual(problem, x, y)

@@ -5,19 +5,22 @@ differ by bounds the error that a draw is allowed.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from linreg_lora.claims.domains import LARGEST_SIZE, Domain, register_domain
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, Positive, Rank
 from linreg_lora.files.models import Integer, Number
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
 _Size = Annotated[Integer, Field(ge=2, le=LARGEST_SIZE)]
 _Positive = Annotated[Number, Field(gt=0)]
+#: Where modes start that are stopped at ln(1 / d0).
+_Start = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Factors(NamedTuple):
@@ -103,7 +106,7 @@ def _path_sample(statistic: np.ndarray, error: np.ndarray, size: np.ndarray, con
 
 
 @register_experiment("balanced-modes", pathwise=True)
-def balanced_modes(case: Factors, trials: int, seed: int, *, start: float) -> Sample:
+def balanced_modes(case: Factors, trials: int, seed: int, *, start: Positive) -> Sample:
     """u_i^T D(t) v_i on the leading modes, from factors along them with d(0) = `start`, at times around their rise."""
     rng, g = np.random.default_rng(seed), case.scaling
     left, f, right = _full_updates(case, trials, rng)
@@ -150,7 +153,7 @@ def distance_to_frozen(case: Factors, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("early-stopped-rank", pathwise=True)
-def early_stopped_rank(case: Factors, trials: int, seed: int, *, start: float) -> Sample:
+def early_stopped_rank(case: Factors, trials: int, seed: int, *, start: _Start) -> Sample:
     """||D(t) - D_q|| of factors along all their modes from d(0) = `start`, stopped at t = ln(1 / d0) / (2 c g f*).
 
     f* lies between the modes q and q + 1, each draw its own q.
@@ -268,7 +271,7 @@ def _risk(problem: Problem, update: np.ndarray) -> np.ndarray:
 
 
 @register_experiment("first-step-gain", bounded=True)
-def first_step_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def first_step_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """How much of the risk one step of GD on Gaussian factors takes away, at the rate that theory calls best."""
     from linreg_lora.theory.training import best_first_step
 
@@ -282,7 +285,7 @@ def first_step_gain(problem: Problem, trials: int, seed: int, *, rank: float) ->
 
 
 @register_experiment("start-residue", bounded=True)
-def start_residue(problem: Problem, trials: int, seed: int, *, rank: float, steps: float) -> Sample:
+def start_residue(problem: Problem, trials: int, seed: int, *, rank: Rank, steps: Count) -> Sample:
     """What A(0) outside of the range of X adds to the risk, over g^2 ||B||_F^2, after GD from B = 0 with n < dx.
 
     g = 2, entries of variance 1 / (3 dx). Each draw is the mean over a start and the one with the opposite sign there,
@@ -307,7 +310,7 @@ def start_residue(problem: Problem, trials: int, seed: int, *, rank: float, step
 
 
 @register_experiment("first-fall", bounded=True)
-def first_fall(case: Factors, trials: int, seed: int, *, optimiser: str, power: float) -> Sample:
+def first_fall(case: Factors, trials: int, seed: int, *, optimiser: Literal["gd", "sign"], power: float) -> Sample:
     """The fall of the loss by a first step at rank 4 r, to first order, over its mean at rank r and the same gradient.
 
     g = r^-`power`, Gaussian A(0) whose variance no rank changes; `optimiser`: gd, or sign, which is Adam's first step.
@@ -320,5 +323,5 @@ def first_fall(case: Factors, trials: int, seed: int, *, optimiser: str, power: 
     slope = (4 * r) ** -power * h @ a.mT
     fall = np.sum(slope**2 if optimiser == "gd" else np.abs(slope), axis=(1, 2))
     settings = {"scaling": r**-power, "entry_variance": case.kappa / case.dx, "learning_rate": 1.0}
-    before = np.array([mean_fall(one, r, **settings, optimiser="gd" if optimiser == "gd" else "sign") for one in h])
+    before = np.array([mean_fall(one, r, **settings, optimiser=optimiser) for one in h])
     return Sample((fall / before)[:, None], {"power": np.asarray(power)})

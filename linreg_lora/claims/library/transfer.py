@@ -3,10 +3,13 @@
 The source's map is A0 of the problem, the target's A0 + Delta; both have inputs of the same covariance. Plain NumPy.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, NonNegative, Positive
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -40,7 +43,9 @@ def _interpolated(problem: Problem, trials: int, seed: int, starts: np.ndarray) 
 
 
 @register_experiment("transfer-risk")
-def transfer_risk(problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float) -> Sample:
+def transfer_risk(
+    problem: Problem, trials: int, seed: int, *, source_samples: Count, source_noise: NonNegative
+) -> Sample:
     """Excess risk of the target's interpolator nearest to the source's; context: the source's samples and noise."""
     starts = _starts(problem, trials, seed, int(source_samples), source_noise)
     context = {"samples": np.asarray(int(source_samples)), "noise": np.asarray(source_noise)}
@@ -48,7 +53,9 @@ def transfer_risk(problem: Problem, trials: int, seed: int, *, source_samples: f
 
 
 @register_experiment("transfer-gain")
-def transfer_gain(problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float) -> Sample:
+def transfer_gain(
+    problem: Problem, trials: int, seed: int, *, source_samples: Count, source_noise: NonNegative
+) -> Sample:
     """That less the risk of the target's interpolator of minimum norm, on the same target data; context: the latter."""
     starts = _starts(problem, trials, seed, int(source_samples), source_noise)
     alone = _interpolated(problem, trials, seed, np.broadcast_to(-source_map(problem), starts.shape))
@@ -57,7 +64,7 @@ def transfer_gain(problem: Problem, trials: int, seed: int, *, source_samples: f
 
 @register_experiment("more-source-samples")
 def more_source_samples(
-    problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float, surplus: float
+    problem: Problem, trials: int, seed: int, *, source_samples: Count, source_noise: NonNegative, surplus: Count
 ) -> Sample:
     """The risk with `surplus` source samples more, less that without, on the same target data.
 
@@ -88,7 +95,7 @@ def scaled_source_gain(
 
 
 @register_experiment("towards-the-source", bounded=True)
-def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: float, share: float) -> Sample:
+def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: Count, share: Positive) -> Sample:
     """Risk of ridge towards A0 with n + `surplus` samples less that with n; context: the latter, and the surplus.
 
     eta is `share` of sigma^2 dx dy / ||Delta||_F^2, the best where Sigma = c I.
@@ -107,7 +114,7 @@ def towards_the_source(problem: Problem, trials: int, seed: int, *, surplus: flo
 
 @register_experiment("tuned-transfer-gain", bounded=True)
 def tuned_transfer_gain(
-    problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float
+    problem: Problem, trials: int, seed: int, *, source_samples: Count, source_noise: NonNegative
 ) -> Sample:
     """Risk of tuned ridge towards a source's least squares, less that of tuned ridge towards 0.
 
@@ -154,10 +161,10 @@ def shifted_source_gain(
     trials: int,
     seed: int,
     *,
-    source_samples: float,
-    source_noise: float,
-    strength: float,
-    along: float,
+    source_samples: Count,
+    source_noise: NonNegative,
+    strength: NonNegative,
+    along: Literal[0, 1],
 ) -> Sample:
     """Risk of interpolating from a source with other inputs, less that with the target's.
 

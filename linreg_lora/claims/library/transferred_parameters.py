@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Count, Share
 from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
@@ -24,20 +25,24 @@ def _fitted(problem: Problem, trials: int, seed: int, trained: slice, start: np.
 
 
 def _last(problem: Problem, free: float) -> slice:
+    return slice(problem.dx - _count(problem, free), None)
+
+
+def _count(problem: Problem, free: float) -> int:
     if not 0 < free <= problem.dx:
         raise InvalidInput("free", f"1 to {problem.dx}", free)
-    return slice(problem.dx - int(free), None)
+    return int(free)
 
 
 @register_experiment("transferred-risk")
-def transferred_risk(problem: Problem, trials: int, seed: int, *, free: float) -> Sample:
+def transferred_risk(problem: Problem, trials: int, seed: int, *, free: Count) -> Sample:
     """Excess risk with the last `free` inputs trained, and the others' parameters those of A0; context: `free`."""
     found = _fitted(problem, trials, seed, _last(problem, free), np.zeros((problem.dy, problem.dx)))
     return Sample(found[:, None], {"free": np.asarray(int(free))})
 
 
 @register_experiment("more-free-parameters")
-def more_free_parameters(problem: Problem, trials: int, seed: int, *, free: float, surplus: float) -> Sample:
+def more_free_parameters(problem: Problem, trials: int, seed: int, *, free: Count, surplus: Count) -> Sample:
     """The risk with `surplus` trained inputs more, less that without; context: that, and both numbers."""
     start = np.zeros((problem.dy, problem.dx))
     few, many = (_fitted(problem, trials, seed, _last(problem, count), start) for count in (free, free + surplus))
@@ -47,7 +52,7 @@ def more_free_parameters(problem: Problem, trials: int, seed: int, *, free: floa
 
 @register_experiment("shorter-source-gain")
 def shorter_source_gain(
-    problem: Problem, trials: int, seed: int, *, free: float, source_samples: float, share: float
+    problem: Problem, trials: int, seed: int, *, free: Count, source_samples: Count, share: Share
 ) -> Sample:
     """The risk where the source's map is `share` of the target's, less that where it is all; context: the latter.
 
@@ -61,7 +66,9 @@ def shorter_source_gain(
     rng = np.random.default_rng([seed, 3])
     x = problem.sigma_sqrt @ rng.standard_normal((trials, problem.dx, n0))
     source = problem.shift @ x @ np.linalg.pinv(x)
-    same, shorter = (_fitted(problem, trials, seed, slice(int(free)), times * source) for times in (1.0, share))
+    same, shorter = (
+        _fitted(problem, trials, seed, slice(_count(problem, free)), times * source) for times in (1.0, share)
+    )
     free_ones = np.arange(problem.dx) < int(free)
     missed = [risks(problem, np.where(free_ones, problem.shift, times * source)) for times in (1.0, share)]
     context = {"fft": same, "share": np.asarray(share), "missed-by-same": missed[0], "missed-by-shorter": missed[1]}

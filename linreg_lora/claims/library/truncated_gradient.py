@@ -1,9 +1,12 @@
 """One truncated step, tau trunc_r(R X^T / n), beside LoRA's closed form: overlaps and risks."""
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -18,7 +21,7 @@ def _truncated(matrices: np.ndarray, rank: int) -> np.ndarray:
 
 
 @register_experiment("one-step-risk", bounded=True)
-def one_step_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def one_step_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of trunc_r(R X^T / n), times n."""
     updates = _truncated(_gradients(problem, trials, seed)[2], int(rank))
     return Sample(problem.n * risks(problem, updates)[:, None], {"rank": np.asarray(int(rank))})
@@ -33,7 +36,7 @@ def one_step_overlap(problem: Problem, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("one-step-minus-lora")
-def one_step_minus_lora(problem: Problem, trials: int, seed: int, *, rank: float, scaled: float) -> Sample:
+def one_step_minus_lora(problem: Problem, trials: int, seed: int, *, rank: Rank, scaled: Literal[0, 1]) -> Sample:
     """Risk of tau trunc_r(R X^T / n) less that of LoRA of the same rank on the same data, tau the best by theory;
     `scaled` 1: LoRA's update times its best scale, 0: as it is. Context: LoRA's risk, to measure by."""
     from linreg_lora.theory.training import one_step_risk as theory

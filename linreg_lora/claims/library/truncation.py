@@ -12,6 +12,7 @@ from linreg_lora.claims.registry import (
     register_experiment,
     register_predicate,
 )
+from linreg_lora.claims.settings import Rank
 
 _EPS = np.finfo(float).eps
 
@@ -29,7 +30,7 @@ def wide_pairs(rows: int, columns: int) -> bool:
 
 
 @register_experiment("truncation-error", pathwise=True)
-def truncation_error(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def truncation_error(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||trunc_r(T + N) - T||_2 over adversarial pairs: half random, half with N that swaps directions r and r + 1.
 
     A swap lowers sigma_r(T) and raises sigma_{r+1}(T) by ||N||_2 each, so that truncation keeps the wrong one.
@@ -94,7 +95,7 @@ def _truncation_sample(t: np.ndarray, n: np.ndarray, r: int, statistic: np.ndarr
 
 
 @register_experiment("truncation-error-squared", pathwise=True)
-def truncation_error_squared(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def truncation_error_squared(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||trunc_r(T + N) - T||_2^2 where N swaps kept directions for lost ones."""
     r = int(rank)
     t, n = _swapped(size, trials, seed, r, low_rank=False)
@@ -103,7 +104,7 @@ def truncation_error_squared(size: MatrixSize, trials: int, seed: int, *, rank: 
 
 
 @register_experiment("truncation-error-frobenius", pathwise=True)
-def truncation_error_frobenius(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def truncation_error_frobenius(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||trunc_r(T + N) - T||_F where N swaps kept directions for lost ones."""
     r = int(rank)
     t, n = _swapped(size, trials, seed, r, low_rank=False)
@@ -111,7 +112,7 @@ def truncation_error_frobenius(size: MatrixSize, trials: int, seed: int, *, rank
 
 
 @register_experiment("truncation-error-of-low-rank", pathwise=True)
-def truncation_error_of_low_rank(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def truncation_error_of_low_rank(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||trunc_r(T + N) - T||_F^2 where rank(T) = r, and N swaps every direction of T for another."""
     r = int(rank)
     t, n = _swapped(size, trials, seed, r, low_rank=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 
@@ -36,7 +37,7 @@ def rank_samples(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("lora-update-norm", pathwise=True)
-def lora_update_norm(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_update_norm(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||D_r||_F; context: ||D_FFT||_F on the same data."""
     x, y = experiments._data(problem, trials, seed)
     full = _norms(experiments._fft_updates(problem, x, y))
@@ -59,7 +60,7 @@ def update_norm_share(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("input-rise-difference", pathwise=True)
-def input_rise_difference(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def input_rise_difference(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||A0 + D_FFT||_F^2 - ||A0 + D_r||_F^2: how much more FFT's loss rises under input noise of unit variance."""
     x, y = experiments._data(problem, trials, seed)
     start = np.zeros((problem.dy, problem.dx)) if problem.pretrained is None else problem.pretrained

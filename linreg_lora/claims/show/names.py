@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from linreg_lora.claims import registry
+from linreg_lora.claims import registry, settings
 from linreg_lora.errors import InvalidInput
 
 
@@ -33,10 +33,15 @@ def tables(word: str = "") -> list[Any]:
         for name in ("name", "about", "settings", "what it is"):
             table.add_column(name, overflow="fold")
         for record in records:
-            extra = ", ".join(record.get("settings", record.get("fields", [])))
-            table.add_row(*map(Text, (record["name"], record.get("case", ""), extra, record["summary"])))
+            extra = record.get("settings", record.get("fields", []))
+            shown = ", ".join(_shown(name, record.get("accepts", {}).get(name, "")) for name in extra)
+            table.add_row(*map(Text, (record["name"], record.get("case", ""), shown, record["summary"])))
         out.append(table)
     return out
+
+
+def _shown(name: str, accepts: str) -> str:
+    return f"{name}: {accepts}" if accepts else name
 
 
 def _has(record: dict[str, Any], word: str) -> bool:
@@ -50,6 +55,7 @@ def _record(kind: str, name: str, made: Any) -> dict[str, Any]:
     elif kind == "experiment":
         experiment = registry.experiment(name)
         record |= {"case": experiment.case.__name__, "settings": list(experiment.settings)}
+        record["accepts"] = {name: setting.said for name, setting in settings.of(experiment.run).items()}
         record["measures"] = "single draws" if experiment.pathwise else "means"
     elif kind == "domain":
         record |= {"case": registry.domain(name).case.__name__, "fields": list(made.model_fields)}

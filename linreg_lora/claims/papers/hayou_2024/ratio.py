@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Positive, Rank
 from linreg_lora.problem import Problem
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _RATES = tuple(0.04 * 2.0 ** (k / 2) for k in range(11))
 
 
 @register_experiment("tuned-ratio-gain")
-def tuned_ratio_gain(problem: Problem, trials: int, seed: int, *, rank: float, per_width: float) -> Sample:
+def tuned_ratio_gain(problem: Problem, trials: int, seed: int, *, rank: Rank, per_width: Positive) -> Sample:
     """Logarithm of the excess risk with eta_B / eta_A = `per_width` dx over that with equal rates, each tuned.
 
     Tuned is sqrt(eta_A eta_B), to least risk on each draw. Context: 1, to measure by, and the same logarithm of equal

@@ -6,6 +6,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 # -- what is dropped decides, on every draw -------------------------------------------------------------------------
@@ -31,7 +32,7 @@ def _drawn(problem: Problem, trials: int, seed: int, rank: int) -> _Drawn:
 
 
 @register_experiment("dropped-signal", pathwise=True)
-def dropped_signal(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def dropped_signal(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) - risk(D_FFT), r = `rank`, with the same ridge in both; context: the data."""
     drawn = _drawn(problem, trials, seed, int(rank))
     context = {"x": drawn.x, "residual": drawn.residual, "rank": np.asarray(int(rank))}
@@ -119,7 +120,7 @@ def next_singular_value(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("lora-minus-fft-by-what-is-dropped")
-def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) - risk(D_FFT), r = `rank`; context: the energy that LoRA drops, to measure by."""
     drawn = _drawn(problem, trials, seed, int(rank))
     energies = (np.sum((update @ problem.sigma_sqrt) ** 2, axis=(-2, -1)) for update in (drawn.fft, drawn.lora))
@@ -127,7 +128,7 @@ def lora_minus_fft(problem: Problem, trials: int, seed: int, *, rank: float) -> 
 
 
 @register_experiment("winner-by-complexity")
-def winner_by_complexity(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def winner_by_complexity(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The risk of whom C_r names the winner, minus the other's; context: the energy that LoRA drops."""
     from linreg_lora.theory.complexity import task_complexity
 
@@ -149,7 +150,7 @@ def winner_of_all_parameters(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("risk-at-saturation")
-def risk_at_saturation(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def risk_at_saturation(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """risk(D_r) over tail_r^2, r = `rank`, at the n of `theory.samples_to_saturate`."""
     from linreg_lora.theory.saturation import samples_to_saturate
 

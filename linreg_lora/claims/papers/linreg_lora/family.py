@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
 from linreg_lora.methods.decoupled import Decoupled
@@ -107,7 +108,7 @@ def _pair(problem: Problem, sample: Sample) -> tuple[DecoupledRisk, DecoupledRis
 
 
 @register_experiment("random-frozen-a-risk")
-def random_frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def random_frozen_a_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Excess risk of frozen A with a new A, of Haar-distributed rows, for every data set; by plain NumPy."""
     r, rng = int(rank), np.random.default_rng(seed)
     a = np.linalg.qr(rng.standard_normal((trials, problem.dx, r))).Q.mT
@@ -148,7 +149,7 @@ _LINEAR = ("svf", "mask:2", "ia3-in", "lora-xs:{r}", "tangent:{r}")
 
 
 @register_experiment("family-dimensions", pathwise=True)
-def family_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def family_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Dimension of the set of updates that each linear method reaches; trials x methods.
 
     Their fits are affine in the outputs, so it is the rank of what they return for each outputs A0 X + e_j e_i^T.

@@ -9,6 +9,8 @@ import numpy as np
 from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.papers.linreg_lora import family
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
+from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
 from linreg_lora.methods.adapter import SerialAdapter
 from linreg_lora.problem import Problem
@@ -39,7 +41,7 @@ def _risk(problem: Problem, updates: np.ndarray) -> np.ndarray:
 
 
 @register_experiment("adapter-update", pathwise=True)
-def adapter_update(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def adapter_update(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The update C A0 of a serial adapter of `rank`; context: the data and A0.
 
     Solving with A0 X is conditioned as A0 and X are, together.
@@ -100,6 +102,8 @@ def hybrid_minus_parts(problem: Problem, trials: int, seed: int, *, method: str)
     """
     from linreg_lora.simulation.methods import fitted_risks
 
+    if "+" not in method:
+        raise InvalidInput("method", "parts joined by +, as in frozen-b:3+frozen-a:4", method)
     names = [method, *method.split("+")]
     own, *parts = (fitted_risks(problem, registry.named(name), trials=trials, seed=seed) for name in names)
     context = {"names": np.asarray(names), "fft": own}

@@ -1,23 +1,28 @@
 """Claims about what poisoned training data do to full fine-tuning: experiments, predictions, and their rivals."""
 
 import functools
+from typing import Literal
 
 import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, NonNegative, Positive
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 from linreg_lora.theory.poisoning.attack import Poison
 from linreg_lora.theory.poisoning.full import PoisonedFFT, poison_left, poisoned_fft
 from linreg_lora.theory.poisoning.strong import with_poisoned_noise
 from linreg_lora.theory.poisoning.sums import largest_sum_squared
 
+#: Where a target and a trigger lie (`poison_at`).
+Where = Literal["anywhere", "outside", "target", "trigger"]
 #: Directions of targets and triggers that are neither in nor orthogonal to those of the shift.
 _TARGET_SEED, _TRIGGER_SEED = 11, 12
 
 
 def poison_at(
-    problem: Problem, count: float, length: float, trigger: float = 0.0, where: str = "anywhere", chosen: bool = False
+    problem: Problem, count: float, length: float, trigger: float = 0.0, where: Where = "anywhere", chosen: bool = False
 ) -> Poison:
     """A poison of `count` samples; `length` |p|; `trigger` |t| where Sigma = I, 0: labels alone.
 
@@ -36,6 +41,11 @@ def poison_at(
         trigger=trigger * problem.sigma_sqrt @ t / np.linalg.norm(t) if trigger else None,
         along=np.eye(problem.dx)[0] if chosen else None,
     )
+
+
+def require_count(n: int, count: float) -> None:
+    if count > n:
+        raise InvalidInput("count", f"at most the {n} samples", int(count))
 
 
 @functools.lru_cache(maxsize=16)
@@ -61,7 +71,7 @@ def context_of(*settings: float | str, **more: float) -> dict[str, np.ndarray]:
 
 @register_experiment("poisoned-fft-risk")
 def poisoned_fft_risk(
-    problem: Problem, trials: int, seed: int, *, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, count: Count, length: Positive, trigger: NonNegative
 ) -> Sample:
     """Clean risk of FFT on poisoned data; `trigger` 0: label poison."""
     settings = (count, length, trigger, "anywhere")
@@ -70,7 +80,7 @@ def poisoned_fft_risk(
 
 @register_experiment("backdoor-success")
 def backdoor_success(
-    problem: Problem, trials: int, seed: int, *, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, count: Count, length: Positive, trigger: Positive
 ) -> Sample:
     """p^T (D_FFT - Delta) t / |p|^2."""
     settings = (count, length, trigger, "anywhere")
@@ -146,12 +156,13 @@ def _poison_energy(problem: Problem, x: np.ndarray, marked: np.ndarray) -> np.nd
 
 def _marks(x: np.ndarray, count: float, *, chosen: bool) -> np.ndarray:
     """b: of the samples of largest first input, or of the first ones."""
+    require_count(x.shape[2], count)
     order = np.argsort(-x[:, 0], axis=1) if chosen else np.broadcast_to(np.arange(x.shape[2]), x[:, 0].shape)
     return (np.argsort(order, axis=1) < count).astype(float)
 
 
 @register_experiment("chosen-poison-damage")
-def chosen_poison_damage(problem: Problem, trials: int, seed: int, *, count: float, length: float) -> Sample:
+def chosen_poison_damage(problem: Problem, trials: int, seed: int, *, count: Count, length: Positive) -> Sample:
     """|p|^2 |b^T X^+ Sigma^{1/2}|^2, what labels of the m samples of largest first input add to FFT's risk."""
     x, _ = experiments._data(problem, trials, seed)
     energy = length**2 * _poison_energy(problem, x, _marks(x, count, chosen=True))
@@ -179,7 +190,7 @@ def coherent_alone(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("random-minus-chosen")
-def random_minus_chosen(problem: Problem, trials: int, seed: int, *, count: float) -> Sample:
+def random_minus_chosen(problem: Problem, trials: int, seed: int, *, count: Count) -> Sample:
     """What label poison of random samples adds to FFT's risk, minus that of samples of largest first input.
 
     Context: the former, to measure by.

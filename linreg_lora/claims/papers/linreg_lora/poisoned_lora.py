@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from linreg_lora.claims.papers.linreg_lora.poisoned import context_of, drawn_with, exact_of, poison_of
+from linreg_lora.claims.papers.linreg_lora.poisoned import Where, context_of, drawn_with, exact_of, poison_of
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, Positive, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.theory.poisoning.attack import Poison
 from linreg_lora.theory.poisoning.full import called_forth
@@ -12,7 +13,7 @@ from linreg_lora.theory.poisoning.strong import strong_limit_under_poison
 
 @register_experiment("poisoned-lora-risk")
 def poisoned_lora_risk(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, where: str
+    problem: Problem, trials: int, seed: int, *, rank: Rank, count: Count, length: Positive, where: Where
 ) -> Sample:
     """Clean risk of LoRA of `rank` with label poison."""
     settings = (count, length, 0.0, where)
@@ -22,7 +23,15 @@ def poisoned_lora_risk(
 
 @register_experiment("backdoor-success-of-lora")
 def backdoor_success_of_lora(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float, where: str
+    problem: Problem,
+    trials: int,
+    seed: int,
+    *,
+    rank: Rank,
+    count: Count,
+    length: Positive,
+    trigger: Positive,
+    where: Where,
 ) -> Sample:
     """p^T (D_r - Delta) t / |p|^2; context: the same of FFT."""
     settings = (count, length, trigger, where)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from linreg_lora.claims.library import experiments
-from linreg_lora.claims.papers.linreg_lora.poisoned import poison_at
+from linreg_lora.claims.papers.linreg_lora.poisoned import poison_at, require_count
 from linreg_lora.claims.papers.linreg_lora.tasks import risk_of
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, NonNegative, Positive, Rank
 from linreg_lora.problem import Problem
 
 
@@ -16,6 +17,7 @@ def _risks_with_and_without(
 
     The first samples are poisoned: they are independent, and as good as random ones.
     """
+    require_count(problem.n, count)
     x, y = experiments._data(problem, trials, seed)
     poison = poison_at(problem, count, length, trigger, "outside")
     marks = np.arange(problem.n) < poison.count
@@ -31,7 +33,7 @@ def _risks_with_and_without(
 
 @register_experiment("damage-beside-half")
 def damage_beside_half(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, count: Count, length: Positive, trigger: NonNegative
 ) -> Sample:
     """What poison outside of the shift adds to LoRA's clean risk, minus half of what it adds to FFT's, paired.
 
@@ -44,7 +46,7 @@ def damage_beside_half(
 
 @register_experiment("damage-of-lora-minus-fft")
 def damage_of_lora_minus_fft(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, count: Count, length: Positive, trigger: NonNegative
 ) -> Sample:
     """What poison outside of the shift adds to LoRA's clean risk, minus what it adds to FFT's; context: the latter."""
     found = _risks_with_and_without(problem, trials, seed, rank, count, length, trigger)
@@ -54,7 +56,7 @@ def damage_of_lora_minus_fft(
 
 @register_experiment("damage-of-fft-minus-lora")
 def damage_of_fft_minus_lora(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, count: Count, length: Positive, trigger: NonNegative
 ) -> Sample:
     """The same with the other sign."""
     found = damage_of_lora_minus_fft(problem, trials, seed, rank=rank, count=count, length=length, trigger=trigger)
@@ -93,7 +95,7 @@ def lost_direction_minus_fft(problem: Problem, sample: Sample) -> np.ndarray:
 
 @register_experiment("poisoned-fft-minus-lora")
 def poisoned_fft_minus_lora(
-    problem: Problem, trials: int, seed: int, *, rank: float, count: float, length: float, trigger: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, count: Count, length: Positive, trigger: NonNegative
 ) -> Sample:
     """The clean risk of FFT minus that of LoRA, both on data with poison outside of the shift; context: FFT's."""
     found = _risks_with_and_without(problem, trials, seed, rank, count, length, trigger)

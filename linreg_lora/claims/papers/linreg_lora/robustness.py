@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Positive, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.theory.complexity import task_complexity
 from linreg_lora.theory.robustness import strong_limit_robustness
@@ -37,7 +38,7 @@ def _start(problem: Problem) -> np.ndarray:
 
 
 @register_experiment("discarded-energy")
-def discarded_energy(problem: Problem, trials: int, seed: int, *, rank: float, strength: float) -> Sample:
+def discarded_energy(problem: Problem, trials: int, seed: int, *, rank: Rank, strength: Positive) -> Sample:
     """||D_FFT||_F^2 - ||D_r||_F^2: what FFT is less robust by on noisy inputs where A0 does not matter."""
     strong = strengthened(problem, int(rank), strength)
     x, y = experiments._data(strong, trials, seed)
@@ -74,7 +75,7 @@ def task_alone(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("response-off-the-rows", pathwise=True)
-def response_off_the_rows(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def response_off_the_rows(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """(A0 + D_r) d for perturbations d orthogonal to the row space of D_r; context: d, A0, and FFT's update."""
     x, y = experiments._data(problem, trials, seed)
     r = int(rank)
@@ -111,7 +112,7 @@ def of_fft(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("accuracy-and-robustness")
-def accuracy_and_robustness(problem: Problem, trials: int, seed: int, *, rank: float, strength: float) -> Sample:
+def accuracy_and_robustness(problem: Problem, trials: int, seed: int, *, rank: Rank, strength: Positive) -> Sample:
     """risk(D_r) - risk(FFT), and rise(FFT) - rise(D_r) on noisy inputs where A0 = -2 T, relative to FFT's.
 
     Both below 0: LoRA is the more accurate and the less robust method.
@@ -139,7 +140,7 @@ def half_as_much(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("norm-with-kept-outputs", pathwise=True)
-def norm_with_kept_outputs(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def norm_with_kept_outputs(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """||A0 + D_r||_2 where A0 has only outputs that LoRA keeps, P A0 = 0; context: ||A0 + D_FFT||_2 and ||A0||_2."""
     x, y = experiments._data(problem, trials, seed)
     r = int(rank)

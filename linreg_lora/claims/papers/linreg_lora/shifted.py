@@ -6,6 +6,8 @@ import numpy as np
 
 from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative, Rank, Several
+from linreg_lora.errors import InvalidInput
 from linreg_lora.methods import registry
 from linreg_lora.methods.chain import Chain
 from linreg_lora.problem import Problem
@@ -24,10 +26,13 @@ _MATCHES = 1.05
 
 
 @register_experiment("chain-update", pathwise=True)
-def chain_update(problem: Problem, trials: int, seed: int, *, rank: float, links: float) -> Sample:
+def chain_update(problem: Problem, trials: int, seed: int, *, rank: Rank, links: Several) -> Sample:
     """The sum of `links` updates of LoRA of `rank`, each merged before the next, on the same data."""
     x, y = experiments._data(problem, trials, seed)
-    chain = Chain(int(rank), max(2, int(links)))
+    chain = Chain(int(rank), int(links))
+    if chain.rank * chain.links >= problem.max_rank:
+        expected = f"fewer than fill the {problem.max_rank} directions of the fit at rank {chain.rank}"
+        raise InvalidInput("links", expected, chain.links)
     with experiments.runtime.exclusive_device():
         updates = np.asarray(chain.fit(x, y, experiments._pretrained(problem), problem.ridge or None).map)
     residual, whole = experiments._residual(problem, x, y), chain.rank * chain.links
@@ -45,7 +50,7 @@ def one_link(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("quantised-risk", pathwise=True)
-def quantised_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def quantised_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The excess risk of QLoRA on every draw; context: the data, and what quantisation took from A0."""
     from linreg_lora.methods.qlora import QLoRA
 
@@ -275,7 +280,7 @@ def teacher_error(problem: Problem, size: float) -> np.ndarray:
 
 
 @register_experiment("student-minus-teacher")
-def student_minus_teacher(problem: Problem, trials: int, seed: int, *, rank: float, size: float) -> Sample:
+def student_minus_teacher(problem: Problem, trials: int, seed: int, *, rank: Rank, size: NonNegative) -> Sample:
     """The excess risk of LoRA fitted to a teacher's outputs, minus the teacher's own; context: that."""
     error = teacher_error(problem, size)
     taught = problem.replace(task_shift=problem.shift + error, spectrum=None)

@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora import runtime
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.methods import registry
 from linreg_lora.methods.method import Method
 from linreg_lora.problem import Problem
@@ -16,7 +17,7 @@ _PRODUCTS = ("lora:{r}", "adapter:{r}", "prompt:{r}", "vera:{r}", "dora:{r}")
 
 
 @register_experiment("product-dimensions", pathwise=True)
-def product_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: float) -> Sample:
+def product_dimensions(size: MatrixSize, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Dimension of what LoRA, a serial adapter, `rank` soft tokens, VeRA and DoRA reach: of their maps' derivatives.
 
     By automatic differentiation of each parametrisation as it is implemented, at random factors; trials x methods. Of

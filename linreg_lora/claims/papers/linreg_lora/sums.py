@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.papers.linreg_lora.tasks import data_of_both, first_lora, fitted_next, next_task, risk_of
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 
 # -- sums with the best weights -------------------------------------------------------------------------------------
@@ -61,7 +62,7 @@ def without_noise(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("best-lora-sum")
-def best_lora_sum(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def best_lora_sum(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """As best-sum, of LoRA of `rank`, less what the weights 1/2 give; context: this.
 
     The weights come from the mean of each update, E D_r (`theory.mean_update`).
@@ -88,7 +89,7 @@ def rank_ignored(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("mixture-error", pathwise=True)
-def mixture_error(problem: Problem, trials: int, seed: int, *, rank: float, weight: float) -> Sample:
+def mixture_error(problem: Problem, trials: int, seed: int, *, rank: Rank, weight: float) -> Sample:
     """The mean square error of the outputs of two experts, mixed with fixed weights, inputs having the moment Sigma.
 
     Experts are A0 + D_i, D_i LoRA of `rank` on data of two tasks; outputs are mixed, `weight` of the first.

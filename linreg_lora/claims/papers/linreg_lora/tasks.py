@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library import experiments, predictions
 from linreg_lora.claims.papers.linreg_lora.shifted import second_task, teacher_error
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative, Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -75,7 +76,7 @@ def noise_adds(problem: Problem, sample: Sample) -> float:
 
 
 @register_experiment("next-lora-risk", pathwise=True)
-def next_lora_risk(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def next_lora_risk(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The excess risk on a second task of LoRA fitted to it after LoRA on the first was merged; context: both data."""
     r, second = int(rank), next_task(problem)
     (x, y), (x2, y2) = data_of_both(problem, trials, seed)
@@ -122,7 +123,7 @@ def side_by_side(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("fresh-minus-next")
-def fresh_minus_next(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def fresh_minus_next(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The excess risk on a second task of LoRA from A0, minus that of LoRA after the first was merged.
 
     Context: the latter, to measure by.
@@ -136,7 +137,7 @@ def fresh_minus_next(problem: Problem, trials: int, seed: int, *, rank: float) -
 
 
 @register_experiment("forgetting-gain")
-def forgetting_gain(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def forgetting_gain(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """The excess risk on a first task, learnt by FFT and merged, after LoRA on a second one, less that after FFT on it.
 
     Context: the latter, to measure by.
@@ -167,7 +168,7 @@ def nothing_is_forgotten(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("full-student-risk")
-def full_student_risk(problem: Problem, trials: int, seed: int, *, size: float) -> Sample:
+def full_student_risk(problem: Problem, trials: int, seed: int, *, size: NonNegative) -> Sample:
     """The excess risk on the task of FFT fitted to the outputs of A0 + Delta + E, E of entries of `size`."""
     taught = problem.replace(task_shift=problem.shift + teacher_error(problem, size), spectrum=None)
     updates = experiments._fft_updates(taught, *experiments._data(taught, trials, seed))

@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library import experiments
 from linreg_lora.claims.papers.linreg_lora.robustness import strengthened
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Count, Positive, Rank, Share
 from linreg_lora.problem import Problem
 from linreg_lora.theory.golden_ratio import attained, golden_ratio_constant
 from linreg_lora.theory.poisoning_budget import blind_poison, swap_budget, worst_poison
@@ -37,7 +38,7 @@ def _turned(size: MatrixSize, trials: int, rng: np.random.Generator) -> tuple[np
 
 
 @register_experiment("truncation-ratio", pathwise=True)
-def truncation_ratio(size: MatrixSize, trials: int, seed: int, *, planted: float, rank: float) -> Sample:
+def truncation_ratio(size: MatrixSize, trials: int, seed: int, *, planted: Count, rank: Rank) -> Sample:
     """||M_r - T||_F^2 / ||M - T||_F^2, rank(T) = r*, on adversarial draws.
 
     A third is random. Of the others M has nearly equal singular values, and T is the worst for it at some multiplier:
@@ -66,7 +67,7 @@ def truncation_ratio(size: MatrixSize, trials: int, seed: int, *, planted: float
 
 
 @register_experiment("truncation-ratio-attained", pathwise=True)
-def truncation_ratio_attained(size: MatrixSize, trials: int, seed: int, *, planted: float, rank: float) -> Sample:
+def truncation_ratio_attained(size: MatrixSize, trials: int, seed: int, *, planted: Count, rank: Rank) -> Sample:
     """The same ratio on the construction that attains the bound, in random bases and of random size."""
     rng, r = np.random.default_rng(seed), int(rank)
     u, v = _turned(size, trials, rng)
@@ -104,7 +105,7 @@ def _poison_rounding(x: np.ndarray) -> np.ndarray:
 
 
 @register_experiment("worst-poison-risk", pathwise=True)
-def worst_poison_risk(problem: Problem, trials: int, seed: int, *, budget: float) -> Sample:
+def worst_poison_risk(problem: Problem, trials: int, seed: int, *, budget: Positive) -> Sample:
     """FFT's risk, fitted to labels with the worst poison of that norm; context: the data, and the budget."""
     x, y = experiments._data(problem, trials, seed)
     residual = experiments._residual(problem, x, y)
@@ -149,7 +150,7 @@ def noise_ignored(problem: Problem, sample: Sample) -> np.ndarray:
 
 
 @register_experiment("gap-after-poison", pathwise=True)
-def gap_after_poison(problem: Problem, trials: int, seed: int, *, rank: float, share: float) -> Sample:
+def gap_after_poison(problem: Problem, trials: int, seed: int, *, rank: Rank, share: Share) -> Sample:
     """sigma_r(F) - sigma_{r+1}(F) on poisoned labels, over the gap without; poisons have `share` of the swap budget.
 
     Half of them close the gap on the shortest way; the others do it partly, and something random.
@@ -185,7 +186,7 @@ def one_value_moves(problem: Problem, sample: Sample) -> float:
 
 @register_experiment("poison-in-kept-output", pathwise=True)
 def poison_in_kept_output(
-    problem: Problem, trials: int, seed: int, *, rank: float, strength: float, budget: float
+    problem: Problem, trials: int, seed: int, *, rank: Rank, strength: Positive, budget: Positive
 ) -> Sample:
     """What a poison c u_1 v^T adds to LoRA's risk, mean of both signs, over the most that FFT suffers from c blindly.
 
