@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
 from linreg_lora.claims.settings import Count, Rank
+from linreg_lora.errors import InvalidInput
 
 _EPS = np.finfo(float).eps
 #: How far the adapters beside the construction are from it, relative to their norm.
@@ -65,7 +66,8 @@ def _reaching(
         a = a + beside * np.linalg.norm(a, axis=(1, 2), keepdims=True) * rng.standard_normal(a.shape) / np.sqrt(
             a.shape[2]
         )
-        condition *= np.linalg.cond(after) * np.linalg.cond(np.broadcast_to(before, weight.shape))
+        with np.errstate(over="ignore"):
+            condition *= np.linalg.cond(after) * np.linalg.cond(np.broadcast_to(before, weight.shape))
         adapted.append(weight + b @ a)
         before = _product(adapted)
     return before, condition
@@ -135,6 +137,8 @@ def layers_on_data(size: MatrixSize, trials: int, seed: int, *, rank: Rank, laye
     """
     rng, weights = _layers(size, trials, seed, layers)
     r, depth = int(rank), len(weights)
+    if r * depth > size.rows:
+        raise InvalidInput("layers", f"at most {size.rows // r} of rank {r} on {size.rows} dimensions", depth)
     x, y = (rng.standard_normal((trials, size.rows, 2 * size.rows)) for _ in range(2))
     residual = y - _product(weights) @ x
     fitted = residual @ np.linalg.pinv(x)

@@ -1,6 +1,9 @@
 """A0 and an update of rank one: singular values by their secular equation, overlaps, and updates of equal norm."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from linreg_lora.claims.library.intruder_maps import _COSINE, _LEADING
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
@@ -11,6 +14,8 @@ from linreg_lora.seeds import derived_seed
 
 _EPS = np.finfo(float).eps
 _HALVINGS = 60
+#: So strong that the leading value lies above A0's, whatever the directions.
+_Dominant = Annotated[float, Field(gt=2)]
 
 
 def _drawn(size: MatrixSize, trials: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,7 +27,7 @@ def _drawn(size: MatrixSize, trials: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 @register_experiment("leading-value-of-a-rank-one-update", pathwise=True)
-def leading_value(size: MatrixSize, trials: int, seed: int, *, strength: Positive) -> Sample:
+def leading_value(size: MatrixSize, trials: int, seed: int, *, strength: _Dominant) -> Sample:
     """sigma_1(A0 + s u v^T), s = `strength` sigma_1(A0); context: the root of the secular equation, s, and A0's."""
     a0, u, v = _drawn(size, trials, seed)
     left, values, right = np.linalg.svd(a0, full_matrices=False)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from linreg_lora.claims.library.training import Factors, _full_updates, _steps
+from linreg_lora.claims.library.training import Factors, Start, _full_updates, _steps
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment
-from linreg_lora.claims.settings import Positive, Rank
+from linreg_lora.claims.settings import Rank
 
 _EPS = np.finfo(float).eps
 #: Least-squares turns of VeRA's two vectors, and random starts of which the best counts.
@@ -12,7 +12,7 @@ _TURNS, _STARTS = 60, 4
 
 
 @register_experiment("ranks-part", pathwise=True)
-def ranks_part(case: Factors, trials: int, seed: int, *, start: Positive) -> Sample:
+def ranks_part(case: Factors, trials: int, seed: int, *, start: Start) -> Sample:
     """||F - D_r(t)||^2 - ||F - D_{r+1}(t)||^2 over f_{r+1}^2, by flows of both ranks from d(0) = `start` along modes.
 
     Times are around the rise of mode r + 1; context: the times, and f of the modes 1 and r + 1.

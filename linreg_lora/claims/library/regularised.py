@@ -5,6 +5,7 @@ import numpy as np
 from linreg_lora.claims.library.plain_data import reduced, risks
 from linreg_lora.claims.registry import Sample, register_experiment
 from linreg_lora.claims.settings import NonNegative, Positive
+from linreg_lora.errors import InvalidInput
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
@@ -67,6 +68,8 @@ def decayed_factors(problem: Problem, trials: int, seed: int, *, decay: Positive
 
     The tolerance is what a duality gap leaves: (lmin(S)/2) ||D - D*||^2 <= gap. Context: S, H, lam and g.
     """
+    if decay >= scale:
+        raise InvalidInput("decay", f"a number < scale = {scale:g}, as more leaves nothing", decay)
     x, residual = reduced(problem, trials, seed)
     s, h = x @ x.mT / problem.n, residual @ x.mT / problem.n
     lam = decay * np.linalg.norm(h, 2, axis=(1, 2))[:, None, None]

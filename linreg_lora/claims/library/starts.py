@@ -42,9 +42,12 @@ def outside_of_the_gradient(size: MatrixSize, trials: int, seed: int, *, noise: 
     g, s = residual @ x.mT / n, x @ x.mT / n
     leading = np.linalg.svd(g, full_matrices=False)[0][:, :, : len(_STRENGTHS)]
     b, a = np.zeros((trials, size.rows, _RANK)), rng.standard_normal((trials, _RANK, size.columns)) / 10
-    for _ in range(int(steps)):
-        left = g - b @ a @ s
-        b, a = b + 0.05 * left @ a.mT, a + 0.05 * b.mT @ left
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(int(steps)):
+            left = g - b @ a @ s
+            b, a = b + 0.05 * left @ a.mT, a + 0.05 * b.mT @ left
+    if not np.all(np.isfinite(b)):
+        raise InvalidInput("noise", "so little that descent does not diverge", noise)
     whole = np.linalg.norm(b, axis=(1, 2))
     outside = np.linalg.norm(b - leading @ (leading.mT @ b), axis=(1, 2)) / whole
     tolerance = np.full(trials, 1e3 * _EPS * n)

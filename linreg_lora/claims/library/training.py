@@ -12,15 +12,15 @@ from pydantic import Field, model_validator
 
 from linreg_lora.claims.domains import LARGEST_SIZE, Domain, register_domain
 from linreg_lora.claims.registry import Sample, register_experiment
-from linreg_lora.claims.settings import Count, Positive, Rank
+from linreg_lora.claims.settings import Count, Rank
 from linreg_lora.files.models import Integer, Number
 from linreg_lora.problem import Problem
 
 _EPS = np.finfo(float).eps
 _Size = Annotated[Integer, Field(ge=2, le=LARGEST_SIZE)]
 _Positive = Annotated[Number, Field(gt=0)]
-#: Where modes start that are stopped at ln(1 / d0).
-_Start = Annotated[float, Field(gt=0, lt=1)]
+#: Where modes start: below the least singular value there is (`_full_updates`), to which they rise.
+Start = Annotated[float, Field(gt=0, lt=0.4)]
 
 
 class Factors(NamedTuple):
@@ -106,7 +106,7 @@ def _path_sample(statistic: np.ndarray, error: np.ndarray, size: np.ndarray, con
 
 
 @register_experiment("balanced-modes", pathwise=True)
-def balanced_modes(case: Factors, trials: int, seed: int, *, start: Positive) -> Sample:
+def balanced_modes(case: Factors, trials: int, seed: int, *, start: Start) -> Sample:
     """u_i^T D(t) v_i on the leading modes, from factors along them with d(0) = `start`, at times around their rise."""
     rng, g = np.random.default_rng(seed), case.scaling
     left, f, right = _full_updates(case, trials, rng)
@@ -153,7 +153,7 @@ def distance_to_frozen(case: Factors, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("early-stopped-rank", pathwise=True)
-def early_stopped_rank(case: Factors, trials: int, seed: int, *, start: _Start) -> Sample:
+def early_stopped_rank(case: Factors, trials: int, seed: int, *, start: Start) -> Sample:
     """||D(t) - D_q|| of factors along all their modes from d(0) = `start`, stopped at t = ln(1 / d0) / (2 c g f*).
 
     f* lies between the modes q and q + 1, each draw its own q.
