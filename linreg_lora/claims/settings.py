@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import pydantic
 from pydantic import AfterValidator, Field, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, SchemaError
 
 from linreg_lora.claims import signatures
 from linreg_lora.errors import InvalidInput
@@ -101,7 +101,7 @@ def _checked(annotation: Any) -> tuple[TypeAdapter | None, dict[str, Any]]:
         return None, {}
     try:
         adapter = TypeAdapter(annotation)
-    except (pydantic.PydanticUserError, TypeError, NameError):
+    except (pydantic.PydanticUserError, SchemaError, TypeError, NameError):
         return None, {}
     try:
         return adapter, adapter.json_schema()
