@@ -80,7 +80,7 @@ def more_source_samples(
 
 @register_experiment("scaled-source-gain")
 def scaled_source_gain(
-    problem: Problem, trials: int, seed: int, *, source_samples: float, source_noise: float, scale: float
+    problem: Problem, trials: int, seed: int, *, source_samples: Count, source_noise: NonNegative, scale: Positive
 ) -> Sample:
     """Risk of interpolating from a source whose inputs have `scale` times the target's covariance, less that of once.
 
