@@ -28,7 +28,7 @@ _ASSETS = ("site.css", "iframe-worker.js")
 
 #: What people look for first, and what has every word in it.
 _FIRST, _LAST = ("index.md", "commands.md", "install.md", "how-to/"), ("changes.md", "contributing.md", "documents/")
-_LONG = ("explanation/errata/", "explanation/contested.md", "reference/")
+_LONG = ("explanation/errata/", "explanation/contested.md", "explanation/statements.md", "reference/")
 #: Of the documents, what people do look for.
 _MEASURED = "documents/benchmarks/results/"
 
@@ -62,7 +62,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         made[report.PLACE] = report.page(everything=wanted == "1")
         pages[report.URI] = report.with_link(pages[report.URI])
         for uri, page in pages.items():
-            if uri.startswith(("explanation/errata/", "explanation/contested.md")):
+            if uri.startswith(("explanation/errata/", "explanation/contested.md", "explanation/statements.md")):
                 pages[uri] = report.with_claims(page, made[report.PLACE])
     made[note_pdf.PLACE] = note_pdf.pdf()
     pages[note_pdf.URI] = note_pdf.with_link(pages[note_pdf.URI])

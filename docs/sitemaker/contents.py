@@ -74,7 +74,7 @@ def sections() -> list[Section]:
                 Section("The theory", documents.chapters()),
                 *(
                     document(f"docs/{name}.md", f"explanation/{name}.md")
-                    for name in ("family", "composition", "open-questions", "contested")
+                    for name in ("family", "composition", "open-questions", "statements", "contested")
                 ),
                 Section("Errata", documents.errata()),
             ],
