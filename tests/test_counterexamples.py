@@ -459,7 +459,106 @@ def an_estimate_that_rank_one_cannot_mend(text):
     assert bounds.least_risk(to_learn, 1) == 1.0
 
 
+def trained_on(full, b, a, steps=400, rate=0.1):
+    """B A after steps of descent on half of ||F - B A||_F^2."""
+    for _ in range(steps):
+        left = full - b @ a
+        b, a = b + rate * left @ a.T, a + rate * b.T @ left
+    return b @ a
+
+
+def where_small_and_large_starts_end(text):
+    words = " ".join(text.split())
+    assert "diag(2, 1)" in words
+    assert "from B = 0 and A = (a, a) training ends at diag(2, 0)" in words
+    assert "whatever a > 0 is" in words
+    full, kept = np.diag([2.0, 1.0]), np.diag([2.0, 0.0])
+    for a in (1.0, 0.01):
+        assert trained_on(full, np.zeros((2, 1)), np.full((1, 2), a)) == pytest.approx(kept, abs=1e-9)
+    if "risk" in words:
+        assert "Delta = diag(2, 0), r = 1" in words
+        assert "where Delta is diag(1, 0) it has the risk 1" in words
+        assert np.sum((kept - np.diag([1.0, 0.0])) ** 2) == 1
+    else:
+        assert "and leaves 1" in words
+        assert np.sum((full - kept) ** 2) == 1
+
+
+def where_a_start_of_ones_ends(text):
+    assert "F = diag(2, 1), r = 1: from B = 0 and A = (1, 1) training ends at diag(2, 0), and leaves 1" in text
+    end = trained_on(np.diag([2.0, 1.0]), np.zeros((2, 1)), np.ones((1, 2)))
+    assert end == pytest.approx(np.diag([2.0, 0.0]), abs=1e-9)
+
+
+def where_a_start_that_misses_the_first_direction_ends(text):
+    assert (
+        "F = diag(2, 1), r = 1, B = 0, A = (0, 1): training ends at diag(0, 1) and leaves 4, where the tail is 1"
+        in text
+    )
+    end = trained_on(np.diag([2.0, 1.0]), np.zeros((2, 1)), np.array([[0.0, 1.0]]))
+    assert end == pytest.approx(np.diag([0.0, 1.0]), abs=1e-9)
+
+
+def two_layers_and_a_turned_target(text):
+    layer, turned = np.diag(np.sqrt([2.0, 0.5])), np.array([[np.cos(0.8)], [np.sin(0.8)]])
+    target, left = layer @ layer + turned @ turned.T, []
+    for scale in (1e-3, 1e-4):
+        b2, a2, b1, a1 = (np.full(shape, scale) for shape in ((2, 1), (1, 2)) * 2)
+        for _ in range(1000):
+            upper, lower = layer + b2 @ a2, layer + b1 @ a1
+            error = target - upper @ lower
+            b2, a2 = b2 + 0.04 * error @ lower.T @ a2.T, a2 + 0.04 * b2.T @ error @ lower.T
+            b1, a1 = b1 + 0.04 * upper.T @ error @ a1.T, a1 + 0.04 * b1.T @ upper.T @ error
+        left.append(np.sum((target - (layer + b2 @ a2) @ (layer + b1 @ a1)) ** 2))
+    assert f"the first leaves {left[0]:.5f}, the second {left[1]:.5f}" in " ".join(text.split())
+    assert left[1] > left[0]
+
+
+def the_flow_of_one_entry(text):
+    b, a, steps = 0.0, 0.1, 3000
+    for _ in range(steps):
+        middle = [b + 0.0005 * (1 - b * a) * a, a + 0.0005 * (1 - b * a) * b]
+        slope = 1 - middle[0] * middle[1]
+        b, a = b + 0.001 * slope * middle[1], a + 0.001 * slope * middle[0]
+    curve = np.tanh(3 / np.sqrt(2)) ** 2
+    assert "f = 1, B = 0, A = 0.1, t = 3" in text
+    assert f"the flow is at {b * a:.3f}, the curve at {curve:.3f}" in text
+
+
+def every_row_misses_one_half(text):
+    assert "the row (1, 1) / sqrt 2 misses one half, as every row does" in " ".join(text.split())
+    for row in (np.array([1.0, 1.0]) / np.sqrt(2), np.array([0.6, 0.8])):
+        assert np.trace(np.eye(2) - np.outer(row, row)) / 2 == pytest.approx(0.5)
+
+
+def one_feature_that_misses_the_task(text):
+    assert "one feature (1, 0) of two inputs, w* = (0, 1), both directions in the data" in text
+    assert "the head alone leaves 1, both layers 0" in text
+    feature, w = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    alone = (w @ feature.T) @ feature
+    both = trained_on(w, np.ones((1, 1)), feature, steps=2000)
+    assert np.sum((alone - w) ** 2) == 1
+    assert np.sum((both - w) ** 2) == pytest.approx(0, abs=1e-9)
+
+
+def an_intruder_that_is_the_task(text):
+    assert "A0 = diag(0, 1), D = Delta = diag(2, 0): without it forgetting falls by 4, and the risk rises by 4" in text
+    update = np.diag([2.0, 0.0])
+    u, s, vt = np.linalg.svd(np.diag([0.0, 1.0]) + update)
+    without = update - s[0] * np.outer(u[:, 0], vt[0])
+    assert (np.sum(update**2) - np.sum(without**2), np.sum((without - update) ** 2)) == pytest.approx((4, 4))
+
+
 OURS = {
+    "smaller-start-ends-at-less-risk": where_small_and_large_starts_end,
+    "smaller-start-ends-with-less-error": where_small_and_large_starts_end,
+    "smaller-start-leaves-less-of-a-turned-target": two_layers_and_a_turned_target,
+    "random-starts-end-at-random-updates": where_a_start_of_ones_ends,
+    "every-start-ends-at-the-tail": where_a_start_that_misses_the_first_direction_ends,
+    "modes-rise-like-a-squared-tanh": the_flow_of_one_entry,
+    "frame-starts-end-better": every_row_misses_one_half,
+    "head-alone-is-better-whatever-the-features": one_feature_that_misses_the_task,
+    "removing-an-intruder-costs-little": an_intruder_that_is_the_task,
     "covariate-shift-is-free": inputs_away_from_the_map,
     "pretraining-error-averages-out": an_estimate_that_rank_one_cannot_mend,
     "practical-threshold-has-least-risk": a_direction_at_the_edge,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced
-from linreg_lora.claims.registry import Sample, register_experiment
-from linreg_lora.claims.settings import NonNegative, Positive, Rank
+from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative, Positive, Rank, Share
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -59,6 +59,31 @@ def intruders_of_fft_less_lora(problem: Problem, trials: int, seed: int, *, rank
         )
     ], dtype=float)  # fmt: skip
     return Sample((counts[:, 0] - counts[:, 1])[:, None], {"fft": np.maximum(counts[:, 1], 1.0)})
+
+
+@register_experiment("shrunk-intruder")
+def shrunk_intruder(problem: Problem, trials: int, seed: int, *, share: Share) -> Sample:
+    """How much the risk of LoRA of rank one rises where the leading singular value of A0 + D is lowered by `share` of
+    it; context: by how much forgetting, ||D||_F^2, falls. A0 iid N(0, 1) anew for each draw."""
+    lora = full_and_truncated(*reduced(problem, trials, seed), 1)[1]
+    rng = np.random.default_rng(derived_seed(seed, "A0"))
+    u, s, v = np.linalg.svd(rng.standard_normal((trials, problem.dy, problem.dx)) + lora, full_matrices=False)
+    shrunk = lora - share * s[:, 0, None, None] * u[:, :, :1] * v[:, :1]
+    forgotten = [np.sum(each**2, axis=(1, 2)) for each in (lora, shrunk)]
+    rise = [np.sum((each - problem.shift) ** 2, axis=(1, 2)) for each in (shrunk, lora)]
+    return Sample((rise[0] - rise[1])[:, None], {"fall": forgotten[0] - forgotten[1]})
+
+
+@register_prediction("shrunk-intruder.tenth")
+def tenth(problem: Problem, sample: Sample) -> float:
+    """A tenth of what forgetting falls by."""
+    return float(np.mean(sample.context["fall"])) / 10
+
+
+@register_prediction("shrunk-intruder.hundredth")
+def hundredth(problem: Problem, sample: Sample) -> float:
+    """A hundredth of what forgetting falls by."""
+    return float(np.mean(sample.context["fall"])) / 100
 
 
 @register_experiment("risk-at-equal-forgetting", pathwise=True)

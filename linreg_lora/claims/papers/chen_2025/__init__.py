@@ -1,0 +1,1 @@
+"""Chen et al. 2025, arXiv 2502.07739: HRP, preheating at a high rank."""

@@ -1,0 +1,1 @@
+"""Ding et al. 2026: equiangular tight frames as starts."""

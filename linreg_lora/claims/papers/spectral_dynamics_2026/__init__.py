@@ -1,0 +1,1 @@
+"""Spectral Dynamics of Low-Rank Adaptation, 2026: curves along which modes rise."""
