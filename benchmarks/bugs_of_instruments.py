@@ -630,6 +630,13 @@ BUGS = [
         "(size.columns, 2 * size.columns)",
     ),
     _bug(
+        "library.told_from_noise",
+        "spike-is-told-from-noise-by-a-series",
+        "Both components have the same u.",
+        "np.exp(strength**2 * next(overlaps) * next(overlaps))",
+        "np.exp(strength**2 * next(overlaps) * next(overlaps) ** 0)",
+    ),
+    _bug(
         "library.trained",
         "training-keeps-the-unseen-start",
         "What is left of A(0) is what the samples see.",
