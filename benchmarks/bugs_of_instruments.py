@@ -609,6 +609,13 @@ BUGS = [
         "(scale, scale / times)",
     ),
     _bug(
+        "library.merged_adapters",
+        "concatenated-adapters-are-their-sum",
+        "The first B is concatenated with itself.",
+        "np.concatenate(list(b), axis=2)",
+        "np.concatenate([b[0], b[0]], axis=2)",
+    ),
+    _bug(
         "library.starts",
         "preconditioned-rate-is-free-of-the-condition",
         "A's rate is half of B's.",

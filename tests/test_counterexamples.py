@@ -549,7 +549,25 @@ def an_intruder_that_is_the_task(text):
     assert (np.sum(update**2) - np.sum(without**2), np.sum((without - update) ** 2)) == pytest.approx((4, 4))
 
 
+def two_tasks_of_one_direction_each(text):
+    assert (
+        "D_1 = Delta_1 = diag(1, 0), D_2 = Delta_2 = diag(0, 1), r = 1: the sum has no risk, and truncated the risk 1"
+        in text
+    )
+    both = np.eye(2)
+    u, s, vt = np.linalg.svd(both)
+    assert np.sum((s[0] * np.outer(u[:, 0], vt[0]) - both) ** 2) == pytest.approx(1)
+
+
+def a_surplus_direction_of_noise(text):
+    assert "Delta = diag(2, 0), D_FFT = diag(2, 1), S = I, r = 2" in text
+    end = trained_on(np.diag([2.0, 1.0]), np.zeros((2, 2)), np.array([[1.0, 1.0], [-1.0, 1.0]]))
+    assert end == pytest.approx(np.diag([2.0, 1.0]), abs=1e-9)
+
+
 OURS = {
+    "merged-adapters-can-be-truncated": two_tasks_of_one_direction_each,
+    "surplus-singular-values-vanish": a_surplus_direction_of_noise,
     "smaller-start-ends-at-less-risk": where_small_and_large_starts_end,
     "smaller-start-ends-with-less-error": where_small_and_large_starts_end,
     "smaller-start-leaves-less-of-a-turned-target": two_layers_and_a_turned_target,

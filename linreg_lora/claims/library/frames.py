@@ -156,12 +156,6 @@ def gaussian_rows(size: MatrixSize, sample: Sample) -> float:
     return 1 - _share(size) + r * (r + 1) / size.columns**2
 
 
-@register_prediction("rows.none")
-def none(size: MatrixSize, sample: Sample) -> float:
-    """1 - 2 r/dx: what is seen is taken not to count in what is lost, 0 here."""
-    return 1 - 2 * _share(size)
-
-
 def _less(sample: Sample, share: float) -> float:
     return -share * float(np.mean(sample.context["beside"]))
 
