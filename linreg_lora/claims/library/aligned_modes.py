@@ -7,6 +7,7 @@ import numpy as np
 
 from linreg_lora.claims.library.training import Factors, _flow, _full_updates, _path_sample, _steps
 from linreg_lora.claims.registry import Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Positive
 
 _EPS = np.finfo(float).eps
 _STEPS = 2000
@@ -38,7 +39,7 @@ def _half_times(case: Factors, full: np.ndarray, f: np.ndarray, u: np.ndarray, v
 
 
 @register_experiment("half-times", pathwise=True)
-def half_times(case: Factors, trials: int, seed: int, *, times: float) -> Sample:
+def half_times(case: Factors, trials: int, seed: int, *, times: Positive) -> Sample:
     """When half of the leading mode is learnt of F / `times`, over when it is of F, from the same start along it.
 
     With half of the steps too: what that changes bounds the error of a draw. Context: f_1 and `times`.

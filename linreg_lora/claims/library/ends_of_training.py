@@ -4,13 +4,16 @@ F = Delta + sigma N, Delta of rank two with `_STRENGTHS`; B and A minimise (1/2)
 left by a tenth of the gap between the second and the third singular value of F, which draws have by `_GAP` at least.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
-from linreg_lora.errors import InvalidInput
+from linreg_lora.claims.settings import Count, NonNegative, Positive
 
 _EPS = np.finfo(float).eps
 _STRENGTHS, _RANK, _GAP, _STEP, _STEPS = (2.0, 1.5), 2, 0.6, 0.1, 1200
+_Start = Literal["random", "lora", "missing", "spectral"]
 
 
 def _targets(rng: np.random.Generator, trials: int, size: MatrixSize, noise: float) -> tuple[np.ndarray, ...]:
@@ -52,14 +55,14 @@ def _start(
         "missing": (none, rows * (np.arange(dx) > 0)),
         "spectral": (u[:, :, :_RANK], vt[:, :_RANK]),
     }
-    if start not in starts:
-        raise InvalidInput("start", ", ".join(starts), start)
     b, a = starts[start]
     return scale * b, scale * a, np.linalg.qr(rows.mT).Q.mT
 
 
 @register_experiment("end-of-descent", pathwise=True)
-def end_of_descent(size: MatrixSize, trials: int, seed: int, *, start: str, scale: float, noise: float) -> Sample:
+def end_of_descent(
+    size: MatrixSize, trials: int, seed: int, *, start: _Start, scale: Positive, noise: NonNegative
+) -> Sample:
     """||F - B A||_F^2 / ||F||_F^2 where descent ends; context: the same of the best update of rank 1, 2 and 3, and of
     the best one with a random A frozen, and the scale of the start.
 
@@ -82,14 +85,19 @@ def end_of_descent(size: MatrixSize, trials: int, seed: int, *, start: str, scal
 
 @register_experiment("end-by-scale", pathwise=True)
 def end_by_scale(
-    size: MatrixSize, trials: int, seed: int, *, scale: float, times: float, noise: float, measured: str
+    size: MatrixSize,
+    trials: int,
+    seed: int,
+    *,
+    scale: Positive,
+    times: Positive,
+    noise: NonNegative,
+    measured: Literal["loss", "risk"],
 ) -> Sample:
     """The error at the end from a random start of scale / `times` over that from the same start of `scale`.
 
     `measured`: loss, ||F - B A||_F^2, or risk, ||Delta - B A||_F^2.
     """
-    if measured not in ("loss", "risk"):
-        raise InvalidInput("measured", "loss or risk", measured)
     rng = np.random.default_rng(seed)
     shift, full = _targets(rng, trials, size, noise)
     b, a, _ = _start(rng, full, "random", scale)
@@ -102,7 +110,7 @@ def end_by_scale(
 
 
 @register_experiment("slowing-descent", pathwise=True)
-def slowing_descent(size: MatrixSize, trials: int, seed: int, *, steps: float, times: float) -> Sample:
+def slowing_descent(size: MatrixSize, trials: int, seed: int, *, steps: Count, times: Positive) -> Sample:
     """The norm of the factors' gradient after `times` as many steps over that after `steps`, where ranks are to spare.
 
     F = Delta has rank two, the factors four, from a balanced start: A = B^T U V^T. Context: both numbers.

@@ -3,6 +3,8 @@
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_predicate, register_prediction
+from linreg_lora.claims.settings import Count, Share
+from linreg_lora.errors import InvalidInput
 
 #: Steps of descent, and their size: the data have X X^T = P, a projector.
 _STEPS, _STEP = 3000, 0.2
@@ -25,7 +27,7 @@ def _trained(head: np.ndarray, features: np.ndarray, x: np.ndarray, y: np.ndarra
 
 
 @register_experiment("head-less-both")
-def head_less_both(size: MatrixSize, trials: int, seed: int, *, samples: float, seen: float) -> Sample:
+def head_less_both(size: MatrixSize, trials: int, seed: int, *, samples: Count, seen: Share) -> Sample:
     """||w - w*||^2 of the head alone less that of both layers from a random head, k = rows features of d = columns
     inputs with orthonormal rows; context: the latter.
 
@@ -33,6 +35,8 @@ def head_less_both(size: MatrixSize, trials: int, seed: int, *, samples: float, 
     directions, of which the data span `samples`.
     """
     rng, (k, d), n = np.random.default_rng(seed), size, int(samples)
+    if not k <= n <= d:
+        raise InvalidInput("samples", f"{k} to {d} samples, which show the features and are orthogonal", n)
     features = np.linalg.qr(rng.standard_normal((trials, d, k))).Q.mT
     inside, outside = rng.standard_normal((trials, 1, k)) @ features, rng.standard_normal((trials, 1, d))
     outside = outside - outside @ features.mT @ features

@@ -4,6 +4,7 @@ import numpy as np
 
 from linreg_lora.claims.library.plain_data import full_and_truncated, reduced, risks
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import Rank
 from linreg_lora.problem import Problem
 from linreg_lora.seeds import derived_seed
 
@@ -29,7 +30,7 @@ def merged_factors(size: MatrixSize, trials: int, seed: int) -> Sample:
 
 
 @register_experiment("truncated-less-sum")
-def truncated_less_sum(problem: Problem, trials: int, seed: int, *, rank: float) -> Sample:
+def truncated_less_sum(problem: Problem, trials: int, seed: int, *, rank: Rank) -> Sample:
     """Risk of trunc_r(D_1 + D_2) less that of D_1 + D_2, LoRA's updates of rank r for Delta and for Q Delta P.
 
     Each has data of its own, and Delta + Q Delta P is wanted; Q and P are random rotations. Context: the latter risk.

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative
 
 
 def _directions(rng: np.random.Generator, trials: int, size: int) -> np.ndarray:
@@ -16,7 +17,7 @@ def _directions(rng: np.random.Generator, trials: int, size: int) -> np.ndarray:
 
 
 @register_experiment("squared-likelihood-ratio", bounded=True)
-def squared_likelihood_ratio(size: MatrixSize, trials: int, seed: int, *, strength: float) -> Sample:
+def squared_likelihood_ratio(size: MatrixSize, trials: int, seed: int, *, strength: NonNegative) -> Sample:
     """exp(theta^2 <u, u'> <v, v'>) of two independent components, whose mean is 1 + chi^2; context: theta."""
     rng = np.random.default_rng(seed)
     overlaps = (np.sum(_directions(rng, trials, k) * _directions(rng, trials, k), axis=1) for k in size)
@@ -25,7 +26,9 @@ def squared_likelihood_ratio(size: MatrixSize, trials: int, seed: int, *, streng
 
 
 @register_experiment("errors-of-a-threshold", bounded=True)
-def errors_of_a_threshold(size: MatrixSize, trials: int, seed: int, *, strength: float, threshold: float) -> Sample:
+def errors_of_a_threshold(
+    size: MatrixSize, trials: int, seed: int, *, strength: NonNegative, threshold: NonNegative
+) -> Sample:
     """Whether the largest singular value of noise exceeds the threshold, and whether that of a component in noise does
     not, summed; context: theta."""
     rng = np.random.default_rng(seed)

@@ -7,6 +7,7 @@ leading singular vectors towards its second ones. All four factors start at rand
 import numpy as np
 
 from linreg_lora.claims.registry import MatrixSize, Sample, register_experiment, register_prediction
+from linreg_lora.claims.settings import NonNegative, Positive
 
 _STEPS, _STEP = 1000, 0.04
 
@@ -31,14 +32,16 @@ def _losses(size: MatrixSize, trials: int, seed: int, scale: float, angle: float
 
 
 @register_experiment("two-layers-by-scale", bounded=True)
-def by_scale(size: MatrixSize, trials: int, seed: int, *, scale: float, times: float, angle: float) -> Sample:
+def by_scale(
+    size: MatrixSize, trials: int, seed: int, *, scale: Positive, times: Positive, angle: NonNegative
+) -> Sample:
     """The loss from starts of scale / `times` over the sum of it and of that from the same starts of `scale`."""
     small, large = (_losses(size, trials, seed, each, angle) for each in (scale / times, scale))
     return Sample((small / (small + large))[:, None], {"times": np.asarray(times)})
 
 
 @register_experiment("two-layers-by-angle", bounded=True)
-def by_angle(size: MatrixSize, trials: int, seed: int, *, scale: float, angle: float) -> Sample:
+def by_angle(size: MatrixSize, trials: int, seed: int, *, scale: Positive, angle: NonNegative) -> Sample:
     """log10 of the loss of a target at `angle` over that of one along the map's leading singular vectors."""
     turned, aligned = (_losses(size, trials, seed, scale, each) for each in (angle, 0.0))
     return Sample(np.log10(turned / aligned)[:, None], {"scale": np.asarray(scale)})
