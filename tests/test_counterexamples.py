@@ -1,5 +1,3 @@
-import re
-
 """Every counterexample that a claim gives is computed here, with the numbers that its text states."""
 
 import re
