@@ -18,7 +18,7 @@ def judged() -> list[citation.Entry]:
 
 
 #: Statements of a paper from which on it has a line of its own.
-_LISTED = 2
+_LISTED = 3
 
 
 def papers() -> dict[str, Any]:
