@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from linreg_lora.claims.collection import collect_claims
+from linreg_lora.claims.show.report import shown
 from linreg_lora.claims.vocabulary import Status, Verdict
 
 TEXT = (Path(__file__).parent.parent / "docs" / "statements.md").read_text()
@@ -24,7 +25,7 @@ def test_verdicts_are_those_of_the_claims_and_what_is_ours_says_so(known):
         assert set(ids) <= set(known), said
         first = known[ids[0]]
         expected = getattr(first, "expected", Verdict.UNDECIDABLE)
-        assert verdict == ("undecidable" if expected is Verdict.UNDECIDABLE else expected), said
+        assert verdict == ("undecidable" if expected is Verdict.UNDECIDABLE else shown(expected, first.source)), said
         decided = expected is not Verdict.UNDECIDABLE
         assert ("(ours)" in said) == (decided and first.source.status is Status.OWN), said
 
